@@ -1,0 +1,173 @@
+"""What crosses the borders between the packages and what the graph holds: models, claims, edges, runs.
+
+Identity of a model is `hub_id`: the Hub's `_id` (names move, ids do not), or `local:<hex>` for a folder or file on disk.
+An edge always runs from the child to the parent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Failure(Exception):
+    """A failure that the person at the terminal can do something about.
+
+    Args:
+        message: one line, says what is wrong and with which model, file or address.
+        try_next: one line, says what to try.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, try_next: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.try_next = try_next
+
+
+class NoSuchModel(Failure):
+    """There is no such model, or nothing in it that can be read."""
+
+    exit_code = 4
+
+
+class Relation(StrEnum):
+    """Relationship types of the graph. The first five are accepted relations, found in the weights."""
+
+    FINE_TUNED_FROM = "FINE_TUNED_FROM"
+    QUANTIZED_FROM = "QUANTIZED_FROM"
+    ADAPTER_OF = "ADAPTER_OF"
+    MERGED_FROM = "MERGED_FROM"
+    COPY_OF = "COPY_OF"
+    POSSIBLE_PARENT = "POSSIBLE_PARENT"  # a tie: kept with its probability, not asserted
+    DECLARES_BASE = "DECLARES_BASE"  # what the card or a configuration file says
+    SUPERSEDED = "SUPERSEDED"  # an edge that no longer holds; `kind` keeps its former type
+
+
+ACCEPTED = (
+    Relation.FINE_TUNED_FROM,
+    Relation.QUANTIZED_FROM,
+    Relation.ADAPTER_OF,
+    Relation.MERGED_FROM,
+    Relation.COPY_OF,
+)
+
+
+class Status(StrEnum):
+    """How much of a model could be read."""
+
+    SKETCHED = "sketched"  # header and sample are in the sketch store
+    UNREADABLE = "unreadable"  # nothing that can be read safely; `reason` says why
+    GATED = "gated"  # the Hub wants an accepted licence or a token
+    ADAPTER = "adapter"  # low-rank adapter: compared by declaration, not by value
+    GONE = "gone"  # the Hub said directly, more than once, that it is not there
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A repository at a revision, or a folder or file on disk.
+
+    Attributes:
+        hub_id: identity, see the module's first lines.
+        repo_id: name as of the last crawl (`org/name`), or the path of a local model.
+        revision: commit, 40 hex digits; None for local models.
+        weights_digest: sha256 hex over the hashes of the weight files: equal digests mean equal files.
+        signature: architecture signature; models with equal signatures can be compared value by value.
+    """
+
+    hub_id: str
+    repo_id: str
+    status: Status
+    revision: str | None = None
+    weights_digest: str | None = None
+    signature: str | None = None
+    reason: str | None = None
+    created_at: datetime | None = None
+    last_modified: datetime | None = None
+    downloads: int | None = None
+    license: str | None = None
+    library: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a card, a tag or a configuration file says about a model's base. A claim to check, never a fact.
+
+    Attributes:
+        child: hub_id of the model that makes the claim.
+        base: what is written there: mostly `org/name`, at times a path, an address or the model's own name.
+        relation: `finetune`, `adapter`, `merge`, `quantized` or None where nothing is said.
+        source: `card`, `tag`, `config` (`_name_or_path`) or `adapter_config`.
+    """
+
+    child: str
+    base: str
+    relation: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An accepted relation, or a tie (`POSSIBLE_PARENT`).
+
+    Attributes:
+        child, parent: hub_id.
+        probability: calibrated, 0 to 1.
+        method, method_version: what decided, so that a later version can supersede it.
+        decided_by: the kinds of evidence that decided, strongest first: names of signals, `dates`, `declared`.
+        evidence: JSON-serialisable numbers and sentences behind the decision.
+        share: for MERGED_FROM, the parent's share of the weights, 0 to 1.
+    """
+
+    child: str
+    parent: str
+    kind: Relation
+    probability: float
+    method: str
+    method_version: str
+    decided_by: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    child_revision: str | None = None
+    parent_revision: str | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What detection says about one model when it asserts no parent, kept on the model itself.
+
+    Attributes:
+        hub_id: the model.
+        answer: `parent`, `root` or `undecided`.
+        reason: one sentence; for `undecided` says what would settle it.
+        probability: of the answer.
+    """
+
+    hub_id: str
+    answer: str
+    reason: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass of `crawl`, `detect` or `sync`; `summary` holds counts and durations (JSON-serialisable)."""
+
+    run_id: str
+    command: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+def local_id(path: Path) -> str:
+    """Identity of a model on disk: depends on its resolved path only, so that a changed file is a new revision of it."""
+    return "local:" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
