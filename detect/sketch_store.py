@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open, serialize
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from detect.decode import DTYPE_BYTES, decode
 from detect.signature import TensorSpec, signature_of, tensors_of
@@ -145,10 +146,7 @@ class SketchStore:
     def keep(self, sketch: Sketch) -> None:
         path = self._path(sketch.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            name: {"dtype": "uint8", "shape": [len(sample.raw)], "data": sample.raw}
-            for name, sample in sketch.samples.items()
-        }
+        tensors = {name: np.frombuffer(sample.raw, np.uint8) for name, sample in sketch.samples.items()}
         samples = {n: [s.dtype, list(s.shape), s.start, s.stop] for n, s in sketch.samples.items()}
         metadata = {
             "version": str(SKETCH_VERSION),
@@ -157,7 +155,7 @@ class SketchStore:
             "layout": json.dumps({name: list(shape) for name, shape in sketch.layout.items()}),
             "samples": json.dumps(samples),
         }
-        content = serialize(tensors, metadata)
+        content = save(tensors, metadata)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
