@@ -1,0 +1,3 @@
+// params: none      columns: count
+MATCH (a:Architecture)
+RETURN count(a) AS count;

@@ -1,0 +1,3 @@
+// params: none      columns: count
+MATCH (m:Model)
+RETURN count(m) AS count;

@@ -1,0 +1,3 @@
+// params: none      columns: count
+MATCH (r:Run)
+RETURN count(r) AS count;

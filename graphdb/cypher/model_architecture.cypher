@@ -1,0 +1,8 @@
+// Ties models to the architecture of their signature; rows only for models whose signature is new or changed.
+// params: rows (hub_id, signature)      columns: count
+UNWIND $rows AS row
+MERGE (a:Architecture {signature: row.signature})
+WITH row, a
+MATCH (m:Model {hub_id: row.hub_id})
+CREATE (m)-[:HAS_ARCHITECTURE]->(a)
+RETURN count(m) AS count;

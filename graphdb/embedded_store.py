@@ -1,0 +1,247 @@
+"""The embedded store: a folder with an ArcadeDB database (native build, in this process).
+
+    FOLDER/graph        the database
+    FOLDER/owner.json   who has it open, for the message to others; the engine's own lock decides
+    FOLDER/log          what the engine logs
+
+One process owns the files. Every statement runs in an explicit transaction, and a commit is on the disk when it returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from graphdb.failures import CypherError, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
+from graphdb.records import Row
+from graphdb.schema import Failure
+from graphdb.store import Execute, Store, T
+
+HEAP = "-Xmx1g"  # the engine would take half of the machine
+OURS = {"graph", "sketches", "log", "owner.json"}  # what a store's folder may hold besides hidden files
+FLUSH = "yes_nometadata"  # fdatasync at commit; the engine's default is none
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
+
+
+class EmbeddedStore(Store):
+    """A lineage graph in a folder of this machine. Raises a `Failure` when it cannot be opened."""
+
+    def __init__(self, folder: str, *, create: bool, clock: Callable[[], datetime]):
+        self.url = folder
+        self.clock = clock
+        self.folder = Path(folder).expanduser()
+        self._files = self.folder / "graph"
+        self._owner_file = self.folder / "owner.json"
+        self._database: Any = None
+        self._prepare(create)
+        self._database = self._open()
+        self._write_owner()
+
+    # Opening ----------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, create: bool) -> None:
+        """Looks at the folder, and makes an empty database where there is none."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotAStore(f"{self.folder} is a file, not the folder of a store", "give --store a folder")
+        if not self._files.exists():
+            if not create:
+                raise NotAStore(
+                    f"there is no lineage graph at {self.folder}", "make one: `lineage graph init`, or `lineage sync`"
+                )
+            strangers = sorted(entry.name for entry in self._entries() if entry.name not in OURS)
+            if strangers:
+                raise NotAStore(
+                    f"{self.folder} holds something else ({strangers[0]}): no store is made in it",
+                    "give --store an empty or a new folder",
+                )
+        engine = self._engine()
+        if not self._files.exists():
+            self._make(engine)
+        elif not engine.database_exists(str(self._files)):
+            raise NotAStore(
+                f"{self._files} is not a database of the embedded store", "give --store another folder, or move it away"
+            )
+
+    def _entries(self) -> Iterator[Path]:
+        if self.folder.is_dir():
+            yield from (entry for entry in self.folder.iterdir() if not entry.name.startswith("."))
+
+    def _engine(self) -> Any:
+        """The engine's module. Its settings are read once in a process, when it is first used."""
+        os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", HEAP)
+        os.environ.setdefault("ARCADEDB_LOG_CONSOLE", "0")
+        os.environ.setdefault("ARCADEDB_LOG_DIR", str(self.folder.absolute() / "log"))
+        import arcadedb
+
+        return arcadedb
+
+    def _make(self, engine: Any) -> None:
+        """Makes the database beside its place and moves it there whole, so that a crash leaves no half of one."""
+        beside = self.folder / f".graph-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            engine.create_database(str(beside)).close()
+            with suppress(FileExistsError, NotADirectoryError):  # another process was faster: theirs is used
+                beside.rename(self._files)
+        except OSError as error:
+            if not self._files.exists():
+                raise NotAStore(
+                    f"cannot make a store at {self.folder}: {error.strerror}", "give --store another folder"
+                ) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _open(self) -> Any:
+        engine = self._engine()
+        try:
+            database = engine.open_database(str(self._files))
+        except engine.ArcadeDBError as error:
+            raise self._open_failure(error) from error
+        database.set_wal_flush(FLUSH)
+        with suppress(
+            OSError, ValueError, KeyError
+        ):  # a process that died while it asked with a time limit left it behind
+            settings = json.loads((self._files / "configuration.json").read_text(encoding="utf-8"))
+            if settings["configuration"]["command.timeout"]:
+                _set_timeout(database, 0)
+        return database
+
+    def _open_failure(self, error: Exception) -> Failure:
+        chain = " ".join(str(part) for pair in getattr(error, "java_chain", None) or () for part in pair) or str(error)
+        if "already in use" in chain:
+            return StoreHeld(f"the store {self.folder} is already open in this process", "close it first")
+        if "locked by another process" in chain:
+            return StoreHeld(
+                f"the store {self.folder} is held by {self._owner()}",
+                "wait for it, or use a Neo4j for several programs at once",
+            )
+        return StoreDamaged(
+            f"the store {self.folder} cannot be read: {_last_line(error)}",
+            "restore a copy, or move the folder away and crawl again",
+        )
+
+    def _owner(self) -> str:
+        """Who has the store open, as far as that process said."""
+        try:
+            owner = json.loads(self._owner_file.read_text(encoding="utf-8"))
+            pid = int(owner["pid"])
+            os.kill(pid, 0)
+            return f"process {pid} (`{owner['command']}`, since {owner['since']})"
+        except PermissionError:  # it lives, and is another user's
+            return f"process {pid} of another user"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"
+
+    def _write_owner(self) -> None:
+        owner = {
+            "pid": os.getpid(),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+            "since": self.clock().astimezone().isoformat(timespec="seconds"),
+        }
+        with suppress(OSError):  # only others' messages depend on it
+            self._owner_file.write_text(json.dumps(owner), encoding="utf-8")
+
+    # What a store does itself -----------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        cypher: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        database = self._database
+        if timeout_seconds is not None:
+            _set_timeout(database, max(1, round(timeout_seconds * 1000)))
+        try:
+            with database.transaction():
+                result = database.query("opencypher", cypher, dict(params or {}))
+                if limit is None:
+                    return [_plain(row) for row in result.to_list()]
+                rows: list[Row] = []
+                for row in result:
+                    if len(rows) == limit:
+                        result.close()
+                        break
+                    rows.append(_plain(row.to_dict()))
+                return rows
+        except self._engine().ArcadeDBError as error:
+            raise _failure(error, timeout_seconds) from error
+        finally:
+            if timeout_seconds is not None:
+                _set_timeout(database, 0)
+
+    def stream(self, cypher: str, params: Mapping[str, Any] | None = None) -> Iterator[Row]:
+        try:
+            for row in self._database.query("opencypher", cypher, dict(params or {})):
+                yield _plain(row.to_dict())
+        except self._engine().ArcadeDBError as error:
+            raise _failure(error, None) from error
+
+    def transact(self, work: Callable[[Execute], T]) -> T:
+        def execute(cypher: str, params: Mapping[str, Any]) -> list[Row]:
+            return [_plain(row) for row in self._database.command("opencypher", cypher, dict(params)).to_list()]
+
+        try:
+            result: T = self._database.run_in_transaction(lambda: work(execute))
+        except self._engine().ArcadeDBError as error:
+            raise _failure(error, None) from error
+        return result
+
+    def define(self, cypher: str) -> None:
+        self._database.command("opencypher", cypher).to_list()
+
+    def close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+            with suppress(OSError):
+                self._owner_file.unlink()
+
+
+def _set_timeout(database: Any, milliseconds: int) -> None:
+    """The engine knows no time limit for one statement, only one for the database."""
+    database.command("sql", f"ALTER DATABASE `arcadedb.command.timeout` {milliseconds}").to_list()
+
+
+def _failure(error: Exception, timeout_seconds: float | None) -> Exception:
+    """The failure that an engine's error means to a person; the error itself where it is a bug of ours."""
+    native = getattr(error, "native", None) or {}
+    chain = [(native.get("cls", ""), native.get("error", "")), *(getattr(error, "java_chain", None) or ())]
+    for name, message in chain:
+        kind = str(name).rpartition(".")[2]
+        if kind == "QueryNotIdempotentException":
+            return WriteRefused()
+        if kind == "TimeoutException" and timeout_seconds is not None:
+            return TooSlow(timeout_seconds)
+        if kind in ("CommandParsingException", "CommandSemanticException", "CommandParameterMissingException"):
+            first, _, rest = str(message).partition("\n")
+            return CypherError(first, str(message) if rest else None)
+        if kind == "SerializationException":
+            return StoreDamaged(f"a record of the store cannot be read: {message}", "restore a copy, or crawl again")
+    return error
+
+
+def _plain(value: Any) -> Any:
+    """A value without anything of the engine: moments as aware datetimes, nodes and relationships as maps of their properties."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value) if len(value) >= 17 and MOMENT.fullmatch(value) else value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if not key.startswith("@")}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _last_line(error: Exception) -> str:
+    chain = getattr(error, "java_chain", None)
+    return " ".join(str(chain[-1][1] if chain else error).split())[:200]

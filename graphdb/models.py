@@ -1,0 +1,104 @@
+"""Writing models: by identity, in batches, keeping the names they had.
+
+Names move. A model that comes with another name keeps the old one in `former_names`. A model that comes with a name which
+another model bears takes it over; the other one keeps its node under `name#identity` until it is seen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from graphdb.records import Row, displaced_name, model_row, name_key, short_key
+from graphdb.schema import Model
+from graphdb.statements import statement
+
+if TYPE_CHECKING:
+    from graphdb.store import Execute, Store
+
+BATCH = 2_000  # models a transaction
+
+
+def upsert(store: Store, rows: Iterable[Model]) -> int:
+    """See `Store.upsert_models`."""
+    written = 0
+    source = iter(rows)
+    while batch := list(islice(source, BATCH)):
+        latest = {model.hub_id: model for model in batch}
+        now = store.now()
+        store.transact(partial(_write, batch=latest, now=now))
+        written += len(latest)
+    return written
+
+
+def _write(execute: Execute, batch: dict[str, Model], now: str) -> None:
+    """One batch inside a transaction."""
+    before = {row["hub_id"]: row for row in execute(statement("model_existing"), {"hub_ids": list(batch)})}
+    rows = [model_row(model) for model in batch.values()]
+    renames = _renames(rows, before, _owners(execute, rows))
+    execute(statement("model_upsert"), {"rows": rows, "now": now})
+    if renames:
+        execute(statement("model_rename"), {"rows": renames, "now": now})
+
+    changed = []
+    for row in rows:
+        if "signature" in row["props"]:  # not so for a model that is gone
+            old = before.get(row["hub_id"], {}).get("signature")
+            if old != row["props"]["signature"]:
+                changed.append((row["hub_id"], old, row["props"]["signature"]))
+    untie = [hub_id for hub_id, old, _ in changed if old is not None]
+    tie = [{"hub_id": hub_id, "signature": new} for hub_id, _, new in changed if new is not None]
+    if untie:
+        execute(statement("model_architecture_clear"), {"hub_ids": untie})
+    if tie:
+        execute(statement("model_architecture"), {"rows": tie})
+
+
+def _owners(execute: Execute, rows: list[Row]) -> dict[str, list[Row]]:
+    """Name key -> the models that bear it now."""
+    owners: dict[str, list[Row]] = {}
+    for row in execute(
+        statement("model_name_owners"), {"name_keys": sorted({row["props"]["name_key"] for row in rows})}
+    ):
+        owners.setdefault(row["name_key"], []).append(row)
+    return owners
+
+
+def _renames(rows: list[Row], before: dict[str, Row], owners: dict[str, list[Row]]) -> list[Row]:
+    """Rows of model_rename.cypher. Of two models in one batch with one name, the later bears it: `rows` is changed for that."""
+    bearer: dict[str, Row] = {}
+    renames: dict[tuple[str, str], Row] = {}
+
+    def rename(hub_id: str, repo_id: str, former: str) -> None:
+        renames[hub_id, former] = _rename(hub_id, repo_id, former)
+
+    for row in rows:
+        props = row["props"]
+        loser = bearer.get(props["name_key"])
+        if loser is not None:
+            taken = loser["props"]["repo_id"]
+            loser["props"].update(_names(displaced_name(taken, loser["hub_id"]), loser["hub_id"]))
+            rename(loser["hub_id"], loser["props"]["repo_id"], taken)
+        bearer[props["name_key"]] = row
+
+    incoming = {row["hub_id"]: row for row in rows}
+    for row in rows:
+        old = before.get(row["hub_id"])
+        repo_id = row["props"]["repo_id"]
+        moved = old is not None and old["name_key"] != row["props"]["name_key"]
+        if old is not None and moved and "#" not in old["repo_id"]:  # a stand-in name is no name to remember
+            rename(row["hub_id"], repo_id, old["repo_id"])
+        for owner in owners.get(row["props"]["name_key"], ()):
+            if owner["hub_id"] not in incoming:
+                rename(owner["hub_id"], displaced_name(owner["repo_id"], owner["hub_id"]), owner["repo_id"])
+    return list(renames.values())
+
+
+def _names(repo_id: str, hub_id: str) -> dict[str, Any]:
+    return {"repo_id": repo_id, "name_key": name_key(repo_id, hub_id), "short_key": short_key(repo_id)}
+
+
+def _rename(hub_id: str, repo_id: str, former: str) -> Row:
+    return {"hub_id": hub_id, **_names(repo_id, hub_id), "former": former, "former_key": name_key(former, hub_id)}

@@ -1,0 +1,158 @@
+"""The production store: Neo4j 5 or later through its official driver. User and password from NEO4J_USER and NEO4J_PASSWORD."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import neo4j
+from neo4j import GraphDatabase, unit_of_work
+from neo4j.exceptions import (
+    AuthError,
+    ClientError,
+    ConfigurationError,
+    DriverError,
+    Neo4jError,
+    ServiceUnavailable,
+    SessionExpired,
+)
+from neo4j.graph import Node, Relationship
+from neo4j.time import DateTime
+
+from graphdb.failures import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
+from graphdb.records import Row
+from graphdb.store import Execute, Store, T
+
+CONNECT_SECONDS = 5.0
+RETRY_SECONDS = 10.0  # the driver retries transient failures of a transaction this long
+TIMED_OUT = ("TransactionTimedOut", "TransactionTimedOutClientConfiguration", "TransactionMarkedAsFailed", "Terminated")
+
+
+class Neo4jStore(Store):
+    """A lineage graph in a Neo4j database. Raises a `Failure` within seconds when it cannot be reached or refuses."""
+
+    def __init__(self, url: str, *, clock: Callable[[], datetime]):
+        self.url = url
+        self.clock = clock
+        user, password = os.environ.get("NEO4J_USER", "neo4j"), os.environ.get("NEO4J_PASSWORD", "")
+        self._database = os.environ.get("NEO4J_DATABASE") or None
+        try:
+            self._driver = GraphDatabase.driver(
+                url,
+                auth=(user, password) if password else None,
+                connection_timeout=CONNECT_SECONDS,
+                connection_acquisition_timeout=2 * CONNECT_SECONDS,
+                max_transaction_retry_time=RETRY_SECONDS,
+                notifications_min_severity="OFF",
+                telemetry_disabled=True,
+                user_agent="lineage",
+            )
+        except (ConfigurationError, ValueError) as error:
+            raise NotReachable(
+                f"{url} is not an address of a Neo4j: {error}", "for example bolt://127.0.0.1:7687"
+            ) from error
+        try:
+            self._driver.verify_connectivity(database=self._database)
+        except (Neo4jError, DriverError, OSError) as error:
+            self._driver.close()
+            raise self._failure(error, None) from error
+
+    def read(
+        self,
+        cypher: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        @unit_of_work(timeout=timeout_seconds)
+        def work(transaction: neo4j.ManagedTransaction) -> list[Row]:
+            result = transaction.run(cypher, dict(params or {}))
+            records = result if limit is None else result.fetch(limit)
+            return [_row(record) for record in records]
+
+        try:
+            with self._session(neo4j.READ_ACCESS) as session:
+                return session.execute_read(work)
+        except (Neo4jError, DriverError) as error:
+            raise self._failure(error, timeout_seconds) from error
+
+    def stream(self, cypher: str, params: Mapping[str, Any] | None = None) -> Iterator[Row]:
+        try:
+            with self._session(neo4j.READ_ACCESS) as session, session.begin_transaction() as transaction:
+                for record in transaction.run(cypher, dict(params or {})):
+                    yield _row(record)
+        except (Neo4jError, DriverError) as error:
+            raise self._failure(error, None) from error
+
+    def transact(self, work: Callable[[Execute], T]) -> T:
+        def run(transaction: neo4j.ManagedTransaction) -> T:
+            return work(lambda cypher, params: [_row(record) for record in transaction.run(cypher, dict(params))])
+
+        try:
+            with self._session(neo4j.WRITE_ACCESS) as session:
+                return session.execute_write(run)
+        except (Neo4jError, DriverError) as error:
+            raise self._failure(error, None) from error
+
+    def define(self, cypher: str) -> None:
+        try:
+            with self._session(neo4j.WRITE_ACCESS) as session:
+                session.run(cypher).consume()
+        except (Neo4jError, DriverError) as error:
+            raise self._failure(error, None) from error
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def _session(self, access: str) -> neo4j.Session:
+        return self._driver.session(database=self._database, default_access_mode=access)
+
+    def _failure(self, error: Exception, timeout_seconds: float | None) -> Exception:
+        """The failure that a driver's error means to a person; the error itself where it is a bug of ours."""
+        code = getattr(error, "code", None) or ""
+        name = code.rpartition(".")[2]
+        message = getattr(error, "message", None) or str(error)
+        if isinstance(error, AuthError):
+            user = os.environ.get("NEO4J_USER", "neo4j")
+            return AccessDenied(
+                f"Neo4j at {self.url} refuses the password of {user!r}", "set NEO4J_USER and NEO4J_PASSWORD"
+            )
+        if isinstance(error, (ServiceUnavailable, SessionExpired, OSError)):
+            return NotReachable(f"no Neo4j answers at {self.url}", "start it, or look at the address and the firewall")
+        if isinstance(error, Neo4jError) and name in TIMED_OUT and timeout_seconds is not None:
+            return TooSlow(timeout_seconds)
+        if isinstance(error, ClientError):
+            if name == "AccessMode":
+                return WriteRefused()
+            if code.startswith("Neo.ClientError.Statement."):
+                first, _, rest = message.partition("\n")
+                return CypherError(first, message if rest else None)
+            if code.startswith("Neo.ClientError.Database."):
+                return NotReachable(f"Neo4j at {self.url}: {message}", "look at NEO4J_DATABASE")
+        return error
+
+
+def _row(record: neo4j.Record) -> Row:
+    return {key: _plain(value) for key, value in record.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A value without anything of the driver: moments as aware datetimes, nodes and relationships as maps of their properties."""
+    if isinstance(value, DateTime):
+        return value.to_native()
+    if isinstance(value, (Node, Relationship)):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, neo4j.graph.Path):
+        return [_plain(item) for pair in zip(value.nodes, value.relationships, strict=False) for item in pair] + [
+            _plain(value.end_node)
+        ]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "iso_format"):  # dates, times and durations
+        return value.iso_format()
+    return value

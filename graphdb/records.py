@@ -1,0 +1,152 @@
+"""Between the dataclasses of `graphdb.schema` and the rows that the statements take and give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from graphdb.schema import Declaration, Edge, Model, Run, Status
+
+Row = dict[str, Any]
+
+MODEL_FIELDS = tuple(f.name for f in fields(Model))
+TEMPORAL = frozenset(
+    {
+        "answered_at",
+        "changed_at",
+        "created_at",
+        "finished_at",
+        "first_seen",
+        "first_verified_at",
+        "last_modified",
+        "last_seen",
+        "last_verified_at",
+        "started_at",
+        "superseded_at",
+        "until",
+    }
+)
+
+
+def name_key(repo_id: str, hub_id: str = "") -> str:
+    """What a name is looked up by: the Hub ignores letter case in names, a disk does not in paths."""
+    return repo_id if hub_id.startswith("local:") or repo_id.startswith("/") else repo_id.lower()
+
+
+def short_key(repo_id: str) -> str:
+    """The last part of a name, in lower case: to find a model whose organisation was forgotten or mistyped."""
+    return repo_id.rstrip("/").rpartition("/")[2].lower()
+
+
+def displaced_name(repo_id: str, hub_id: str) -> str:
+    """Name of a model whose repository name now belongs to another model."""
+    return f"{repo_id}#{hub_id}"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment as the stores take it. A datetime without a time zone is a bug, not a guess."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise ValueError(f"a datetime needs a time zone: {moment!r}")
+    return moment.astimezone(UTC).isoformat()
+
+
+def model_row(model: Model) -> Row:
+    """A row of model_upsert.cypher. Of a model that is gone, what was known before stays."""
+    props: Row = {
+        "repo_id": model.repo_id,
+        "name_key": name_key(model.repo_id, model.hub_id),
+        "short_key": short_key(model.repo_id),
+        "status": str(model.status),
+        "reason": model.reason,
+        "revision": model.revision,
+        "weights_digest": model.weights_digest,
+        "signature": model.signature,
+        "downloads": model.downloads,
+        "license": model.license,
+        "library": model.library,
+    }
+    gone = model.status is Status.GONE
+    if gone:
+        props = {key: value for key, value in props.items() if value is not None or key == "reason"}
+    return {
+        "hub_id": model.hub_id,
+        "props": props,
+        "created_at": iso(model.created_at),
+        "last_modified": iso(model.last_modified),
+        "seen": not gone,
+    }
+
+
+def model_of(properties: Mapping[str, Any]) -> Model:
+    """The model of a node's properties; required ones fail when missing."""
+    values: dict[str, Any] = {name: properties.get(name) for name in MODEL_FIELDS}
+    values.update(hub_id=properties["hub_id"], repo_id=properties["repo_id"], status=Status(properties["status"]))
+    return Model(**values)
+
+
+def claims_row(child: str, claims: Iterable[Declaration]) -> Row:
+    """A row of declarations_set.cypher: parallel lists in the order given, each claim once, '' where no relation is said."""
+    unique = dict.fromkeys((claim.base, claim.relation or "", claim.source) for claim in claims)
+    columns: list[Any] = [list(column) for column in zip(*unique, strict=True)] or [None, None, None]
+    return {"hub_id": child, "bases": columns[0], "relations": columns[1], "sources": columns[2]}
+
+
+def claims_of(
+    hub_id: str, bases: list[str] | None, relations: list[str] | None, sources: list[str] | None
+) -> list[Declaration]:
+    """The claims in a node's three parallel lists."""
+    rows = zip(bases or (), relations or (), sources or (), strict=True)
+    return [
+        Declaration(child=hub_id, base=base, relation=relation or None, source=source)
+        for base, relation, source in rows
+    ]
+
+
+def edge_row(edge: Edge, run_id: str) -> Row:
+    """A row of edge_upsert.cypher."""
+    if edge.child == edge.parent:
+        raise ValueError(f"a model cannot be its own parent: {edge.child}")
+    if not 0.0 <= edge.probability <= 1.0:
+        raise ValueError(f"a probability lies between 0 and 1, not {edge.probability}: {edge.child} -> {edge.parent}")
+    return {
+        "child": edge.child,
+        "parent": edge.parent,
+        "props": {
+            "probability": float(edge.probability),
+            "method": edge.method,
+            "method_version": edge.method_version,
+            "decided_by": list(edge.decided_by),
+            "evidence": json.dumps(edge.evidence, ensure_ascii=False, sort_keys=True),
+            "child_revision": edge.child_revision,
+            "parent_revision": edge.parent_revision,
+            "share": edge.share,
+            "run_id": run_id,
+        },
+    }
+
+
+def run_row(run: Run) -> Row:
+    """The parameters of run_upsert.cypher."""
+    return {
+        "run_id": run.run_id,
+        "command": run.command,
+        "started_at": iso(run.started_at),
+        "finished_at": iso(run.finished_at),
+        "summary": json.dumps(run.summary, ensure_ascii=False, sort_keys=True),
+    }
+
+
+def run_of(row: Mapping[str, Any]) -> Run:
+    """The run of a row of runs.cypher."""
+    return Run(
+        run_id=row["run_id"],
+        command=row["command"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        summary=json.loads(row["summary"] or "{}"),
+    )

@@ -1,0 +1,32 @@
+"""The Cypher that the stores run, read from `graphdb/cypher/*.cypher`. The same text on every store."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from graphdb.schema import Relation
+
+PLACEHOLDER = ":RELATION]"  # relationship types cannot be parameters; only members of `Relation` ever stand here
+
+
+@cache
+def statement(name: str, relation: Relation | None = None) -> str:
+    """One statement of `graphdb/cypher/<name>.cypher`, for one relationship type where the file asks for it."""
+    text = clean((files("graphdb.cypher") / f"{name}.cypher").read_text(encoding="utf-8"))
+    if (relation is None) == (PLACEHOLDER in text):
+        raise ValueError(f"{name}.cypher and relation={relation} do not go together")
+    return text.replace(PLACEHOLDER, f":{relation}]") if relation else text
+
+
+@cache
+def constraints() -> tuple[str, ...]:
+    """The statements that create constraints and indexes, in order."""
+    text = (files("graphdb.cypher") / "constraints.cypher").read_text(encoding="utf-8")
+    return tuple(part.strip() for part in clean(text).split(";"))
+
+
+def clean(text: str) -> str:
+    """A statement without its comment lines and its closing semicolon."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("//")]
+    return "\n".join(lines).strip().removesuffix(";").strip()
