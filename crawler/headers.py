@@ -1,0 +1,215 @@
+"""Safetensors header bytes -> names, dtypes, shapes and places of the tensors, without touching the numbers.
+
+Headers come from strangers: everything they say is checked against the size of the file before anything is believed or
+allocated. Format: https://github.com/huggingface/safetensors (u64 little-endian length, JSON, then the data).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from graphdb.schema import Failure
+
+FIRST_READ_BYTES = 64 * 1024  # holds the whole header of most models; an 8B language model has about 35 KB
+LOCAL_HEADER_LIMIT_BYTES = 100_000_000  # the format's own limit
+REMOTE_HEADER_LIMIT_BYTES = 25_000_000
+MAX_DIMENSION = 1 << 40
+MAX_RANK = 64
+
+DTYPE_BITS = {
+    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
+    "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16, "U8": 8, "BOOL": 8,
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+}  # fmt: skip
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NESTING = re.compile(rb"\{(?:\{(?:\[\])*+\})*+\}")
+
+
+class BadHeader(Failure):
+    """A file that calls itself safetensors and is not, or lies about its content."""
+
+    exit_code = 4
+
+    def __init__(self, file: str, why: str):
+        super().__init__(
+            f"{file}: damaged or not a safetensors file: {why}",
+            "download or save the file again; nothing in it was trusted",
+        )
+        self.file = file
+
+
+@dataclass(frozen=True, slots=True)
+class TensorHeader:
+    """Where one tensor lies.
+
+    Attributes:
+        dtype: as the file spells it; `known` tells whether we know its width.
+        start, stop: absolute byte offsets of the tensor's bytes in `file`, half open, inside the file.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+    start: int
+    stop: int
+
+    @property
+    def known(self) -> bool:
+        return self.dtype in DTYPE_BITS
+
+    @property
+    def values(self) -> int:
+        total = 1
+        for size in self.shape:
+            total *= size
+        return total
+
+
+def read_header(
+    read: Callable[[int, int], bytes], file: str, file_bytes: int, limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES
+) -> tuple[TensorHeader, ...]:
+    """Header of one file in one read, or two where it is longer than most.
+
+    Args:
+        read: (start, stop) -> exactly those bytes of the file.
+        file: name to put into the result and into messages.
+        file_bytes: size of the whole file.
+    Raises:
+        BadHeader: the header does not hold what it claims, or is longer than `limit_bytes`.
+    """
+    if file_bytes < 10:
+        raise BadHeader(file, f"{file_bytes} bytes are too few")
+    first = read(0, min(FIRST_READ_BYTES, file_bytes))
+    stop = _header_stop(first, file, file_bytes, limit_bytes)
+    if stop > len(first):
+        first += read(len(first), stop)
+    return parse_header(first[:stop], file, file_bytes, limit_bytes)
+
+
+def parse_header(
+    raw: bytes, file: str, file_bytes: int, limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES
+) -> tuple[TensorHeader, ...]:
+    """
+    Args:
+        raw: the file's first bytes, at least up to the end of the header.
+    Returns:
+        Tensors in the order of their bytes; together they cover everything after the header, without gap or overlap.
+    Raises:
+        BadHeader: anything else.
+    """
+    stop = _header_stop(raw, file, file_bytes, limit_bytes)
+    if len(raw) < stop:
+        raise BadHeader(file, f"the header ends after {len(raw)} of {stop} bytes")
+    text = bytes(raw[8:stop])
+    # Objects in one object, lists of numbers in those: anything deeper is refused before a parser builds it.
+    brackets = _STRING.sub(b"", text).translate(None, delete=bytes(set(range(256)) - set(b"{}[]")))
+    if not _NESTING.fullmatch(brackets):
+        raise BadHeader(file, "its header is not a flat list of tensors")
+    entries = _parse_json(text, file)
+    tensors = [_tensor(name, entry, file, stop, file_bytes) for name, entry in entries if name != "__metadata__"]
+    tensors.sort(key=lambda tensor: (tensor.start, tensor.stop))
+    end = stop
+    for tensor in tensors:
+        if tensor.start != end:
+            what = "overlaps the one before" if tensor.start < end else f"leaves a gap of {tensor.start - end} bytes"
+            raise BadHeader(file, f"tensor {tensor.name[:80]!r} {what}")
+        end = tensor.stop
+    if end != file_bytes:
+        raise BadHeader(
+            file, f"its tensors end at byte {end}, the file has {file_bytes} (cut short, or with something behind)"
+        )
+    return tuple(tensors)
+
+
+def join_shards(shards: Iterable[tuple[TensorHeader, ...]]) -> tuple[TensorHeader, ...]:
+    """Union of the headers of a sharded set, in the order given. A name in two shards leaves open which one counts.
+
+    Raises:
+        BadHeader: a tensor lies in two shards.
+    """
+    seen: dict[str, TensorHeader] = {}
+    for shard in shards:
+        for tensor in shard:
+            if tensor.name in seen:
+                other = seen[tensor.name].file
+                raise BadHeader(tensor.file, f"tensor {tensor.name[:80]!r} also lies in {other}")
+            seen[tensor.name] = tensor
+    return tuple(seen.values())
+
+
+def _header_stop(raw: bytes, file: str, file_bytes: int, limit_bytes: int) -> int:
+    """Where the header ends and the data begin."""
+    if len(raw) < 8:
+        raise BadHeader(file, f"{len(raw)} bytes are too few")
+    length = int.from_bytes(raw[:8], "little")
+    if length < 2 or length > file_bytes - 8:
+        raise BadHeader(file, f"it claims a header of {length} bytes in a file of {file_bytes}")
+    if length > limit_bytes:
+        raise BadHeader(file, f"its header of {length} bytes is beyond the limit of {limit_bytes}")
+    return 8 + length
+
+
+def _parse_json(text: bytes, file: str) -> list[tuple[str, Any]]:
+    free_form = 0
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal free_form
+        entry = dict(pairs)
+        if len(entry) != len(pairs):
+            raise ValueError("a key stands in it twice")
+        if entry.keys() != {"dtype", "shape", "data_offsets"}:
+            free_form += 1  # the metadata and the header itself
+            if free_form > 2:
+                raise ValueError("an entry is not a tensor")
+        return entry
+
+    def no_constant(constant: str) -> Any:
+        raise ValueError(f"{constant} is not a number")
+
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise BadHeader(file, f"its header cannot be parsed: {str(error)[:120]}") from None
+    if not isinstance(header, dict):
+        raise BadHeader(file, "its header is not a JSON object")
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise BadHeader(file, "its metadata are not texts")
+    return list(header.items())
+
+
+def _tensor(name: str, entry: Any, file: str, data_start: int, file_bytes: int) -> TensorHeader:
+    def bad(why: str) -> BadHeader:
+        return BadHeader(file, f"tensor {name[:80]!r} {why}")
+
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise bad("has a name that is not text") from None
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise bad("is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or not 0 < len(dtype) <= 32:
+        raise bad("has no dtype")
+    if not _sizes(shape) or len(shape) > MAX_RANK or any(size > MAX_DIMENSION for size in shape):
+        raise bad("has an impossible shape")
+    if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise bad("has impossible offsets")
+    start, stop = data_start + offsets[0], data_start + offsets[1]
+    if stop > file_bytes:
+        raise bad(f"ends at byte {stop} of a file of {file_bytes}")
+    tensor = TensorHeader(name, dtype, tuple(shape), file, start, stop)
+    bits = DTYPE_BITS.get(dtype)
+    if bits is not None and tensor.values * bits != (stop - start) * 8:
+        raise bad(f"of shape {list(shape)[:8]} and dtype {dtype} cannot have {stop - start} bytes")
+    return tensor
+
+
+def _sizes(numbers: Any) -> bool:
+    return isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)

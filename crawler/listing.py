@@ -1,0 +1,192 @@
+"""One item of a listing, or the answer about one repository -> `Repository`, and what it claims about its base.
+
+Everything here was written by strangers or by versions of the Hub we do not know: each field is checked on its own, what is
+not as expected is taken as absent, and only an item without identity is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from graphdb.schema import Declaration
+
+EXPAND = (
+    "sha", "lastModified", "createdAt", "tags", "config", "cardData", "safetensors", "gguf", "siblings", "gated",
+    "disabled", "private", "library_name", "downloads",
+)  # fmt: skip
+RELATIONS = frozenset({"finetune", "adapter", "merge", "quantized"})
+MAX_DECLARATIONS = 64
+_REPO_ID = re.compile(r"[A-Za-z0-9_][\w.\-]{0,95}(?:/[\w.\-]{1,96})?", re.ASCII)
+_HUB_ID = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
+_SHA = re.compile(r"[0-9a-f]{40,64}", re.ASCII)
+
+
+class MalformedItem(ValueError):
+    """An item that cannot be told which repository it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A model repository as the Hub lists it.
+
+    Attributes:
+        hub_id: the Hub's `_id`; stays when the name changes.
+        sha: newest commit; None where the listing does not say.
+        files: paths of all files; None where the listing does not say.
+    """
+
+    hub_id: str
+    repo_id: str
+    sha: str | None
+    files: tuple[str, ...] | None
+    created_at: datetime | None = None
+    last_modified: datetime | None = None
+    downloads: int | None = None
+    license: str | None = None
+    library: str | None = None
+    gated: bool = False
+    disabled: bool = False
+    declarations: tuple[Declaration, ...] = ()
+
+
+def is_repo_id(text: str) -> bool:
+    """Whether this can be the name of a repository: `name` or `organisation/name`."""
+    return _REPO_ID.fullmatch(text) is not None and ".." not in text
+
+
+def parse_item(item: Any) -> Repository:
+    """
+    Raises:
+        MalformedItem: no usable `_id` or name.
+    """
+    if not isinstance(item, Mapping):
+        raise MalformedItem(f"not an object but {type(item).__name__}")
+    hub_id, repo_id = item.get("_id"), item.get("id", item.get("modelId"))
+    if not isinstance(hub_id, str) or not _HUB_ID.fullmatch(hub_id):
+        raise MalformedItem("no _id")
+    if not isinstance(repo_id, str) or not is_repo_id(repo_id):
+        raise MalformedItem("no name")
+    card = _mapping(item.get("cardData"))
+    tags = tuple(tag for tag in _sequence(item.get("tags")) if isinstance(tag, str))
+    sha = item.get("sha")
+    return Repository(
+        hub_id=hub_id,
+        repo_id=repo_id,
+        sha=sha if isinstance(sha, str) and _SHA.fullmatch(sha) else None,
+        files=_files(item.get("siblings")),
+        created_at=_time(item.get("createdAt")),
+        last_modified=_time(item.get("lastModified")),
+        downloads=_count(item.get("downloads")),
+        license=_license(card, tags),
+        library=_text(item.get("library_name")),
+        gated=item.get("gated") not in (None, False, "false", ""),
+        disabled=item.get("disabled") is True,
+        declarations=tuple(declarations(hub_id, card, tags, _mapping(item.get("config")))),
+    )
+
+
+def declarations(
+    child: str, card: Mapping[str, Any], tags: tuple[str, ...] = (), config: Mapping[str, Any] | None = None
+) -> Iterator[Declaration]:
+    """Claims about the base: the card's `base_model`, the Hub's `base_model:` tags, `_name_or_path` of the configuration.
+
+    Args:
+        child: hub_id of the model that makes the claims.
+        card: the card's front matter; `base_model` may be a text, a list, or a mapping from relation to either.
+    """
+    relation = _relation(card.get("base_model_relation"))
+    claims: dict[Declaration, None] = {}
+    for base, said in _bases(card.get("base_model")):
+        claims[Declaration(child, base, said or relation, "card")] = None
+    tagged: dict[str, str | None] = {}
+    for tag in tags:
+        if tag.startswith("base_model:"):
+            first, _, rest = tag.removeprefix("base_model:").partition(":")
+            named = _text(rest if rest and first in RELATIONS else tag.removeprefix("base_model:"))
+            if named:  # every base is tagged twice, with its relation and without
+                tagged[named] = (first if rest and first in RELATIONS else None) or tagged.get(named)
+    for base, tag_relation in tagged.items():
+        claims[Declaration(child, base, tag_relation, "tag")] = None
+    origin = _text((config or {}).get("_name_or_path"))
+    if origin:
+        claims[Declaration(child, origin, None, "config")] = None
+    yield from list(claims)[:MAX_DECLARATIONS]
+
+
+def _bases(value: Any) -> Iterator[tuple[str, str | None]]:
+    """(base, relation) of a text, a list of texts, a mapping from relation to either, or a list of such mappings."""
+    for outer in value if isinstance(value, list) else [value]:
+        named = outer.items() if isinstance(outer, Mapping) else [(None, outer)]
+        for key, inner in named:
+            for text in inner if isinstance(inner, list) else [inner]:
+                base = _text(text)
+                if base:
+                    yield base, _relation(key)
+
+
+def _files(siblings: Any) -> tuple[str, ...] | None:
+    if not isinstance(siblings, list):
+        return None
+    names = (_mapping(sibling).get("rfilename") for sibling in siblings)
+    return tuple(name for name in names if isinstance(name, str) and is_safe_path(name))
+
+
+def is_safe_path(name: str) -> bool:
+    """A path inside a repository that cannot lead out of it, nor break an address or a header."""
+    return (
+        0 < len(name) <= 1024
+        and name.isprintable()
+        and not name.startswith("/")
+        and "\\" not in name
+        and all(part not in ("", ".", "..") for part in name.split("/"))
+    )
+
+
+def _license(card: Mapping[str, Any], tags: tuple[str, ...]) -> str | None:
+    said = card.get("license")
+    if isinstance(said, list) and said:
+        said = said[0]
+    return _text(said) or next(
+        (_text(tag.removeprefix("license:")) for tag in tags if tag.startswith("license:")), None
+    )
+
+
+def _time(value: Any) -> datetime | None:
+    if not isinstance(value, str) or len(value) > 40:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        return None
+
+
+def _relation(value: Any) -> str | None:
+    return value.strip().lower() if isinstance(value, str) and value.strip().lower() in RELATIONS else None
+
+
+def _text(value: Any) -> str | None:
+    """A short printable text, or None."""
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    return text if 0 < len(text) <= 300 and text.isprintable() else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 1 << 63 else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

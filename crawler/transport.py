@@ -1,0 +1,314 @@
+"""One request to the Hub or to its storage, with everything that can go wrong on the way.
+
+Uses huggingface_hub's session (proxies, certificates, offline mode), with our own time limits, retries, redirects and bounds:
+the session itself has no timeout, follows every redirect and reads bodies of any size. Nothing here logs an address with
+its query (signed addresses are secrets for an hour) or a header.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from huggingface_hub import constants
+from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils import get_session, get_token_to_send, httpx
+
+from crawler.addresses import check_redirect, origin
+from crawler.answers import (
+    BadToken,
+    HubDown,
+    HubFailure,
+    Offline,
+    RateLimited,
+    StorageDown,
+    UnexpectedAnswer,
+    failure_of,
+)
+from crawler.pacing import Pacer
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 30.0  # without a single byte
+WHOLE_ANSWER_SECONDS = 120.0
+SMALL_BODY_BYTES = 64 * 1024
+RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 524})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5
+MAX_REFUSALS = 20  # answers of 429 in a row for one request
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer below 400. `headers` have names in lower case, `url` is where it came from in the end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class Traffic:
+    """Requests and body bytes so far, by kind of request; safe to add to from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests: Counter[str] = Counter()
+        self.body_bytes: Counter[str] = Counter()
+
+    def add(self, kind: str, requests: int = 0, body_bytes: int = 0) -> None:
+        with self._lock:
+            self.requests[kind] += requests
+            self.body_bytes[kind] += body_bytes
+
+    def summary(self) -> dict[str, dict[str, int]]:
+        with self._lock:
+            return {"requests": dict(self.requests), "bytes": dict(self.body_bytes)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to ask for.
+
+    Attributes:
+        what: for the ledger: `list`, `info`, `tree`, `resolve`, `file` or `range`.
+        paced_as: `api` or `resolvers`; None for addresses that the Hub does not count.
+        check: looks at status and headers before the body is read; raises a HubFailure to drop the connection there.
+        failure: the failure that an answer of 400 or above stands for, where the Hub's own table does not apply.
+        follow: whether redirects are followed; if not, the redirect itself is the answer.
+        limit_bytes: of the body, after decompression.
+    """
+
+    what: str
+    url: str
+    paced_as: str | None
+    limit_bytes: int
+    repo_id: str | None = None
+    revision: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    follow: bool = True
+    check: Callable[[int, Mapping[str, str]], None] | None = None
+    failure: Callable[[int, Mapping[str, str]], HubFailure] | None = None
+
+
+class _CutShort(Exception):
+    """The connection broke or went silent; worth another try."""
+
+
+class Transport:
+    """Sends requests for one endpoint.
+
+    Args:
+        endpoint: of the Hub; None takes HF_ENDPOINT.
+        token: as in huggingface_hub: a token, None for the one of HF_TOKEN or the login, False for none.
+        retries: how often a request that failed on the network or with a server error is sent again.
+    """
+
+    def __init__(self, endpoint: str | None, token: str | bool | None, pacer: Pacer, retries: int = 4):
+        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        if urlsplit(self.endpoint).scheme not in ("http", "https") or not urlsplit(self.endpoint).hostname:
+            raise HubFailure(f"{self.endpoint!r} is not the address of a Hub", "give one like https://huggingface.co")
+        self.pacer = pacer
+        self.retries = retries
+        self.traffic = Traffic()
+        self._token = get_token_to_send(token)
+        self._agent = (
+            f"lineage/{_version('lineage')}; hf_hub/{_version('huggingface_hub')}; python/{platform.python_version()}"
+        )
+
+    @property
+    def has_token(self) -> bool:
+        return self._token is not None
+
+    def send(self, ask: Ask) -> Answer:
+        """The answer, after retries, waits and redirects.
+
+        Raises:
+            HubFailure: one of its subclasses, see crawler/answers.py; or what `ask.check` raises.
+        """
+        attempt = refusals = 0
+        url, followed = ask.url, 0
+        while True:
+            try:
+                answer = self._once(ask, url)
+            except _CutShort as error:
+                attempt += 1
+                if attempt > self.retries:
+                    raise self._down(ask, str(error)) from error
+                logger.info("%s %s: %s; trying again", ask.what, self._where(url), error)
+                self._back_off(ask, attempt)
+                continue
+            if answer.status in RETRIED and attempt < self.retries:
+                attempt += 1
+                logger.info("%s %s: status %d; trying again", ask.what, self._where(url), answer.status)
+                self._back_off(ask, attempt, answer.headers.get("retry-after"))
+            elif answer.status == 429 and refusals < MAX_REFUSALS:
+                refusals += 1
+                logger.info("%s: rate limited", ask.what)
+                if ask.paced_as is None or not {"ratelimit", "retry-after"} & answer.headers.keys():
+                    self._back_off(ask, refusals, answer.headers.get("retry-after"))
+            elif answer.status in REDIRECTS and ask.follow:
+                target = redirect_target(answer, ask.repo_id)
+                check_redirect(self.endpoint, url, target, ask.repo_id)
+                url, followed = target, followed + 1
+                if followed > MAX_REDIRECTS:
+                    raise UnexpectedAnswer(f"redirected more than {MAX_REDIRECTS} times", None, ask.repo_id)
+            elif answer.status >= 400 and ask.failure is not None:
+                raise ask.failure(answer.status, answer.headers)
+            elif answer.status >= 400:
+                raise failure_of(
+                    answer.status, answer.headers, answer.body, ask.repo_id, ask.revision, self._may_have_token(url)
+                )
+            else:
+                return answer
+
+    def _once(self, ask: Ask, url: str) -> Answer:
+        headers = {"user-agent": self._agent, "accept-encoding": "gzip", **ask.headers}
+        if self._may_have_token(url):
+            headers["authorization"] = f"Bearer {self._token}"
+        deadline = time.monotonic() + WHOLE_ANSWER_SECONDS
+        with self._translated(ask), self._paced(ask) as observe:
+            self.traffic.add(ask.what, requests=1)
+            with get_session().stream(
+                "GET",
+                url,
+                headers=headers,
+                follow_redirects=False,
+                timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=WHOLE_ANSWER_SECONDS),
+            ) as response:
+                found = {name.lower(): value for name, value in response.headers.items()}
+                observe(response.status_code, found)
+                problem = response.status_code >= 300
+                if not problem and ask.check is not None:
+                    ask.check(response.status_code, found)
+                body = self._read(
+                    ask, response, found, SMALL_BODY_BYTES if problem else ask.limit_bytes, deadline, problem
+                )
+                return Answer(response.status_code, found, body, url)
+
+    def _read(
+        self, ask: Ask, response: Any, headers: Mapping[str, str], limit_bytes: int, deadline: float, cut: bool
+    ) -> bytes:
+        """The body, decompressed, never more than `limit_bytes`: beyond it cut off (`cut`), or a failure."""
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", ""):
+            if cut:
+                return b""
+            raise UnexpectedAnswer(
+                f"an answer with the encoding {encoding[:20]}, which nobody asked for", None, ask.repo_id
+            )
+        inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        parts: list[bytes] = []
+        left = limit_bytes
+        for raw in response.iter_raw():
+            self.traffic.add(ask.what, body_bytes=len(raw))
+            piece = inflate.decompress(raw, left + 1) if inflate else raw
+            if len(piece) > left:
+                if cut:
+                    return b"".join([*parts, piece[:left]])
+                raise UnexpectedAnswer(
+                    f"an answer of more than {limit_bytes} bytes, which is more than was asked for", None, ask.repo_id
+                )
+            parts.append(piece)
+            left -= len(piece)
+            if time.monotonic() > deadline:
+                raise _CutShort(f"not complete after {WHOLE_ANSWER_SECONDS:.0f} seconds")
+        if inflate and not inflate.eof:
+            raise _CutShort("a compressed answer ended early")
+        return b"".join(parts)
+
+    @contextmanager
+    def _paced(self, ask: Ask):  # type: ignore[no-untyped-def]  # yields the function that hears of the answer
+        if ask.paced_as is None:
+            yield lambda status, headers: None
+            return
+        kind, answered = ask.paced_as, False
+        self._with_name(ask, lambda: self.pacer.wait(kind))
+
+        def observe(status: int, headers: Mapping[str, str]) -> None:
+            nonlocal answered
+            answered = True
+            self.pacer.observe(kind, status, headers)
+
+        try:
+            yield observe
+        finally:
+            if not answered:
+                self.pacer.give_up(kind)
+
+    @contextmanager
+    def _translated(self, ask: Ask):  # type: ignore[no-untyped-def]
+        """Errors of the HTTP library -> ours. Their texts may quote headers, so none is passed on."""
+        try:
+            yield
+        except OfflineModeIsEnabled:
+            raise Offline(ask.repo_id) from None
+        except (httpx.LocalProtocolError, UnicodeError):
+            raise BadToken("HF_TOKEN holds characters that no token has", "set HF_TOKEN anew", ask.repo_id) from None
+        except httpx.TimeoutException:
+            raise _CutShort(f"no answer within {READ_SECONDS:.0f} seconds") from None
+        except httpx.ConnectError:
+            raise _CutShort("cannot connect") from None
+        except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError):
+            raise _CutShort("the connection broke") from None
+        except (httpx.HTTPError, httpx.InvalidURL, zlib.error) as error:
+            raise UnexpectedAnswer(
+                f"an answer that cannot be read ({type(error).__name__})", None, ask.repo_id
+            ) from None
+
+    def _back_off(self, ask: Ask, attempt: int, told: str | None = None) -> None:
+        self._with_name(ask, lambda: self.pacer.back_off(attempt, told))
+
+    @staticmethod
+    def _with_name(ask: Ask, wait: Callable[[], None]) -> None:
+        try:
+            wait()
+        except RateLimited as error:
+            raise RateLimited(error.wait_seconds, ask.repo_id) from None
+
+    def _down(self, ask: Ask, why: str) -> HubFailure:
+        host = urlsplit(ask.url).hostname
+        if ask.paced_as is None:
+            return StorageDown(f"reading {ask.repo_id} from {host} failed: {why}", "try again later", ask.repo_id)
+        return HubDown(
+            f"{host} does not answer: {why}",
+            "check the network and --endpoint (or HF_ENDPOINT); try again later",
+            ask.repo_id,
+        )
+
+    def _may_have_token(self, url: str) -> bool:
+        return self._token is not None and origin(url) == origin(self.endpoint)
+
+    @staticmethod
+    def _where(url: str) -> str:
+        parts = urlsplit(url)
+        return f"{parts.hostname}{parts.path}"
+
+
+def redirect_target(answer: Answer, repo_id: str | None) -> str:
+    """Absolute address that a redirect names; its query is kept as it is."""
+    location = answer.headers.get("location", "")
+    if not location or len(location) > 16_384:
+        raise UnexpectedAnswer("a redirect that does not say where to", None, repo_id)
+    try:
+        return urljoin(answer.url, location)
+    except ValueError:
+        raise UnexpectedAnswer("a redirect to something that is no address", None, repo_id) from None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,225 @@
+"""The weights of one model as a header and readable ranges, the same for files on the Hub and on disk.
+
+Nothing reads a whole file: a header is one or two reads, a sample one read a block, and blocks that lie close together in
+one file are read together where that is cheaper than another request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from crawler.headers import (
+    LOCAL_HEADER_LIMIT_BYTES,
+    REMOTE_HEADER_LIMIT_BYTES,
+    BadHeader,
+    TensorHeader,
+    join_shards,
+    read_header,
+)
+from crawler.listing import is_safe_path
+from graphdb.schema import Failure
+
+MERGE_GAP_BYTES = 64 * 1024  # about what a request costs in time on a usual line
+MERGED_READ_BYTES = 4 * 1024 * 1024
+SAMPLE_LIMIT_BYTES = 64 * 1024 * 1024  # of one model: more cannot be a sample
+
+
+class Span(Protocol):
+    """A run of values of one tensor: row-major element offsets, half open."""
+
+    @property
+    def tensor(self) -> str: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+
+
+SpanT = TypeVar("SpanT", bound=Span)
+
+
+class Unreadable(Failure):
+    """A model whose weights are not all there, or not such that they can be sampled."""
+
+    exit_code = 4
+
+
+class WeightFile(Protocol):
+    """One file of weights, wherever it lies. `name` is unique within the model."""
+
+    name: str
+
+    @property
+    def size_bytes(self) -> int: ...
+    def read(self, start: int, stop: int) -> bytes: ...
+
+
+class LocalFile:
+    """A file on disk."""
+
+    def __init__(self, path: Path, name: str | None = None):
+        self.path = path
+        self.name = name or path.name
+
+    @cached_property
+    def size_bytes(self) -> int:
+        return self._guarded(lambda: self.path.stat().st_size)
+
+    def read(self, start: int, stop: int) -> bytes:
+        data: bytes = self._guarded(lambda: self._pread(start, stop))
+        if len(data) != stop - start:
+            raise Unreadable(
+                f"{self.path} ended at byte {start + len(data)} while it was read", "is it still being written?"
+            )
+        return data
+
+    def _pread(self, start: int, stop: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except OSError as error:
+            raise Unreadable(
+                f"{self.path} cannot be read: {os.strerror(error.errno or 0)}", "check its permissions"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One ranged read and the blocks that it serves."""
+
+    file: int
+    start: int
+    stop: int
+    spans: tuple[tuple[Any, int, int], ...]  # block, its bytes [start, stop) of the file
+
+
+class Weights:
+    """Header and ranges of one model.
+
+    Args:
+        files: of one set of weights, in the order of their names.
+        header_limit_bytes: of one file's header.
+        parallel: how many ranged reads may be under way at once.
+    """
+
+    def __init__(
+        self, files: Sequence[WeightFile], header_limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES, parallel: int = 1
+    ):
+        self.files = tuple(files)
+        self._limit = header_limit_bytes
+        self._parallel = parallel
+
+    @cached_property
+    def header(self) -> tuple[TensorHeader, ...]:
+        """All tensors; every file's own header counts, whatever an index says.
+
+        Raises:
+            Failure: a header that cannot be trusted, or a file that cannot be read; `BadHeader`, `Unreadable`, or what a
+                remote file raises.
+        """
+        parallel = min(self._parallel, len(self.files))
+        if parallel <= 1:
+            return join_shards(map(self._header_of, self.files))
+        with ThreadPoolExecutor(parallel) as pool:
+            return join_shards(pool.map(self._header_of, self.files))
+
+    def read(self, blocks: Iterable[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
+        """Bytes of blocks of values, in the order in which they lie in the files.
+
+        Raises:
+            Unreadable: the blocks are too large for a sample.
+        """
+        reads = self._plan(list(blocks))
+        if self._parallel <= 1:
+            yield from chain.from_iterable(map(self._fetch, reads))
+            return
+        with ThreadPoolExecutor(self._parallel) as pool:
+            try:
+                yield from chain.from_iterable(pool.map(self._fetch, reads))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _header_of(self, file: WeightFile) -> tuple[TensorHeader, ...]:
+        return read_header(file.read, file.name, file.size_bytes, self._limit)
+
+    def _plan(self, blocks: list[SpanT]) -> list[_Read]:
+        tensors = {tensor.name: tensor for tensor in self.header}
+        number = {file.name: index for index, file in enumerate(self.files)}
+        spans = sorted(
+            ((number[tensors[block.tensor].file], *_bytes_of(tensors[block.tensor], block), block) for block in blocks),
+            key=lambda span: span[:3],
+        )
+        if sum(stop - start for _, start, stop, _ in spans) > SAMPLE_LIMIT_BYTES:
+            raise Unreadable(
+                f"its tensors are so wide that a sample would be more than {SAMPLE_LIMIT_BYTES >> 20} MiB",
+                "such a model cannot be compared",
+            )
+        reads: list[_Read] = []
+        for file, start, stop, block in spans:
+            last = reads[-1] if reads else None
+            if (
+                last is not None
+                and last.file == file
+                and start - last.stop <= MERGE_GAP_BYTES
+                and max(stop, last.stop) - last.start <= MERGED_READ_BYTES
+            ):
+                reads[-1] = _Read(file, last.start, max(stop, last.stop), (*last.spans, (block, start, stop)))
+            else:
+                reads.append(_Read(file, start, stop, ((block, start, stop),)))
+        return reads
+
+    def _fetch(self, read: _Read) -> list[tuple[Any, bytes]]:
+        data = self.files[read.file].read(read.start, read.stop) if read.stop > read.start else b""
+        return [(block, data[start - read.start : stop - read.start]) for block, start, stop in read.spans]
+
+
+def local_weights(paths: Sequence[Path]) -> Weights:
+    return Weights([LocalFile(path) for path in paths], LOCAL_HEADER_LIMIT_BYTES)
+
+
+def shards_named_by(index: bytes, name: str) -> tuple[str, ...]:
+    """File names in a `….safetensors.index.json`, without repetition; which tensors it puts where is not believed.
+
+    Raises:
+        BadHeader: it is no such index.
+    """
+    try:
+        content = json.loads(index)
+    except (ValueError, RecursionError):
+        raise BadHeader(name, "the index is not JSON") from None
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise BadHeader(name, "the index names no files")
+    files = sorted({file if isinstance(file, str) else "" for file in places.values()})
+    if not all(is_safe_path(file) and "/" not in file and file.endswith(".safetensors") for file in files):
+        raise BadHeader(name, "the index names something that is no file beside it")
+    return tuple(files)
+
+
+def _bytes_of(tensor: TensorHeader, block: Span) -> tuple[int, int]:
+    """Absolute byte offsets of a block in its tensor's file."""
+    if not 0 <= block.start <= block.stop <= tensor.values:
+        raise ValueError(
+            f"block [{block.start}, {block.stop}) lies outside of {tensor.name} with {tensor.values} values"
+        )
+    if block.start == block.stop:
+        return tensor.start, tensor.start
+    size = tensor.stop - tensor.start
+    ends = [offset * size // tensor.values for offset in (block.start, block.stop)]
+    if any(end * tensor.values != offset * size for end, offset in zip(ends, (block.start, block.stop), strict=True)):
+        raise Unreadable(
+            f"{tensor.name} is packed so that its values cannot be cut out", "such a model cannot be compared"
+        )
+    return tensor.start + ends[0], tensor.start + ends[1]
