@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from tests.fake_hub.blobs import Blob, safetensors_header
 from tests.fake_hub.catalog import Account, Catalog
@@ -227,13 +227,9 @@ class Api:
 
     def _paths_info(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
         revision = self._revision(repository, rest[0] if rest else "main")
-        try:
-            body = json.loads(asked.body)
-            paths = [body["paths"]] if isinstance(body["paths"], str) else [str(path) for path in body["paths"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refused(400, '"paths" is required') from error
+        paths, expand = _asked_paths(asked)
         known = [path for path in paths if path in revision.files or (path and path in revision.directories)]
-        return _json([self._entry(revision, path, expand=bool(body.get("expand"))) for path in known])
+        return _json([self._entry(revision, path, expand=expand) for path in known])
 
     def _entry(self, revision: Revision, path: str, *, expand: bool) -> dict[str, Any]:
         blob = revision.files.get(path)
@@ -248,7 +244,7 @@ class Api:
         if expand:
             entry["lastCommit"] = {"id": revision.sha, "title": revision.title, "date": hub_time(revision.date)}
             if blob is not None:
-                entry["securityFileStatus"] = {"status": "safe", **dict.fromkeys(SCANS, {"status": "safe"})}
+                entry["securityFileStatus"] = {"status": "safe", **{scan: {"status": "safe"} for scan in SCANS}}
         return entry
 
     def _treesize(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
@@ -356,6 +352,19 @@ def _refusal(refused: Refused, plain: bool) -> Answer:
             refused.status, {"Content-Type": "text/plain; charset=utf-8", **headers}, refused.message.encode()
         )
     return _json({"error": refused.message}, headers, refused.status)
+
+
+def _asked_paths(asked: Asked) -> tuple[list[str], bool]:
+    """Paths and `expand` of a paths-info request, sent as JSON or as a form (the official client sends a form)."""
+    try:
+        if "json" in asked.headers.get("content-type", ""):
+            body = json.loads(asked.body)
+            paths = [body["paths"]] if isinstance(body["paths"], str) else [str(path) for path in body["paths"]]
+            return paths, bool(body.get("expand"))
+        form = parse_qs(asked.body.decode())
+        return form["paths"], form.get("expand", [""])[0].lower() == "true"
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(400, '"paths" is required') from error
 
 
 def _flag(asked: Asked, name: str) -> bool:

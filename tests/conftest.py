@@ -1,0 +1,19 @@
+"""The environment of every test: no token, cache or endpoint of whoever runs them, no telemetry, and no way to the real Hub.
+
+Set before anything imports huggingface_hub, which reads its environment once.
+"""
+
+import os
+import tempfile
+
+for _name in [
+    name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "LINEAGE_STORE", "LINEAGE_SKETCH"))
+]:
+    del os.environ[_name]
+os.environ["HF_ENDPOINT"] = (
+    "http://127.0.0.1:9"  # nothing listens there: a test that forgets its fake Hub fails at once
+)
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="lineage-tests-hf-")
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
