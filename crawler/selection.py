@@ -71,11 +71,16 @@ class WeightSet:
         return _ADAPTER.fullmatch(self.stem) is not None
 
     @property
+    def variant(self) -> bool:
+        """By its name a copy of the weights in another form."""
+        return _VARIANT.search(self.stem) is not None
+
+    @property
     def rank(self) -> int:
         """0 for what loaders open first; higher ones are copies in another form or anything else."""
         if self.stem in _MAIN_NAMES:
             return _MAIN_NAMES.index(self.stem)
-        return len(_MAIN_NAMES) + (1 if _VARIANT.search(self.stem) else 0)
+        return len(_MAIN_NAMES) + self.variant
 
 
 @dataclass(frozen=True, slots=True)

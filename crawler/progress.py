@@ -1,0 +1,224 @@
+"""What a crawl has done so far, in SQLite, so that any crash costs at most the page that was under way.
+
+A page is acknowledged in one transaction after its models are stored: the cursor moves and the repositories count as done
+together, or not at all. Work that was not acknowledged is simply done again. The file is a cache: without it nothing is lost
+but time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import RLock
+
+from graphdb.schema import Failure, Status
+
+VERSION = 1
+_TABLES = """
+CREATE TABLE walk (
+    key TEXT PRIMARY KEY, cursor TEXT, started_at TEXT NOT NULL, seen INTEGER NOT NULL,
+    mark TEXT, full_at TEXT, full_seen INTEGER
+) WITHOUT ROWID;
+CREATE TABLE done (
+    hub_id TEXT PRIMARY KEY, repo_id TEXT NOT NULL, sha TEXT, status TEXT NOT NULL, weights_digest TEXT, signature TEXT,
+    reason TEXT, failure TEXT, checked_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX done_failure ON done (failure, checked_at) WHERE failure IS NOT NULL;
+CREATE TABLE file (
+    path TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, changed_ns INTEGER NOT NULL, inode INTEGER NOT NULL, sha256 TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class BadProgress(Failure):
+    """The progress file is damaged, or of another version, or cannot be written."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(
+            f"the crawl's progress in {path} cannot be used: {why}", "delete that file: only time is lost, nothing else"
+        )
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """State of one walk over a listing.
+
+    Attributes:
+        cursor: query of the page to ask for next; None before the first page and after the last.
+        seen: models in acknowledged pages of the walk under way.
+        mark: start of the last pass that came to its end: changes before it were seen.
+        full_at, full_seen: the same for the last pass over everything, and how many models it saw.
+    """
+
+    started_at: datetime
+    cursor: str | None = None
+    seen: int = 0
+    mark: datetime | None = None
+    full_at: datetime | None = None
+    full_seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What is known of a repository or local model since it was last looked into.
+
+    Attributes:
+        sha: commit that was looked into; for local models the weights digest.
+        failure: kind of failure that may go away by itself (so the same commit is tried again); None once settled.
+    """
+
+    hub_id: str
+    repo_id: str
+    sha: str | None
+    status: Status
+    weights_digest: str | None
+    signature: str | None
+    reason: str | None
+    failure: str | None
+    checked_at: datetime
+
+
+class Progress:
+    """Progress of all crawls that share one sketch store. May be used from any thread."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            with self._transaction():
+                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+                if version == 0:
+                    for statement in _TABLES.split(";"):
+                        self._connection.execute(statement)
+                    self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        except (sqlite3.Error, OSError) as error:
+            raise BadProgress(path, str(error)) from error
+        if version not in (0, VERSION):
+            raise BadProgress(path, f"it is of version {version}, this program writes version {VERSION}")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def walk(self, key: str) -> Walk | None:
+        rows = self._rows("SELECT started_at, cursor, seen, mark, full_at, full_seen FROM walk WHERE key = ?", key)
+        for started, cursor, seen, mark, full_at, full_seen in rows:
+            return Walk(_time(started), cursor, seen, _maybe(mark), _maybe(full_at), full_seen or 0)
+        return None
+
+    def known(self, hub_ids: Iterable[str]) -> dict[str, Done]:
+        """What is known of these, by hub_id; absent where nothing is."""
+        ids = list(hub_ids)
+        found: dict[str, Done] = {}
+        for first in range(0, len(ids), 500):
+            some = ids[first : first + 500]
+            marks = ",".join("?" * len(some))
+            for row in self._rows(f"SELECT * FROM done WHERE hub_id IN ({marks})", *some):
+                found[row[0]] = _done(row)
+        return found
+
+    def failed(self, limit: int) -> list[Done]:
+        """Those whose failure may have gone away, longest ago first."""
+        return [
+            _done(row)
+            for row in self._rows(
+                "SELECT * FROM done WHERE failure IS NOT NULL ORDER BY checked_at, hub_id LIMIT ?", limit
+            )
+        ]
+
+    def acknowledge(self, done: Iterable[Done], key: str | None = None, walk: Walk | None = None) -> None:
+        """On disk when this returns, all or nothing.
+
+        Args:
+            key, walk: the walk's new state, if a walk brought these.
+        """
+        rows = [
+            (d.hub_id, d.repo_id, d.sha, d.status.value, d.weights_digest, d.signature, d.reason, d.failure, d.checked_at.isoformat())
+            for d in done
+        ]  # fmt: skip
+        with self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            if key is not None and walk is not None:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO walk (key, started_at, cursor, seen, mark, full_at, full_seen)"
+                    " VALUES (?,?,?,?,?,?,?)",
+                    (
+                        key,
+                        walk.started_at.isoformat(),
+                        walk.cursor,
+                        walk.seen,
+                        walk.mark.isoformat() if walk.mark else None,
+                        walk.full_at.isoformat() if walk.full_at else None,
+                        walk.full_seen,
+                    ),
+                )
+
+    def file_hash(self, path: Path) -> str | None:
+        """sha256 of a local file, if it was computed before and the file has not changed since."""
+        stat = path.stat()
+        rows = self._rows(
+            "SELECT sha256 FROM file WHERE path = ? AND size_bytes = ? AND changed_ns = ? AND inode = ?",
+            str(path),
+            stat.st_size,
+            stat.st_mtime_ns,
+            stat.st_ino,
+        )
+        return next((sha256 for (sha256,) in rows), None)
+
+    def keep_file_hash(self, path: Path, size_bytes: int, changed_ns: int, inode: int, sha256: str) -> None:
+        """
+        Args:
+            size_bytes, changed_ns, inode: as they were before the file was read.
+        """
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO file VALUES (?,?,?,?,?)", (str(path), size_bytes, changed_ns, inode, sha256)
+            )
+
+    def _rows(self, query: str, *values: object) -> list[tuple]:
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise BadProgress(self.path, str(error)) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise BadProgress(self.path, str(error)) from error
+
+
+def _done(row: tuple) -> Done:
+    hub_id, repo_id, sha, status, digest, signature, reason, failure, checked = row
+    return Done(hub_id, repo_id, sha, Status(status), digest, signature, reason, failure, _time(checked))
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _maybe(text: str | None) -> datetime | None:
+    return _time(text) if text else None
