@@ -236,7 +236,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return datetime.fromisoformat(value) if len(value) >= 17 and MOMENT.fullmatch(value) else value
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if not key.startswith("@")}
+        names = sorted(value) if "@rid" in value else value  # a node has no order of its own
+        return {name: _plain(value[name]) for name in names if not name.startswith("@")}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value

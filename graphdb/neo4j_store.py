@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import neo4j
@@ -54,7 +54,7 @@ class Neo4jStore(Store):
                 f"{url} is not an address of a Neo4j: {error}", "for example bolt://127.0.0.1:7687"
             ) from error
         try:
-            self._driver.verify_connectivity(database=self._database)
+            self._hello()
         except (Neo4jError, DriverError, OSError) as error:
             self._driver.close()
             raise self._failure(error, None) from error
@@ -107,6 +107,10 @@ class Neo4jStore(Store):
     def close(self) -> None:
         self._driver.close()
 
+    def _hello(self) -> None:
+        with self._session(neo4j.READ_ACCESS) as session:
+            session.run("RETURN 1").consume()
+
     def _session(self, access: str) -> neo4j.Session:
         return self._driver.session(database=self._database, default_access_mode=access)
 
@@ -142,9 +146,9 @@ def _row(record: neo4j.Record) -> Row:
 def _plain(value: Any) -> Any:
     """A value without anything of the driver: moments as aware datetimes, nodes and relationships as maps of their properties."""
     if isinstance(value, DateTime):
-        return value.to_native()
+        return value.to_native().astimezone(UTC) if value.tzinfo else value.to_native().replace(tzinfo=UTC)
     if isinstance(value, (Node, Relationship)):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(value[key]) for key in sorted(value)}
     if isinstance(value, neo4j.graph.Path):
         return [_plain(item) for pair in zip(value.nodes, value.relationships, strict=False) for item in pair] + [
             _plain(value.end_node)

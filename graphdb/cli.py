@@ -1,0 +1,147 @@
+"""`lineage graph …`: the store itself. And the `--store` option that every command with a store takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+DEFAULT_STORE = "~/.lineage"
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--store URL`: a folder, or the address of a Neo4j. The command gets it as `store`."""
+    return click.option(
+        "--store",
+        envvar="LINEAGE_STORE",
+        default=DEFAULT_STORE,
+        show_default=True,
+        metavar="URL",
+        help="Folder of the embedded store, or bolt://host:7687 or neo4j://host:7687 with NEO4J_USER and NEO4J_PASSWORD "
+        "[env LINEAGE_STORE].",
+    )(command)
+
+
+@click.group()
+def graph() -> None:
+    """The store itself: make it, count what is in it, serve it to others, export and copy it."""
+
+
+@graph.command()
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def init(store: str, as_json: bool) -> None:
+    """Make an empty graph, with its constraints and indexes. Does no harm to one that is there.
+
+    Example: lineage graph init --store ./my-graph
+    """
+    from graphdb.schema import SCHEMA_VERSION
+    from graphdb.store import open_store
+
+    with open_store(store):
+        pass
+    if as_json:
+        click.echo(json.dumps({"store": store, "schema_version": SCHEMA_VERSION}))
+    else:
+        click.echo(f"{store}: a lineage graph, schema version {SCHEMA_VERSION}")
+
+
+@graph.command()
+@store_option
+@click.option("--digest", is_flag=True, help="Also a digest of the content: equal graphs have equal digests.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def stats(store: str, digest: bool, as_json: bool) -> None:
+    """Count models, edges and runs.
+
+    Example: lineage graph stats --json
+    """
+    from graphdb.store import open_store
+
+    with open_store(store, create=False) as opened:
+        counts: dict[str, Any] = {"store": store, **opened.counts()}
+        latest = opened.runs(limit=1)
+        counts["last_run"] = latest[0].started_at.isoformat() if latest else None
+        if digest:
+            from graphdb.digest import graph_digest
+
+            counts["digest"] = graph_digest(opened)
+    if as_json:
+        click.echo(json.dumps(counts))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "count", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}" if isinstance(count, int) else str(count))
+    Console(soft_wrap=True).print(table)
+
+
+@graph.command()
+@store_option
+@click.option("--port", default=7687, show_default=True, help="Port of 127.0.0.1 to listen on.")
+def serve(store: str, port: int) -> None:
+    """Serve the embedded store to Neo4j drivers and other `lineage` processes, on 127.0.0.1 alone, until interrupted.
+
+    User and password are those of NEO4J_USER (default root) and NEO4J_PASSWORD.
+
+    Example: NEO4J_PASSWORD=… lineage graph serve --port 7687
+    """
+    from graphdb.serve import serve_store
+
+    with serve_store(store, port) as server:
+        click.echo(f"serving {store} at {server.url} for user {server.user}; stop with Ctrl-C", err=True)
+        server.wait()
+
+
+@graph.command()
+@store_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["graphml", "node-link", "csv", "dot", "mermaid"]),
+    default="node-link",
+    show_default=True,
+    help="GraphML, node-link JSON (networkx), CSV for neo4j-admin import, Graphviz DOT, or Mermaid.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File, for csv a folder; without it: stdout.")
+@click.option("--signature", help="Only models of this architecture.")
+@click.option("--all", "everything", is_flag=True, help="Claims, ties and history too, not only accepted edges.")
+def export(store: str, form: str, output: Path | None, signature: str | None, everything: bool) -> None:
+    """Write the graph in a format that other programs read.
+
+    Example: lineage graph export --format graphml -o lineage.graphml
+    """
+    from graphdb.export import export_graph
+    from graphdb.store import open_store
+
+    if form == "csv" and output is None:
+        raise click.UsageError("csv is several files: give --output FOLDER")
+    with open_store(store, create=False) as opened:
+        count = export_graph(opened, form, output or sys.stdout, signature=signature, everything=everything)
+    click.echo(f"{count.models} models, {count.edges} edges", err=True)
+
+
+@graph.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def copy(source: str, target: str, as_json: bool) -> None:
+    """Copy a whole graph into an empty store, and compare both by digest. FROM and TO are folders or addresses.
+
+    Example: lineage graph copy ~/.lineage bolt://127.0.0.1:7687
+    """
+    from graphdb.copying import copy_graph
+    from graphdb.store import open_store
+
+    with open_store(source, create=False) as from_store, open_store(target) as to_store:
+        copied = copy_graph(from_store, to_store)
+    if as_json:
+        click.echo(json.dumps({"nodes": copied.nodes, "edges": copied.edges, "digest": copied.digest}))
+    else:
+        click.echo(f"{copied.nodes} nodes and {copied.edges} edges copied; both digests are {copied.digest}")

@@ -1,0 +1,122 @@
+"""Declared against detected: does a model's card say what its weights say?
+
+    agree        a claimed base is the parent that was found, or one of its ancestors
+    contradicts  the weights name another parent, or none, although the claimed base could be compared with it
+    missing      a parent was found and the card claims none
+    cannot tell  nothing was decided, or the claimed base is not in the graph or cannot be compared value by value
+
+A false accusation is the worst answer, so "contradicts" needs all claimed bases to be comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+from graphdb.records import claims_of, name_key
+from graphdb.schema import Declaration, Status
+from graphdb.store import Store
+from queries import load
+from queries.walk import ancestors
+
+BATCH = 1_000  # models a statement
+
+
+class Agreement(StrEnum):
+    """See the module's first lines."""
+
+    AGREE = "agree"
+    CONTRADICTS = "contradicts"
+    MISSING = "missing"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One model's claims beside what was found.
+
+    Attributes:
+        agreement: None where there is nothing to compare: no claim, and no parent found.
+        reason: one sentence.
+        declared: its claims, without those that only name the model itself.
+        detected: repo_ids of the parents found, the most probable first.
+    """
+
+    hub_id: str
+    repo_id: str
+    agreement: Agreement | None
+    reason: str
+    declared: tuple[Declaration, ...]
+    detected: tuple[str, ...]
+
+
+def compare(store: Store, models: Iterable[str]) -> Iterator[Comparison]:
+    """Comparisons of some models (hub_ids), those without anything to compare too."""
+    source = iter(models)
+    while batch := list(islice(source, BATCH)):
+        for row in store.read(load("declared_vs_detected").text, {"models": batch}):
+            yield _compare(store, row)
+
+
+def compare_all(store: Store) -> Iterator[Comparison]:
+    """Comparisons of every model that claims a base or has a parent that was found."""
+    yield from compare(store, (row["hub_id"] for row in store.stream(load("claimed_or_found").text)))
+
+
+def _compare(store: Store, row: dict[str, Any]) -> Comparison:
+    claims = claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])
+    claims = [claim for claim in claims if name_key(claim.base) != name_key(row["repo_id"])]
+    known = [base for base in row["known"] if base["hub_id"] is not None]
+    parents = sorted(
+        (p for p in row["parents"] if p["hub_id"] is not None), key=lambda p: (-p["probability"], p["repo_id"])
+    )
+    agreement, reason = _judge(store, row, claims, known, parents)
+    return Comparison(
+        row["hub_id"],
+        row["repo_id"],
+        agreement,
+        reason,
+        tuple(claims),
+        tuple(dict.fromkeys(p["repo_id"] for p in parents)),
+    )
+
+
+def _judge(
+    store: Store,
+    row: dict[str, Any],
+    claims: list[Declaration],
+    known: list[dict[str, Any]],
+    parents: list[dict[str, Any]],
+) -> tuple[Agreement | None, str]:
+    found = {parent["hub_id"] for parent in parents}
+    if not claims:
+        if parents:
+            return Agreement.MISSING, f"nothing is declared; the weights come from {parents[0]['repo_id']}"
+        return None, "nothing is declared, and no parent was found"
+    for base in known:
+        if base["hub_id"] in found:
+            return Agreement.AGREE, f"{base['repo_id']} is declared and found in the weights"
+    if parents and known:
+        above = {relative.hub_id for relative in ancestors(store, row["hub_id"])}
+        for base in known:
+            if base["hub_id"] in above:
+                return (
+                    Agreement.AGREE,
+                    f"{base['repo_id']} is declared and an ancestor; the parent is {parents[0]['repo_id']}",
+                )
+    named = sorted({claim.base for claim in claims})
+    resolved = {name_key(base["base"]) for base in known}
+    unknown = [base for base in named if name_key(base) not in resolved]
+    if unknown:
+        return Agreement.CANNOT_TELL, f"{unknown[0]} is declared and not in the graph"
+    apart = [b["repo_id"] for b in known if b["status"] != Status.SKETCHED or b["signature"] != row["signature"]]
+    if apart or row["signature"] is None:
+        return Agreement.CANNOT_TELL, f"{(apart or named)[0]} is declared and cannot be compared value by value"
+    if parents:
+        return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights come from {parents[0]['repo_id']}"
+    if row["answer"] == "root":
+        return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights show no parent"
+    return Agreement.CANNOT_TELL, "no parent was decided"

@@ -1,0 +1,63 @@
+"""From what a person types to a model of the graph: a repository's name, an identity, or a path on this disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from graphdb.records import name_key, short_key
+from graphdb.schema import Model, NoSuchModel, local_id
+from graphdb.store import Store
+from queries import load
+
+PATH_STARTS = ("./", "../", "/", "~")
+CANDIDATES = 200  # names looked at when one is not found
+SUGGESTIONS = 3
+
+
+def find(store: Store, text: str) -> Model | None:
+    """The model of a name (letter case ignored, former names too), an identity, `name@revision`, or a path that exists."""
+    path = Path(text).expanduser()
+    if text.startswith(PATH_STARTS) or text in (".", ".."):
+        return store.model(local_id(path))
+    found = store.model(text) or store.model(text.partition("@")[0])
+    if found is None and path.exists():
+        found = store.model(local_id(path))
+    return found
+
+
+def resolve(store: Store, text: str) -> Model:
+    """The same, but a model there must be.
+
+    Raises:
+        NoSuchModel: with names that are close.
+    """
+    model = find(store, text)
+    if model is not None:
+        return model
+    close = close_names(store, text)
+    if close:
+        raise NoSuchModel(f"the graph knows no model {text!r}", f"did you mean {' or '.join(close)}?")
+    raise NoSuchModel(
+        f"the graph knows no model {text!r}", "`lineage who-is-parent` also looks at models that were never crawled"
+    )
+
+
+def close_names(store: Store, text: str) -> list[str]:
+    """Names in the graph that are much like a text, the most similar first."""
+    from difflib import SequenceMatcher
+
+    wanted, short = name_key(text), short_key(text)
+    params = {
+        "name_prefix": wanted[: max(3, len(wanted) // 2)],
+        "short_prefix": short[: max(3, len(short) // 2)],
+        "limit": CANDIDATES,
+    }
+    names = {row["repo_id"] for row in store.read(load("close_names").text, params)}
+
+    def likeness(name: str) -> float:
+        key = name.lower()
+        whole = SequenceMatcher(None, wanted, key).ratio()
+        return max(whole, 0.95 * SequenceMatcher(None, short, short_key(key)).ratio())
+
+    ranked = sorted(((likeness(name), name) for name in names), key=lambda pair: (-pair[0], pair[1]))
+    return [name for score, name in ranked if score > 0.6][:SUGGESTIONS]

@@ -1,0 +1,108 @@
+"""Walking the lineage graph generation by generation: up to the ancestors, down to the descendants.
+
+Each model is reached once, on a shortest way; of several equally short ones, over the most probable last edge. So cycles,
+parallel edges and merges of merges cost no more than their edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from graphdb.schema import ACCEPTED, Relation
+from graphdb.store import Store
+from queries import load
+
+BATCH = 2_000  # models a statement
+ORDER = {str(relation): rank for rank, relation in enumerate(Relation)}
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A model as seen from another.
+
+    Attributes:
+        depth: generations away; 0 is the model itself.
+        kind, probability: of the edge over which it is reached: the last one on the way from the other model.
+        via: hub_id of the model at the other end of that edge, None at depth 0.
+    """
+
+    hub_id: str
+    repo_id: str
+    depth: int
+    kind: str | None = None
+    probability: float | None = None
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which edges a walk follows: relations, the least probability of each, and how many generations (None: all)."""
+
+    kinds: tuple[Relation, ...] = ACCEPTED
+    min_probability: float = 0.0
+    depth: int | None = None
+
+
+EVERYTHING = Limits()
+
+
+def ancestors(store: Store, model: str, limits: Limits = EVERYTHING) -> list[Relative]:
+    """What a model (hub_id) was derived from, nearest first, then by name."""
+    return walk(store, [Relative(model, "", 0)], limits, question="parents")[1:]
+
+
+def descendants(store: Store, model: str, limits: Limits = EVERYTHING) -> list[Relative]:
+    """What was derived from a model (hub_id), nearest first, then by name."""
+    return walk(store, [Relative(model, "", 0)], limits, question="children")[1:]
+
+
+def walk(store: Store, starts: Sequence[Relative], limits: Limits, question: str) -> list[Relative]:
+    """Everything reached from `starts`, which come first, by depth and then by name.
+
+    Args:
+        question: `parents` to go up, `children` to go down.
+    """
+    reached = {start.hub_id: start for start in starts}
+    frontier = list(reached)
+    depth = 0
+    while frontier and (limits.depth is None or depth < limits.depth):
+        depth += 1
+        best: dict[str, Relative] = {}
+        for row in step(store, frontier, limits, question):
+            if row.hub_id in reached:
+                continue
+            rival = best.get(row.hub_id)
+            if rival is None or _preference(row, reached) < _preference(rival, reached):
+                best[row.hub_id] = row
+        reached.update(
+            {
+                hub_id: Relative(hub_id, row.repo_id, depth, row.kind, row.probability, row.via)
+                for hub_id, row in best.items()
+            }
+        )
+        frontier = sorted(best)
+    return [
+        *starts,
+        *sorted((r for r in reached.values() if r.via is not None), key=lambda r: (r.depth, r.repo_id, r.hub_id)),
+    ]
+
+
+def step(store: Store, models: Iterable[str], limits: Limits, question: str) -> Iterable[Relative]:
+    """Every edge to the next generation, its far end as a `Relative` of depth 1."""
+    query = load(question)
+    ids = list(models)
+    for start in range(0, len(ids), BATCH):
+        params = {
+            "models": ids[start : start + BATCH],
+            "kinds": [str(kind) for kind in limits.kinds],
+            "min_probability": limits.min_probability,
+        }
+        for row in store.read(query.text, params):
+            yield Relative(row["hub_id"], row["repo_id"], 1, row["kind"], row["probability"], row["via"])
+
+
+def _preference(row: Relative, reached: dict[str, Relative]) -> tuple[float, int, str, str]:
+    """Smaller is better: more probable, then by relation, then by the name of the model it is reached from."""
+    via = reached[row.via or ""]
+    return (-(row.probability or 0.0), ORDER[row.kind or ""], via.repo_id, via.hub_id)
