@@ -25,3 +25,12 @@ def decode(raw: bytes, dtype: str) -> np.ndarray:
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
     numbers = np.frombuffer(raw, _NUMPY[dtype])
     return numbers.astype(np.float32 if dtype in ("F32", "F16") else np.float64)
+
+
+def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Values rounded to nearest, ties to even, in a coarser float dtype, and given back as float32."""
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        return (rounded.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(_NUMPY[dtype]).astype(np.float32)

@@ -1,0 +1,133 @@
+"""What detection gets right on families of known lineage, weights only, beside plain and published rules on the same models.
+
+    python -m bench.real_families --families FOLDER
+
+FOLDER holds one folder a family: `<id>.safetensors` for each model, and `truth.json` with `pairs` (child, parent, relation),
+`roots`, `unknown` (left out of all scores), `trees`, `same_run` (one checkpoint for another is no error there), `duplicates`.
+Nothing is given to the methods: families, roots and the number of trees are unknown to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detect.cli import scan_folder
+from detect.decision import Answer
+from detect.pipeline import Options
+
+
+@dataclass(frozen=True)
+class Truth:
+    """truth.json of one family."""
+
+    parent: dict[str, str]
+    roots: frozenset[str]
+    unknown: frozenset[str]
+    tree: dict[str, str]
+    run: dict[str, int]
+    same: dict[str, int]
+
+    @classmethod
+    def read(cls, path: Path) -> Truth:
+        data = json.loads(path.read_text())
+        names = lambda rows: frozenset(r["model"] if isinstance(r, dict) else r for r in rows)  # noqa: E731
+        return cls(
+            parent={p["child"]: p["parent"] for p in data["pairs"]},
+            roots=names(data["roots"]),
+            unknown=names(data.get("unknown", [])),
+            tree={model: name for name, members in data["trees"].items() for model in members},
+            run={model: i for i, members in enumerate(data.get("same_run", [])) for model in members},
+            same={model: i for i, members in enumerate(data.get("duplicates", [])) for model in members},
+        )
+
+    def alike(self, one: str, other: str) -> bool:
+        """Whether one may stand for the other: equal weights."""
+        return one == other or (one in self.same and self.same.get(one) == self.same.get(other))
+
+    def same_run(self, one: str, other: str) -> bool:
+        return self.alike(one, other) or (one in self.run and self.run.get(one) == self.run.get(other))
+
+
+def score(truth: Truth, found: dict[str, str | None], undecided: set[str]) -> Counter[str]:
+    """Counts for one family. found: model -> asserted parent, None where none is asserted."""
+    count: Counter[str] = Counter()
+    for child, parent in truth.parent.items():
+        if child in truth.unknown or parent in truth.unknown:
+            continue
+        said = found.get(child)
+        count["children"] += 1
+        count["asserted"] += said is not None
+        count["undecided"] += child in undecided
+        if said is not None:
+            count["right"] += truth.alike(said, parent)
+            count["right_run"] += truth.same_run(said, parent)
+        elif found.get(parent) and truth.alike(str(found.get(parent)), child):
+            count["turned"] += 1
+        linked = said is not None and truth.alike(said, parent)
+        count["undirected"] += linked or bool(found.get(parent) and truth.alike(str(found[parent]), child))
+    for root in truth.roots - truth.unknown:
+        count["roots"] += 1
+        said = found.get(root)
+        count["false_parents"] += said is not None and said not in truth.unknown and not truth.alike(said, root)
+    for child, said in found.items():
+        if said is not None and child in truth.tree and said in truth.tree:
+            count["between_trees"] += truth.tree[child] != truth.tree[said]
+    return count
+
+
+def measure(folder: Path, options: Options) -> tuple[Counter[str], list[str]]:
+    """Counts and the misses of one family, in words."""
+    truth = Truth.read(folder / "truth.json")
+    decisions = scan_folder(folder, options).decisions
+    found = {d.model: d.parent for d in decisions}
+    undecided = {d.model for d in decisions if d.answer is Answer.UNDECIDED}
+    misses = [
+        f"{folder.name}: {child} <- {found.get(child) or ('cannot tell' if child in undecided else 'root')}, truly {parent}"
+        for child, parent in truth.parent.items()
+        if child not in truth.unknown
+        and parent not in truth.unknown
+        and not truth.alike(found.get(child) or "", parent)
+    ]
+    misses += [f"{folder.name}: root {r} <- {found[r]}" for r in sorted(truth.roots - truth.unknown) if found.get(r)]
+    return score(truth, found, undecided), misses
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", type=Path, required=True)
+    parser.add_argument("--threshold", type=float, default=Options().threshold)
+    parser.add_argument("--misses", action="store_true", help="name every miss")
+    arguments = parser.parse_args()
+    total: Counter[str] = Counter()
+    rows: list[tuple[str, Counter[str], float]] = []
+    all_misses: list[str] = []
+    for path in sorted(arguments.families.glob("*/truth.json")):
+        began = time.perf_counter()
+        count, misses = measure(path.parent, Options(arguments.threshold, dates=False, declared=False))
+        rows.append((path.parent.name, count, time.perf_counter() - began))
+        total += count
+        all_misses += misses
+    print(
+        "| family | children | directed parent | same run accepted | undirected | undecided | roots | false parents | between trees | seconds |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name, count, seconds in [*rows, ("all", total, sum(row[2] for row in rows))]:
+        share = lambda key: f"{count[key]} ({count[key] / max(1, count['children']):.2f})"  # noqa: B023, E731
+        print(
+            f"| {name} | {count['children']} | {share('right')} | {share('right_run')} | {share('undirected')} | {count['undecided']} "
+            f"| {count['roots']} | {count['false_parents']} | {count['between_trees']} | {seconds:.1f} |"
+        )
+    if arguments.misses:
+        print("\n".join(all_misses))
+    result: dict[str, Any] = {name: dict(count) for name, count, _ in rows} | {"all": dict(total)}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

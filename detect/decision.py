@@ -1,0 +1,47 @@
+"""What detection says about one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from graphdb.schema import Relation
+
+
+class Answer(StrEnum):
+    PARENT = "parent"
+    ROOT = "root"  # no model at hand is its parent
+    UNDECIDED = "undecided"  # one of the candidates, or an unseen model: cannot tell which
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may be the parent, with its probability."""
+
+    parent: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    Attributes:
+        model: the id that the caller gave.
+        probability: of the answer; of the best candidate where undecided.
+        candidates: possible parents, most probable first, the answer's parent among them.
+        decided_by: kinds of evidence that decided, strongest first.
+        evidence: JSON-serialisable numbers behind the decision.
+        reason: one sentence for people.
+    """
+
+    model: str
+    answer: Answer
+    probability: float
+    parent: str | None = None
+    relation: Relation | None = None
+    candidates: tuple[Candidate, ...] = ()
+    decided_by: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""

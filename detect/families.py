@@ -1,0 +1,21 @@
+"""Relatedness -> families: the connected parts of the graph of related models."""
+
+from __future__ import annotations
+
+import networkx as nx
+from torch import Tensor
+
+RELATED = 0.20  # excess cosine of matching units; bench/NOTES.md says where families and strangers lie
+
+
+def families(relatedness: Tensor, related: float = RELATED) -> list[list[int]]:
+    """
+    Args:
+        relatedness: (m, m), symmetric.
+    Returns:
+        Every model in exactly one family, families and members in rising order; a family of one is a model without relatives.
+    """
+    graph = nx.Graph()
+    graph.add_nodes_from(range(relatedness.shape[0]))
+    graph.add_edges_from((relatedness >= related).triu(1).nonzero().tolist())
+    return sorted(sorted(members) for members in nx.connected_components(graph))

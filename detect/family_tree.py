@@ -1,0 +1,163 @@
+"""Evidence of one family -> its directed tree, decided for the family as a whole.
+
+For every model that could be the family's root, the tree that inheritance gives is built: the parent of b is the nearest model whose
+change since the root is still in b, or else the root. How well growth over the tree's edges and drift at its nodes fit the directions
+is the root's score; a softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots,
+so that "cannot tell which of these two" comes out exactly where the alternatives disagree.
+
+Dimension letters: m models, k neighbours of each, r possible roots, g groups of values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detect.gram import Gram
+from detect.signals.inheritance import weighted_quantile
+
+ALL_PAIRS_UP_TO = 64
+NEIGHBOURS = 24
+ROOTS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Constants of the decision.
+
+    Attributes:
+        slope, slope_at: logistic of "s is an ancestor of b": steepness, and the low slope at which it is even.
+        slope_limit: total slope beyond which both lie on one trajectory rather than in line.
+        growth, clip: weight of an edge's growth z, and the z beyond which it counts no more.
+        siblings, through: weights of drift: between two children of a node, and between its parent and its child.
+    """
+
+    slope: float = 20.0
+    slope_at: float = 0.85
+    slope_limit: float = 1.5
+    growth: float = 0.35
+    clip: float = 8.0
+    siblings: float = 1.0
+    through: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyTree:
+    """
+    Attributes:
+        root: (m,) float64, probability of each model to be the oldest known one.
+        parent: (m, m) float64, [child, parent]; row sums are 1 - root.
+        best_root: index of the most probable root.
+        best_parent: (m,) int64, each model's parent in the tree of the best root; -1 for the root.
+        slope: (m,) float64, low inheritance slope of the best parent in the child, seen from the best root; nan below the root.
+    """
+
+    root: Tensor
+    parent: Tensor
+    best_root: int
+    best_parent: Tensor
+    slope: Tensor
+
+
+def nearest(distance: Tensor, count: int = NEIGHBOURS) -> Tensor:
+    """(m, m) squared distances -> (m, k) int64 indices of each model's nearest others, nearest first."""
+    own = distance.clone().fill_diagonal_(torch.inf)
+    everyone = distance.shape[0] - 1
+    return own.topk(everyone if distance.shape[0] <= ALL_PAIRS_UP_TO else min(count, everyone), largest=False).indices
+
+
+def possible_roots(z: Tensor, neighbours: Tensor, count: int = ROOTS) -> Tensor:
+    """(r,) int64: all models of a small family; of a large one those that growth says came before most of their neighbours."""
+    models = z.shape[0]
+    if models <= ALL_PAIRS_UP_TO:
+        return torch.arange(models)
+    came_first = z.gather(1, neighbours).clamp(-8, 8).mean(1)
+    return came_first.topk(count).indices
+
+
+def decide_tree(
+    gram: Gram,
+    z: Tensor,
+    neighbours: Tensor,
+    roots: Tensor,
+    prior: Tensor | None = None,
+    weights: Weights | None = None,
+) -> FamilyTree:
+    """
+    Args:
+        gram: of the family's m >= 2 models.
+        z: (m, m) float64, [a, b]: growth, positive where a came first, antisymmetric, 0 where not computed.
+        neighbours, roots: see `nearest` and `possible_roots`.
+        prior: (m, m) float64, [child, parent]: log-odds from other evidence (dates, declarations), added to an edge's score.
+    """
+    weights = weights or Weights()
+    models = z.shape[0]
+    evidence = weights.growth * z.T.clamp(-weights.clip, weights.clip)  # [child, parent]
+    if prior is not None:
+        evidence = evidence + prior
+    shares, slopes, scores = [], [], []
+    for root in roots.tolist():
+        share, low = parents_under(gram, root, neighbours, weights)
+        score = (share[:, :-1] * evidence.gather(1, neighbours)).sum() + (share[:, -1] * evidence[:, root]).sum()
+        shares.append(share)
+        slopes.append(low)
+        scores.append(score + drift_score(gram, root, neighbours, share, weights))
+    likely = torch.stack(scores).softmax(0)  # (r,)
+    best = int(likely.argmax())
+    root_probability = torch.zeros(models, dtype=torch.float64).index_add_(0, roots, likely)
+    parent = torch.zeros(models, models, dtype=torch.float64)
+    for index, root in enumerate(roots.tolist()):
+        parent.scatter_add_(1, neighbours, likely[index] * shares[index][:, :-1])
+        parent[:, root] += likely[index] * shares[index][:, -1]
+    best_root = int(roots[best])
+    choice = shares[best].argmax(1)  # (m,) slot
+    below_root = choice == neighbours.shape[1]
+    slot = choice.clamp(max=neighbours.shape[1] - 1)[:, None]
+    best_parent = torch.where(below_root, best_root, neighbours.gather(1, slot)[:, 0])
+    best_parent[best_root] = -1
+    slope = torch.where(below_root, torch.nan, slopes[best].gather(1, slot)[:, 0])
+    return FamilyTree(root_probability, parent, best_root, best_parent, slope)
+
+
+def parents_under(gram: Gram, root: int, neighbours: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+    """The tree if `root` is the root.
+
+    Returns:
+        (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent; rows
+        sum to 1, the root's own row is 0. And (m, k) float64, the low slope of each neighbour's change since the root.
+    """
+    models, count = neighbours.shape
+    child = torch.arange(models)[:, None].expand(-1, count)  # (m, k)
+    products = gram.products
+    at_root = products[:, root]  # (g, m)
+    constant = at_root[:, root]  # (g,)
+    own = products.diagonal(dim1=1, dim2=2) - 2 * at_root + constant[:, None]  # (g, m): |x - root|^2
+    own = own.clamp(min=0)
+    shared = (
+        products[:, child, neighbours] - at_root[:, child] - at_root[:, neighbours] + constant[:, None, None]
+    )  # (g, m, k)
+    moved = own[:, neighbours]  # (g, m, k)
+    low = weighted_quantile(shared / torch.where(moved > 0, moved, torch.nan), moved, 0.10)  # (m, k)
+    total = shared.sum(0) / moved.sum(0).clamp(min=1e-300)
+    since_root = own.sum(0)
+    possible = (since_root[neighbours] < since_root[child]) & (total <= weights.slope_limit) & ~low.isnan()
+    possible &= (neighbours != root) & (since_root[neighbours] > 0)
+    ancestor = torch.where(possible, (weights.slope * (low.nan_to_num() - weights.slope_at)).sigmoid(), 0.0)  # (m, k)
+    before = torch.cat([torch.ones(models, 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
+    share = torch.cat([ancestor * before, torch.zeros(models, 1, dtype=torch.float64)], 1)
+    share[:, -1] = 1 - share.sum(1)
+    share[root] = 0
+    return share, low
+
+
+def drift_score(gram: Gram, root: int, neighbours: Tensor, share: Tensor, weights: Weights) -> Tensor:
+    """Drift at the root: its children, taken two by two, should have left it in partly the same direction. A scalar."""
+    below = share[:, -1]
+    products = gram.products.sum(0)
+    seen = products - products[root][None, :] - products[root][:, None] + products[root, root]
+    length = seen.diagonal().clamp(min=1e-300).sqrt()
+    cosine = (seen / (length[:, None] * length[None, :])).fill_diagonal_(0)
+    pairs = (below[:, None] * below[None, :]).fill_diagonal_(0)
+    return weights.siblings * (pairs * cosine).sum() / pairs.sum().clamp(min=1)

@@ -1,0 +1,246 @@
+"""Sketches of one signature -> one decision for each model: its parent, or root, or cannot tell.
+
+content identity -> related pairs -> families -> growth and inheritance -> tree -> acceptance. Nothing here knows of a Hub or a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import torch
+from torch import Tensor
+
+from detect.accept import THRESHOLD, FamilyEvidence, accept
+from detect.align import Layer, NotComparable, align
+from detect.decision import Answer, Candidate, Decision
+from detect.families import families
+from detect.family_tree import decide_tree, nearest, possible_roots
+from detect.gram import gram
+from detect.signals.content import copies, is_rounded_copy, precision
+from detect.signals.growth import growth
+from detect.signals.relatedness import relatedness
+from detect.signature import natural_key
+from detect.sketch_store import Sketch
+from graphdb.schema import Relation
+
+METHOD, METHOD_VERSION = "lineage", "1"
+NEAR = 2.0**-6  # relative distance under which one model may be the other one rounded
+DATE_LOG_ODDS = (
+    4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
+)
+DECLARED_LOG_ODDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to decide about.
+
+    Attributes:
+        id: whatever the caller knows it by, unique.
+        name: what people call it, for sentences; the id if None.
+        created_at: when it was first published; None where unknown.
+        declared: ids of subjects that its card names as its base.
+    """
+
+    id: str
+    sketch: Sketch
+    created_at: datetime | None = None
+    declared: frozenset[str] = field(default_factory=frozenset)
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """threshold: probability below which nothing is asserted; the switches turn off the kinds of evidence that are not weights."""
+
+    threshold: float = THRESHOLD
+    dates: bool = True
+    declared: bool = True
+
+
+def decide(
+    subjects: Sequence[Subject], options: Options | None = None, device: torch.device | None = None
+) -> list[Decision]:
+    """Decide about models of one signature, in the order given."""
+    options = options or Options()
+    decisions = [d for copied in _copied(subjects, options) for d in copied]
+    known = {decision.model for decision in decisions}
+    originals = [subject for subject in subjects if subject.id not in known]
+    decisions += _decide_originals(originals, options, device or torch.device("cpu"))
+    by_model = {decision.model: decision for decision in decisions}
+    return [by_model[subject.id] for subject in subjects]
+
+
+def _copied(subjects: Sequence[Subject], options: Options) -> list[list[Decision]]:
+    """Decisions for the copies in every group of equal content; the one kept as original gets none here."""
+    groups = []
+    for first, others in copies([subject.sketch for subject in subjects]).items():
+        members = [subjects[i] for i in (first, *others)]
+        original, told_by = _original(members, options)
+        groups.append([_copy(s, original, told_by) for s in members if s is not original])
+    return groups
+
+
+def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, str | None]:
+    """Which of several equal models came first, and the kind of evidence that tells; None where only names differ."""
+    ids = {s.id for s in members}
+    if options.declared:
+        silent = [s for s in members if not s.declared & ids]
+        if len(silent) == 1:
+            return silent[0], "declared"
+    if options.dates:
+        dated = [(s.created_at, i) for i, s in enumerate(members) if s.created_at]
+        if len(dated) == len(members) and len({d for d, _ in dated}) > 1:
+            return members[min(dated)[1]], "dates"
+    return min(members, key=lambda s: (len(s.label), natural_key(s.label))), None
+
+
+def _copy(subject: Subject, original: Subject, told_by: str | None) -> Decision:
+    whole = subject.sketch.sampled_values == subject.sketch.total_values
+    identical = subject.sketch.digest == original.sketch.digest
+    compared = (
+        "the files are the same bytes"
+        if identical
+        else f"all {subject.sketch.sampled_values:,} values compared are equal"
+    )
+    untold = "" if told_by else "; equal content has no direction, the shorter name is taken as the original"
+    return Decision(
+        model=subject.id,
+        answer=Answer.PARENT,
+        probability=0.999 if identical or whole else 0.98,
+        parent=original.id,
+        relation=Relation.COPY_OF,
+        candidates=(Candidate(original.id, 0.999 if identical or whole else 0.98),),
+        decided_by=("content", told_by) if told_by else ("content",),
+        evidence={
+            "same_files": identical,
+            "values_compared": subject.sketch.sampled_values,
+            "values_in_all": subject.sketch.total_values,
+            "direction_by": told_by or "name",
+        },
+        reason=compared + untold,
+    )
+
+
+def _decide_originals(subjects: Sequence[Subject], options: Options, device: torch.device) -> list[Decision]:
+    if len(subjects) < 2:
+        return [_alone(s, "no other model of its architecture is known") for s in subjects]
+    try:
+        layers = align([s.sketch for s in subjects], device)
+    except NotComparable as error:
+        return [Decision(s.id, Answer.UNDECIDED, 0.0, reason=f"could not compare: {error.message}") for s in subjects]
+    related = relatedness(layers)
+    decisions: list[Decision] = []
+    for members in families(related):
+        own = [subjects[i] for i in members]
+        if len(own) == 1:
+            others = torch.cat([related[members[0], : members[0]], related[members[0], members[0] + 1 :]])
+            decisions.append(
+                _alone(
+                    own[0],
+                    f"none of {len(subjects) - 1} models of its architecture is related to it",
+                    float(others.max()),
+                )
+            )
+            continue
+        index = torch.tensor(members, device=device)
+        mine = [Layer(layer.name, layer.depth, layer.values[index]) for layer in layers]
+        decisions += _decide_family(own, mine, related[index][:, index].cpu(), options)
+    return decisions
+
+
+def _alone(subject: Subject, reason: str, nearest_excess: float | None = None) -> Decision:
+    evidence = {} if nearest_excess is None else {"related": round(nearest_excess, 4)}
+    return Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
+
+
+def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor, options: Options) -> list[Decision]:
+    products = gram(layers)
+    distance = products.distances().cpu()
+    size = torch.stack([layer.values.double().square().sum((1, 2)) for layer in layers]).sum(0).cpu()  # (m,)
+    rounded = _rounded(subjects, distance / size[:, None])
+    decisions = list(rounded.values())
+    kept = [i for i, subject in enumerate(subjects) if subject.id not in rounded]
+    own = [subjects[i] for i in kept]
+    if len(own) == 1:
+        return [*decisions, _alone(own[0], f"the finest of {len(subjects)} copies of different precision")]
+    index = torch.tensor(kept)
+    on_device = index.to(layers[0].values.device)
+    mine = [Layer(layer.name, layer.depth, layer.values[on_device]) for layer in layers]
+    distance = distance[index][:, index]
+    neighbours = nearest(distance)
+    z, gamma = _growth_matrices(mine, neighbours)
+    tree = decide_tree(
+        products.only(on_device).cpu(), z, neighbours, possible_roots(z, neighbours), _prior(own, options)
+    )
+    evidence = FamilyEvidence(
+        parent=tree.parent,
+        root=tree.root,
+        z=z,
+        gamma=gamma,
+        slope=tree.slope,
+        relative_distance=(distance / size[index][:, None]).sqrt(),
+        related=related[index][:, index],
+        values=sum(layer.values[0].numel() for layer in layers),
+    )
+    return decisions + accept([(s.id, s.label) for s in own], evidence, options.threshold)
+
+
+def _growth_matrices(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor]:
+    """z and gamma as (m, m) float64, [a, b]; 0 for pairs that are not neighbours."""
+    models, count = neighbours.shape
+    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1)], 1)
+    pairs = torch.unique(pairs.sort(1).values, dim=0)  # (p, 2), each pair once
+    found = growth(layers, pairs.to(layers[0].values.device))
+    matrices = []
+    for values in (found.z.cpu(), found.gamma.cpu()):
+        matrix = torch.zeros(models, models, dtype=torch.float64)
+        matrix[pairs[:, 0], pairs[:, 1]] = values
+        matrix[pairs[:, 1], pairs[:, 0]] = -values
+        matrices.append(matrix)
+    return matrices[0], matrices[1]
+
+
+def _rounded(subjects: list[Subject], relative: Tensor) -> dict[str, Decision]:
+    """Decisions for models that are another member's values in a coarser dtype."""
+    digits = [precision(s.sketch) for s in subjects]
+    decisions: dict[str, Decision] = {}
+    for i, j in (relative < NEAR**2).fill_diagonal_(False).nonzero().tolist():
+        coarse, fine = subjects[i], subjects[j]
+        if digits[i] < digits[j] and coarse.id not in decisions and is_rounded_copy(coarse.sketch, fine.sketch):
+            decisions[coarse.id] = Decision(
+                model=coarse.id,
+                answer=Answer.PARENT,
+                probability=0.999,
+                parent=fine.id,
+                relation=Relation.QUANTIZED_FROM,
+                candidates=(Candidate(fine.id, 0.999),),
+                decided_by=("content",),
+                evidence={
+                    "values_compared": coarse.sketch.sampled_values,
+                    "digits": digits[i],
+                    "digits_of_parent": digits[j],
+                },
+                reason=f"every value compared is that of {fine.label} rounded to {digits[i]} binary digits",
+            )
+    return decisions
+
+
+def _prior(subjects: list[Subject], options: Options) -> Tensor | None:
+    """(m, m) log-odds [child, parent] from dates and declarations; None where both are switched off or unknown."""
+    prior = torch.zeros(len(subjects), len(subjects), dtype=torch.float64)
+    place = {subject.id: i for i, subject in enumerate(subjects)}
+    for i, child in enumerate(subjects):
+        for j, parent in enumerate(subjects):
+            if options.dates and child.created_at and parent.created_at and child.created_at != parent.created_at:
+                prior[i, j] += DATE_LOG_ODDS if parent.created_at < child.created_at else -DATE_LOG_ODDS
+        if options.declared:
+            for name in child.declared & place.keys():
+                prior[i, place[name]] += DECLARED_LOG_ODDS
+    return prior if bool(prior.any()) else None

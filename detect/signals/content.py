@@ -1,0 +1,65 @@
+"""Content identity: equal values, and values that are another model's values rounded to a coarser dtype.
+
+Settled before anything else: an exact copy has no direction in its weights, and a rounded copy has exactly one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from detect.decode import round_to
+from detect.sketch_store import Sketch
+
+COARSE = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
+
+
+def value_digest(sketch: Sketch) -> str:
+    """sha256 over all sampled values, whatever dtype stores them: a float32 file of bfloat16 values equals the bfloat16 file."""
+    digest = hashlib.sha256()
+    for name in sorted(sketch.samples):
+        sample = sketch.samples[name]
+        digest.update(f"{name}|{sample.shape}|{sample.start}|{sample.stop}|".encode())
+        digest.update(np.ascontiguousarray(sample.values(), np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def precision(sketch: Sketch) -> int:
+    """Digits of the significand in which most sampled values are stored; 0 if none are floats."""
+    votes: dict[int, int] = {}
+    for sample in sketch.samples.values():
+        digits = COARSE.get(sample.dtype, 0)
+        votes[digits] = votes.get(digits, 0) + sample.stop - sample.start
+    return max(votes, key=lambda digits: votes[digits], default=0)
+
+
+def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
+    """Whether every sampled value of `coarse` is the value of `fine` rounded to nearest in the dtype of `coarse`."""
+    shared = coarse.samples.keys() & fine.samples.keys()
+    rounded = 0
+    for name in shared:
+        one, other = coarse.samples[name], fine.samples[name]
+        if one.shape != other.shape or (one.start, one.stop) != (other.start, other.stop):
+            return False
+        if COARSE.get(one.dtype, 0) < COARSE.get(other.dtype, 0):
+            rounded += 1
+            if not np.array_equal(round_to(other.values(), one.dtype), one.values()):
+                return False
+        elif not np.array_equal(one.values(), other.values()):
+            return False
+    return rounded > 0
+
+
+def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:
+    """Groups of equal content: first member -> all others, by position; only groups of two or more."""
+    first: dict[str, int] = {}
+    groups: dict[int, list[int]] = {}
+    for index, sketch in enumerate(sketches):
+        key = value_digest(sketch)
+        if key in first:
+            groups.setdefault(first[key], []).append(index)
+        else:
+            first[key] = index
+    return groups

@@ -1,0 +1,144 @@
+"""The `lineage` command: which commands there are, the whole flow (`sync`), one-model lookups, and how failures are told.
+
+A command's module is imported only when the command is asked for, so that `lineage --help` and lookups stay quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from graphdb.schema import Failure
+
+# command -> (module:attribute, one line of help); the help stands here so that `lineage --help` imports nothing
+COMMANDS = {
+    "sync": ("lineage:sync", "Crawl, detect and store what is new: once, or on a schedule."),
+    "crawl": ("crawler.cli:crawl", "Read models from the Hub or a folder: claims into the graph, sketches on disk."),
+    "detect": ("detect.cli:detect", "Decide who was trained from whom, from the sketches, into the graph."),
+    "scan": ("detect.cli:scan", "Every model under a folder -> the directed edges between them. Stores nothing."),
+    "who-is-parent": ("lineage:who_is_parent", "The parent of one model: repository, folder or file."),
+    "explain": ("detect.cli:explain", "The evidence for and against one edge."),
+    "ancestors": ("queries.cli:ancestors", "What a model comes from, nearest first."),
+    "descendants": ("queries.cli:descendants", "What comes from a model, nearest first."),
+    "siblings": ("queries.cli:siblings", "Models with the same parent."),
+    "tree": ("queries.cli:tree", "The whole family of a model, as a tree."),
+    "path": ("queries.cli:path", "How two models are related, edge by edge."),
+    "common-ancestor": ("queries.cli:common_ancestor", "The nearest model that two models both come from."),
+    "roots": ("queries.cli:roots", "Models that others come from and that come from none."),
+    "cypher": ("queries.cli:cypher", "Ask the graph anything, read only."),
+    "graph": ("graphdb.cli:graph", "The store itself: init, stats, serve, export, copy."),
+}
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Our packages log to stderr: warnings, with -v what each stage did, with -vv every step."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    for name in ("crawler", "detect", "graphdb", "queries", "lineage"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
+
+
+def _shared_options() -> list[click.Option]:
+    """Options that every command takes; a command that does not need one of them accepts and ignores it."""
+    verbose = click.Option(
+        ["-v", "--verbose"],
+        count=True,
+        expose_value=False,
+        help="Say more on stderr; -vv says everything.",
+        callback=lambda context, parameter, value: set_up_logging(value),
+    )
+    ignored: dict[str, Any] = {"expose_value": False, "hidden": True}
+    return [
+        verbose,
+        click.Option(["--store"], **ignored),
+        click.Option(["--sketches"], **ignored),
+        click.Option(["--endpoint"], **ignored),
+    ]
+
+
+def _with_shared_options(command: click.Command) -> click.Command:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            sub = command.get_command(click.Context(command), name)
+            if sub:
+                _with_shared_options(sub)
+        return command
+    known = {name for parameter in command.params for name in parameter.opts}
+    command.params += [option for option in _shared_options() if not known & set(option.opts)]
+    return command
+
+
+class LazyGroup(click.Group):
+    """Knows the names and the help of its commands, and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return _with_shared_options(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1) if args else []
+            if close:
+                error.message += f" Did you mean {close[0]!r}?"
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lineage", prog_name="lineage")
+def cli() -> None:
+    """Which model was a model trained from? Asks the weights, and keeps the answers as a graph.
+
+    Results go to stdout, everything else to stderr. Exit codes: 0 answered, 1 a failure, 2 wrong usage, 3 cannot tell,
+    4 no such model or nothing readable in it.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; never shows a traceback for a failure that a person can do something about."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        code = cli.main(args=arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("stopped", err=True)
+        code = 130
+    except Failure as failure:
+        click.echo(f"lineage: {failure.message}", err=True)
+        if failure.try_next:
+            click.echo(f"    try: {failure.try_next}", err=True)
+        code = failure.exit_code
+    except BrokenPipeError:  # `lineage roots | head`
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

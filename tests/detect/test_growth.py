@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from detect.align import align
+from detect.signals.growth import growth
+from tests.builders import Weights, sketch_of, start, three_generations, tune
+
+CPU = torch.device("cpu")
+
+
+def reference(a: Weights, b: Weights) -> tuple[float, float]:
+    """z and gamma, one tensor and one unit at a time, float64, by the normal equations as they stand in the text."""
+    weighted = precision = 0.0
+    for name in a:
+        if a[name].ndim < 2:
+            continue
+        rows = []
+        for u, v in zip(a[name].astype(np.float64), b[name].astype(np.float64), strict=True):
+            d, m = ((v - u) ** 2).sum(), (((u + v) / 2) ** 2).sum()
+            rows.append((m, d, (v**2).sum() - (u**2).sum(), 1 / (m * d)))
+        m, d, y, w = np.array(rows).T
+        design = np.stack([m, d], 1)
+        normal = design.T @ (w[:, None] * design)
+        coefficients = np.linalg.solve(normal, design.T @ (w * y))
+        left = (w * (y - design @ coefficients) ** 2).sum() / (len(y) - 2)
+        variance = left * np.linalg.inv(normal)[1, 1]
+        weighted += coefficients[1] / variance
+        precision += 1 / variance
+    return weighted / np.sqrt(precision), weighted / precision
+
+
+def measured(models: list[Weights], pairs: list[tuple[int, int]]) -> tuple[list[float], list[float]]:
+    found = growth(align([sketch_of(m, str(i)) for i, m in enumerate(models)], CPU), torch.tensor(pairs))
+    return found.z.tolist(), found.gamma.tolist()
+
+
+def test_it_agrees_with_the_obvious_float64_reference():
+    a = start(1)
+    b = tune(a, 2)
+    (z,), (gamma,) = measured([a, b], [(0, 1)])
+    assert (z, gamma) == pytest.approx(reference(a, b), rel=1e-4)
+
+
+def test_swapping_the_pair_swaps_the_sign_exactly():
+    a = start(1)
+    z, gamma = measured([a, tune(a, 2)], [(0, 1), (1, 0)])
+    assert z[0] == -z[1]
+    assert gamma[0] == -gamma[1]
+
+
+def test_parents_come_first_although_decay_makes_their_children_smaller():
+    models, parents = three_generations()
+    names = list(models)
+    pairs = [(names.index(p), names.index(c)) for c, p in parents.items()]
+    z, _ = measured(list(models.values()), pairs)
+    assert min(z) > 4
+    light = tune(models["a"], 99, moved=0.1, decay=0.2)
+    assert np.linalg.norm(light["layers.1.weight"]) < np.linalg.norm(models["a"]["layers.1.weight"])
+    assert measured([models["a"], light], [(0, 1)])[0][0] > 4
+
+
+def test_equal_models_and_frozen_tensors_say_nothing():
+    a = start(1)
+    assert measured([a, a], [(0, 1)]) == ([0.0], [0.0])
+    part = tune(a, 2)
+    part["layers.0.weight"] = a["layers.0.weight"]
+    frozen = {n: part[n] for n in part if n != "layers.0.weight"}
+    whole = {n: a[n] for n in a if n != "layers.0.weight"}
+    assert measured([a, part], [(0, 1)])[0] == pytest.approx(measured([whole, frozen], [(0, 1)])[0])

@@ -1,0 +1,61 @@
+from datetime import UTC, datetime
+
+import numpy as np
+
+from detect.decision import Answer
+from detect.pipeline import Options, Subject, decide
+from graphdb.schema import Relation
+from tests.builders import sketch_of, start, three_generations, tune
+
+
+def subjects(models, **more):
+    return [Subject(name, sketch_of(weights, name), **more.get(name, {})) for name, weights in models.items()]
+
+
+def parents_found(decisions):
+    return {d.model: d.parent for d in decisions if d.answer is Answer.PARENT}
+
+
+def test_three_generations_are_found_with_direction_and_strangers_stay_alone():
+    models, parents = three_generations()
+    models |= {"stranger": start(777), "other": start(778)}
+    decisions = decide(subjects(models))
+    assert parents_found(decisions) == parents
+    assert {d.model for d in decisions if d.answer is Answer.ROOT} == {"a", "stranger", "other"}
+    assert [d.model for d in decisions] == list(models)
+
+
+def test_the_answer_does_not_depend_on_the_order_of_the_models():
+    models, _ = three_generations(3)
+    forward = {d.model: (d.parent, round(d.probability, 9)) for d in decide(subjects(models))}
+    backward = {d.model: (d.parent, round(d.probability, 9)) for d in decide(subjects(dict(reversed(models.items()))))}
+    assert forward == backward
+
+
+def test_a_copy_is_told_from_its_original_by_date_or_declaration_and_else_says_that_it_cannot():
+    models, _ = three_generations()
+    models["aaa"] = models["b"]
+    plain = next(d for d in decide(subjects(models)) if d.model == "aaa")
+    assert (plain.parent, plain.relation, plain.evidence["direction_by"]) == ("b", Relation.COPY_OF, "name")
+    old, new = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+    dated = decide(subjects(models, aaa={"created_at": old}, b={"created_at": new}))
+    assert next(d for d in dated if d.model == "b").parent == "aaa"
+    undated = decide(subjects(models, aaa={"created_at": old}, b={"created_at": new}), Options(dates=False))
+    assert next(d for d in undated if d.model == "aaa").parent == "b"
+    declared = decide(subjects(models, b={"declared": frozenset({"aaa"})}))
+    assert next(d for d in declared if d.model == "b").parent == "aaa"
+
+
+def test_a_half_precision_copy_is_a_leaf_under_the_finer_model():
+    models, parents = three_generations()
+    models["half"] = {n: v.astype(np.float16) for n, v in models["b"].items()}
+    found = {d.model: d for d in decide(subjects(models))}
+    assert (found["half"].parent, found["half"].relation) == ("b", Relation.QUANTIZED_FROM)
+    assert {m: d.parent for m, d in found.items() if m in parents} == parents
+
+
+def test_two_models_that_moved_alike_are_not_called_parent_and_child():
+    root = start(5)
+    decisions = decide(subjects({"one": tune(root, 6), "two": tune(root, 7)}))
+    assert all(d.answer is Answer.UNDECIDED for d in decisions)
+    assert all("unseen" in d.reason for d in decisions)
