@@ -219,10 +219,10 @@ class Hub:
             raise RangeRefused(f"{len(answer.body)} bytes instead of {stop - start} for {repo_id}", None, repo_id)
         return answer.body, answer.headers.get("etag", ""), int(_total(answer.headers["content-range"]) or 0)
 
-    def small_file(self, repo_id: str, revision: str, path: str) -> bytes:
-        """A whole small file, such as a configuration; at most SMALL_FILE_LIMIT_BYTES."""
+    def small_file(self, repo_id: str, revision: str, path: str, limit_bytes: int = SMALL_FILE_LIMIT_BYTES) -> bytes:
+        """A whole small file, such as a configuration; a longer one is refused."""
         address = self._file_address(repo_id, revision, path)
-        return self._transport.send(Ask("file", address, "resolvers", SMALL_FILE_LIMIT_BYTES, repo_id, revision)).body
+        return self._transport.send(Ask("file", address, "resolvers", limit_bytes, repo_id, revision)).body
 
     def _file_address(self, repo_id: str, revision: str, path: str) -> str:
         if not is_repo_id(repo_id) or not is_safe_path(path):

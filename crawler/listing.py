@@ -81,7 +81,7 @@ def parse_item(item: Any) -> Repository:
         created_at=_time(item.get("createdAt")),
         last_modified=_time(item.get("lastModified")),
         downloads=_count(item.get("downloads")),
-        license=_license(card, tags),
+        license=declared_license(card, tags),
         library=_text(item.get("library_name")),
         gated=item.get("gated") not in (None, False, "false", ""),
         disabled=item.get("disabled") is True,
@@ -146,7 +146,8 @@ def is_safe_path(name: str) -> bool:
     )
 
 
-def _license(card: Mapping[str, Any], tags: tuple[str, ...]) -> str | None:
+def declared_license(card: Mapping[str, Any], tags: tuple[str, ...]) -> str | None:
+    """Licence of the card's front matter, or of the Hub's tag."""
     said = card.get("license")
     if isinstance(said, list) and said:
         said = said[0]

@@ -21,7 +21,7 @@ VERSION = 1
 _TABLES = """
 CREATE TABLE walk (
     key TEXT PRIMARY KEY, cursor TEXT, started_at TEXT NOT NULL, seen INTEGER NOT NULL,
-    mark TEXT, full_at TEXT, full_seen INTEGER
+    newest_changes INTEGER NOT NULL, mark TEXT, full_at TEXT, full_seen INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE done (
     hub_id TEXT PRIMARY KEY, repo_id TEXT NOT NULL, sha TEXT, status TEXT NOT NULL, weights_digest TEXT, signature TEXT,
@@ -51,6 +51,7 @@ class Walk:
     Attributes:
         cursor: query of the page to ask for next; None before the first page and after the last.
         seen: models in acknowledged pages of the walk under way.
+        newest_changes: whether the walk under way goes by last change, down to the mark, and not over everything.
         mark: start of the last pass that came to its end: changes before it were seen.
         full_at, full_seen: the same for the last pass over everything, and how many models it saw.
     """
@@ -58,6 +59,7 @@ class Walk:
     started_at: datetime
     cursor: str | None = None
     seen: int = 0
+    newest_changes: bool = False
     mark: datetime | None = None
     full_at: datetime | None = None
     full_seen: int = 0
@@ -115,9 +117,11 @@ class Progress:
         self._connection.close()
 
     def walk(self, key: str) -> Walk | None:
-        rows = self._rows("SELECT started_at, cursor, seen, mark, full_at, full_seen FROM walk WHERE key = ?", key)
-        for started, cursor, seen, mark, full_at, full_seen in rows:
-            return Walk(_time(started), cursor, seen, _maybe(mark), _maybe(full_at), full_seen or 0)
+        rows = self._rows(
+            "SELECT started_at, cursor, seen, newest_changes, mark, full_at, full_seen FROM walk WHERE key = ?", key
+        )
+        for started, cursor, seen, newest, mark, full_at, full_seen in rows:
+            return Walk(_time(started), cursor, seen, bool(newest), _maybe(mark), _maybe(full_at), full_seen)
         return None
 
     def known(self, hub_ids: Iterable[str]) -> dict[str, Done]:
@@ -154,13 +158,14 @@ class Progress:
             self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?)", rows)
             if key is not None and walk is not None:
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO walk (key, started_at, cursor, seen, mark, full_at, full_seen)"
-                    " VALUES (?,?,?,?,?,?,?)",
+                    "INSERT OR REPLACE INTO walk (key, started_at, cursor, seen, newest_changes, mark, full_at, full_seen)"
+                    " VALUES (?,?,?,?,?,?,?,?)",
                     (
                         key,
                         walk.started_at.isoformat(),
                         walk.cursor,
                         walk.seen,
+                        walk.newest_changes,
                         walk.mark.isoformat() if walk.mark else None,
                         walk.full_at.isoformat() if walk.full_at else None,
                         walk.full_seen,

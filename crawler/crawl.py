@@ -1,0 +1,330 @@
+"""Listing, names or folder -> models, claims and sketches, a batch at a time.
+
+A batch is a page: its models come out, the caller stores them and acknowledges the batch, and only then does the saved
+progress move. What is known already is not read again: an unchanged commit costs nothing beyond the listing, equal weight
+files cost no weight bytes, whatever the repository is called. One bad repository is recorded and never stops a crawl.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol, TypeVar
+
+from crawler.answers import (
+    BadToken,
+    Disabled,
+    Gated,
+    HubDown,
+    HubFailure,
+    NoSuchFile,
+    Offline,
+    RateLimited,
+    StorageDown,
+)
+from crawler.folder import LocalModel, content_hash, local_models
+from crawler.headers import TensorHeader
+from crawler.hub import Hub
+from crawler.listing import Repository
+from crawler.locate import OpenModel, locate_local, locate_repository, model_of
+from crawler.progress import Done, Progress, Walk
+from crawler.walk import CrawlOptions, utc_now, walk_listing
+from crawler.weights import Unreadable
+from graphdb.schema import Declaration, Failure, Model, Status, local_id
+
+logger = logging.getLogger(__name__)
+
+NAMES_PER_BATCH = 100
+LOCAL_MODELS_PER_BATCH = 32
+FAILURES_IN_A_ROW = 8  # of the network or the Hub, each after its retries: then it is not the repositories
+ASK_GATED_AGAIN = timedelta(days=7)
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Sketcher(Protocol):
+    """Keeps samples of weights, by the digest of the weight files. Used from several threads, each digest from one."""
+
+    def signature_of(self, header: Sequence[TensorHeader]) -> str: ...
+    def plan(self, header: Sequence[TensorHeader]) -> list[Any]: ...
+    def signature_if_known(self, weights_digest: str) -> str | None: ...
+    def put(self, weights_digest: str, header: Sequence[TensorHeader], blocks: Iterable[tuple[Any, bytes]]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RepoFailure:
+    """A repository or local model that could not be looked into; `kind` is the failure's class."""
+
+    repo_id: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Models of one page.
+
+    Attributes:
+        models: everything listed, known or not.
+        declarations: all claims of these models, to replace what they claimed before.
+        counts: `seen`; `unchanged`, `new`, `changed` or `again` (after a failure); `read` (weights were sampled) or `reused`
+            (equal weights are known); `malformed` (items of the listing); and models by status.
+        failures: see RepoFailure.
+    """
+
+    models: list[Model]
+    declarations: list[Declaration]
+    counts: Counter[str]
+    failures: list[RepoFailure]
+    _progress: Progress
+    _done: list[Done]
+    _walk: tuple[str, Walk] | None = None
+
+    def acknowledge(self) -> None:
+        """Say that the batch is stored; on disk when this returns. Without it, the same work is done again next time."""
+        key, walk = self._walk or (None, None)
+        self._progress.acknowledge(self._done, key, walk)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one model."""
+
+    model: Model | None
+    declarations: tuple[Declaration, ...]
+    done: Done | None
+    counts: tuple[str, ...]
+    failure: RepoFailure | None = None
+    network_failure: Failure | None = None
+
+
+def crawl(
+    options: CrawlOptions,
+    sketches: Sketcher,
+    progress: Progress,
+    hub: Hub | None = None,
+    *,
+    identify: Callable[[str], str | None] = lambda repo_id: None,
+    now: Callable[[], datetime] = utc_now,
+) -> Generator[Batch, None, None]:
+    """
+    Args:
+        hub: not needed for a folder.
+        identify: repo_id -> the Hub's identity of it, if that is known; for models in Hugging Face's cache.
+    Raises:
+        HubDown, BadToken, RateLimited, Offline, UnexpectedAnswer: going on would make no sense. What was acknowledged stays.
+    """
+    crawler = _Crawler(sketches, progress, hub, identify, now)
+    with ThreadPoolExecutor(max(1, options.workers), "crawl") as pool:
+        try:
+            if options.folder is not None:
+                yield from crawler.folder(pool, options.folder, options.limit)
+            elif options.repos is not None:
+                yield from crawler.names(pool, options.repos[: options.limit])
+            else:
+                yield from crawler.listing(pool, options)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass(slots=True)
+class _Crawler:
+    sketches: Sketcher
+    progress: Progress
+    hub: Hub | None
+    identify: Callable[[str], str | None]
+    now: Callable[[], datetime]
+    _locks: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
+    _locks_lock: Lock = field(default_factory=Lock)
+    _failed_in_a_row: int = 0
+
+    def listing(self, pool: ThreadPoolExecutor, options: CrawlOptions) -> Iterator[Batch]:
+        hub = self._hub()
+        key = options.walk_key(hub.endpoint)
+        for page in walk_listing(hub, options, self.progress, self.now):
+            known = self.progress.known(repository.hub_id for repository in page.repositories)
+            outcomes = pool.map(lambda r, known=known: self._repository(r, known.get(r.hub_id)), page.repositories)
+            yield self._batch(outcomes, Counter(malformed=page.malformed), (key, page.walk))
+
+    def names(self, pool: ThreadPoolExecutor, names: Sequence[str]) -> Iterator[Batch]:
+        for some in _chunks(names, NAMES_PER_BATCH):
+            yield self._batch(pool.map(self._named, some), Counter())
+
+    def folder(self, pool: ThreadPoolExecutor, folder: Path, limit: int | None) -> Iterator[Batch]:
+        for some in _chunks(islice(local_models(folder), limit), LOCAL_MODELS_PER_BATCH):
+            yield self._batch(pool.map(self._local, some), Counter())
+
+    def _batch(self, outcomes: Iterable[_Outcome], counts: Counter[str], walk: tuple[str, Walk] | None = None) -> Batch:
+        batch = Batch([], [], counts, [], self.progress, [], walk)
+        for outcome in outcomes:
+            if outcome.network_failure is not None:
+                self._failed_in_a_row += 1
+                if self._failed_in_a_row >= FAILURES_IN_A_ROW:
+                    raise outcome.network_failure
+            elif "unchanged" not in outcome.counts:
+                self._failed_in_a_row = 0
+            counts["seen"] += 1
+            counts.update(outcome.counts)
+            batch.declarations.extend(outcome.declarations)
+            if outcome.model is not None:
+                batch.models.append(outcome.model)
+                counts[outcome.model.status.value] += 1
+            if outcome.done is not None:
+                batch._done.append(outcome.done)
+            if outcome.failure is not None:
+                batch.failures.append(outcome.failure)
+        self._locks.clear()
+        return batch
+
+    def _named(self, name: str) -> _Outcome:
+        repo_id, _, revision = name.partition("@")
+        try:
+            repository = self._hub().info(repo_id, revision or None)
+        except (BadToken, Offline, RateLimited):
+            raise
+        except HubFailure as error:
+            failure = RepoFailure(name, type(error).__name__, error.message)
+            return _Outcome(None, (), None, (), failure, _of_network(error))
+        known = self.progress.known([repository.hub_id])
+        return self._repository(repository, known.get(repository.hub_id))
+
+    def _repository(self, repository: Repository, known: Done | None) -> _Outcome:
+        """Never raises for what only this repository is to blame for."""
+        if known is not None and self._is_settled(repository, known):
+            model = replace(
+                model_of(repository, known.status, known.reason),
+                weights_digest=known.weights_digest,
+                signature=known.signature,
+            )
+            done = None if known.repo_id == repository.repo_id else replace(known, repo_id=repository.repo_id)
+            return _Outcome(model, repository.declarations, done, ("unchanged",))
+        news = "new" if known is None else "changed" if known.sha != repository.sha else "again"
+        found: OpenModel | None = None
+        try:
+            found = locate_repository(repository, self._hub())
+            return self._sketched(found, news)
+        except (BadToken, Offline, RateLimited):
+            raise
+        except Failure as error:
+            return self._failed(error, repository, known, found, news)
+
+    def _is_settled(self, repository: Repository, known: Done) -> bool:
+        """Whether nothing has to be asked or read, given what is known."""
+        if known.failure is not None or known.sha is None or known.sha != repository.sha:
+            return False
+        if known.status is Status.GATED:
+            return self.now() - known.checked_at < ASK_GATED_AGAIN
+        if known.status is Status.SKETCHED:
+            return (
+                known.weights_digest is not None and self.sketches.signature_if_known(known.weights_digest) is not None
+            )
+        return True
+
+    def _local(self, local: LocalModel) -> _Outcome:
+        hub_id = (self.identify(local.repo_id) if local.repo_id else None) or local_id(local.path)
+        known = self.progress.known([hub_id]).get(hub_id)
+        found: OpenModel | None = None
+        try:
+            found = locate_local(local, self._hash_of, hub_id)
+            digest = found.model.weights_digest
+            same = known is not None and digest is not None and known.weights_digest == digest
+            return self._sketched(found, "unchanged" if same else "new" if known is None else "changed")
+        except Failure as error:
+            model = Model(hub_id, local.repo_id or str(local.path.resolve()), Status.UNREADABLE, reason=error.message)
+            if found is not None:
+                model = replace(found.model, status=Status.UNREADABLE, reason=error.message)
+            failure = RepoFailure(local.id, type(error).__name__, error.message)
+            claims = found.declarations if found else ()
+            return _Outcome(model, claims, self._done_of(model), ("new" if known is None else "changed",), failure)
+
+    def _sketched(self, found: OpenModel, news: str) -> _Outcome:
+        """The model with its signature, its sample in the sketch store.
+
+        Raises:
+            Failure: the weights cannot be read, or not be sketched.
+        """
+        model, counts = found.model, [news]
+        if found.weights is not None and model.weights_digest is not None:
+            with self._lock_of(model.weights_digest):
+                signature = self.sketches.signature_if_known(model.weights_digest)
+                if signature is None:
+                    if not found.header:
+                        raise Unreadable(f"{model.repo_id}: there are no tensors in its weight files")
+                    blocks = found.read(self.sketches.plan(found.header))
+                    signature = self.sketches.put(model.weights_digest, found.header, blocks)
+                    counts.append("read")
+                elif news != "unchanged":
+                    counts.append("reused")
+            model = replace(model, signature=signature)
+        return _Outcome(model, found.declarations, self._done_of(model), tuple(counts))
+
+    def _failed(
+        self, error: Failure, repository: Repository, known: Done | None, found: OpenModel | None, news: str
+    ) -> _Outcome:
+        """A failure that may go away is tried again next time, and what was known of the model until then stays."""
+        kind = type(error).__name__
+        logger.info("%s: %s", repository.repo_id, error.message)
+        failure = RepoFailure(repository.repo_id, kind, error.message)
+        claims = found.declarations if found else repository.declarations
+        passing = isinstance(error, HubFailure) and not isinstance(error, (Gated, Disabled, NoSuchFile))
+        if passing and known is not None and known.status is Status.SKETCHED:
+            model = replace(
+                model_of(repository, Status.SKETCHED),
+                revision=known.sha,
+                weights_digest=known.weights_digest,
+                signature=known.signature,
+            )
+            done = replace(known, failure=kind, checked_at=self.now())
+            return _Outcome(model, claims, done, (news,), failure, _of_network(error))
+        status = Status.GATED if isinstance(error, Gated) else Status.UNREADABLE
+        digest = found.model.weights_digest if found else None
+        model = replace(model_of(repository, status, error.message), weights_digest=digest)
+        done = replace(self._done_of(model), failure=kind if passing else None)
+        return _Outcome(model, claims, done, (news,), failure, _of_network(error))
+
+    def _done_of(self, model: Model) -> Done:
+        return Done(
+            hub_id=model.hub_id,
+            repo_id=model.repo_id,
+            sha=model.revision,
+            status=model.status,
+            weights_digest=model.weights_digest,
+            signature=model.signature,
+            reason=model.reason,
+            failure=None,
+            checked_at=self.now(),
+        )
+
+    def _hash_of(self, path: Path) -> str:
+        """sha256 of a local file, computed once for as long as the file stays as it is."""
+        known = self.progress.file_hash(path)
+        if known is None:
+            stat = path.stat()
+            known = content_hash(path)
+            self.progress.keep_file_hash(path, stat.st_size, stat.st_mtime_ns, stat.st_ino, known)
+        return known
+
+    def _lock_of(self, digest: str) -> Lock:
+        with self._locks_lock:
+            return self._locks[digest]
+
+    def _hub(self) -> Hub:
+        assert self.hub is not None, "only a folder can be crawled without a Hub"
+        return self.hub
+
+
+def _of_network(error: Failure) -> Failure | None:
+    return error if isinstance(error, (HubDown, StorageDown)) else None
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
+        yield some

@@ -1,0 +1,249 @@
+"""A repository or a local model -> what it is, what it claims, and where its weights can be read. No weights are read here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from crawler.answers import BadToken, HubDown, HubFailure, Offline, RateLimited
+from crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
+from crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
+from crawler.hub import FileEntry, Hub
+from crawler.listing import Repository, declarations, declared_license, is_repo_id
+from crawler.remote import RemoteFile
+from crawler.selection import Choice, WeightSet, choose, weights_digest
+from crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
+from graphdb.schema import Declaration, Model, Status, local_id
+
+FATAL = (HubDown, BadToken, Offline, RateLimited)  # whatever is asked next would fail as well
+MAX_WEIGHT_FILES = 2_000
+INDEX_LIMIT_BYTES = 64 * 1024 * 1024
+CONFIG_LIMIT_BYTES = 1024 * 1024
+CARD_LIMIT_CHARACTERS = 64 * 1024
+LOOKUP_PARALLEL = 8
+_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model whose weights can be read, or one where `model.reason` says why they cannot.
+
+    Attributes:
+        model: without signature; `status` is SKETCHED where the weights are expected to be readable.
+        weights: None where there is nothing to be read.
+    """
+
+    model: Model
+    declarations: tuple[Declaration, ...]
+    weights: Weights | None
+
+    @property
+    def header(self) -> tuple[TensorHeader, ...]:
+        """All tensors of the model; fetched when first asked for.
+
+        Raises:
+            Unreadable: nothing to be read. Failure: gated, damaged, unreachable.
+        """
+        return self._weights().header
+
+    def read(self, blocks: list[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
+        """Bytes of blocks of values, in the order in which they lie in the files; raises like `header`."""
+        return self._weights().read(blocks)
+
+    def _weights(self) -> Weights:
+        if self.weights is None:
+            raise Unreadable(
+                f"nothing can be read in {self.model.repo_id}: {self.model.reason}", "try the model it was made from"
+            )
+        return self.weights
+
+
+def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
+    """One model, wherever it is.
+
+    Args:
+        name: a path that exists (file or folder), or `org/name`, or `org/name@revision`.
+        hub: or a function that makes it, called only if it is needed.
+    Raises:
+        NoSuchRepository, NoSuchFolder, Unreadable, Offline, ...: see there.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return locate_local(one_local_model(path))
+    repo_id, _, revision = name.partition("@")
+    if not is_repo_id(repo_id) or name.startswith((".", "/", "~")) or name.endswith(".safetensors"):
+        raise NoSuchFolder(
+            f"there is no file or folder {name}, and it is not the name of a repository", "check the path"
+        )
+    source = hub if isinstance(hub, Hub) else hub()
+    return locate_repository(source.info(repo_id, revision or None), source, LOOKUP_PARALLEL)
+
+
+def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> OpenModel:
+    """
+    Args:
+        repository: as listed; asked for again if the listing did not name its commit and files.
+        parallel: how many ranged reads may be under way at once.
+    Raises:
+        HubFailure: what concerns this repository, or one of FATAL.
+    """
+    if repository.sha is None or repository.files is None:
+        repository = hub.info(repository.repo_id)
+    if repository.disabled:
+        return _nothing(repository, Choice(None, reason="disabled on the Hub"))
+    if repository.sha is None or repository.files is None:
+        return _nothing(repository, Choice(None, reason="the Hub does not say which commit and files it has"))
+    choice = choose(repository.files)
+    if choice.adapter:
+        return replace(
+            _nothing(repository, choice),
+            declarations=(*repository.declarations, *_adapter_claim(repository, hub)),
+        )
+    if choice.weights is None:
+        return _nothing(repository, choice)
+    if choice.weights.missing:
+        total = choice.weights.missing + len(choice.weights.files)
+        return _nothing(
+            repository, Choice(None, reason=f"{choice.weights.missing} of its {total} weight files are missing")
+        )
+    files = _remote_files(repository, choice.weights, hub)
+    digest = weights_digest(file.content_hash for file in files)
+    model = replace(model_of(repository, Status.SKETCHED), weights_digest=digest)
+    return OpenModel(model, repository.declarations, Weights(files, parallel=parallel))
+
+
+def locate_local(
+    local: LocalModel, hash_of: Callable[[Path], str] = content_hash, hub_id: str | None = None
+) -> OpenModel:
+    """
+    Args:
+        hash_of: sha256 hex of a file; for callers that remember those.
+        hub_id: identity to use in place of the path's, where a cached model is known to be one of the Hub.
+    Raises:
+        Unreadable: a weight file cannot be read.
+    """
+    identity = hub_id or local_id(local.path)
+    card, config = _card(local.folder), _json_file(local.folder / "config.json")
+    claims = list(declarations(identity, card, (), config))
+    base = _json_file(local.folder / "adapter_config.json").get("base_model_name_or_path") if local.adapter else None
+    if isinstance(base, str) and base.strip():
+        claims.append(Declaration(identity, base.strip()[:300], "adapter", "adapter_config"))
+    model = Model(
+        hub_id=identity,
+        repo_id=local.repo_id or str(local.path.resolve()),
+        status=Status.SKETCHED if local.files else Status.ADAPTER if local.adapter else Status.UNREADABLE,
+        revision=local.revision,
+        weights_digest=weights_digest(map(hash_of, local.files)) if local.files else None,
+        reason=local.reason,
+        last_modified=_changed(local),
+        license=declared_license(card, ()),
+    )
+    files = [LocalFile(path) for path in local.files]
+    return OpenModel(model, tuple(claims), Weights(files, LOCAL_HEADER_LIMIT_BYTES) if files else None)
+
+
+def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[RemoteFile]:
+    """The set's files. One file tells its hash when it is resolved, which is needed anyway; several cost one look at the tree.
+    Gated files cannot be resolved, but their hashes are public in the tree."""
+    assert repository.sha is not None
+    names = weights.files
+    if weights.index is not None:
+        index = hub.small_file(repository.repo_id, repository.sha, weights.index, INDEX_LIMIT_BYTES)
+        folder = weights.folder + "/" if weights.folder else ""
+        names = tuple(folder + name for name in shards_named_by(index, f"{repository.repo_id}/{weights.index}"))
+    if len(names) > MAX_WEIGHT_FILES:
+        raise Unreadable(f"{repository.repo_id} has {len(names)} weight files", "such a model cannot be compared")
+    entries: dict[str, FileEntry] = {}
+    if len(names) > 1 or repository.gated:
+        found = hub.tree(repository.repo_id, repository.sha, weights.folder, set(names))
+        entries = {entry.path: entry for entry in found}
+        absent = [name for name in names if name not in entries]
+        if absent:
+            raise Unreadable(f"{repository.repo_id} lacks {absent[0]}, which belongs to its weights")
+    return [RemoteFile(hub, repository.repo_id, repository.sha, name, entries.get(name)) for name in names]
+
+
+def model_of(repository: Repository, status: Status, reason: str | None = None) -> Model:
+    """What the listing says of a repository, without anything of its weights."""
+    return Model(
+        hub_id=repository.hub_id,
+        repo_id=repository.repo_id,
+        status=status,
+        revision=repository.sha,
+        reason=reason,
+        created_at=repository.created_at,
+        last_modified=repository.last_modified,
+        downloads=repository.downloads,
+        license=repository.license,
+        library=repository.library,
+    )
+
+
+def _nothing(repository: Repository, choice: Choice) -> OpenModel:
+    status = Status.ADAPTER if choice.adapter else Status.UNREADABLE
+    return OpenModel(model_of(repository, status, choice.reason), repository.declarations, None)
+
+
+def _adapter_claim(repository: Repository, hub: Hub) -> Iterator[Declaration]:
+    """What an adapter's own configuration, written by the program that trained it, says it belongs to."""
+    path = "adapter_config.json"
+    if repository.sha is None or path not in (repository.files or ()):
+        return
+    try:
+        config = _object(hub.small_file(repository.repo_id, repository.sha, path))
+    except FATAL:
+        raise
+    except HubFailure:
+        return  # gated, or gone since it was listed: the card's claim stays
+    base = config.get("base_model_name_or_path")
+    if isinstance(base, str) and 0 < len(base.strip()) <= 300 and base.strip().isprintable():
+        yield Declaration(repository.hub_id, base.strip(), "adapter", "adapter_config")
+
+
+def _card(folder: Path) -> Mapping[str, Any]:
+    """Front matter of a README."""
+    import yaml
+
+    match = _FRONT_MATTER.match(_text_file(folder / "README.md"))
+    if not match or len(match[1]) > CARD_LIMIT_CHARACTERS:
+        return {}
+    try:
+        card = yaml.safe_load(match[1])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _json_file(path: Path) -> Mapping[str, Any]:
+    return _object(_text_file(path).encode())
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _text_file(path: Path) -> str:
+    """A small text file; empty where there is none that can be read."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return file.read(CONFIG_LIMIT_BYTES).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _changed(local: LocalModel) -> datetime | None:
+    try:
+        return max((datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in local.files), default=None)
+    except OSError:
+        return None

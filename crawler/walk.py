@@ -1,0 +1,145 @@
+"""Which repositories to look at: pages of a listing, from the saved cursor to the end or to a date.
+
+Everything is walked by date of creation, which never changes, so that nothing moves under the walk. When a large Hub has been
+walked once, later passes go by last change, newest first, down to the last pass's start minus an overlap, and everything is
+walked again once a week. A model seen twice or not at all on a page means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from crawler.answers import UnexpectedAnswer
+from crawler.hub import PAGE_MODELS, Hub, Page, first_page
+from crawler.listing import Repository
+from crawler.progress import Progress, Walk
+
+logger = logging.getLogger(__name__)
+
+LARGE_HUB_MODELS = 20_000
+OVERLAP = timedelta(days=1)
+FULL_EVERY = timedelta(days=7)
+REPEATED_PAGES = 3  # in a row, before a listing counts as broken
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlOptions:
+    """What to crawl. With `repos` or `folder` there is no listing, and the filters say nothing.
+
+    Attributes:
+        filters: tags, libraries, `base_model:ID`; all must hold.
+        limit: at most so many models.
+        since: only what changed at or after this moment.
+        repos: names, `org/name` or `org/name@revision`.
+        folder: models on disk instead of a Hub.
+        workers: repositories read at the same time.
+        scope: names the store that the models go to, so that another store gets its own walk.
+    """
+
+    author: str | None = None
+    search: str | None = None
+    filters: tuple[str, ...] = ()
+    limit: int | None = None
+    since: datetime | None = None
+    repos: tuple[str, ...] | None = None
+    folder: Path | None = None
+    workers: int = 4
+    page_models: int = PAGE_MODELS
+    scope: str = ""
+
+    def walk_key(self, endpoint: str) -> str:
+        """What makes two walks the same, so that the second goes on where the first was stopped."""
+        since = self.since.isoformat() if self.since else None
+        return json.dumps([endpoint, self.scope, self.author, self.search, sorted(self.filters), self.limit, since])
+
+
+@dataclass(frozen=True, slots=True)
+class WalkedPage:
+    """Repositories of a page that are to be looked at, and the walk's state once they are done."""
+
+    repositories: list[Repository]
+    malformed: int
+    walk: Walk
+
+
+def walk_listing(
+    hub: Hub, options: CrawlOptions, progress: Progress, now: Callable[[], datetime]
+) -> Iterator[WalkedPage]:
+    """Pages from where the last run was stopped; the caller saves `walk` of each page once it is done.
+
+    Raises:
+        UnexpectedAnswer: the listing is none, or leads in circles.
+    """
+    walk = progress.walk(options.walk_key(hub.endpoint))
+    resumed = walk is not None and walk.cursor is not None
+    if walk is None or walk.cursor is None:
+        walk = _begin(walk, options, now())
+    since = options.since or (walk.mark - OVERLAP if walk.mark and walk.newest_changes else None)
+    query = walk.cursor or _first_query(options, walk)
+    asked: set[str] = set()
+    before: list[str] = []
+    repeated = 0
+    while True:
+        asked.add(query)
+        try:
+            page = hub.page(query)
+        except UnexpectedAnswer:
+            if not resumed:
+                raise
+            logger.warning("the saved place in the listing is no longer known; walking it from its beginning")
+            resumed, query, walk = False, _first_query(options, walk), replace(walk, seen=0)
+            continue
+        resumed = False
+        ids = [repository.hub_id for repository in page.repositories]
+        repeated = repeated + 1 if ids == before else 0
+        if page.cursor in asked or (ids and repeated >= REPEATED_PAGES):
+            raise UnexpectedAnswer("the listing leads in circles", "check --endpoint or HF_ENDPOINT; try again later")
+        before = ids
+        chosen, last = _choose(page, options, walk, since)
+        walk = replace(walk, seen=walk.seen + len(chosen), cursor=None if last else page.cursor)
+        yield WalkedPage(chosen, page.malformed, _end(walk) if last else walk)
+        if last or page.cursor is None:
+            return
+        query = page.cursor
+
+
+def _begin(last: Walk | None, options: CrawlOptions, now: datetime) -> Walk:
+    newest_changes = options.since is not None
+    if last is not None and options.limit is None and last.mark is not None and last.full_at is not None:
+        recent = now - last.full_at < FULL_EVERY
+        newest_changes = newest_changes or (recent and last.full_seen >= LARGE_HUB_MODELS)
+    kept = last or Walk(now)
+    return Walk(now, None, 0, newest_changes, kept.mark, kept.full_at, kept.full_seen)
+
+
+def _end(walk: Walk) -> Walk:
+    """State after a whole pass."""
+    walk = replace(walk, cursor=None, mark=walk.started_at)
+    return walk if walk.newest_changes else replace(walk, full_at=walk.started_at, full_seen=walk.seen)
+
+
+def _first_query(options: CrawlOptions, walk: Walk) -> str:
+    models = min(options.page_models, options.limit or options.page_models)
+    return first_page(options.author, options.search, options.filters, walk.newest_changes, models)
+
+
+def _choose(page: Page, options: CrawlOptions, walk: Walk, since: datetime | None) -> tuple[list[Repository], bool]:
+    """Repositories of a page that are wanted, each once, and whether the pass ends with it."""
+    wanted = list({repository.hub_id: repository for repository in reversed(page.repositories)}.values())[::-1]
+    last = page.cursor is None
+    if since is not None:
+        recent = [r for r in wanted if r.last_modified is None or r.last_modified >= since]
+        last = last or len(recent) < len(wanted)
+        wanted = recent
+    if options.limit is not None and walk.seen + len(wanted) >= options.limit:
+        return wanted[: options.limit - walk.seen], True
+    return wanted, last
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
