@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from detect.cli import sketches_folder, sketches_option
 from graphdb.cli import store_option
 from graphdb.schema import Failure
 
@@ -227,17 +228,11 @@ def progress_shown() -> AbstractContextManager[Callable[[Batch, CrawlSummary], N
 
 @click.command()
 @store_option
-@click.option(
-    "--sketches",
-    envvar="LINEAGE_SKETCHES",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Where samples are kept [env LINEAGE_SKETCHES, default: sketches beside the embedded store].",
-)
+@sketches_option
 @endpoint_option
 @crawl_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def crawl(store: str, sketches: Path | None, endpoint: str | None, as_json: bool, **what: Any) -> None:
+def crawl(store: str, sketches: str | None, endpoint: str | None, as_json: bool, **what: Any) -> None:
     """Read models from the Hub or a folder: models and claims into the graph, small samples of weights on disk.
 
     What is known already is not read again, and a crawl that was stopped goes on where it was.
@@ -251,7 +246,7 @@ def crawl(store: str, sketches: Path | None, endpoint: str | None, as_json: bool
     from graphdb.store import open_store
 
     options = make_options(store, **what)
-    folder = sketches or sketches_folder(store)
+    folder = sketches_folder(store, sketches)
     hub = crawl_hub(endpoint) if options.folder is None else None
     with open_store(store) as opened, progress_shown() as report:
         summary = crawl_into(opened, SketchStore(folder), folder / "progress.sqlite", options, hub=hub, report=report)
@@ -261,11 +256,6 @@ def crawl(store: str, sketches: Path | None, endpoint: str | None, as_json: bool
         click.echo(json.dumps(summary.as_dict()))
     else:
         click.echo(summary_text(summary))
-
-
-def sketches_folder(store_url: str) -> Path:
-    """Where sketches lie if nothing else is said: in the embedded store's folder, for a server in the user's own."""
-    return Path("~/.lineage" if "://" in store_url else store_url).expanduser() / "sketches"
 
 
 def summary_text(summary: CrawlSummary) -> str:

@@ -204,7 +204,8 @@ class _Crawler:
                 signature=known.signature,
             )
             done = None if known.repo_id == repository.repo_id else replace(known, repo_id=repository.repo_id)
-            return _Outcome(model, repository.declarations, done, ("unchanged",))
+            kept = tuple(Declaration(known.hub_id, *claim) for claim in known.claims)
+            return _Outcome(model, (*repository.declarations, *kept), done, ("unchanged",))
         news = "new" if known is None else "changed" if known.sha != repository.sha else "again"
         found: OpenModel | None = None
         try:
@@ -257,13 +258,15 @@ class _Crawler:
                 if signature is None:
                     if not found.header:
                         raise Unreadable(f"{model.repo_id}: there are no tensors in its weight files")
-                    blocks = found.read(self.sketches.plan(found.header))
-                    signature = self.sketches.put(model.weights_digest, found.header, blocks)
+                    blocks = self.sketches.plan(found.header)
+                    if not blocks:
+                        raise Unreadable("none of its numbers can be compared (quantised or unknown formats)")
+                    signature = self.sketches.put(model.weights_digest, found.header, found.read(blocks))
                     counts.append("read")
                 elif news != "unchanged":
                     counts.append("reused")
             model = replace(model, signature=signature)
-        return _Outcome(model, found.declarations, self._done_of(model), tuple(counts))
+        return _Outcome(model, found.declarations, self._done_of(model, found.declarations), tuple(counts))
 
     def _failed(
         self, error: Failure, repository: Repository, known: Done | None, found: OpenModel | None, news: str
@@ -289,7 +292,7 @@ class _Crawler:
         done = replace(self._done_of(model), failure=kind if passing else None)
         return _Outcome(model, claims, done, (news,), failure, _of_network(error))
 
-    def _done_of(self, model: Model) -> Done:
+    def _done_of(self, model: Model, claims: Iterable[Declaration] = ()) -> Done:
         return Done(
             hub_id=model.hub_id,
             repo_id=model.repo_id,
@@ -300,6 +303,7 @@ class _Crawler:
             reason=model.reason,
             failure=None,
             checked_at=self.now(),
+            claims=tuple((c.base, c.relation, c.source) for c in claims if c.source == "adapter_config"),
         )
 
     def _hash_of(self, path: Path) -> str:

@@ -7,6 +7,7 @@ but time.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ CREATE TABLE walk (
 ) WITHOUT ROWID;
 CREATE TABLE done (
     hub_id TEXT PRIMARY KEY, repo_id TEXT NOT NULL, sha TEXT, status TEXT NOT NULL, weights_digest TEXT, signature TEXT,
-    reason TEXT, failure TEXT, checked_at TEXT NOT NULL
+    reason TEXT, failure TEXT, claims TEXT, checked_at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX done_failure ON done (failure, checked_at) WHERE failure IS NOT NULL;
 CREATE TABLE file (
@@ -71,6 +72,7 @@ class Done:
 
     Attributes:
         sha: commit that was looked into; for local models the weights digest.
+        claims: (base, relation, source) of claims that the listing does not hold, so that they need not be fetched again.
         failure: kind of failure that may go away by itself (so the same commit is tried again); None once settled.
     """
 
@@ -83,6 +85,7 @@ class Done:
     reason: str | None
     failure: str | None
     checked_at: datetime
+    claims: tuple[tuple[str, str | None, str], ...] = ()
 
 
 class Progress:
@@ -151,11 +154,12 @@ class Progress:
             key, walk: the walk's new state, if a walk brought these.
         """
         rows = [
-            (d.hub_id, d.repo_id, d.sha, d.status.value, d.weights_digest, d.signature, d.reason, d.failure, d.checked_at.isoformat())
+            (d.hub_id, d.repo_id, d.sha, d.status.value, d.weights_digest, d.signature, d.reason, d.failure,
+             json.dumps(d.claims) if d.claims else None, d.checked_at.isoformat())
             for d in done
         ]  # fmt: skip
         with self._transaction():
-            self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
             if key is not None and walk is not None:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO walk (key, started_at, cursor, seen, newest_changes, mark, full_at, full_seen)"
@@ -217,8 +221,9 @@ class Progress:
 
 
 def _done(row: tuple) -> Done:
-    hub_id, repo_id, sha, status, digest, signature, reason, failure, checked = row
-    return Done(hub_id, repo_id, sha, Status(status), digest, signature, reason, failure, _time(checked))
+    hub_id, repo_id, sha, status, digest, signature, reason, failure, claims, checked = row
+    kept = tuple((base, relation, source) for base, relation, source in json.loads(claims or "[]"))
+    return Done(hub_id, repo_id, sha, Status(status), digest, signature, reason, failure, _time(checked), kept)
 
 
 def _time(text: str) -> datetime:
