@@ -1,0 +1,30 @@
+# The `lineage` command. Build: docker build -t lineage:0.1.0 .
+FROM python:3.11-slim-bookworm
+
+# torch alone decides the size: this index has the build for the CPU, which is enough for the nightly run.
+# For an NVIDIA GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+ENV PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+
+RUN useradd --create-home --uid 10001 lineage \
+    && install --directory --owner=lineage --group=lineage /data
+
+RUN pip install --index-url "$TORCH_INDEX" "torch>=2.8,<3"
+
+COPY pyproject.toml README.md LICENSE /src/
+COPY lineage.py /src/
+COPY crawler /src/crawler
+COPY detect /src/detect
+COPY graphdb /src/graphdb
+COPY queries /src/queries
+RUN pip install /src && rm -rf /src
+
+USER lineage
+WORKDIR /data
+VOLUME /data
+ENV LINEAGE_STORE=/data/store
+ENTRYPOINT ["lineage"]
+CMD ["--help"]

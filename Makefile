@@ -1,0 +1,44 @@
+# Everything a developer does, one way each. `make` alone lists it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench wheel
+
+help: ## Show what can be done
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Set up .venv with everything; does nothing where it is up to date
+
+$(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no python3 found: install Python 3.11 or newer" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed (make PYTHON=/path/to/python3.11)" >&2; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## Train a small family, publish it on a loopback Hub, find out who comes from whom
+	@$(BIN)/python -m bench.demo
+
+test: $(INSTALLED) ## The whole test suite, offline; with the real Neo4j where Java and Maven are
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Lint, format, types, and the tests that need no Neo4j
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m 'not neo4j and not online'
+
+bench: $(INSTALLED) ## Bytes and requests for each model against the least possible
+	$(BIN)/python -m bench.bytes_per_model
+
+wheel: $(INSTALLED) ## Build the wheel and ask what it installs one question
+	rm -rf dist build
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --target dist/unpacked dist/lineage-*.whl
+	cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m lineage graph init --store store
+	cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m lineage roots --store store --json
