@@ -261,11 +261,11 @@ def crawl(store: str, sketches: str | None, endpoint: str | None, as_json: bool,
 def summary_text(summary: CrawlSummary) -> str:
     """The summary for people, a few lines."""
     counts = summary.counts
+    others = "".join(f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter") if counts[status])
     lines = [
         f"{counts['seen']} models seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
-        f"{counts['read']} weights sampled, {counts['reused']} known by their hash; "
-        + ", ".join(f"{counts[kind]} {kind}" for kind in ("unreadable", "gated", "adapter") if counts[kind])
-        or "all readable",
+        f"{counts['sketched']} readable{others}",
+        f"{counts['read']} read, {counts['reused']} known by the hash of their files",
         f"{sum(summary.requests.values())} requests, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
         f"{summary.seconds:.1f} s",
     ]

@@ -46,6 +46,7 @@ SMALL_BODY_BYTES = 64 * 1024
 RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 524})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
+RETRIES_BEFORE_FIRST_ANSWER = 2  # an address that never answered is more likely wrong than busy
 MAX_REFUSALS = 20  # answers of 429 in a row for one request
 
 
@@ -122,6 +123,7 @@ class Transport:
         self.pacer = pacer
         self.retries = retries
         self.traffic = Traffic()
+        self._reached = False
         self._token = get_token_to_send(token)
         self._agent = (
             f"lineage/{_version('lineage')}; hf_hub/{_version('huggingface_hub')}; python/{platform.python_version()}"
@@ -144,7 +146,7 @@ class Transport:
                 answer = self._once(ask, url)
             except _CutShort as error:
                 attempt += 1
-                if attempt > self.retries:
+                if attempt > (self.retries if self._reached else min(self.retries, RETRIES_BEFORE_FIRST_ANSWER)):
                     raise self._down(ask, str(error)) from error
                 logger.info("%s %s: %s; trying again", ask.what, self._where(url), error)
                 self._back_off(ask, attempt)
@@ -188,6 +190,7 @@ class Transport:
                 timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=WHOLE_ANSWER_SECONDS),
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
+                self._reached = True
                 observe(response.status_code, found)
                 problem = response.status_code >= 300
                 if not problem and ask.check is not None:

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from detect.sketch_store import SketchStore
+from tests.fake_hub import FakeHub
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeHub]:
+    with FakeHub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def sketches(tmp_path: Path) -> SketchStore:
+    return SketchStore(tmp_path / "sketches")
