@@ -6,15 +6,29 @@ A command's module is imported only when the command is asked for, so that `line
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import click
 
-from graphdb.schema import Failure
+from crawler.cli import (
+    crawl_hub,
+    crawl_into,
+    crawl_options,
+    endpoint_option,
+    make_options,
+    progress_shown,
+    summary_text,
+)
+from detect.cli import detect_into, evidence_options, found_text, options_of, sketches_folder, sketches_option
+from graphdb.cli import store_option
+from graphdb.schema import Failure, Run
 
 # command -> (module:attribute, one line of help); the help stands here so that `lineage --help` imports nothing
 COMMANDS = {
@@ -22,7 +36,7 @@ COMMANDS = {
     "crawl": ("crawler.cli:crawl", "Read models from the Hub or a folder: claims into the graph, sketches on disk."),
     "detect": ("detect.cli:detect", "Decide who was trained from whom, from the sketches, into the graph."),
     "scan": ("detect.cli:scan", "Every model under a folder -> the directed edges between them. Stores nothing."),
-    "who-is-parent": ("lineage:who_is_parent", "The parent of one model: repository, folder or file."),
+    "who-is-parent": ("queries.cli_parent:who_is_parent", "The parent of one model: repository, folder or file."),
     "explain": ("detect.cli:explain", "The evidence for and against one edge."),
     "ancestors": ("queries.cli:ancestors", "What a model comes from, nearest first."),
     "descendants": ("queries.cli:descendants", "What comes from a model, nearest first."),
@@ -106,6 +120,63 @@ class LazyGroup(click.Group):
             if close:
                 error.message += f" Did you mean {close[0]!r}?"
             raise
+
+
+@click.command()
+@store_option
+@sketches_option
+@endpoint_option
+@crawl_options
+@evidence_options
+@click.option("--every", metavar="6h", help="Stay and do it again after this time (30m, 6h, 1d).")
+@click.option("--cron", metavar='"0 2 * * *"', help="Stay and do it at these times (five cron fields, local time).")
+@click.option("--json", "json_wanted", is_flag=True, help="Print each pass's summary as JSON, one line.")
+def sync(
+    store: str,
+    sketches: str | None,
+    endpoint: str | None,
+    every: str | None,
+    cron: str | None,
+    json_wanted: bool,
+    **options: Any,
+) -> None:
+    """Crawl, detect and store what is new: once, or on a schedule. A pass that died is finished by the next one.
+
+    \b
+    lineage sync --author openai-community
+    lineage sync --cron "0 2 * * *"
+    """
+    from crawler.schedule import one_at_a_time, repeat
+    from detect.sketch_store import SketchStore
+    from graphdb.store import open_store
+
+    what, evidence = _split(options)
+    crawling, detection = make_options(store, **what), options_of(**evidence)
+    folder = sketches_folder(store, sketches)
+    kept = SketchStore(folder)
+
+    def one_pass(should_stop: Callable[[], bool]) -> None:
+        run_id, started = uuid4().hex, datetime.now(UTC)
+        hub = crawl_hub(endpoint) if crawling.folder is None else None
+        with open_store(store) as graph:
+            graph.record_run(Run(run_id, "sync", started))
+            with progress_shown() as report:
+                crawled = crawl_into(
+                    graph, kept, folder / "progress.sqlite", crawling, hub=hub, should_stop=should_stop, report=report
+                )
+            found = detect_into(graph, kept, detection, run_id)
+            summary = {"crawl": crawled.as_dict(), "detect": found}
+            graph.record_run(Run(run_id, "sync", started, datetime.now(UTC), summary))
+        click.echo(json.dumps(summary) if json_wanted else f"{summary_text(crawled)}\n{found_text(found)}")
+
+    with one_at_a_time(folder):
+        repeat(one_pass, every=every, cron=cron)
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What to crawl, and what evidence to use."""
+    evidence = {name: options.pop(name) for name in ("no_dates", "no_declared", "no_detector", "method", "threshold")}
+    return options, evidence
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

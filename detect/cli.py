@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,10 +183,15 @@ def detect(store: str, sketches: str | None, device: str | None, json_wanted: bo
     if json_wanted:
         click.echo(json.dumps(summary))
     else:
-        click.echo(
-            "{architectures} architectures, {models} models compared: {parents} with a parent, {roots} roots, "
-            "{undecided} undecided; {edges_added} edges new, {edges_superseded} superseded".format(**summary)
-        )
+        click.echo(found_text(summary))
+
+
+def found_text(summary: Mapping[str, Any]) -> str:
+    """What `detect_into` did, in a line for people."""
+    return (
+        "{models} models of {architectures} architectures compared: {parents} with a parent, {roots} roots, "
+        "{undecided} undecided; {edges_added} edges new, {edges_superseded} superseded"
+    ).format(**summary)
 
 
 def detect_into(

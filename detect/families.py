@@ -15,7 +15,7 @@ def families(relatedness: Tensor, related: float = RELATED) -> list[list[int]]:
     Returns:
         Every model in exactly one family, families and members in rising order; a family of one is a model without relatives.
     """
-    graph = nx.Graph()
+    graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(range(relatedness.shape[0]))
     graph.add_edges_from((relatedness >= related).triu(1).nonzero().tolist())
     return sorted(sorted(members) for members in nx.connected_components(graph))

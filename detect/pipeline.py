@@ -77,6 +77,21 @@ def decide(
     return [by_model[subject.id] for subject in subjects]
 
 
+def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.device, at_most: int = 64) -> list[Subject]:
+    """Those of the known models that are nearest to one model, so that a lookup need not decide about a whole architecture.
+
+    All of them if they are few; the order of `known` is kept.
+    """
+    if len(known) <= at_most:
+        return list(known)
+    excess: list[float] = []
+    for start in range(0, len(known), at_most):
+        part = known[start : start + at_most]
+        excess += relatedness(align([subject.sketch, *(s.sketch for s in part)], device))[0, 1:].tolist()
+    chosen = sorted(sorted(range(len(known)), key=lambda i: -excess[i])[:at_most])
+    return [known[i] for i in chosen]
+
+
 def _copied(subjects: Sequence[Subject], options: Options) -> list[list[Decision]]:
     """Decisions for the copies in every group of equal content; the one kept as original gets none here."""
     groups = []

@@ -55,7 +55,7 @@ class Neo4jStore(Store):
             ) from error
         try:
             self._hello()
-        except (Neo4jError, DriverError, OSError) as error:
+        except (Neo4jError, DriverError, OSError, ValueError) as error:  # ValueError: a port that is not a number
             self._driver.close()
             raise self._failure(error, None) from error
 
@@ -124,7 +124,7 @@ class Neo4jStore(Store):
             return AccessDenied(
                 f"Neo4j at {self.url} refuses the password of {user!r}", "set NEO4J_USER and NEO4J_PASSWORD"
             )
-        if isinstance(error, (ServiceUnavailable, SessionExpired, OSError)):
+        if isinstance(error, (ServiceUnavailable, SessionExpired, OSError, ValueError)):
             return NotReachable(f"no Neo4j answers at {self.url}", "start it, or look at the address and the firewall")
         if isinstance(error, Neo4jError) and name in TIMED_OUT and timeout_seconds is not None:
             return TooSlow(timeout_seconds)

@@ -17,7 +17,7 @@ from torch import Tensor
 from detect.align import Layer
 
 MINIMUM_UNITS = 4
-_CHUNK_VALUES = 1 << 24
+_CHUNK_VALUES = 1 << 24  # of float64 at a time: 128 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,48 +42,54 @@ def growth(layers: Sequence[Layer], pairs: Tensor) -> Growth:
     weighted = torch.zeros(len(pairs), dtype=torch.float64, device=layers[0].values.device)
     precision = torch.zeros_like(weighted)
     for layer in layers:
-        if layer.values.shape[1] < MINIMUM_UNITS:
-            continue
-        for chunk in _chunks(len(pairs), layer):
-            gamma, variance = _fit(*_unit_statistics(layer.values, pairs[chunk]))
+        if layer.values.shape[1] >= MINIMUM_UNITS:
+            gamma, variance = _fit(*_unit_statistics(layer.values, pairs))
             certain = torch.isfinite(variance)
-            weighted[chunk] += torch.where(certain, gamma / variance, 0.0)
-            precision[chunk] += torch.where(certain, 1.0 / variance, 0.0)
+            weighted += torch.where(certain, gamma / variance, 0.0)
+            precision += torch.where(certain, 1.0 / variance, 0.0)
     known = precision > 0
     gamma = torch.where(known, weighted / precision.clamp(min=1e-300), 0.0)
     return Growth(z=torch.where(known, weighted / precision.clamp(min=1e-300).sqrt(), 0.0), gamma=gamma)
 
 
-def _chunks(count: int, layer: Layer) -> list[slice]:
-    step = max(1, _CHUNK_VALUES // layer.values[0].numel())
-    return [slice(i, min(i + step, count)) for i in range(0, count, step)]
-
-
 def _unit_statistics(values: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """d, M, y: each (p, u) float64; y as an inner product, so that nothing cancels."""
-    first, second = values[pairs[:, 0]], values[pairs[:, 1]]  # (p, u, w)
-    difference, middle = second - first, (first + second) / 2
-    moved = difference.square().sum(2, dtype=torch.float64)  # (p, u)
-    size = middle.square().sum(2, dtype=torch.float64)  # (p, u)
-    grown = 2 * (difference * middle).sum(2, dtype=torch.float64)  # (p, u)
-    return moved, size, grown
+    """d, M, y of each unit and pair: (u, p) float64.
+
+    From one Gram matrix a unit, taken around the models' mean, so that neither d nor y is a small difference of large numbers.
+    """
+    models, _, width = values.shape
+    first, second = pairs[:, 0], pairs[:, 1]
+    step = max(1, _CHUNK_VALUES // (models * max(models, width)))
+    moved, size, grown = [], [], []
+    for chunk in values.split(step, dim=1):
+        rows = chunk.transpose(0, 1).double()  # (u, m, w)
+        mean = rows.mean(1, keepdim=True)  # (u, 1, w)
+        rows = rows - mean
+        products = torch.bmm(rows, rows.transpose(1, 2))  # (u, m, m)
+        along = torch.bmm(rows, mean.transpose(1, 2))[:, :, 0]  # (u, m): inner product with the mean
+        own = products.diagonal(dim1=1, dim2=2)  # (u, m)
+        a, b, both = own[:, first], own[:, second], products[:, first, second]  # (u, p)
+        moved.append((a + b - 2 * both).clamp(min=0))
+        size.append((a + b + 2 * both) / 4 + along[:, first] + along[:, second] + mean.square().sum((1, 2))[:, None])
+        grown.append(b - a + 2 * (along[:, second] - along[:, first]))
+    return torch.cat(moved), torch.cat(size), torch.cat(grown)
 
 
 def _fit(moved: Tensor, size: Tensor, grown: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted least squares of grown on (size, moved): gamma and its variance, (p,) float64; infinite where not determined."""
-    used = (moved > 1e-12 * size) & (size > 0)
+    """Weighted least squares of grown on (size, moved) over units: gamma and its variance, (p,) float64; infinite if undetermined."""
+    used = (moved > 1e-12 * size) & (size > 0)  # (u, p)
     moved, size = torch.where(used, moved, 1.0), torch.where(used, size, 1.0)
     grown = torch.where(used, grown, 0.0)
-    count = used.sum(1).to(torch.float64)  # (p,)
-    size_size = torch.where(used, size / moved, 0.0).sum(1)
-    moved_moved = torch.where(used, moved / size, 0.0).sum(1)
-    size_grown, moved_grown = (grown / moved).sum(1), (grown / size).sum(1)
-    grown_grown = (grown.square() / (size * moved)).sum(1)
+    count = used.sum(0).double()  # (p,)
+    size_size = torch.where(used, size / moved, 0.0).sum(0)
+    moved_moved = torch.where(used, moved / size, 0.0).sum(0)
+    size_grown, moved_grown = (grown / moved).sum(0), (grown / size).sum(0)
+    grown_grown = (grown.square() / (size * moved)).sum(0)
     determinant = size_size * moved_moved - count.square()
     determined = (count >= MINIMUM_UNITS) & (determinant > 1e-9 * size_size * moved_moved)
     determinant = torch.where(determined, determinant, 1.0)
     gamma = (size_size * moved_grown - count * size_grown) / determinant
     alpha = (moved_moved * size_grown - count * moved_grown) / determinant
-    left = (grown_grown - alpha * size_grown - gamma * moved_grown).clamp(min=1e-12 * grown_grown)
+    left = torch.maximum(grown_grown - alpha * size_grown - gamma * moved_grown, 1e-12 * grown_grown)
     variance = left / (count - 2).clamp(min=1) * size_size / determinant
     return gamma, torch.where(determined & (variance > 0), variance, torch.inf)

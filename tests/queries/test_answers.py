@@ -1,0 +1,142 @@
+"""Who is the parent, and does the card say the same: on both stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graphdb.schema import Declaration, Model, NoSuchModel, Relation, Status, Verdict, local_id
+from graphdb.store import Store
+from queries.agreement import Agreement, compare, compare_all
+from queries.parent import Candidate, parent_of
+from queries.resolve import find, resolve
+from tests.graphs import a_model, an_edge, fill
+
+
+def claim(store: Store, child: str, *bases: str) -> None:
+    store.upsert_declarations([f"id-{child}"], [Declaration(f"id-{child}", base, None, "card") for base in bases])
+    store.link_declarations()
+
+
+def test_a_parent_comes_with_everything_that_decided(store: Store) -> None:
+    store.upsert_models([a_model(name) for name in "abcd"])
+    edges = [
+        an_edge("d", "a", 0.97, decided_by=("inheritance", "growth"), evidence={"z": 5}),
+        an_edge("d", "b", 0.9, kind=Relation.MERGED_FROM),
+        an_edge("d", "c", 0.3, kind=Relation.POSSIBLE_PARENT),
+    ]
+    store.replace_edges(["id-d"], edges, [Verdict("id-d", "parent", "inherits everything", 0.97)], "run-1")
+    claim(store, "d", "org/a", "org/elsewhere")
+    answer = parent_of(store, resolve(store, "ORG/D"))
+    assert (answer.answer, answer.parent, answer.parent_id, answer.relation) == (
+        "parent",
+        "org/a",
+        "id-a",
+        "FINE_TUNED_FROM",
+    )
+    assert (answer.probability, answer.decided_by, answer.evidence) == (0.97, ("inheritance", "growth"), {"z": 5})
+    assert (answer.method, answer.method_version, answer.reason) == ("test", "1", "inherits everything")
+    assert answer.other_parents == (Candidate("id-b", "org/b", "MERGED_FROM", 0.9),)
+    assert answer.runners_up == (Candidate("id-c", "org/c", "POSSIBLE_PARENT", 0.3),)
+    assert [declaration.base for declaration in answer.declared] == ["org/a", "org/elsewhere"]
+    assert answer.agreement is not None
+    assert answer.agreement.agreement is Agreement.AGREE
+    assert answer.as_of is not None
+
+
+def test_a_model_without_a_parent_is_a_root_undecided_or_unknown(store: Store) -> None:
+    store.upsert_models([a_model(name) for name in "abcd"])
+    verdicts = [Verdict("id-a", "root", "oldest of its family", 0.95), Verdict("id-b", "undecided", "a tie", 0.5)]
+    tie = an_edge("b", "a", 0.5, kind=Relation.POSSIBLE_PARENT)
+    store.replace_edges(["id-a", "id-b"], [tie], verdicts, "run-1")
+    root, undecided, unknown = (parent_of(store, resolve(store, f"id-{name}")) for name in "abc")
+    assert (root.answer, root.probability, root.reason, root.parent) == ("root", 0.95, "oldest of its family", None)
+    assert (undecided.answer, undecided.reason) == ("undecided", "a tie")
+    assert undecided.runners_up == (Candidate("id-a", "org/a", "POSSIBLE_PARENT", 0.5),)
+    assert (unknown.answer, unknown.runners_up, unknown.as_of) == ("unknown", (), None)
+
+
+@pytest.mark.parametrize(
+    ("bases", "outcome"),
+    [
+        (["org/parent"], Agreement.AGREE),
+        (["ORG/Parent", "org/other"], Agreement.AGREE),
+        (["org/grandparent"], Agreement.AGREE),
+        (["org/other"], Agreement.CONTRADICTS),
+        (["org/other", "org/unheard-of"], Agreement.CANNOT_TELL),
+        (["org/foreign"], Agreement.CANNOT_TELL),
+        (["org/unread"], Agreement.CANNOT_TELL),
+        (["org/child"], Agreement.MISSING),  # only names itself
+        ([], Agreement.MISSING),
+    ],
+)
+def test_a_claim_is_compared_with_the_parent_found(store: Store, bases: list[str], outcome: Agreement) -> None:
+    models = [a_model(name) for name in ("grandparent", "parent", "child", "other")]
+    models += [a_model("foreign", signature="another"), a_model("unread", status=Status.UNREADABLE)]
+    fill(store, models, [an_edge("child", "parent"), an_edge("parent", "grandparent")])
+    claim(store, "child", *bases)
+    (comparison,) = compare(store, ["id-child"])
+    assert comparison.agreement is outcome
+    assert comparison.detected == ("org/parent",)
+
+
+def test_a_claim_of_a_model_without_a_parent_is_contradicted_only_by_a_root(store: Store) -> None:
+    store.upsert_models([a_model(name) for name in "abcd"])
+    verdicts = [Verdict("id-a", "root", "why", 0.9), Verdict("id-b", "undecided", "why", 0.5)]
+    store.replace_edges(["id-a", "id-b"], [], verdicts, "run-1")
+    for name in "abc":
+        claim(store, name, "org/d")
+    found = {
+        comparison.hub_id: comparison.agreement for comparison in compare(store, [f"id-{name}" for name in "abcd"])
+    }
+    assert found == {
+        "id-a": Agreement.CONTRADICTS,
+        "id-b": Agreement.CANNOT_TELL,
+        "id-c": Agreement.CANNOT_TELL,
+        "id-d": None,
+    }
+    assert {comparison.hub_id for comparison in compare_all(store)} == {"id-a", "id-b", "id-c"}
+
+
+def test_a_model_is_found_by_name_identity_revision_former_name_and_path(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    local = Model(local_id(folder), str(folder.resolve()), Status.SKETCHED)
+    store.upsert_models([a_model("a"), a_model("b"), local])
+    store.upsert_models([a_model("a", repo_id="org/new")])
+    for text in ("org/new", "ORG/A", "id-a", "org/a@main"):
+        assert resolve(store, text).hub_id == "id-a"
+    assert find(store, str(folder)) == local
+    assert find(store, str(tmp_path / "elsewhere")) is None
+
+
+def test_a_path_is_found_relative_to_where_one_is(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "org" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    local = Model(local_id(Path("org/a")), str(tmp_path / "org/a"), Status.SKETCHED)
+    store.upsert_models([local])
+    assert find(store, "org/a") == local
+    store.upsert_models([a_model("a")])
+    assert find(store, "org/a") == a_model("a")  # a repository of that name comes first
+    assert find(store, "./org/a") == local
+
+
+def test_an_unknown_model_is_answered_with_names_that_are_close(store: Store) -> None:
+    names = ["acme/digits-mlp", "acme/digits-mlp-rotated", "other/letters", "x/digits-mlp"]
+    store.upsert_models([a_model(number, repo_id=name) for number, name in enumerate(names)])
+    for text, suggestion in [
+        ("acme/digits-mpl", "acme/digits-mlp"),
+        ("digits-mlp", "digits-mlp"),
+        ("acne/digits-mlp-rotatd", "acme/digits-mlp-rotated"),
+        ("othr/letters", "other/letters"),
+    ]:
+        with pytest.raises(NoSuchModel) as unknown:
+            resolve(store, text)
+        assert unknown.value.exit_code == 4
+        assert suggestion in (unknown.value.try_next or "")
+    with pytest.raises(NoSuchModel) as unknown:
+        resolve(store, "zzz/nothing-like-it")
+    assert "did you mean" not in (unknown.value.try_next or "")
