@@ -37,14 +37,18 @@ def raw_header(content: object, data_bytes: int = 0, padding: int = 0) -> bytes:
 
 
 class Sleeps(list[float]):
-    """Takes the place of time.sleep: nothing waits, everything is written down."""
+    """Takes the place of time.sleep and of the clock: nothing waits, everything is written down, and time has passed."""
 
     def __call__(self, seconds: float) -> None:
         self.append(seconds)
+
+    def clock(self) -> float:
+        return 1000.0 + sum(self)
 
 
 def hub_at(
     fake: FakeHub, token: str | bool = False, sleeps: Sleeps | None = None, max_wait_seconds: float = 3600
 ) -> Hub:
     """A crawler's hub at a loopback Hub, that never really sleeps."""
-    return Hub(fake.url, token, Pacer(max_wait_seconds, sleep=sleeps if sleeps is not None else Sleeps()))
+    sleeps = sleeps if sleeps is not None else Sleeps()
+    return Hub(fake.url, token, Pacer(max_wait_seconds, sleeps.clock, sleeps))
