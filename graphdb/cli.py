@@ -72,14 +72,9 @@ def stats(store: str, digest: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(counts))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from queries.display import print_table
 
-    table = Table("what", "count", box=None, pad_edge=False)
-    table.columns[1].justify = "right"
-    for name, count in counts.items():
-        table.add_row(name, f"{count:,}" if isinstance(count, int) else str(count))
-    Console(soft_wrap=True).print(table)
+    print_table(["what", "count"], [[name, f"{n:,}" if isinstance(n, int) else str(n)] for name, n in counts.items()])
 
 
 @graph.command()
@@ -104,10 +99,10 @@ def serve(store: str, port: int) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["graphml", "node-link", "csv", "dot", "mermaid"]),
+    type=click.Choice(["graphml", "gexf", "node-link", "csv", "dot", "mermaid"]),
     default="node-link",
     show_default=True,
-    help="GraphML, node-link JSON (networkx), CSV for neo4j-admin import, Graphviz DOT, or Mermaid.",
+    help="GraphML, GEXF, node-link JSON (networkx), CSV for neo4j-admin import, Graphviz DOT, or Mermaid.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File, for csv a folder; without it: stdout.")
 @click.option("--signature", help="Only models of this architecture.")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -56,6 +58,15 @@ def wipe(server: Server) -> None:
         driver.execute_query("MATCH (n) DETACH DELETE n")
 
 
+@cache
+def empty_store() -> Path:
+    """A folder with an empty embedded store, made once: copying it takes a tenth of the time of making one."""
+    folder = Path(tempfile.mkdtemp(prefix="lineage-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    open_store(str(folder)).close()
+    return folder
+
+
 @pytest.fixture(params=BOTH)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty store can be made: a folder, then a Neo4j."""
@@ -68,5 +79,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
     """An empty, open store of each kind."""
+    if "://" not in store_url:
+        shutil.copytree(empty_store(), store_url)
     with open_store(store_url) as opened:
         yield opened
