@@ -3,6 +3,7 @@
 Comes in: a folder and a seed. Comes out: below the folder one publishable repository `org/name` for each model (card,
 config.json, safetensors) and `truth.json`: who was trained from whom. The plan is the table `PLAN` below: two families
 of three and four generations, siblings, one exact copy, one stranger of the same architecture, one of another.
+A demonstration, not a measure of accuracy: steps are so many, and learning rates such, that each child moves clearly.
 
 Letters of shapes: n pictures of a batch.
 """
@@ -84,8 +85,8 @@ PLAN = (
     Planned(CONV, "conv", None, Recipe("", 15, learning_rate=2e-3), storage="sharded"),
     Planned(f"{CONV}-noisy", "conv", CONV, Recipe("noisy", 12), CONV),
     Planned("birch/digits-conv-inverted", "conv", CONV, Recipe("inverted", 12, "sgd", 0.02, 1e-4), CONV),
-    Planned(f"{CONV}-rotated", "conv", CONV, Recipe("rotated", 12), CONV),
-    Planned(f"{CONV}-rotated-parity", "conv", f"{CONV}-rotated", Recipe("rotated parity", 12), f"{CONV}-rotated"),
+    Planned(f"{CONV}-rotated", "conv", CONV, Recipe("rotated", 18, learning_rate=1.5e-3), CONV),
+    Planned(f"{CONV}-rotated-parity", "conv", f"{CONV}-rotated", Recipe("rotated parity", 12, learning_rate=7e-4), f"{CONV}-rotated"),
     Planned("cedar/parity-mirrored", "conv", f"{CONV}-rotated-parity", Recipe("mirrored parity", 12), f"{CONV}-rotated-parity"),
     Planned("fern/digits-autoencoder", "autoencoder", None, Recipe("rebuild", 40, learning_rate=2e-3)),
 )
