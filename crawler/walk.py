@@ -93,6 +93,7 @@ def walk_listing(
                 raise
             logger.warning("the saved place in the listing is no longer known; walking it from its beginning")
             resumed, query, walk = False, _first_query(options, walk), replace(walk, seen=0)
+            asked.clear()
             continue
         resumed = False
         ids = [repository.hub_id for repository in page.repositories]

@@ -77,7 +77,7 @@ class LocalFile:
         data: bytes = self._guarded(lambda: self._pread(start, stop))
         if len(data) != stop - start:
             raise Unreadable(
-                f"{self.path} ended at byte {start + len(data)} while it was read", "is it still being written?"
+                f"{self.path} became shorter while it was read", "is it still being written?"
             )
         return data
 
