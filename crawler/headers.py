@@ -16,6 +16,7 @@ import numpy as np
 from graphdb.schema import Failure
 
 FIRST_READ_BYTES = 64 * 1024  # holds the whole header of most models; an 8B language model has about 35 KB
+SHARD_FIRST_READ_BYTES = 16 * 1024  # at least; the more files, the less of the header lies in each
 LOCAL_HEADER_LIMIT_BYTES = 100_000_000  # the format's own limit
 REMOTE_HEADER_LIMIT_BYTES = 25_000_000
 MAX_DIMENSION = 1 << 40
@@ -73,7 +74,11 @@ class TensorHeader:
 
 
 def read_header(
-    read: Callable[[int, int], bytes], file: str, file_bytes: int, limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES
+    read: Callable[[int, int], bytes],
+    file: str,
+    file_bytes: int,
+    limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES,
+    first_read_bytes: int = FIRST_READ_BYTES,
 ) -> tuple[TensorHeader, ...]:
     """Header of one file in one read, or two where it is longer than most.
 
@@ -81,12 +86,13 @@ def read_header(
         read: (start, stop) -> exactly those bytes of the file.
         file: name to put into the result and into messages.
         file_bytes: size of the whole file.
+        first_read_bytes: how much to ask for before the length is known.
     Raises:
         BadHeader: the header does not hold what it claims, or is longer than `limit_bytes`.
     """
     if file_bytes < 10:
         raise BadHeader(file, f"{file_bytes} bytes are too few")
-    first = read(0, min(FIRST_READ_BYTES, file_bytes))
+    first = read(0, min(first_read_bytes, file_bytes))
     stop = _header_stop(first, file, file_bytes, limit_bytes)
     if stop > len(first):
         first += read(len(first), stop)

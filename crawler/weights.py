@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from crawler.headers import (
+    FIRST_READ_BYTES,
     LOCAL_HEADER_LIMIT_BYTES,
     REMOTE_HEADER_LIMIT_BYTES,
+    SHARD_FIRST_READ_BYTES,
     BadHeader,
     TensorHeader,
     join_shards,
@@ -152,7 +154,8 @@ class Weights:
                 pool.shutdown(cancel_futures=True)
 
     def _header_of(self, file: WeightFile) -> tuple[TensorHeader, ...]:
-        return read_header(file.read, file.name, file.size_bytes, self._limit)
+        first = max(SHARD_FIRST_READ_BYTES, 2 * FIRST_READ_BYTES // len(self.files))
+        return read_header(file.read, file.name, file.size_bytes, self._limit, min(first, FIRST_READ_BYTES))
 
     def _plan(self, blocks: list[SpanT]) -> list[_Read]:
         tensors = {tensor.name: tensor for tensor in self.header}
