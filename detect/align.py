@@ -1,26 +1,34 @@
 """Sketches of one signature -> aligned values: the same output units of the same tensors of every model, stacked.
 
-Only what training made and every model has is kept: weights of two or more dimensions. Heads and embeddings are left out (their
-rows depend on vocabulary and classes), constants and running statistics too. Dimension letters: m models, u units, w values a unit.
+Only what training made and every model has is kept; constants and running statistics are left out. Dimension letters: m models, u units, w values a unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 
 import torch
 from torch import Tensor
 
-from detect.signature import Role, tensors_of
+from detect.signature import FLOAT_DTYPES, Role, tensors_of
 from detect.signature import Tensor as TensorInfo
-from detect.sketch_store import Sketch
+from detect.sketch_store import Sample, Sketch
 from graphdb.schema import Failure
 
 
 class NotComparable(Failure):
     """Models of which no trained tensor can be compared value by value."""
+
+
+class Part(StrEnum):
+    """Which questions a layer can answer."""
+
+    BODY = "body"  # weights of two or more dimensions: all of them
+    EMBEDDING = "embedding"  # rows that never occur in the data do not move: not for growth
+    REST = "rest"  # heads and vectors: replaced or tuned alone; only where the body does not differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +37,25 @@ class Layer:
 
     Attributes:
         name: canonical name of the tensor; depth: its place in natural order, 0 to 1.
-        values: (m, u, w) float32.
+        values: (m, u, w) float32; a vector is one value a unit.
     """
 
     name: str
     depth: float
+    part: Part
     values: Tensor
+
+    def of(self, models: Tensor) -> Layer:
+        """The same layer of some of the models."""
+        return Layer(self.name, self.depth, self.part, self.values[models.to(self.values.device)])
+
+
+_PARTS = {
+    Role.WEIGHT: Part.BODY,
+    Role.EMBEDDING: Part.EMBEDDING,
+    Role.HEAD: Part.REST,
+    Role.VECTOR: Part.REST,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +80,38 @@ def align(sketches: Sequence[Sketch], device: torch.device) -> list[Layer]:
         NotComparable: the sketches share no trained values.
     """
     layers = []
-    tensors = [t for t in describe(sketches[0]) if t.role is Role.WEIGHT]
+    tensors = [t for t in describe(sketches[0]) if t.role in _PARTS]
     for index, tensor in enumerate(tensors):
-        samples = [sketch.samples.get(tensor.name) for sketch in sketches]
-        present = [s for s in samples if s is not None and s.shape == tensor.shape and s.dtype != "I8"]
-        if len(present) < len(sketches):
-            continue
-        start, stop = max(s.start for s in present), min(s.stop for s in present)
-        step = tensor.row_values
-        start, stop = -(-start // step) * step, stop // step * step  # whole rows only
-        if stop <= start:
-            continue
-        stacked = torch.stack([torch.from_numpy(s.values()[start - s.start : stop - s.start]) for s in present])
-        units = _units(stacked.to(device=device, dtype=torch.float32), tensor, (stop - start) // step)
-        if units.shape[2] > 1:
-            layers.append(Layer(tensor.name, index / max(1, len(tensors) - 1), units))
-    if not layers:
+        found = _stack(tensor, [sketch.samples.get(tensor.name) for sketch in sketches], device)
+        if found is not None:
+            depth = index / max(1, len(tensors) - 1)
+            layers.append(Layer(tensor.name, depth, _PARTS[tensor.role], found))
+    if not any(layer.part is Part.BODY for layer in layers):
         raise NotComparable(
             "these models share no trained weights that can be compared value by value",
             "compare models of one architecture, stored as floats",
         )
     return layers
+
+
+def _stack(tensor: TensorInfo, samples: Sequence[Sample | None], device: torch.device) -> Tensor | None:
+    """(m, u, w) float32, or None where a model lacks the tensor, has it in another shape, or no sample is shared."""
+    present = [s for s in samples if s is not None and s.dtype in FLOAT_DTYPES]
+    rows_open = tensor.role in (
+        Role.EMBEDDING,
+        Role.HEAD,
+    )  # vocabularies and classes may differ: their shared rows count
+    if len(present) < len(samples) or any(
+        s.shape[1:] != tensor.shape[1:] or (s.shape != tensor.shape and not rows_open) for s in present
+    ):
+        return None
+    step = tensor.row_values
+    start, stop = max(s.start for s in present), min(s.stop for s in present)
+    start, stop = -(-start // step) * step, stop // step * step  # whole rows only
+    if stop <= start:
+        return None
+    stacked = torch.stack([torch.from_numpy(s.values()[start - s.start : stop - s.start]) for s in present])
+    return _units(stacked.to(device=device, dtype=torch.float32), tensor, (stop - start) // step)
 
 
 def describe(sketch: Sketch) -> list[TensorInfo]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer, blocks_of_units
+from detect.align import Layer, Part, blocks_of_units
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,11 @@ class Gram:
 
 
 def gram(layers: Sequence[Layer]) -> Gram:
-    """Groups are blocks of whole units, one to four a layer."""
+    """Groups are blocks of whole units, one to four a layer of the body or the embedding."""
     products, values, owner = [], [], []
     for index, layer in enumerate(layers):
+        if layer.part is Part.REST:
+            continue
         for block in blocks_of_units(layer):  # (m, v)
             centred = block.double() - block.mean(0, dtype=torch.float64)
             products.append(centred @ centred.T)
@@ -60,3 +62,9 @@ def squared_distances(products: Tensor) -> Tensor:
     """(..., m, m) inner products -> (..., m, m) squared distances, never negative."""
     own = products.diagonal(dim1=-2, dim2=-1)
     return (own[..., :, None] + own[..., None, :] - 2 * products).clamp(min=0)
+
+
+def squared_lengths(layers: Sequence[Layer]) -> Tensor:
+    """(m,) float64: squared length of each model over the layers that `gram` takes."""
+    own = [layer.values.double().square().sum((1, 2)) for layer in layers if layer.part is not Part.REST]
+    return torch.stack(own).sum(0)

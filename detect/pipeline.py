@@ -17,7 +17,8 @@ from detect.align import Layer, NotComparable, align
 from detect.decision import Answer, Candidate, Decision
 from detect.families import families
 from detect.family_tree import decide_tree, nearest, possible_roots
-from detect.gram import gram
+from detect.frozen import same_bodies
+from detect.gram import gram, squared_lengths
 from detect.signals.content import copies, is_rounded_copy, precision
 from detect.signals.growth import growth
 from detect.signals.relatedness import relatedness
@@ -164,9 +165,9 @@ def _decide_originals(subjects: Sequence[Subject], options: Options, device: tor
                 )
             )
             continue
-        index = torch.tensor(members, device=device)
-        mine = [Layer(layer.name, layer.depth, layer.values[index]) for layer in layers]
-        decisions += _decide_family(own, mine, related[index][:, index].cpu(), options)
+        index = torch.tensor(members)
+        mine = [layer.of(index) for layer in layers]
+        decisions += _decide_family(own, mine, related[index.to(device)][:, index.to(device)].cpu(), options)
     return decisions
 
 
@@ -178,21 +179,34 @@ def _alone(subject: Subject, reason: str, nearest_excess: float | None = None) -
 def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor, options: Options) -> list[Decision]:
     products = gram(layers)
     distance = products.distances().cpu()
-    size = torch.stack([layer.values.double().square().sum((1, 2)) for layer in layers]).sum(0).cpu()  # (m,)
-    rounded = _rounded(subjects, distance / size[:, None])
+    size = squared_lengths(layers).cpu()  # (m,)
+    relative = distance / size[:, None]
+    rounded = _rounded(subjects, relative)
     decisions = list(rounded.values())
-    kept = [i for i, subject in enumerate(subjects) if subject.id not in rounded]
+    unrounded = [i for i, subject in enumerate(subjects) if subject.id not in rounded]
+    bodies = same_bodies(relative[unrounded][:, unrounded], [layer.of(torch.tensor(unrounded)) for layer in layers])
+    for body in bodies:
+        members = [subjects[unrounded[i]] for i in body.members]
+        decisions += _frozen(members, members[body.members.index(body.chosen)], body.probability, options)
+    known = {decision.model for decision in decisions}
+    kept = [i for i, subject in enumerate(subjects) if subject.id not in known]
     own = [subjects[i] for i in kept]
     if len(own) == 1:
-        return [*decisions, _alone(own[0], f"the finest of {len(subjects)} copies of different precision")]
+        return [
+            *decisions,
+            _alone(own[0], f"the one that {len(subjects) - 1} others were made from, with the same body"),
+        ]
     index = torch.tensor(kept)
-    on_device = index.to(layers[0].values.device)
-    mine = [Layer(layer.name, layer.depth, layer.values[on_device]) for layer in layers]
+    mine = [layer.of(index) for layer in layers]
     distance = distance[index][:, index]
     neighbours = nearest(distance)
     z, gamma = _growth_matrices(mine, neighbours)
     tree = decide_tree(
-        products.only(on_device).cpu(), z, neighbours, possible_roots(z, neighbours), _prior(own, options)
+        products.only(index.to(products.products.device)).cpu(),
+        z,
+        neighbours,
+        possible_roots(z, neighbours),
+        _prior(own, options),
     )
     evidence = FamilyEvidence(
         parent=tree.parent,
@@ -205,6 +219,41 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
         values=sum(layer.values[0].numel() for layer in layers),
     )
     return decisions + accept([(s.id, s.label) for s in own], evidence, options.threshold)
+
+
+def _frozen(
+    members: list[Subject], chosen: Subject, probability: tuple[float, ...], options: Options
+) -> list[Decision]:
+    """Decisions for models that share their body with the chosen one bit for bit."""
+    sure = max(probability)
+    decisions = []
+    for member in members:
+        if member is chosen:
+            continue
+        others = sorted(
+            (
+                Candidate(m.id, round(p, 4))
+                for m, p in zip(members, probability, strict=True)
+                if m is not member and p >= 0.02
+            ),
+            key=lambda c: -c.probability,
+        )
+        tells = sure >= options.threshold
+        reason = "every weight of its body is equal bit for bit; only the head or vectors were trained"
+        decisions.append(
+            Decision(
+                model=member.id,
+                answer=Answer.PARENT if tells else Answer.UNDECIDED,
+                probability=sure,
+                parent=chosen.id if tells else None,
+                relation=Relation.FINE_TUNED_FROM if tells else None,
+                candidates=tuple(others),
+                decided_by=("exact sharing",) if tells else (),
+                evidence={"equal_bodies": len(members)},
+                reason=reason if tells else f"{reason}; cannot tell which of {len(members)} such models came first",
+            )
+        )
+    return decisions
 
 
 def _growth_matrices(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor]:

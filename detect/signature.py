@@ -27,8 +27,9 @@ _CONSTANT = re.compile(
     r"|anchors|anchor_grid|strides?|priors|freqs_cis|embed_positions\._float_tensor|attn\.bias|attention\.bias)$"
 )
 _EMBEDDING = re.compile(
-    r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding)\.weight$"
+    r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding|embedding)\.weight$"
 )
+_TOP_LEVEL_HEAD = re.compile(r"(fc|head|heads|classifier|output|out|logits|predictions?|decoder)\.(weight|bias)")
 _HEAD = re.compile(
     r"(^|\.)(lm_head|embed_out|classifier|score|qa_outputs|classification_head|head|output_projection)\.(weight|bias)$"
 )
@@ -166,6 +167,6 @@ def _role(name: str, dtype: str, shape: tuple[int, ...]) -> Role:
         return Role.STATISTIC
     if _EMBEDDING.search(name) and len(shape) == 2:
         return Role.EMBEDDING
-    if _HEAD.search(name):
+    if _HEAD.search(name) or _TOP_LEVEL_HEAD.fullmatch(name):
         return Role.HEAD
     return Role.WEIGHT if len(shape) >= 2 else Role.VECTOR

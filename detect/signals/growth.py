@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer
+from detect.align import Layer, Part
 
 MINIMUM_UNITS = 4
 _CHUNK_VALUES = 1 << 24  # of float64 at a time: 128 MiB
@@ -42,7 +42,7 @@ def growth(layers: Sequence[Layer], pairs: Tensor) -> Growth:
     weighted = torch.zeros(len(pairs), dtype=torch.float64, device=layers[0].values.device)
     precision = torch.zeros_like(weighted)
     for layer in layers:
-        if layer.values.shape[1] >= MINIMUM_UNITS:
+        if layer.part is Part.BODY and layer.values.shape[1] >= MINIMUM_UNITS and layer.values.shape[2] > 1:
             gamma, variance = _fit(*_unit_statistics(layer.values, pairs))
             certain = torch.isfinite(variance)
             weighted += torch.where(certain, gamma / variance, 0.0)

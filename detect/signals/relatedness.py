@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from detect.align import Layer
+from detect.align import Layer, Part
 
 MINIMUM_UNITS = 4
 
@@ -28,7 +28,7 @@ def relatedness(layers: Sequence[Layer]) -> Tensor:
     weight = 0
     for layer in layers:
         units, width = layer.values.shape[1:]
-        if units < MINIMUM_UNITS or width < MINIMUM_UNITS:
+        if layer.part is not Part.BODY or units < MINIMUM_UNITS or width < MINIMUM_UNITS:
             continue
         centred = layer.values - layer.values.mean(2, keepdim=True)  # (m, u, w)
         directions = torch.nn.functional.normalize(centred, dim=2, eps=1e-30)  # (m, u, w)
