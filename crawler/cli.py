@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CRAWL_WAIT_SECONDS = 3600.0  # a window of the Hub's quotas is five minutes
 CRAWL_RETRIES = 4
+CRAWL_ANSWER_SECONDS = 120.0  # for a page of a thousand files each
 FAILURES_TOLD = 20
 
 
@@ -162,7 +163,7 @@ def crawl_hub(endpoint: str | None) -> Hub:
     from crawler.hub import Hub
     from crawler.pacing import Pacer
 
-    return Hub(endpoint, pacer=Pacer(CRAWL_WAIT_SECONDS), retries=CRAWL_RETRIES)
+    return Hub(endpoint, pacer=Pacer(CRAWL_WAIT_SECONDS), retries=CRAWL_RETRIES, answer_seconds=CRAWL_ANSWER_SECONDS)
 
 
 def crawl_into(

@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 NAMES_PER_BATCH = 100
 LOCAL_MODELS_PER_BATCH = 32
 FAILURES_IN_A_ROW = 8  # of the network or the Hub, each after its retries: then it is not the repositories
+FAILED_TRIED_AGAIN = 2_000  # in one crawl, those that wait longest first
 ASK_GATED_AGAIN = timedelta(days=7)
 T = TypeVar("T")
 R = TypeVar("R")
@@ -148,18 +149,28 @@ class _Crawler:
     def listing(self, pool: ThreadPoolExecutor, options: CrawlOptions) -> Iterator[Batch]:
         hub = self._hub()
         key = options.walk_key(hub.endpoint)
+        started, by_changes = self.now(), False
         for page in walk_listing(hub, options, self.progress, self.now):
+            by_changes = page.walk.newest_changes
             known = self.progress.known(repository.hub_id for repository in page.repositories)
             outcomes = pool.map(lambda r, known=known: self._repository(r, known.get(r.hub_id)), page.repositories)
             yield self._batch(outcomes, Counter(malformed=page.malformed), (key, page.walk))
+        if by_changes and options.is_whole:  # what failed and did not change since is on no page
+            failed = [done for done in self.progress.failed(FAILED_TRIED_AGAIN) if done.checked_at < started]
+            for some in _chunks(failed, NAMES_PER_BATCH):
+                yield self._batch(pool.map(self._again, some), Counter())
 
     def names(self, pool: ThreadPoolExecutor, names: Sequence[str]) -> Iterator[Batch]:
         for some in _chunks(names, NAMES_PER_BATCH):
             yield self._batch(pool.map(self._named, some), Counter())
 
     def folder(self, pool: ThreadPoolExecutor, folder: Path, limit: int | None) -> Iterator[Batch]:
+        any_model = False
         for some in _chunks(islice(local_models(folder), limit), LOCAL_MODELS_PER_BATCH):
+            any_model = True
             yield self._batch(pool.map(self._local, some), Counter())
+        if not any_model:
+            raise Unreadable(f"no model under {folder}", "name a folder that holds .safetensors files")
 
     def _batch(self, outcomes: Iterable[_Outcome], counts: Counter[str], walk: tuple[str, Walk] | None = None) -> Batch:
         batch = Batch([], [], counts, [], self.progress, [], walk)
@@ -195,6 +206,18 @@ class _Crawler:
         known = self.progress.known([repository.hub_id])
         return self._repository(repository, known.get(repository.hub_id))
 
+    def _again(self, failed: Done) -> _Outcome:
+        """Another try for what failed in an earlier crawl."""
+        try:
+            repository = self._hub().info(failed.repo_id)
+        except (BadToken, Offline, RateLimited):
+            raise
+        except HubFailure as error:
+            kind = type(error).__name__
+            done = replace(failed, failure=kind, checked_at=self.now())
+            return _Outcome(None, (), done, (), RepoFailure(failed.repo_id, kind, error.message), _of_network(error))
+        return self._repository(repository, failed if repository.hub_id == failed.hub_id else None)
+
     def _repository(self, repository: Repository, known: Done | None) -> _Outcome:
         """Never raises for what only this repository is to blame for."""
         if known is not None and self._is_settled(repository, known):
@@ -221,7 +244,8 @@ class _Crawler:
         if known.failure is not None or known.sha is None or known.sha != repository.sha:
             return False
         if known.status is Status.GATED:
-            return self.now() - known.checked_at < ASK_GATED_AGAIN
+            same = known.with_token == self._hub().has_token
+            return same and self.now() - known.checked_at < ASK_GATED_AGAIN
         if known.status is Status.SKETCHED:
             return (
                 known.weights_digest is not None and self.sketches.signature_if_known(known.weights_digest) is not None
@@ -304,6 +328,7 @@ class _Crawler:
             failure=None,
             checked_at=self.now(),
             claims=tuple((c.base, c.relation, c.source) for c in claims if c.source == "adapter_config"),
+            with_token=self.hub is not None and self.hub.has_token,
         )
 
     def _hash_of(self, path: Path) -> str:

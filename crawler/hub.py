@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 PAGE_MODELS = 500
 LOOKUP_WAIT_SECONDS = 20.0
+LOOKUP_ANSWER_SECONDS = 30.0
 LISTING_LIMIT_BYTES = 128 * 1024 * 1024
 INFO_LIMIT_BYTES = 32 * 1024 * 1024
 SMALL_FILE_LIMIT_BYTES = 1024 * 1024
@@ -80,6 +81,7 @@ class Hub:
         token: a token, None for HF_TOKEN or the login, False for none.
         pacer: shared by everybody who asks this Hub; the default one waits for a lookup, not for a crawl.
         retries: of requests that fail on the network or with a server error.
+        answer_seconds: the longest that one answer may take to come in whole.
     """
 
     def __init__(
@@ -88,9 +90,11 @@ class Hub:
         token: str | bool | None = None,
         pacer: Pacer | None = None,
         retries: int = 3,
+        answer_seconds: float = LOOKUP_ANSWER_SECONDS,
     ):
-        self._transport = Transport(endpoint, token, pacer or Pacer(LOOKUP_WAIT_SECONDS), retries)
+        self._transport = Transport(endpoint, token, pacer or Pacer(LOOKUP_WAIT_SECONDS), retries, answer_seconds)
         self.endpoint = self._transport.endpoint
+        self.has_token = self._transport.has_token
         self.traffic = self._transport.traffic
 
     def page(self, query: str) -> Page:

@@ -26,7 +26,8 @@ CREATE TABLE walk (
 ) WITHOUT ROWID;
 CREATE TABLE done (
     hub_id TEXT PRIMARY KEY, repo_id TEXT NOT NULL, sha TEXT, status TEXT NOT NULL, weights_digest TEXT, signature TEXT,
-    reason TEXT, failure TEXT, claims TEXT, checked_at TEXT NOT NULL
+    reason TEXT, failure TEXT, claims TEXT, with_token INTEGER NOT NULL,
+    checked_at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX done_failure ON done (failure, checked_at) WHERE failure IS NOT NULL;
 CREATE TABLE file (
@@ -73,6 +74,7 @@ class Done:
     Attributes:
         sha: commit that was looked into; for local models the weights digest.
         claims: (base, relation, source) of claims that the listing does not hold, so that they need not be fetched again.
+        with_token: whether the Hub was asked with a token; another answer may come when that changes.
         failure: kind of failure that may go away by itself (so the same commit is tried again); None once settled.
     """
 
@@ -86,6 +88,7 @@ class Done:
     failure: str | None
     checked_at: datetime
     claims: tuple[tuple[str, str | None, str], ...] = ()
+    with_token: bool = False
 
 
 class Progress:
@@ -154,12 +157,23 @@ class Progress:
             key, walk: the walk's new state, if a walk brought these.
         """
         rows = [
-            (d.hub_id, d.repo_id, d.sha, d.status.value, d.weights_digest, d.signature, d.reason, d.failure,
-             json.dumps(d.claims) if d.claims else None, d.checked_at.isoformat())
+            (
+                d.hub_id,
+                d.repo_id,
+                d.sha,
+                d.status.value,
+                d.weights_digest,
+                d.signature,
+                d.reason,
+                d.failure,
+                json.dumps(d.claims) if d.claims else None,
+                d.with_token,
+                d.checked_at.isoformat(),
+            )
             for d in done
-        ]  # fmt: skip
+        ]
         with self._transaction():
-            self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
             if key is not None and walk is not None:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO walk (key, started_at, cursor, seen, newest_changes, mark, full_at, full_seen)"
@@ -221,9 +235,20 @@ class Progress:
 
 
 def _done(row: tuple) -> Done:
-    hub_id, repo_id, sha, status, digest, signature, reason, failure, claims, checked = row
-    kept = tuple((base, relation, source) for base, relation, source in json.loads(claims or "[]"))
-    return Done(hub_id, repo_id, sha, Status(status), digest, signature, reason, failure, _time(checked), kept)
+    hub_id, repo_id, sha, status, digest, signature, reason, failure, claims, with_token, checked = row
+    return Done(
+        hub_id,
+        repo_id,
+        sha,
+        Status(status),
+        digest,
+        signature,
+        reason,
+        failure,
+        _time(checked),
+        tuple((base, relation, source) for base, relation, source in json.loads(claims or "[]")),
+        bool(with_token),
+    )
 
 
 def _time(text: str) -> datetime:

@@ -41,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0  # without a single byte
-WHOLE_ANSWER_SECONDS = 120.0
 SMALL_BODY_BYTES = 64 * 1024
 RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 524})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -114,14 +113,18 @@ class Transport:
         endpoint: of the Hub; None takes HF_ENDPOINT.
         token: as in huggingface_hub: a token, None for the one of HF_TOKEN or the login, False for none.
         retries: how often a request that failed on the network or with a server error is sent again.
+        answer_seconds: the longest that one answer may take to come in whole; without a byte, READ_SECONDS at most.
     """
 
-    def __init__(self, endpoint: str | None, token: str | bool | None, pacer: Pacer, retries: int = 4):
+    def __init__(
+        self, endpoint: str | None, token: str | bool | None, pacer: Pacer, retries: int, answer_seconds: float
+    ):
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         if urlsplit(self.endpoint).scheme not in ("http", "https") or not urlsplit(self.endpoint).hostname:
             raise HubFailure(f"{self.endpoint!r} is not the address of a Hub", "give one like https://huggingface.co")
         self.pacer = pacer
         self.retries = retries
+        self.answer_seconds = answer_seconds
         self.traffic = Traffic()
         self._reached = False
         self._token = get_token_to_send(token)
@@ -179,7 +182,7 @@ class Transport:
         headers = {"user-agent": self._agent, "accept-encoding": "gzip", **ask.headers}
         if self._may_have_token(url):
             headers["authorization"] = f"Bearer {self._token}"
-        deadline = time.monotonic() + WHOLE_ANSWER_SECONDS
+        deadline = time.monotonic() + self.answer_seconds
         with self._translated(ask), self._paced(ask) as observe:
             self.traffic.add(ask.what, requests=1)
             with get_session().stream(
@@ -187,7 +190,7 @@ class Transport:
                 url,
                 headers=headers,
                 follow_redirects=False,
-                timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=WHOLE_ANSWER_SECONDS),
+                timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
                 self._reached = True
@@ -226,7 +229,7 @@ class Transport:
             parts.append(piece)
             left -= len(piece)
             if time.monotonic() > deadline:
-                raise _CutShort(f"not complete after {WHOLE_ANSWER_SECONDS:.0f} seconds")
+                raise _CutShort(f"not complete after {self.answer_seconds:g} seconds")
         if inflate and not inflate.eof:
             raise _CutShort("a compressed answer ended early")
         return b"".join(parts)

@@ -52,6 +52,11 @@ class CrawlOptions:
     page_models: int = PAGE_MODELS
     scope: str = ""
 
+    @property
+    def is_whole(self) -> bool:
+        """Everything that the Hub lists, and not a part of it."""
+        return not (self.author or self.search or self.filters or self.limit or self.since)
+
     def walk_key(self, endpoint: str) -> str:
         """What makes two walks the same, so that the second goes on where the first was stopped."""
         since = self.since.isoformat() if self.since else None

@@ -78,9 +78,7 @@ class LocalFile:
     def read(self, start: int, stop: int) -> bytes:
         data: bytes = self._guarded(lambda: self._pread(start, stop))
         if len(data) != stop - start:
-            raise Unreadable(
-                f"{self.path} became shorter while it was read", "is it still being written?"
-            )
+            raise Unreadable(f"{self.path} became shorter while it was read", "is it still being written?")
         return data
 
     def _pread(self, start: int, stop: int) -> bytes:

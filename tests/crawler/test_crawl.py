@@ -18,6 +18,7 @@ from crawler.hub import Hub
 from crawler.locate import open_model
 from crawler.progress import Progress
 from crawler.walk import CrawlOptions
+from crawler.weights import Unreadable
 from detect.sketch import plan
 from detect.sketch_store import SketchStore
 from graphdb.schema import Model, Status, local_id
@@ -195,6 +196,18 @@ def test_a_granted_token_opens_a_gated_repository(fake: FakeHub, sketches: Sketc
     assert models["acme/gated"].status is Status.SKETCHED
 
 
+def test_a_token_set_later_is_tried_at_once_and_without_one_gated_stays_closed(
+    fake: FakeHub, sketches: SketchStore
+) -> None:
+    fake.add_repo("acme/gated", repository(1), gated="manual")
+    fake.add_token("hf_good", may_read=["acme/gated"])
+    without, with_token = Crawl(fake, sketches), Crawl(fake, sketches, hub_at(fake, "hf_good"))
+    assert without.models()["acme/gated"].status is Status.GATED
+    without.run()
+    assert without.requests() == {"list": 1}
+    assert with_token.models()["acme/gated"].status is Status.SKETCHED
+
+
 def test_a_walk_goes_on_after_the_last_acknowledged_page(fake: FakeHub, crawler: Crawl) -> None:
     for i in range(12):
         fake.add_repo(f"acme/m{i:02}", repository(i))
@@ -252,6 +265,30 @@ def test_a_large_hub_is_walked_by_changes_after_the_first_time_and_whole_after_a
     assert set(crawler.models(options)) == {"acme/fresh"} and crawler.requests()["list"] == 1
     crawler.now = DAY + timedelta(days=8)
     assert crawler.counts(options)["seen"] == 31
+
+
+def test_what_failed_is_tried_again_even_where_no_page_lists_it(
+    fake: FakeHub, crawler: Crawl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawler.walk.LARGE_HUB_MODELS", 2)
+    for i in range(3):
+        fake.add_repo(f"acme/m{i}", repository(i), created_at=DAY - timedelta(days=90 + i))
+    with fake.faults.status(500, kind="resolve", match="acme/m1/"):
+        crawler.run()
+    crawler.now = DAY + timedelta(days=1)
+    fake.faults.status(500, kind="info", times=9)
+    assert [f.kind for b in crawler.run() for f in b.failures] == ["HubDown"]
+    fake.faults.clear()
+    crawler.now = DAY + timedelta(days=2)
+    assert crawler.models() == {"acme/m1": open_and_sketch(crawler, "acme/m1")}
+    assert crawler.requests()["list"] == 1
+    crawler.now = DAY + timedelta(days=3)
+    assert crawler.models() == {}
+
+
+def open_and_sketch(crawler: Crawl, name: str) -> Model:
+    opened = open_model(name, crawler.hub)
+    return replace(opened.model, signature=crawler.sketches.signature_of(opened.header))
 
 
 def test_one_failing_repository_stops_nothing_and_is_tried_again(fake: FakeHub, crawler: Crawl) -> None:
@@ -359,6 +396,13 @@ def test_a_folder_is_crawled_with_the_same_code_and_read_once(
     assert (batch.counts["unchanged"], batch.counts["read"]) == (3, 0)
     assert {(d.base, d.source) for d in batch.declarations} == {("acme/base", "card")}
     assert fake.log() == []
+
+
+def test_an_empty_folder_is_told(tmp_path: Path, crawler: Crawl) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Unreadable, match="no model under") as failure:
+        crawler.run(CrawlOptions(folder=tmp_path / "empty"))
+    assert failure.value.exit_code == 4
 
 
 def test_the_same_weights_have_the_same_digest_on_the_hub_and_on_disk(

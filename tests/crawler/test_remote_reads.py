@@ -8,6 +8,7 @@ import pytest
 
 from crawler.answers import Gated, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
 from crawler.hub import FileEntry, Hub, RangeRefused
+from crawler.pacing import Pacer
 from crawler.remote import RemoteFile
 from crawler.weights import Weights
 from detect.sketch import Block
@@ -85,6 +86,16 @@ def test_a_server_that_ignores_ranges_is_dropped_before_it_sends_the_file(fake: 
     with pytest.raises(RangeRefused, match="ignores ranges"):
         file.read(0, 1000)
     assert fake.counts()["cdn"].bytes < 16 * 1024 * 1024
+
+
+def test_a_body_that_trickles_without_end_is_given_up(fake: FakeHub) -> None:
+    fake.add_repo("acme/tiny", repository(1))
+    hub = Hub(fake.url, False, Pacer(sleep=Sleeps()), retries=1, answer_seconds=0.3)
+    file = file_of(fake, hub)
+    fake.faults.trickle(bytes_per_second=1000)
+    with pytest.raises(StorageDown, match=r"not complete after 0\.3 seconds"):
+        file.read(0, 60_000)
+    assert fake.counts()["cdn"].requests == 2
 
 
 def test_a_body_cut_once_is_read_again(fake: FakeHub) -> None:
