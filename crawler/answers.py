@@ -45,7 +45,13 @@ class BadToken(HubFailure):
 
 
 class HubDown(HubFailure):
-    """No answer, or only server errors, after all retries."""
+    """No answer, or only server errors (`status` is the last one), after all retries."""
+
+    def __init__(
+        self, message: str, try_next: str | None = None, repo_id: str | None = None, status: int | None = None
+    ):
+        super().__init__(message, try_next, repo_id)
+        self.status = status
 
 
 class StorageDown(HubFailure):
@@ -111,7 +117,7 @@ def failure_of(
     if status == 429:
         return RateLimited(300.0, repo_id)
     if status >= 500:
-        return HubDown(f"the Hub answers {status} for {name}", "try again later", repo_id)
+        return HubDown(f"the Hub answers {status} for {name}", "try again later", repo_id, status)
     where = "for " + repo_id if repo_id else "to the listing"
     return UnexpectedAnswer(
         f"the Hub answers {status} {where}: {said or 'no reason given'}",

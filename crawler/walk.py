@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode
 
-from crawler.answers import UnexpectedAnswer
+from crawler.answers import HubDown, UnexpectedAnswer
 from crawler.hub import PAGE_MODELS, Hub, Page, first_page
 from crawler.listing import Repository
 from crawler.progress import Progress, Walk
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 LARGE_HUB_MODELS = 20_000
 OVERLAP = timedelta(days=1)
 FULL_EVERY = timedelta(days=7)
+SMALLEST_PAGE_MODELS = 20
 REPEATED_PAGES = 3  # in a row, before a listing counts as broken
 
 
@@ -100,6 +102,13 @@ def walk_listing(
             resumed, query, walk = False, _first_query(options, walk), replace(walk, seen=0)
             asked.clear()
             continue
+        except HubDown as error:  # heavy pages run into the Hub's own time limit
+            smaller = _with_smaller_pages(query)
+            if error.status is None or smaller is None:
+                raise
+            logger.info("the listing answers %d; asking for smaller pages", error.status)
+            query = smaller
+            continue
         resumed = False
         ids = [repository.hub_id for repository in page.repositories]
         repeated = repeated + 1 if ids == before else 0
@@ -132,6 +141,16 @@ def _end(walk: Walk) -> Walk:
 def _first_query(options: CrawlOptions, walk: Walk) -> str:
     models = min(options.page_models, options.limit or options.page_models)
     return first_page(options.author, options.search, options.filters, walk.newest_changes, models)
+
+
+def _with_smaller_pages(query: str) -> str | None:
+    """The same place in the listing, a fifth of the page; None where that would be too small to matter."""
+    fields = dict(parse_qs(query, keep_blank_values=True))
+    limit = fields.get("limit", ["0"])[0]
+    if not limit.isdigit() or int(limit) < 2 * SMALLEST_PAGE_MODELS:
+        return None
+    fields["limit"] = [str(max(SMALLEST_PAGE_MODELS, int(limit) // 5))]
+    return urlencode(fields, doseq=True)
 
 
 def _choose(page: Page, options: CrawlOptions, walk: Walk, since: datetime | None) -> tuple[list[Repository], bool]:

@@ -341,6 +341,12 @@ def test_a_dead_hub_and_a_bad_token_stop_the_crawl(fake: FakeHub, sketches: Sket
         Crawl(fake, sketches).run()
 
 
+def test_pages_that_are_too_heavy_for_the_hub_are_asked_for_smaller(fake: FakeHub, crawler: Crawl) -> None:
+    fake.make_lots(130)
+    with fake.faults.status(504, kind="list", match="limit=100"):
+        assert crawler.counts(CrawlOptions(page_models=100))["seen"] == 130
+
+
 @pytest.mark.parametrize("fault", ["loop_cursor", "repeat_page"])
 def test_a_listing_that_leads_in_circles_is_left(fake: FakeHub, crawler: Crawl, fault: str) -> None:
     for i in range(40):

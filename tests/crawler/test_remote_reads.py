@@ -142,6 +142,14 @@ def test_the_token_goes_to_the_hub_and_never_to_the_storage(fake: FakeHub, caplo
     assert caplog.records and TOKEN not in caplog.text and "Signature=" not in caplog.text
 
 
+def test_a_file_is_found_under_the_repositorys_former_name(fake: FakeHub) -> None:
+    fake.add_repo("Acme/Old", repository(1))
+    sha = hub_at(fake).info("Acme/Old").sha or ""
+    fake.rename("Acme/Old", "acme/new")
+    for name in ("Acme/Old", "ACME/NEW"):
+        assert RemoteFile(hub_at(fake), name, sha, "model.safetensors").read(0, 50) == model_file(1)[:50]
+
+
 def test_small_files_of_git_are_read_through_their_redirect(fake: FakeHub) -> None:
     fake.add_repo("acme/tiny", repository(1))
     hub = hub_at(fake)
