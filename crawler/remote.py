@@ -49,9 +49,10 @@ class RemoteFile:
         Raises:
             RangeRefused: the storage does not send exactly these, or the file is no longer the same.
         """
-        if stop <= len(self._head):
-            return self._head[start:stop]
-        data = self._range(start, stop)
+        held = self._head[start:stop]  # what came with the header is not asked for again
+        if len(held) == stop - start:
+            return held
+        data = held + self._range(start + len(held), stop)
         if start == 0 and stop <= FIRST_READ_BYTES:
             self._head = data
         return data

@@ -11,7 +11,7 @@ from crawler.hub import FileEntry, Hub, RangeRefused
 from crawler.pacing import Pacer
 from crawler.remote import RemoteFile
 from crawler.weights import Weights
-from detect.sketch import Block
+from detect.sketch import Block, plan
 from tests.crawler.toys import CARD, Sleeps, hub_at, model_file, repository, weights
 from tests.fake_hub import FakeHub
 
@@ -43,6 +43,15 @@ def test_neighbouring_blocks_are_read_together(fake: FakeHub) -> None:
     fake.reset_counts()
     assert {b.tensor: raw for b, raw in Weights([file]).read(blocks)} == {n: t.tobytes() for n, t in tensors.items()}
     assert fake.counts()["cdn"].requests == 2
+
+
+def test_no_byte_of_a_small_file_is_sent_twice(fake: FakeHub) -> None:
+    content = model_file(1)
+    fake.add_repo("acme/tiny", {"model.safetensors": content})
+    file = file_of(fake, hub_at(fake))
+    opened = Weights([file])
+    assert len(dict(opened.read(plan(opened.header)))) == len(opened.header)
+    assert fake.counts()["cdn"].bytes == len(content)
 
 
 def test_parallel_reads_give_the_same_bytes(fake: FakeHub) -> None:
