@@ -24,7 +24,7 @@ from bench.zoo.description import Family, Member, Recipe
 from bench.zoo.grow import SHAPES
 from bench.zoo.plan import catalogue, describe, first_models
 from bench.zoo.tasks import PICTURE_CHANGES, TEXT_CHANGES, Task, stream
-from bench.zoo.train import Lane, Trained, rate, train
+from bench.zoo.train import Lane, Trained, at_once, rate, train
 
 CPU = torch.device("cpu")
 SHIPPED = Data(None)
@@ -83,7 +83,9 @@ def test_every_recipe_that_the_bench_promises_occurs_in_both_halves() -> None:
         assert {"constant", "cosine", "warmup", "warmup-cosine"} == {recipe.schedule for recipe in recipes}
         assert {"full", "head", "last", "upper", "vectors"} == {recipe.tune for recipe in recipes}
         assert {"keep", "new", "grow"} == {recipe.head for recipe in recipes}
-        assert {"few-shot", "own data", "new task", "far", "low rank", "run"} <= {recipe.note for recipe in recipes}
+        assert {"few-shot", "own data", "new task", "far", "low rank", "heavy decay", "run"} <= {
+            recipe.note for recipe in recipes
+        }
         assert {"float32", "float16", "bfloat16"} == {member.storage for member in members}
         assert {"copy", "cast", "quantized", "merge"} <= {member.relation for member in members}
 
@@ -404,3 +406,21 @@ def test_idx_files_are_read_and_broken_ones_refused(tmp_path: Path) -> None:
         path.write_bytes(raw)
         with pytest.raises(DataMissing):
             read_idx(path)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_accelerator_trains_the_same_models(architecture: str) -> None:
+    family = describe(architecture, 1)
+    start = dict(build(architecture, family.outputs, dict(family.sizes), 3).state_dict())
+    trained = []
+    for device in (CPU, torch.device("cuda")):
+        network = build(architecture, family.outputs, dict(family.sizes), 3)
+        task = Task("shakespeare" if architecture in READS_TEXT else "mnist", "plain", 0, None, 1)
+        text, channels = architecture in READS_TEXT, family.channels
+        batches = stream(task, SHIPPED, text=text, channels=channels, batch=8, steps=5, device=device)
+        lanes = [Lane(start, batches, "sgd", 0.01, 0.01, "constant", (5,)) for _ in range(2)]
+        trained.append(train(network.to(device), lanes, device, at_once(architecture, device)))
+    for one, other in zip(*trained, strict=True):
+        assert apart(one.states[-1], other.states[-1]) < 0.02 * apart(one.states[-1], start)

@@ -14,6 +14,12 @@ from bench.zoo.description import Recipe
 from bench.zoo.tasks import PICTURE_CHANGES, TEXT_CHANGES, Task
 
 SCHEDULES = ("constant", "cosine", "warmup", "warmup-cosine")
+DECAYS = {  # decay in the gradient (SGD, Adam) is used smaller than decay beside it (AdamW): as much of it drowns the task
+    "adamw": (0.0, 1e-4, 0.01, 0.1),
+    "adam": (0.0, 1e-5, 1e-4, 1e-3),
+    "sgd": (0.0, 1e-4, 5e-4, 5e-3),
+}
+HEAVY_DECAYS = {"adamw": (0.3,), "adam": (0.01,), "sgd": (0.01, 0.1)}
 ROOT_TEXTS = TEXTS
 ROOT_PICTURES = ("mnist", "fashion", "letters", "cifar", "mnist", "fashion")  # the small sets are for children
 ROOT_STEPS = {
@@ -38,7 +44,7 @@ class Style:
         kinds = ("adam", "adamw", "adamw") if self.attention else ("sgd", "sgd", "adam", "adamw")
         self.optimiser = dice.choice((*kinds, "mixed"))
         self.name = self.optimiser
-        self.decay = dice.choice((0.0, 1e-4, 0.01, 0.1, None))
+        self.decay_level = dice.choice((0, 1, 2, 3, None))
         self.decay_vectors = dice.random() < 0.6
         self.schedule = dice.choice((*SCHEDULES, None))
         self.storage = dice.choice(("float32", "float32", "float32", "float16", "bfloat16", None))
@@ -54,15 +60,14 @@ class Style:
     def optimiser_and_decay(self) -> tuple[str, float]:
         kinds = ("adam", "adamw") if self.attention else ("sgd", "adam", "adamw")
         optimiser = self.dice.choice(kinds) if self.optimiser == "mixed" else self.optimiser
-        decay = self.dice.choice((0.0, 1e-4, 0.01, 0.1)) if self.decay is None else self.decay
-        return optimiser, decay
+        level = self.dice.randrange(4) if self.decay_level is None else self.decay_level
+        return optimiser, DECAYS[optimiser][level]
 
     def root(self) -> Recipe:
         """Long enough, and with a rate high enough, to learn its task."""
         optimiser, decay = self.optimiser_and_decay()
         if optimiser == "sgd":
             rate = self.dice.choice((0.01, 0.02, 0.05)) * (10 if self.architecture == "lstm" else 1)
-            decay = min(decay, self.dice.choice((5e-4, 5e-3)))  # in the gradient, more of it keeps a root from learning
         else:
             rate = self.dice.choice((1e-3, 2e-3, 3e-3)) * (2 if self.text else 1)
             decay = min(decay, 1e-4) if optimiser == "adam" else decay
@@ -89,15 +94,15 @@ class Style:
             low, high, shortest, longest, note = -3.1, -2.5, 7.0, 8.2, "far"
         elif kind < 0.69:
             rank, note = self.dice.choice((2, 4, 8)), "low rank"
+        elif kind < 0.75:
+            decay, note = self.dice.choice(HEAVY_DECAYS[optimiser]), "heavy decay"
         if optimiser == "sgd":
             rate = 10 ** (1 + self.dice.uniform(low, high)) * (10 if self.architecture == "lstm" else 1)
         else:
             rate = 10 ** self.dice.uniform(low, high)
         steps = max(8, round(2 ** self.dice.uniform(shortest, longest) * (0.5 if few else 1)))
-        if optimiser == "sgd":  # keep decay from shrinking the weights by more than a third
-            decay = max(d for d in (0.0, 1e-4, 0.01, 0.1) if d <= decay and d * rate * steps * 10 < 0.4)
-        elif optimiser == "adam":  # in Adam's gradient a decay of 0.1 drowns the task
-            decay = min(decay, 0.01)
+        if optimiser == "sgd":  # momentum makes ten steps of one; no more than a third of a weight may decay
+            decay = max(d for d in (0.0, 1e-4, 5e-4, 5e-3, 0.01, 0.1) if d <= decay and d * rate * steps * 10 < 0.4)
         recipe = self._recipe(replace(task, few=few), optimiser, rate, decay, (steps,))
         if steps >= 30 and self.dice.random() < 0.1:  # a best and a last file, or one every so many steps
             between = self.dice.choice(((steps // 2,), (steps * 3 // 4,), (steps // 3, steps * 2 // 3)))
