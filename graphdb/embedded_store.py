@@ -13,13 +13,13 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from graphdb import owner
 from graphdb.failures import CypherError, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
 from graphdb.records import Row
 from graphdb.schema import Failure
@@ -39,11 +39,10 @@ class EmbeddedStore(Store):
         self.clock = clock
         self.folder = Path(folder).expanduser()
         self._files = self.folder / "graph"
-        self._owner_file = self.folder / "owner.json"
         self._database: Any = None
         self._prepare(create)
         self._database = self._open()
-        self._write_owner()
+        owner.write(self.folder, clock())
 
     # Opening ----------------------------------------------------------------------------------------------------------
 
@@ -75,13 +74,7 @@ class EmbeddedStore(Store):
             yield from (entry for entry in self.folder.iterdir() if not entry.name.startswith("."))
 
     def _engine(self) -> Any:
-        """The engine's module. Its settings are read once in a process, when it is first used."""
-        os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", HEAP)
-        os.environ.setdefault("ARCADEDB_LOG_CONSOLE", "0")
-        os.environ.setdefault("ARCADEDB_LOG_DIR", str(self.folder.absolute() / "log"))
-        import arcadedb
-
-        return arcadedb
+        return engine_module(self.folder)
 
     def _make(self, engine: Any) -> None:
         """Makes the database beside its place and moves it there whole, so that a crash leaves no half of one."""
@@ -91,10 +84,11 @@ class EmbeddedStore(Store):
             engine.create_database(str(beside)).close()
             with suppress(FileExistsError, NotADirectoryError):  # another process was faster: theirs is used
                 beside.rename(self._files)
-        except OSError as error:
+        except (OSError, engine.ArcadeDBError) as error:
             if not self._files.exists():
+                reason = error.strerror if isinstance(error, OSError) else _last_line(error)
                 raise NotAStore(
-                    f"cannot make a store at {self.folder}: {error.strerror}", "give --store another folder"
+                    f"cannot make a store at {self.folder}: {reason}", "give --store another folder"
                 ) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -104,50 +98,14 @@ class EmbeddedStore(Store):
         try:
             database = engine.open_database(str(self._files))
         except engine.ArcadeDBError as error:
-            raise self._open_failure(error) from error
+            raise open_failure(error, self.folder) from error
         database.set_wal_flush(FLUSH)
-        with suppress(
-            OSError, ValueError, KeyError
-        ):  # a process that died while it asked with a time limit left it behind
+        # a process that died while it asked with a time limit left the limit behind
+        with suppress(OSError, ValueError, KeyError):
             settings = json.loads((self._files / "configuration.json").read_text(encoding="utf-8"))
             if settings["configuration"]["command.timeout"]:
-                _set_timeout(database, 0)
+                set_timeout(database, 0)
         return database
-
-    def _open_failure(self, error: Exception) -> Failure:
-        chain = " ".join(str(part) for pair in getattr(error, "java_chain", None) or () for part in pair) or str(error)
-        if "already in use" in chain:
-            return StoreHeld(f"the store {self.folder} is already open in this process", "close it first")
-        if "locked by another process" in chain:
-            return StoreHeld(
-                f"the store {self.folder} is held by {self._owner()}",
-                "wait for it, or use a Neo4j for several programs at once",
-            )
-        return StoreDamaged(
-            f"the store {self.folder} cannot be read: {_last_line(error)}",
-            "restore a copy, or move the folder away and crawl again",
-        )
-
-    def _owner(self) -> str:
-        """Who has the store open, as far as that process said."""
-        try:
-            owner = json.loads(self._owner_file.read_text(encoding="utf-8"))
-            pid = int(owner["pid"])
-            os.kill(pid, 0)
-            return f"process {pid} (`{owner['command']}`, since {owner['since']})"
-        except PermissionError:  # it lives, and is another user's
-            return f"process {pid} of another user"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
-
-    def _write_owner(self) -> None:
-        owner = {
-            "pid": os.getpid(),
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
-            "since": self.clock().astimezone().isoformat(timespec="seconds"),
-        }
-        with suppress(OSError):  # only others' messages depend on it
-            self._owner_file.write_text(json.dumps(owner), encoding="utf-8")
 
     # What a store does itself -----------------------------------------------------------------------------------------
 
@@ -161,7 +119,7 @@ class EmbeddedStore(Store):
     ) -> list[Row]:
         database = self._database
         if timeout_seconds is not None:
-            _set_timeout(database, max(1, round(timeout_seconds * 1000)))
+            set_timeout(database, max(1, round(timeout_seconds * 1000)))
         try:
             with database.transaction():
                 result = database.query("opencypher", cypher, dict(params or {}))
@@ -178,7 +136,7 @@ class EmbeddedStore(Store):
             raise _failure(error, timeout_seconds) from error
         finally:
             if timeout_seconds is not None:
-                _set_timeout(database, 0)
+                set_timeout(database, 0)
 
     def stream(self, cypher: str, params: Mapping[str, Any] | None = None) -> Iterator[Row]:
         try:
@@ -204,11 +162,36 @@ class EmbeddedStore(Store):
         database, self._database = self._database, None
         if database is not None:
             database.close()
-            with suppress(OSError):
-                self._owner_file.unlink()
+            owner.remove(self.folder)
 
 
-def _set_timeout(database: Any, milliseconds: int) -> None:
+def engine_module(folder: Path) -> Any:
+    """The engine's module. Its settings are read once in a process, when it is first used: the log goes to that first store."""
+    os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", HEAP)
+    os.environ.setdefault("ARCADEDB_LOG_CONSOLE", "0")
+    os.environ.setdefault("ARCADEDB_LOG_DIR", str(folder.absolute() / "log"))
+    import arcadedb
+
+    return arcadedb
+
+
+def open_failure(error: Exception, folder: Path) -> Failure:
+    """Why the engine does not open a store, for a person."""
+    chain = " ".join(str(part) for pair in getattr(error, "java_chain", None) or () for part in pair) or str(error)
+    if "already in use" in chain:
+        return StoreHeld(f"the store {folder} is already open in this process", "close it first")
+    if "locked by another process" in chain:
+        return StoreHeld(
+            f"the store {folder} is held by {owner.read(folder) or 'another process'}",
+            "wait for it; for several programs at once there is `lineage graph serve`, or a Neo4j",
+        )
+    return StoreDamaged(
+        f"the store {folder} cannot be read: {_last_line(error)}",
+        "restore a copy, or move the folder away and crawl again",
+    )
+
+
+def set_timeout(database: Any, milliseconds: int) -> None:
     """The engine knows no time limit for one statement, only one for the database."""
     database.command("sql", f"ALTER DATABASE `arcadedb.command.timeout` {milliseconds}").to_list()
 

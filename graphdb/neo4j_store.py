@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,21 +24,24 @@ from neo4j.graph import Node, Relationship
 from neo4j.time import DateTime
 
 from graphdb.failures import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
+from graphdb.reading import may_write
 from graphdb.records import Row
 from graphdb.store import Execute, Store, T
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 10.0  # the driver retries transient failures of a transaction this long
+OVERDUE = "exceeded the arcadedb.command.timeout"
 TIMED_OUT = ("TransactionTimedOut", "TransactionTimedOutClientConfiguration", "TransactionMarkedAsFailed", "Terminated")
 
 
 class Neo4jStore(Store):
     """A lineage graph in a Neo4j database. Raises a `Failure` within seconds when it cannot be reached or refuses."""
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime]):
+    def __init__(self, url: str, *, clock: Callable[[], datetime], auth: tuple[str, str] | None = None):
         self.url = url
         self.clock = clock
-        user, password = os.environ.get("NEO4J_USER", "neo4j"), os.environ.get("NEO4J_PASSWORD", "")
+        user, password = auth or (os.environ.get("NEO4J_USER", "neo4j"), os.environ.get("NEO4J_PASSWORD", ""))
+        self._user = user
         self._database = os.environ.get("NEO4J_DATABASE") or None
         try:
             self._driver = GraphDatabase.driver(
@@ -54,7 +59,7 @@ class Neo4jStore(Store):
                 f"{url} is not an address of a Neo4j: {error}", "for example bolt://127.0.0.1:7687"
             ) from error
         try:
-            self._hello()
+            self._is_neo4j = "ArcadeDB" not in self._hello()
         except (Neo4jError, DriverError, OSError, ValueError) as error:  # ValueError: a port that is not a number
             self._driver.close()
             raise self._failure(error, None) from error
@@ -74,6 +79,8 @@ class Neo4jStore(Store):
             return [_row(record) for record in records]
 
         try:
+            if not self._is_neo4j:
+                return self._read_elsewhere(work, cypher, timeout_seconds)
             with self._session(neo4j.READ_ACCESS) as session:
                 return session.execute_read(work)
         except (Neo4jError, DriverError) as error:
@@ -107,9 +114,43 @@ class Neo4jStore(Store):
     def close(self) -> None:
         self._driver.close()
 
-    def _hello(self) -> None:
+    def _hello(self) -> str:
+        """What the server says it is."""
         with self._session(neo4j.READ_ACCESS) as session:
-            session.run("RETURN 1").consume()
+            return session.run("RETURN 1").consume().server.agent
+
+    def _read_elsewhere(
+        self, work: Callable[[Any], list[Row]], cypher: str, timeout_seconds: float | None
+    ) -> list[Row]:
+        """Reads from ArcadeDB's Bolt server, which writes in a reading transaction and knows no time limit of a client.
+
+        So what may write is refused here, the transaction is rolled back, and an answer that is overdue is waited for no
+        longer; the server gives up after its own limit.
+        """
+        if may_write(cypher):
+            raise WriteRefused
+        outcome: queue.SimpleQueue[list[Row] | BaseException] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                with self._session(neo4j.READ_ACCESS) as session, session.begin_transaction() as transaction:
+                    rows = work(transaction)
+                    transaction.rollback()
+                outcome.put(rows)
+            except BaseException as error:
+                outcome.put(error)
+
+        if timeout_seconds is None:
+            run()
+        else:
+            threading.Thread(target=run, daemon=True).start()
+        try:
+            answer = outcome.get(timeout=timeout_seconds)
+        except queue.Empty:
+            raise TooSlow(timeout_seconds or 0.0) from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
     def _session(self, access: str) -> neo4j.Session:
         return self._driver.session(database=self._database, default_access_mode=access)
@@ -120,13 +161,12 @@ class Neo4jStore(Store):
         name = code.rpartition(".")[2]
         message = getattr(error, "message", None) or str(error)
         if isinstance(error, AuthError):
-            user = os.environ.get("NEO4J_USER", "neo4j")
             return AccessDenied(
-                f"Neo4j at {self.url} refuses the password of {user!r}", "set NEO4J_USER and NEO4J_PASSWORD"
+                f"Neo4j at {self.url} refuses the password of {self._user!r}", "set NEO4J_USER and NEO4J_PASSWORD"
             )
         if isinstance(error, (ServiceUnavailable, SessionExpired, OSError, ValueError)):
             return NotReachable(f"no Neo4j answers at {self.url}", "start it, or look at the address and the firewall")
-        if isinstance(error, Neo4jError) and name in TIMED_OUT and timeout_seconds is not None:
+        if isinstance(error, Neo4jError) and timeout_seconds is not None and (name in TIMED_OUT or OVERDUE in message):
             return TooSlow(timeout_seconds)
         if isinstance(error, ClientError):
             if name == "AccessMode":

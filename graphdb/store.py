@@ -12,11 +12,14 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from graphdb import claims, edges, models
 from graphdb.edges import EdgeCounts
+from graphdb.failures import StoreHeld
+from graphdb.owner import read as read_owner
 from graphdb.records import Row, iso, model_of, name_key, run_of, run_row
 from graphdb.schema import SCHEMA_VERSION, Declaration, Edge, Failure, Model, Relation, Run, Verdict
 from graphdb.statements import constraints, statement
@@ -233,6 +236,8 @@ def utc_now() -> datetime:
 def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] = utc_now) -> Store:
     """Opens the graph at a folder or at a `bolt://`, `neo4j://` (or `+s`, `+ssc`) address.
 
+    A folder whose store another process serves (`lineage graph serve`) is reached through that process.
+
     Args:
         create: make an empty graph where there is none; else that is a failure.
     Raises:
@@ -242,7 +247,15 @@ def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] =
     if not separator:
         from graphdb.embedded_store import EmbeddedStore
 
-        store: Store = EmbeddedStore(url, create=create, clock=clock)
+        try:
+            store: Store = EmbeddedStore(url, create=create, clock=clock)
+        except StoreHeld:
+            owner = read_owner(Path(url).expanduser())
+            if owner is None or owner.url is None:
+                raise
+            from graphdb.neo4j_store import Neo4jStore
+
+            store = Neo4jStore(owner.url, clock=clock, auth=(owner.user or "", owner.password or ""))
     elif scheme in ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"):
         from graphdb.neo4j_store import Neo4jStore
 

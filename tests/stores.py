@@ -1,7 +1,8 @@
-"""Stores for tests: an embedded one in a temporary folder and a genuine Neo4j, both empty, both through `open_store`.
+"""Stores for tests, empty, all through `open_store`: embedded in a temporary folder, embedded and served over Bolt by another
+process, and a genuine Neo4j.
 
 A test that takes the fixture `store` (or `store_url`, not yet opened) runs once on each. A package of tests gets the fixtures
-with `from tests.stores import neo4j_url, store, store_url  # noqa: F401` in its conftest.py.
+with `from tests.stores import neo4j_url, served_url, store, store_url  # noqa: F401` in its conftest.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,9 +21,10 @@ from pathlib import Path
 import pytest
 
 from graphdb.store import Store, open_store
-from tests.neo4j_server import NotHere, Server, neo4j_server
+from tests.neo4j_server import NotHere, Server, free_port, neo4j_server
 
-BOTH = [pytest.param("embedded"), pytest.param("neo4j", marks=pytest.mark.neo4j)]
+KINDS = [pytest.param("embedded"), pytest.param("served"), pytest.param("neo4j", marks=pytest.mark.neo4j)]
+PASSWORD = "served to tests"
 
 
 @cache
@@ -46,32 +50,70 @@ def neo4j_url(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("NEO4J_USER", server.user)
     monkeypatch.setenv("NEO4J_PASSWORD", server.password)
     monkeypatch.delenv("NEO4J_DATABASE", raising=False)
-    wipe(server)
+    wipe(server.url, server.user, server.password)
     return server.url
 
 
-def wipe(server: Server) -> None:
+@cache
+def running_served() -> str:
+    """Address of an embedded store that `lineage graph serve` serves, started when the first test asks for it."""
+    folder, port = empty_store(), free_port()
+    environment = {**os.environ, "NEO4J_USER": "tester", "NEO4J_PASSWORD": PASSWORD}
+    command = [sys.executable, "-m", "lineage", "graph", "serve", "--store", str(folder), "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("serving"), line + process.stderr.read()
+
+    def stop() -> None:
+        process.terminate()
+        process.wait(timeout=30)
+
+    atexit.register(stop)
+    return f"bolt://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def served_url(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of a served embedded store without any node; user and password are in the environment."""
+    url = running_served()
+    monkeypatch.setenv("NEO4J_USER", "tester")
+    monkeypatch.setenv("NEO4J_PASSWORD", PASSWORD)
+    monkeypatch.delenv("NEO4J_DATABASE", raising=False)
+    wipe(url, "tester", PASSWORD)
+    return url
+
+
+def wipe(url: str, user: str, password: str) -> None:
     """Deletes every node; constraints and indexes stay."""
     from neo4j import GraphDatabase
 
-    with GraphDatabase.driver(server.url, auth=(server.user, server.password)) as driver:
-        driver.execute_query("MATCH (n) DETACH DELETE n")
+    with (
+        GraphDatabase.driver(url, auth=(user, password), notifications_min_severity="OFF") as driver,
+        driver.session() as session,
+    ):
+        session.execute_write(lambda transaction: transaction.run("MATCH (n) DETACH DELETE n").consume())
 
 
-@cache
 def empty_store() -> Path:
-    """A folder with an empty embedded store, made once: copying it takes a tenth of the time of making one."""
+    """A folder with a new, empty embedded store."""
     folder = Path(tempfile.mkdtemp(prefix="lineage-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     open_store(str(folder)).close()
     return folder
 
 
-@pytest.fixture(params=BOTH)
+@cache
+def template() -> Path:
+    """An empty embedded store, made once: copying it takes a tenth of the time of making one."""
+    return empty_store()
+
+
+@pytest.fixture(params=KINDS)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty store can be made: a folder, then a Neo4j."""
-    if request.param == "neo4j":
-        url: str = request.getfixturevalue("neo4j_url")
+    if request.param != "embedded":
+        url: str = request.getfixturevalue(f"{request.param}_url")
         return url
     return str(tmp_path / "store")
 
@@ -80,6 +122,6 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(store_url: str) -> Iterator[Store]:
     """An empty, open store of each kind."""
     if "://" not in store_url:
-        shutil.copytree(empty_store(), store_url)
+        shutil.copytree(template(), store_url)
     with open_store(store_url) as opened:
         yield opened

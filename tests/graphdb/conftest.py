@@ -1,1 +1,1 @@
-from tests.stores import neo4j_url, store, store_url  # noqa: F401
+from tests.stores import neo4j_url, served_url, store, store_url  # noqa: F401

@@ -1,0 +1,160 @@
+"""The embedded store as a Bolt server on 127.0.0.1, so that Neo4j drivers and other `lineage` processes use it at once.
+
+The server is ArcadeDB's own, in this process, which owns the files as long as it runs. It has the user that was asked for and
+one for other `lineage` processes of the same person, whose password only `owner.json` says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphdb import owner
+from graphdb.embedded_store import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
+from graphdb.schema import Failure
+from graphdb.store import utc_now
+
+DATABASE = "graph"
+INSIDE = "lineage-processes"  # the user of other `lineage` processes
+MIN_PASSWORD = 8  # the engine's own rule
+
+
+class CannotServe(Failure):
+    """The store cannot be served like this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running server."""
+
+    url: str
+    user: str
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self) -> None:
+        """Returns when the process is told to end (Ctrl-C, SIGTERM)."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.stopped.set())
+        self.stopped.wait()
+
+
+@contextmanager
+def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> Iterator[Served]:
+    """Serves the store of a folder on 127.0.0.1 to the user NEO4J_USER (default root) with NEO4J_PASSWORD.
+
+    Args:
+        timeout_seconds: no statement may take longer; drivers cannot ask this server for a time limit of their own.
+    Raises:
+        Failure: without a password, with a port that is taken, with a store that cannot be opened.
+    """
+    if "://" in folder:
+        raise CannotServe(f"{folder} is a server already", "serve a folder")
+    user, password = os.environ.get("NEO4J_USER") or "root", os.environ.get("NEO4J_PASSWORD") or ""
+    if len(password) < MIN_PASSWORD:
+        raise CannotServe(
+            f"NEO4J_PASSWORD must be set and have at least {MIN_PASSWORD} characters",
+            "export NEO4J_PASSWORD=…, then serve again",
+        )
+    _check_port(port)
+    store = EmbeddedStore(folder, create=False, clock=utc_now)
+    try:
+        if store.check() is None:
+            store.init()
+    finally:
+        store.close()
+    path = Path(folder).expanduser().absolute()
+    with ExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="lineage-serve-"))
+        inside, http_port = secrets.token_urlsafe(24), _free_port()
+        root_password = password if user == "root" else inside
+        server = _server(home, path, port, http_port, root_password)
+        stack.callback(server.stop)
+        try:
+            database = server.get_database(DATABASE)
+        except engine_module(path).ArcadeDBError as error:
+            raise open_failure(error, path) from error
+        database.set_wal_flush(FLUSH)
+        set_timeout(database, round(timeout_seconds * 1000))
+        stack.callback(set_timeout, database, 0)
+        reached_as = "root"
+        if user == "root":
+            _create_user(http_port, root_password, INSIDE, inside)
+            reached_as = INSIDE
+        else:
+            _create_user(http_port, root_password, user, password)
+        url = f"bolt://127.0.0.1:{port}"
+        owner.write(path, utc_now(), url, reached_as, inside)
+        stack.callback(owner.remove, path)
+        yield Served(url, user)
+
+
+def _server(home: str, folder: Path, port: int, http_port: int, root_password: str) -> Any:
+    engine = engine_module(folder)
+    server = engine.create_server(
+        root_path=home,
+        root_password=root_password,
+        config={
+            "host": "127.0.0.1",
+            "http_port": http_port,
+            "server_plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
+            "bolt_port": port,
+            "bolt_host": "127.0.0.1",
+            "bolt_defaultDatabase": DATABASE,
+            "server_databaseDirectory": str(folder),
+            "server_databaseLoadAtStartup": False,
+        },
+    )
+    try:
+        server.start()
+    except engine.ArcadeDBError as error:
+        raise CannotServe(f"cannot serve {folder} on port {port}: {error}", "choose another --port") from error
+    return server
+
+
+def _create_user(http_port: int, root_password: str, name: str, password: str) -> None:
+    """The engine makes users through its HTTP interface only."""
+    command = "create user " + json.dumps({"name": name, "password": password, "databases": {DATABASE: ["admin"]}})
+    credentials = base64.b64encode(f"root:{root_password}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{http_port}/api/v1/server",
+        json.dumps({"command": command}).encode(),
+        {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the environment
+    try:
+        opener.open(request, timeout=10).close()
+    except OSError as error:
+        raise CannotServe(
+            f"the server does not take the user {name!r}: {error}", "choose another NEO4J_USER"
+        ) from error
+
+
+def _check_port(port: int) -> None:
+    """Says that a port is taken before anything is opened."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CannotServe(
+                f"port {port} of 127.0.0.1 is taken ({error.strerror})", "choose another --port"
+            ) from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
