@@ -59,7 +59,16 @@ def running_served() -> str:
     """Address of an embedded store that `lineage graph serve` serves, started when the first test asks for it."""
     folder, port = empty_store(), free_port()
     environment = {**os.environ, "NEO4J_USER": "tester", "NEO4J_PASSWORD": PASSWORD}
-    command = [sys.executable, "-m", "lineage", "graph", "serve", "--store", str(folder), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-c",
+        "from graphdb.cli import graph; graph()",
+        "serve",
+        "--store",
+        str(folder),
+        "--port",
+        str(port),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
     line = process.stderr.readline()
