@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 DEMO = Path(".demo")  # relative to the root, which is where every command runs and what it prints
 LINEAGE = Path(sys.executable).parent / "lineage"
 COPY, LIAR, STRANGER = "elm/noisy-digits-reupload", "birch/mirrored-digits", "dune/digits-from-scratch"
+SYNC = ("sync", "--no-declared")  # the cards count for nothing here: weights must tell
 WIDE_COLUMNS = 100  # from here on the trees are drawn with a wide indent
 
 # What was found, through the command that anybody can use: each model, its answer, its accepted edge.
@@ -59,16 +60,17 @@ def main() -> int:
         environment = {**os.environ, "HF_ENDPOINT": hub.url, "LINEAGE_STORE": str(DEMO / "store")}
         show_hub(hub, truth)
         heading("The Hub is crawled, the weights are compared, the edges are stored")
+        typed(f"export HF_ENDPOINT={hub.url} LINEAGE_STORE={DEMO}/store")
         hub.reset_counts()
-        transcript(environment, ["HF_ENDPOINT", "LINEAGE_STORE"], "sync")
+        transcript(environment, *SYNC)
         told(hub.counts())
         found = ask(environment)
         verdicts = show_trees(truth, found)
         heading("One model whose card names a wrong parent")
-        transcript(environment, ["LINEAGE_STORE"], "who-is-parent", LIAR)
+        transcript(environment, "who-is-parent", LIAR)
         heading("Once more: nothing has changed, so no weights are read")
         hub.reset_counts()
-        transcript(environment, ["HF_ENDPOINT", "LINEAGE_STORE"], "sync")
+        transcript(environment, *SYNC)
         counts = hub.counts()
         told(counts)
         idle = not weight_requests(counts) and ask(environment) == found
@@ -127,22 +129,24 @@ def show_hub(hub: FakeHub, truth: Truth) -> None:
     out.print(
         f"\nAll of {dates[LIAR]}, to the second: dates do not tell who came first. Only {COPY} is of {dates[COPY]}, "
         "because the bytes of a copy and its original cannot tell either. "
-        f"{wrong} card names a wrong parent, {silent} leaves the parent out. Now the weights are asked."
+        f"{wrong} card names a wrong parent, {silent} leaves the parent out. From here on cards do not count (--no-declared)."
     )
 
 
-def transcript(environment: Mapping[str, str], names: Sequence[str], *arguments: str) -> None:
+def transcript(environment: Mapping[str, str], *arguments: str) -> None:
     """Runs the installed command as a person would, its output going where ours goes.
 
-    Args:
-        names: the variables of the environment that it needs.
     Raises:
         SystemExit: the command failed.
     """
-    settings = [f"{name}={environment[name]}" for name in names]
-    out.print(Text(" ".join(["$", *settings, "lineage", *arguments]), "bold cyan"), soft_wrap=True)
+    typed(" ".join(["lineage", *arguments]))
     sys.stdout.flush()
     _checked(subprocess.run([LINEAGE, *arguments], env=environment, check=False))
+
+
+def typed(line: str) -> None:
+    """A line as it stands after a prompt."""
+    out.print(Text(f"$ {line}", "bold cyan"), soft_wrap=True)
 
 
 def ask(environment: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -224,6 +228,7 @@ def show_next(seconds: float) -> None:
     for line in (
         f'export LINEAGE_STORE={DEMO}/store PATH="$PWD/.venv/bin:$PATH"',
         f"lineage ancestors {LIAR}",
+        "lineage declared --only contradicts",
         "lineage tree acme/digits-mlp",
         "lineage cypher 'MATCH (m)-[:FINE_TUNED_FROM*2]->(old) RETURN m.repo_id, old.repo_id'",
         f"lineage who-is-parent {DEMO}/family/{STRANGER}",
