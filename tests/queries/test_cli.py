@@ -1,0 +1,253 @@
+"""The commands that ask the graph, as scripts and people use them, on every kind of store."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lineage
+from graphdb.schema import Declaration, Relation, Verdict
+from graphdb.store import open_store
+from tests.graphs import a_model, an_edge
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(store_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `lineage ARGUMENTS --store …` on a small family: exit code, stdout, stderr.
+
+    a -> b -> d, a -> c, (b, c) -> e by merging, f apart, and c may be from b.
+    """
+    with open_store(store_url) as store:
+        store.upsert_models([a_model(name) for name in "abcdef"])
+        edges = [
+            an_edge("b", "a", 0.9),
+            an_edge("c", "a", 0.8),
+            an_edge("c", "b", 0.3, kind=Relation.POSSIBLE_PARENT),
+            an_edge("d", "b", 0.95, kind=Relation.COPY_OF),
+            an_edge("e", "b", 0.7, kind=Relation.MERGED_FROM),
+            an_edge("e", "c", 0.6, kind=Relation.MERGED_FROM),
+        ]
+        scope = [f"id-{name}" for name in "abcdef"]
+        store.replace_edges(scope, edges, [Verdict("id-a", "root", "oldest", 0.9)], "run-1")
+        store.upsert_declarations(["id-b", "id-c"], [Declaration("id-b", "org/f", "finetune", "card")])
+        store.link_declarations()
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            lineage.main([*arguments, "--store", store_url])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def rows(*values: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return [dict(zip(("repo_id", "depth", "kind", "probability"), row, strict=True)) for row in values]
+
+
+def test_json_is_a_list_of_models_with_depth_kind_and_probability(run: Run) -> None:
+    code, out, err = run("ancestors", "org/e", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == rows(
+        ("org/b", 1, "MERGED_FROM", 0.7), ("org/c", 1, "MERGED_FROM", 0.6), ("org/a", 2, "FINE_TUNED_FROM", 0.9)
+    )
+    _, out, _ = run("descendants", "ORG/A", "--json", "--depth", "1")
+    assert json.loads(out) == rows(("org/b", 1, "FINE_TUNED_FROM", 0.9), ("org/c", 1, "FINE_TUNED_FROM", 0.8))
+    _, out, _ = run("descendants", "id-a", "--json", "--min-probability", "0.85")
+    assert json.loads(out) == rows(("org/b", 1, "FINE_TUNED_FROM", 0.9), ("org/d", 2, "COPY_OF", 0.95))
+    _, out, _ = run("descendants", "org/b", "--json", "--kind", "copy_of", "--kind", "POSSIBLE_PARENT")
+    assert json.loads(out) == rows(("org/c", 1, "POSSIBLE_PARENT", 0.3), ("org/d", 1, "COPY_OF", 0.95))
+    _, out, _ = run("siblings", "org/d", "--json")
+    assert json.loads(out) == rows(("org/e", 1, "MERGED_FROM", 0.7))
+    _, out, _ = run("tree", "org/d", "--json")
+    assert [(row["repo_id"], row["depth"]) for row in json.loads(out)] == [
+        ("org/a", 0), ("org/b", 1), ("org/c", 1), ("org/d", 2), ("org/e", 2)
+    ]  # fmt: skip
+    _, out, _ = run("path", "org/d", "org/c", "--json")
+    assert [(row["repo_id"], row["direction"], row["kind"]) for row in json.loads(out)] == [
+        ("org/d", None, None),
+        ("org/b", "up", "COPY_OF"),
+        ("org/a", "up", "FINE_TUNED_FROM"),
+        ("org/c", "down", "FINE_TUNED_FROM"),
+    ]
+    _, out, _ = run("common-ancestor", "org/d", "org/e", "--json")
+    assert [(row["repo_id"], row["depth"], row["depth_a"], row["depth_b"]) for row in json.loads(out)] == [
+        ("org/b", 1, 1, 1),
+        ("org/a", 2, 2, 2),
+    ]
+    _, out, _ = run("roots", "--json")
+    assert json.loads(out) == [{"repo_id": "org/a", "depth": 0, "kind": None, "probability": None, "children": 2}]
+
+
+def test_an_answer_of_nothing_is_an_empty_list_and_exit_code_0(run: Run) -> None:
+    for arguments in (
+        ("ancestors", "org/a"),
+        ("descendants", "org/f"),
+        ("siblings", "org/f"),
+        ("path", "org/a", "org/f"),
+    ):
+        code, out, _ = run(*arguments, "--json")
+        assert (code, json.loads(out)) == (0, [])
+        code, out, err = run(*arguments)
+        assert (code, out) == (0, "")
+        assert err.startswith("org/")
+
+
+def test_people_get_tables_and_trees(run: Run) -> None:
+    code, out, _ = run("ancestors", "org/e")
+    assert code == 0
+    assert out.splitlines()[:2] == [
+        "depth  model  relation         probability",
+        "1      org/b  MERGED_FROM      0.7",
+    ]
+    code, out, _ = run("tree", "org/c")
+    assert out.splitlines() == [
+        "org/a",
+        "├── org/b  FINE_TUNED_FROM 0.9",
+        "│   ├── org/d  COPY_OF 0.95",
+        "│   └── org/e  MERGED_FROM 0.7",
+        "└── org/c  FINE_TUNED_FROM 0.8",
+    ]
+    code, out, _ = run("path", "org/d", "org/a")
+    assert out.splitlines() == ["org/d", "  is from org/b  COPY_OF 0.95", "  is from org/a  FINE_TUNED_FROM 0.9"]
+    assert run("roots")[0] == run("common-ancestor", "org/d", "org/e")[0] == run("siblings", "org/d")[0] == 0
+
+
+def test_an_unknown_model_is_exit_code_4_with_a_suggestion(run: Run) -> None:
+    for command in (
+        ("ancestors",),
+        ("descendants",),
+        ("siblings",),
+        ("tree",),
+        ("path", "org/a"),
+        ("common-ancestor", "org/a"),
+    ):
+        code, out, err = run(*command, "org/bb")
+        assert (code, out) == (4, "")
+        assert "org/bb" in err.splitlines()[0]
+        assert "org/b" in err.splitlines()[1]
+
+
+def test_wrong_usage_is_exit_code_2(run: Run) -> None:
+    for arguments in (
+        ("ancestors",),
+        ("ancestors", "org/a", "--depth", "0"),
+        ("ancestors", "org/a", "--kind", "UNCLE_OF"),
+        ("ancestors", "org/a", "--min-probability", "7"),
+        ("cypher", "RETURN 1", "--param", "novalue"),
+        ("cypher", "RETURN 1", "--json", "--csv"),
+    ):
+        assert run(*arguments)[0] == 2
+
+
+def test_cypher_answers_as_table_json_and_csv(run: Run) -> None:
+    statement = "MATCH (m:Model) WHERE m.repo_id IN $names RETURN m.repo_id AS name, m.answer AS answer, [1, 'x'] AS list ORDER BY name"
+    names = '--param=names=["org/a", "org/f"]'
+    code, out, _ = run("cypher", statement, names, "--json")
+    assert (code, json.loads(out)) == (
+        0,
+        [{"name": "org/a", "answer": "root", "list": [1, "x"]}, {"name": "org/f", "answer": None, "list": [1, "x"]}],
+    )
+    _, out, _ = run("cypher", statement, names, "--csv")
+    assert list(csv.reader(io.StringIO(out))) == [
+        ["name", "answer", "list"],
+        ["org/a", "root", '[1, "x"]'],
+        ["org/f", "", '[1, "x"]'],
+    ]
+    _, out, _ = run("cypher", statement, names)
+    assert out.splitlines() == ["name   answer  list", 'org/a  root    [1, "x"]', 'org/f          [1, "x"]']
+    _, out, _ = run("cypher", "RETURN $text AS t", "--param", "text=just words", "--json")
+    assert json.loads(out) == [{"t": "just words"}]
+    _, out, _ = run("cypher", "MATCH (m:Model {repo_id: 'org/a'}) RETURN m.first_seen AS moment", "--json")
+    assert json.loads(out)[0]["moment"].startswith("20")
+
+
+def test_cypher_fetches_no_more_rows_than_asked_for_and_says_so(run: Run) -> None:
+    code, out, err = run("cypher", "UNWIND range(1, 10) AS x RETURN x", "--limit", "2", "--json")
+    assert (code, json.loads(out)) == (0, [{"x": 1}, {"x": 2}])
+    assert "more than 2 rows" in err
+    assert run("cypher", "UNWIND range(1, 2) AS x RETURN x", "--limit", "2", "--json")[2] == ""
+
+
+def test_cypher_that_writes_is_refused_in_one_line_and_a_typo_shows_its_place(run: Run) -> None:
+    code, out, err = run("cypher", "MATCH (m:Model) DETACH DELETE m")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[0] == "lineage: refused: this statement writes, and here the graph is only read"
+    assert len(json.loads(run("cypher", "MATCH (m:Model) RETURN m.repo_id", "--json")[1])) == 6
+    code, out, err = run("cypher", "MATCH (m:Model) RETRUN m")
+    assert (code, out) == (1, "")
+    assert "RETRUN" in err
+    assert any(line.strip() == "^" for line in err.splitlines())
+    code, _, err = run(
+        "cypher",
+        "UNWIND range(1, 30000) AS a UNWIND range(1, 30000) AS b WITH a WHERE a = 0 RETURN a",
+        "--timeout",
+        "0.2",
+    )
+    assert code == 1
+    assert "0.2 s" in err
+
+
+def test_claims_are_shown_beside_what_was_found(run: Run) -> None:
+    code, out, _ = run("declared", "--json")
+    assert code == 0
+    found = {row["repo_id"]: row["agreement"] for row in json.loads(out)}
+    assert found == {"org/b": "contradicts", "org/c": "missing", "org/d": "missing", "org/e": "missing"}
+    _, out, _ = run("declared", "--only", "contradicts")
+    assert out.splitlines()[1].split(maxsplit=2) == [
+        "org/b",
+        "contradicts",
+        "org/f is declared; the weights come from org/a",
+    ]
+    _, out, _ = run("declared", "org/f", "--json")
+    assert json.loads(out)[0]["agreement"] is None
+
+
+def test_graph_stats_init_and_export_answer_programs(run: Run) -> None:
+    code, out, _ = run("graph", "stats", "--json", "--digest")
+    counts = json.loads(out)
+    assert (code, counts["models"], counts["MERGED_FROM"], counts["status.sketched"]) == (0, 6, 2, 6)
+    assert len(counts["digest"]) == 64
+    assert run("graph", "init", "--json")[0] == 0
+    code, out, err = run("graph", "export", "--format", "node-link")
+    assert (code, len(json.loads(out)["nodes"])) == (0, 6)
+    assert err == "6 models, 5 edges\n"
+
+
+def test_an_empty_place_is_a_failure_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["ancestors", "org/a"], ["roots"], ["cypher", "RETURN 1"], ["graph", "stats"]):
+        with pytest.raises(SystemExit) as ended:
+            lineage.main([*arguments, "--store", str(tmp_path / "nothing")])
+        assert ended.value.code == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.splitlines()[0].startswith("lineage: there is no lineage graph")
+        assert len(err.splitlines()) == 2
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_lookup_imports_nothing_that_is_slow(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "store")) as store:
+        store.upsert_models([a_model("a"), a_model("b")])
+        store.replace_edges(["id-b"], [an_edge("b", "a")], [], "run")
+    script = (
+        "import sys\nfrom graphdb.store import open_store\nfrom queries.parent import parent_of\n"
+        "from queries.resolve import resolve\nstore = open_store(sys.argv[1], create=False)\n"
+        "print(parent_of(store, resolve(store, 'org/b')).parent)\nstore.close()\n"
+        "print(sorted({'torch', 'networkx', 'huggingface_hub', 'neo4j', 'rich', 'safetensors'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "store")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["org/a", "[]"]
