@@ -26,9 +26,11 @@ from crawler.cli import (
     progress_shown,
     summary_text,
 )
-from detect.cli import detect_into, evidence_options, found_text, options_of, sketches_folder, sketches_option
+from detect.cli import evidence_options, options_of, sketches_folder, sketches_option
 from graphdb.cli import store_option
 from graphdb.schema import Failure, Run
+
+logger = logging.getLogger(__name__)
 
 # command -> (module:attribute, one line of help); the help stands here so that `lineage --help` imports nothing
 COMMANDS = {
@@ -37,7 +39,7 @@ COMMANDS = {
     "detect": ("detect.cli:detect", "Decide who was trained from whom, from the sketches, into the graph."),
     "scan": ("detect.cli:scan", "Every model under a folder -> the directed edges between them. Stores nothing."),
     "who-is-parent": ("queries.cli_parent:who_is_parent", "The parent of one model: repository, folder or file."),
-    "explain": ("detect.cli:explain", "The evidence for and against one edge."),
+    "explain": ("detect.cli_explain:explain", "The evidence for and against one edge."),
     "ancestors": ("queries.cli:ancestors", "What a model comes from, nearest first."),
     "descendants": ("queries.cli:descendants", "What comes from a model, nearest first."),
     "siblings": ("queries.cli:siblings", "Models with the same parent."),
@@ -45,6 +47,7 @@ COMMANDS = {
     "path": ("queries.cli:path", "How two models are related, edge by edge."),
     "common-ancestor": ("queries.cli:common_ancestor", "The nearest model that two models both come from."),
     "roots": ("queries.cli:roots", "Models that others come from and that come from none."),
+    "declared": ("queries.cli:declared", "What cards claim beside what the weights say."),
     "cypher": ("queries.cli:cypher", "Ask the graph anything, read only."),
     "graph": ("graphdb.cli:graph", "The store itself: init, stats, serve, export, copy."),
 }
@@ -146,31 +149,32 @@ def sync(
     lineage sync --author openai-community
     lineage sync --cron "0 2 * * *"
     """
-    from crawler.schedule import one_at_a_time, repeat
-    from detect.sketch_store import SketchStore
-    from graphdb.store import open_store
+    from crawler.schedule import Stopped, one_at_a_time, repeat
 
     what, evidence = _split(options)
-    crawling, detection = make_options(store, **what), options_of(**evidence)
-    folder = sketches_folder(store, sketches)
-    kept = SketchStore(folder)
+    crawling, folder = make_options(store, **what), sketches_folder(store, sketches)
 
     def one_pass(should_stop: Callable[[], bool]) -> None:
-        run_id, started = uuid4().hex, datetime.now(UTC)
+        from detect.cli_graph import detect_into, found_text
+        from detect.sketch_store import SketchStore
+        from graphdb.store import open_store
+
+        run_id, started, kept = uuid4().hex, datetime.now(UTC), SketchStore(folder)
         hub = crawl_hub(endpoint) if crawling.folder is None else None
-        with open_store(store) as graph:
+        with one_at_a_time(folder), open_store(store) as graph:
             graph.record_run(Run(run_id, "sync", started))
             with progress_shown() as report:
                 crawled = crawl_into(
                     graph, kept, folder / "progress.sqlite", crawling, hub=hub, should_stop=should_stop, report=report
                 )
-            found = detect_into(graph, kept, detection, run_id)
+            if should_stop():
+                raise Stopped
+            found = detect_into(graph, kept, options_of(**evidence), run_id, should_stop=should_stop)
             summary = {"crawl": crawled.as_dict(), "detect": found}
             graph.record_run(Run(run_id, "sync", started, datetime.now(UTC), summary))
         click.echo(json.dumps(summary) if json_wanted else f"{summary_text(crawled)}\n{found_text(found)}")
 
-    with one_at_a_time(folder):
-        repeat(one_pass, every=every, cron=cron)
+    repeat(one_pass, every=every, cron=cron)
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -189,6 +193,14 @@ def cli() -> None:
     """
 
 
+def tell(message: str, try_next: str | None = None, exit_code: int = 1) -> int:
+    """Says what went wrong in one line, and what to try in another."""
+    click.echo(f"lineage: {' '.join(message.split())}", err=True)
+    if try_next:
+        click.echo(f"    try: {' '.join(try_next.split())}", err=True)
+    return exit_code
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; never shows a traceback for a failure that a person can do something about."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -201,13 +213,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("stopped", err=True)
         code = 130
     except Failure as failure:
-        click.echo(f"lineage: {failure.message}", err=True)
-        if failure.try_next:
-            click.echo(f"    try: {failure.try_next}", err=True)
-        code = failure.exit_code
-    except BrokenPipeError:  # `lineage roots | head`
-        sys.stderr.close()
-        code = 0
+        code = tell(failure.message, failure.try_next, failure.exit_code)
+    except OSError as error:  # a full disk, a folder that belongs to somebody else
+        logger.debug("where it happened", exc_info=True)
+        where = f"{error.filename}: " if error.filename else ""
+        code = tell(f"{where}{error.strerror or error}", "check the place and its permissions, and -vv")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -18,6 +18,8 @@ from graphdb.schema import Failure
 logger = logging.getLogger(__name__)
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # as crontab counts them; it knows 7 for Sunday as well
+_NIGHTLY = 'as in "0 2 * * *": every night at two'
 
 
 class BadSchedule(Failure):
@@ -28,6 +30,15 @@ class BadSchedule(Failure):
 
 class AlreadyRunning(Failure):
     """Another process is in the middle of a pass over the same sketches."""
+
+
+class Stopped(Failure):
+    """A pass that was told to stop before its end."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("stopped before the end; nothing is lost", "run the same command again: it goes on from here")
 
 
 def parse_interval(text: str) -> timedelta:
@@ -58,11 +69,10 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        who = "another sync is running"
         with contextlib.suppress(OSError):
-            raise AlreadyRunning(
-                f"another sync is running: process {owner.read_text().strip()}", "wait for it, or stop it"
-            ) from None
-        raise AlreadyRunning("another sync is running", "wait for it, or stop it") from None
+            who += f": process {owner.read_text().strip()}"
+        raise AlreadyRunning(who, "wait for it, or stop it") from None
     try:
         owner.write_text(f"{os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
         yield
@@ -72,7 +82,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def repeat(one_pass: Callable[[Callable[[], bool]], None], every: str | None = None, cron: str | None = None) -> None:
-    """Runs a pass once, or at once and then on the schedule until the process is told to stop.
+    """Runs a pass once, or again and again until the process is told to stop: at once and then every so often, or by cron.
 
     Args:
         one_pass: gets a function that says whether to stop; asks it after every page.
@@ -82,24 +92,70 @@ def repeat(one_pass: Callable[[Callable[[], bool]], None], every: str | None = N
     """
     if every and cron:
         raise BadSchedule("--every and --cron contradict each other", "give one of them")
+    trigger = trigger_of(every, cron) if every or cron else None
     stop = threading.Event()
     with _told_to_stop(stop):
-        if not every and not cron:
+        if trigger is None:
             one_pass(stop.is_set)
-            return
-        _serve(one_pass, _trigger(every, cron), stop, at_once=bool(every))
+        else:
+            _serve(one_pass, trigger, stop, at_once=bool(every))
 
 
-def _trigger(every: str | None, cron: str | None) -> Any:
+def trigger_of(every: str | None, cron: str | None) -> Any:
+    """The trigger of APScheduler for an interval or for five cron fields in local time.
+
+    As crontab has it, and APScheduler has not: Sunday is 0, and where day of month and weekday are both given, either will do.
+
+    Raises:
+        BadSchedule: it cannot be understood.
+    """
+    from apscheduler.triggers.combining import OrTrigger
     from apscheduler.triggers.cron import CronTrigger
     from apscheduler.triggers.interval import IntervalTrigger
 
     if every:
         return IntervalTrigger(seconds=int(parse_interval(every).total_seconds()))
+    fields = (cron or "").split()
+    if len(fields) != 5:
+        raise BadSchedule(f"--cron {cron!r} has {len(fields)} fields, not five", _NIGHTLY)
+    minute, hour, day, month, weekday = fields
     try:
-        return CronTrigger.from_crontab(cron)
+        days: list[dict[str, str]] = [{"day": day, "day_of_week": _weekdays(weekday)}]
+        if not day.startswith("*") and not weekday.startswith("*"):
+            days = [{name: value} for name, value in days[0].items()]
+        found = [CronTrigger(minute=minute, hour=hour, month=month, **chosen) for chosen in days]
     except ValueError as error:
-        raise BadSchedule(f"--cron {cron!r}: {error}", 'write five fields, as in "0 2 * * *"') from None
+        raise BadSchedule(f"--cron {cron!r}: {error}", _NIGHTLY) from None
+    trigger = OrTrigger(found)
+    if trigger.get_next_fire_time(None, datetime.now(UTC)) is None:
+        raise BadSchedule(f"--cron {cron!r}: such a day never comes", _NIGHTLY)
+    return trigger
+
+
+def _weekdays(field: str) -> str:
+    """A weekday field of crontab in the words of APScheduler, which counts from Monday."""
+    chosen = set()
+    for part in field.lower().split(","):
+        match = re.fullmatch(r"(\*|[a-z0-9]+)(?:-([a-z0-9]+))?(?:/(\d{1,2}))?", part)
+        if not match:
+            raise ValueError(f"{part!r} is no weekday")
+        first, last, step = match.groups()
+        start = 0 if first == "*" else _weekday(first)
+        stop = _weekday(last) if last else 6 if first == "*" or step else start
+        if stop == 0 and last:
+            stop = 7
+        if start > stop or step == "0":
+            raise ValueError(f"{part!r} is no range of weekdays")
+        chosen |= {number % 7 for number in range(start, stop + 1, int(step or 1))}
+    return ",".join(_WEEKDAYS[number] for number in sorted(chosen))
+
+
+def _weekday(text: str) -> int:
+    if text in _WEEKDAYS:
+        return _WEEKDAYS.index(text)
+    if text.isdigit() and int(text) <= 7:
+        return int(text)
+    raise ValueError(f"{text!r} is no weekday")
 
 
 def _serve(one_pass: Callable[[Callable[[], bool]], None], trigger: Any, stop: threading.Event, at_once: bool) -> None:
@@ -108,9 +164,12 @@ def _serve(one_pass: Callable[[Callable[[], bool]], None], trigger: Any, stop: t
     def guarded() -> None:
         try:
             one_pass(stop.is_set)
-        except Failure as failure:
-            logger.error("this pass failed, the next one comes as planned: %s", failure.message)
+        except Stopped:
+            logger.info("the pass under way was stopped; the next one goes on from there")
+        except (Failure, OSError) as failure:
+            logger.error("this pass failed, the next one comes as planned: %s", failure)
 
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a pass took longer than the interval is no news
     scheduler = BackgroundScheduler()
     first = {"next_run_time": datetime.now(UTC)} if at_once else {}
     scheduler.add_job(guarded, trigger, max_instances=1, coalesce=True, misfire_grace_time=None, **first)
@@ -123,15 +182,15 @@ def _serve(one_pass: Callable[[Callable[[], bool]], None], trigger: Any, stop: t
 
 @contextlib.contextmanager
 def _told_to_stop(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and Ctrl-C set the event; a second Ctrl-C ends the process at once."""
+    """SIGTERM and Ctrl-C set the event; a second one ends the process at once, which harms nothing that is stored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def told(number: int, frame: Any) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        logger.warning("stopping after this page")
+        if stop.is_set():
+            os._exit(128 + number)
+        logger.warning("stopping after this page; once more stops at once")
         stop.set()
 
     before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -1,11 +1,11 @@
-"""`lineage detect`, `lineage scan` and `lineage explain`: sketches or folders in, directed edges out."""
+"""`lineage detect` and `lineage scan`: sketches or a folder in, directed edges out. And the options that others share with them."""
 
 from __future__ import annotations
 
 import json
-import logging
-import time
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,13 @@ from uuid import uuid4
 import click
 
 from graphdb.cli import store_option
-from graphdb.schema import Edge, Failure, NoSuchModel, Relation, Run, Status, Verdict
+from graphdb.schema import Failure, NoSuchModel, Run
 
 if TYPE_CHECKING:
-    from detect.decision import Decision
-    from detect.pipeline import Options, Subject
+    from detect.pipeline import Options
     from detect.report import Scan
-    from detect.sketch_store import Sketch, SketchStore
-    from graphdb.store import Store
 
-logger = logging.getLogger(__name__)
-
-WORTH_STORING = 0.05  # possible parents less probable than this are not kept
+METHODS = ("lineage",)
 SCAN_BUDGET_VALUES = 1 << 20  # reading from disk is cheap: models up to a million values are compared whole
 
 
@@ -48,7 +43,14 @@ def evidence_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--no-detector", is_flag=True, help="Leave the trained detector out; learning-free evidence only."
             ),
-            click.option("--method", default="lineage", metavar="NAME", show_default=True, help="Way of scoring."),
+            click.option(
+                "--method",
+                type=click.Choice(METHODS),
+                default=METHODS[0],
+                metavar="NAME",
+                show_default=True,
+                help=f"Way of scoring: {', '.join(METHODS)}.",
+            ),
             click.option(
                 "--threshold",
                 type=click.FloatRange(0.5, 1.0),
@@ -71,11 +73,10 @@ def sketches_folder(store_url: str, sketches: str | None) -> Path:
 
 
 def options_of(no_dates: bool, no_declared: bool, no_detector: bool, method: str, threshold: float | None) -> Options:
+    """The evidence options as detection takes them."""
     from detect.accept import THRESHOLD
     from detect.pipeline import Options
 
-    if method != "lineage":
-        raise click.BadParameter(f"there is no method {method!r}; there is: lineage", param_hint="--method")
     return Options(threshold=threshold or THRESHOLD, dates=not no_dates, declared=not no_declared)
 
 
@@ -93,32 +94,32 @@ def scan(folder: Path, device: str | None, json_wanted: bool, **evidence: Any) -
     lineage scan ./checkpoints
     lineage scan ./checkpoints --json | jq .edges
     """
-    from rich.progress import Progress
-
     from detect.report import as_json, as_tree
 
-    options = options_of(**evidence)
-    with Progress(console=stderr_console(), transient=True) as bar:
-        found = scan_folder(folder, options, device, bar.track)
-    if json_wanted:
-        click.echo(json.dumps(as_json(found), indent=1))
-    else:
-        click.echo("\n".join(as_tree(found)))
+    options, on = options_of(**evidence), checked_device(device)
+    with reading_shown() as track:
+        found = scan_folder(folder, options, on, track)
+    click.echo(json.dumps(as_json(found), indent=1) if json_wanted else "\n".join(as_tree(found)))
+    if not found.models:
+        raise NoSuchModel(f"nothing under {folder} can be read", "only .safetensors files are read, pickles never are")
 
 
 def scan_folder(
-    folder: Path, options: Options, device: str | None = None, track: Callable[..., Iterable[Any]] | None = None
+    folder: Path,
+    options: Options,
+    device: str | None = None,
+    track: Callable[[Iterable[Any]], Iterable[Any]] = lambda models: models,
 ) -> Scan:
     """Reads and decides about every model under a folder.
 
     Args:
-        track: wraps the iteration over models, to show progress.
+        track: wraps the models to be read, to show progress.
     Raises:
         NoSuchModel: there is no such folder, or no model in it.
     """
     from crawler.folder import content_hash, local_models
     from crawler.selection import weights_digest
-    from crawler.weights import LocalFile, Weights
+    from crawler.weights import local_weights
     from detect.align import pick_device
     from detect.pipeline import Subject, decide
     from detect.report import Scan, Scanned
@@ -127,13 +128,12 @@ def scan_folder(
 
     subjects: dict[str, list[Subject]] = {}
     scanned, unreadable = [], {}
-    models = list(local_models(folder))
-    for model in track(models, description="reading") if track else models:
+    for model in track(list(local_models(folder))):
         if not model.files:
             unreadable[model.id] = model.reason or "no weight files"
             continue
         try:
-            weights = Weights([LocalFile(path, path.name) for path in model.files])
+            weights = local_weights(model.files)
             digest = weights_digest(content_hash(path) for path in model.files)
             blocks = plan(weights.header, SCAN_BUDGET_VALUES)
             if not blocks:
@@ -152,10 +152,32 @@ def scan_folder(
     return Scan(scanned, decisions, unreadable)
 
 
-def stderr_console() -> Any:
+@contextmanager
+def reading_shown() -> Iterator[Callable[[Iterable[Any]], Iterable[Any]]]:
+    """A bar on a terminal, nothing elsewhere; gives the function that `scan_folder` takes as `track`."""
+    if not sys.stderr.isatty():
+        yield lambda models: models
+        return
     from rich.console import Console
+    from rich.progress import Progress
 
-    return Console(stderr=True)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        yield lambda models: bar.track(models, description="reading")
+
+
+def checked_device(name: str | None) -> str | None:
+    """
+    Raises:
+        click.BadParameter: there is no such device here.
+    """
+    if name is not None:
+        import torch
+
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError):
+            raise click.BadParameter(f"there is no device {name!r} here", param_hint="--device") from None
+    return name
 
 
 @click.command()
@@ -171,130 +193,17 @@ def detect(store: str, sketches: str | None, device: str | None, json_wanted: bo
     lineage detect
     lineage detect --no-dates --no-declared --threshold 0.9
     """
+    from detect.cli_graph import detect_into, found_text
     from detect.sketch_store import SketchStore
     from graphdb.store import open_store
 
-    options = options_of(**evidence)
+    options, on = options_of(**evidence), checked_device(device)
     run_id, started = uuid4().hex, datetime.now(UTC)
     with open_store(store) as graph:
         graph.record_run(Run(run_id, "detect", started))
-        summary = detect_into(graph, SketchStore(sketches_folder(store, sketches)), options, run_id, device)
+        summary = detect_into(graph, SketchStore(sketches_folder(store, sketches)), options, run_id, on)
         graph.record_run(Run(run_id, "detect", started, datetime.now(UTC), summary))
     if json_wanted:
         click.echo(json.dumps(summary))
     else:
         click.echo(found_text(summary))
-
-
-def found_text(summary: Mapping[str, Any]) -> str:
-    """What `detect_into` did, in a line for people."""
-    return (
-        "{models} models of {architectures} architectures compared: {parents} with a parent, {roots} roots, "
-        "{undecided} undecided; {edges_added} edges new, {edges_superseded} superseded"
-    ).format(**summary)
-
-
-def detect_into(
-    graph: Store, sketches: SketchStore, options: Options, run_id: str, device: str | None = None
-) -> dict[str, Any]:
-    """Decides about every architecture in the graph and stores what was found. One architecture is in memory at a time.
-
-    Returns:
-        Counts: architectures, models, parents, roots, undecided, without_sketch, edges_added, edges_verified,
-        edges_superseded; and seconds.
-    """
-    from detect.align import pick_device
-    from detect.decision import Answer
-    from detect.pipeline import decide
-
-    began = time.monotonic()
-    on = pick_device(device)
-    count = dict.fromkeys(
-        (
-            "architectures",
-            "models",
-            "parents",
-            "roots",
-            "undecided",
-            "without_sketch",
-            "edges_added",
-            "edges_verified",
-            "edges_superseded",
-        ),
-        0,
-    )
-    for signature, _ in list(graph.signatures()):
-        subjects, missing = subjects_of(graph, sketches, signature)
-        count["without_sketch"] += missing
-        if not subjects:
-            continue
-        decisions = decide(subjects, options, on)
-        edges, verdicts = as_edges(decisions)
-        found = graph.replace_edges([s.id for s in subjects], edges, verdicts, run_id)
-        count["architectures"] += 1
-        count["models"] += len(subjects)
-        for answer, name in ((Answer.PARENT, "parents"), (Answer.ROOT, "roots"), (Answer.UNDECIDED, "undecided")):
-            count[name] += sum(d.answer is answer for d in decisions)
-        count["edges_added"] += found.added
-        count["edges_verified"] += found.verified
-        count["edges_superseded"] += found.superseded
-        logger.info(
-            "%s: %d models, %d parents", signature, len(subjects), sum(d.answer is Answer.PARENT for d in decisions)
-        )
-    return {**count, "seconds": round(time.monotonic() - began, 2)}
-
-
-def subjects_of(graph: Store, sketches: SketchStore, signature: str) -> tuple[list[Subject], int]:
-    """The models of one architecture that can be compared, and how many lack their sketch."""
-    from detect.pipeline import Subject
-    from detect.sketch_store import BadSketch
-    from queries import load
-
-    declared: dict[str, set[str]] = {}
-    for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
-        declared.setdefault(row["child"], set()).add(row["parent"])
-    read: dict[str, Sketch] = {}
-    subjects, missing = [], 0
-    for model in graph.models(signature):
-        if model.status is not Status.SKETCHED or model.weights_digest is None:
-            continue
-        try:
-            sketch = read.get(model.weights_digest) or sketches.get(model.weights_digest)
-        except BadSketch as error:
-            logger.warning("%s: %s", model.repo_id, error.message)
-            missing += 1
-            continue
-        read[model.weights_digest] = sketch
-        subjects.append(
-            Subject(model.hub_id, sketch, model.created_at, frozenset(declared.get(model.hub_id, ())), model.repo_id)
-        )
-    return subjects, missing
-
-
-def as_edges(decisions: Iterable[Decision]) -> tuple[list[Edge], list[Verdict]]:
-    """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model."""
-    from detect.decision import Answer
-    from detect.pipeline import METHOD, METHOD_VERSION
-
-    edges, verdicts = [], []
-    for decision in decisions:
-        verdicts.append(Verdict(decision.model, decision.answer, decision.reason, decision.probability))
-        if decision.answer is Answer.PARENT and decision.parent and decision.relation:
-            edges.append(
-                Edge(
-                    decision.model,
-                    decision.parent,
-                    decision.relation,
-                    decision.probability,
-                    METHOD,
-                    METHOD_VERSION,
-                    decision.decided_by,
-                    decision.evidence,
-                )
-            )
-        edges += [
-            Edge(decision.model, c.parent, Relation.POSSIBLE_PARENT, c.probability, METHOD, METHOD_VERSION)
-            for c in decision.candidates
-            if c.parent != decision.parent and c.probability >= WORTH_STORING
-        ]
-    return edges, verdicts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,9 +35,12 @@ class LayerEvidence:
 class Explanation:
     """
     Attributes:
-        relative_distance, related, growth_z, growth_gamma: of the pair, over all layers.
-        background: excess cosine of the child with every other model at hand, highest first, at most ten: (id, value).
-        decision: about the child, with all models at hand.
+        child, parent: ids; names: id -> what people call it, of every model that is mentioned.
+        relative_distance: |child - parent| / |parent| over all layers; related: excess cosine of matching units, 1 for copies.
+        growth_z, growth_gamma: of the pair, over all layers; positive says that the parent came first.
+        equal: share of the compared units that are equal bit for bit.
+        background: relatedness of the child with every model at hand, highest first, at most ten: (id, value).
+        decision: about the child, with all models at hand; weighed: how many those are, the two included.
     """
 
     child: str
@@ -46,10 +49,18 @@ class Explanation:
     related: float
     growth_z: float
     growth_gamma: float
+    equal: float
     values: int
     layers: tuple[LayerEvidence, ...]
     background: tuple[tuple[str, float], ...]
     decision: Decision
+    weighed: int
+    names: Mapping[str, str]
+
+    @property
+    def probability(self) -> float:
+        """That this parent is the parent of this child."""
+        return next((c.probability for c in self.decision.candidates if c.parent == self.parent), 0.0)
 
 
 def explain(
@@ -89,8 +100,11 @@ def explain(
         related=float(excess[0]),
         growth_z=float(whole.z[0]),
         growth_gamma=float(whole.gamma[0]),
+        equal=sum(row.units * row.equal_units for row in rows) / sum(row.units for row in rows),
         values=sum(row.values for row in rows),
         layers=tuple(rows),
         background=tuple((name, value) for value, name in ranked[:10]),
         decision=decision,
+        weighed=len(everyone),
+        names={subject.id: subject.label for subject in everyone},
     )

@@ -1,12 +1,19 @@
-"""Decisions -> what people and programs read: the JSON of `lineage scan`, and a tree for the terminal."""
+"""Decisions -> what people and programs read: the answers of `lineage scan` and `lineage explain`, as text and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detect.decision import Answer, Decision
+from graphdb.schema import Relation
+
+if TYPE_CHECKING:
+    from detect.explain import Explanation
+
+LAYERS_SHOWN = 40
+GROWTH_TELLS = 3.0  # |z| below this says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
         "undecided": [
             {
                 "child": d.model,
-                "candidates": [{"parent": c.parent, "probability": c.probability} for c in d.candidates],
+                "candidates": [{"parent": c.parent, "probability": round(c.probability, 4)} for c in d.candidates],
                 "reason": d.reason,
             }
             for d in scan.decisions
@@ -62,7 +69,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
 
 
 def as_tree(scan: Scan) -> list[str]:
-    """Lines of text: each family under its root, then those that are alone, undecided, or unreadable."""
+    """Lines of text: each family under its root, then those that are alone, undecided, or unreadable, then counts."""
     by_model = {d.model: d for d in scan.decisions}
     children: dict[str, list[str]] = {}
     for decision in scan.decisions:
@@ -71,11 +78,25 @@ def as_tree(scan: Scan) -> list[str]:
     lines: list[str] = []
     tops = [d for d in scan.decisions if d.parent is None]
     for top in sorted(tops, key=lambda d: (d.answer is Answer.UNDECIDED, d.model not in children)):
-        note = "" if top.answer is Answer.ROOT else "cannot tell: "
-        lines.append(f"{top.model}   ({note}{top.reason})")
+        lines.append(f"{top.model}   ({_why_on_top(top)})")
         lines += _branches(top.model, children, by_model, "")
     lines += [f"{name}   (not read: {reason})" for name, reason in scan.unreadable.items()]
-    return lines
+    answers = [decision.answer for decision in scan.decisions]
+    counts = [
+        _count(len(scan.models), "model"),
+        f"{answers.count(Answer.PARENT)} with a parent",
+        _count(answers.count(Answer.ROOT), "root"),
+        f"{answers.count(Answer.UNDECIDED)} undecided",
+        f"{len(scan.unreadable)} not readable",
+    ]
+    return [*lines, "", ", ".join(counts)]
+
+
+def _why_on_top(decision: Decision) -> str:
+    if decision.answer is Answer.ROOT:
+        return f"root: {decision.reason}"
+    named = ", ".join(f"{c.parent} {chance(c.probability)}" for c in decision.candidates[:3])
+    return f"undecided: {decision.reason}{'; ' if named else ''}{named}"
 
 
 def _branches(
@@ -86,7 +107,117 @@ def _branches(
     for place, child in enumerate(below):
         last = place == len(below) - 1
         decision = by_model[child]
-        how = str(decision.relation).replace("_", " ").lower()
-        lines.append(f"{indent}{'└── ' if last else '├── '}{child}   {how}, {decision.probability:.2f}")
+        how = (decision.relation or Relation.FINE_TUNED_FROM).phrase.removeprefix("was ").removeprefix("is ")
+        how = how.removesuffix(" from").removesuffix(" of")
+        lines.append(f"{indent}{'└── ' if last else '├── '}{child}   {how}, {chance(decision.probability)}")
         lines += _branches(child, children, by_model, indent + ("    " if last else "│   "))
     return lines
+
+
+def explanation_as_json(found: Explanation) -> dict[str, Any]:
+    """What `lineage explain --json` prints; keys are only ever added."""
+    decision, names = found.decision, found.names
+    return {
+        "child": names[found.child],
+        "parent": names[found.parent],
+        "is_parent": decision.parent == found.parent,
+        "probability": round(found.probability, 4),
+        "verdict": {
+            "answer": str(decision.answer),
+            "parent": names.get(decision.parent or ""),
+            "relation": decision.relation,
+            "probability": round(decision.probability, 4),
+            "decided_by": list(decision.decided_by),
+            "evidence": dict(decision.evidence),
+            "reason": decision.reason,
+        },
+        "candidates": [
+            {"parent": names[c.parent], "probability": round(c.probability, 4)} for c in decision.candidates
+        ],
+        "pair": {
+            "relative_distance": round(found.relative_distance, 6),
+            "related": round(found.related, 4),
+            "growth_z": round(found.growth_z, 2),
+            "growth_gamma": round(found.growth_gamma, 3),
+            "equal_units": round(found.equal, 4),
+            "values_compared": found.values,
+        },
+        "layers": [
+            {
+                "name": layer.name,
+                "units": layer.units,
+                "values": layer.values,
+                "moved": round(layer.moved, 6),
+                "equal_units": round(layer.equal_units, 4),
+                "growth_z": round(layer.growth_z, 2),
+            }
+            for layer in found.layers
+        ],
+        "background": [{"model": names[name], "related": round(value, 4)} for name, value in found.background],
+        "models_weighed": found.weighed,
+    }
+
+
+def explanation_as_text(found: Explanation, everything: bool = False) -> str:
+    """The verdict, the numbers of the pair, layer by layer, and the child beside the other models at hand."""
+    pair = [
+        ("distance", f"{found.relative_distance:.2f} of the parent's length"),
+        ("related", f"{found.related:.2f}   (copies 1, strangers 0)"),
+        ("growth", f"z = {found.growth_z:+.2f}, gamma {found.growth_gamma:+.2f}   ({_growth_says(found.growth_z)})"),
+        ("equal", f"{found.equal:.2f} of the units, bit for bit"),
+        ("compared", f"{found.values:,} values in {_count(len(found.layers), 'tensor')}"),
+    ]
+    lines = [verdict_sentence(found), "", *(f"  {name:<9} {text}" for name, text in pair), ""]
+    layers = found.layers if everything else found.layers[:LAYERS_SHOWN]
+    width = max(len("tensor"), *(len(layer.name) for layer in layers))
+    lines.append(f"  {'tensor':<{width}}  units  moved  equal  growth z")
+    lines += [
+        f"  {layer.name:<{width}}  {layer.units:>5}  {layer.moved:>5.2f}  {layer.equal_units:>5.2f}  {_z(layer.growth_z):>8}"
+        for layer in layers
+    ]
+    if len(layers) < len(found.layers):
+        lines.append(f"  … {len(found.layers) - len(layers)} more: --all")
+    beside = [(found.names[name], value) for name, value in found.background]
+    width = max(len(name) for name, _ in beside)
+    lines += ["", f"  {found.names[found.child]} beside the models of its architecture, by relatedness"]
+    lines += [f"    {name:<{width}}  {value:>5.2f}" for name, value in beside]
+    return "\n".join(lines)
+
+
+def verdict_sentence(found: Explanation) -> str:
+    """What was decided about the child, as far as it concerns this parent."""
+    decision, names = found.decision, found.names
+    child, parent = names[found.child], names[found.parent]
+    if decision.parent == found.parent:
+        how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
+        return f"{child} {how} {parent} (probability {chance(decision.probability)}): {decision.reason}"
+    this = f"that it is {parent} has probability {chance(found.probability)}"
+    if decision.parent is not None:
+        how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
+        other = f"{names[decision.parent]} (probability {chance(decision.probability)})"
+        return f"{parent} is not the parent: {child} {how} {other}: {decision.reason}"
+    if decision.answer is Answer.ROOT:
+        return f"{parent} is not the parent of {child}, which has none here: {decision.reason}"
+    return f"cannot tell the parent of {child}; {this}: {decision.reason}"
+
+
+def chance(probability: float) -> str:
+    """Two decimals, and never certain."""
+    if probability >= 0.995:
+        return ">0.99"
+    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+
+
+def _z(value: float) -> str:
+    """Empty for a tensor that growth says nothing about, such as a vector."""
+    return f"{value:+.2f}" if value else ""
+
+
+def _growth_says(z: float) -> str:
+    if abs(z) < GROWTH_TELLS:
+        return "does not say which came first"
+    return "the parent came first" if z > 0 else "the child came first"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -51,6 +51,23 @@ class Relation(StrEnum):
     DECLARES_BASE = "DECLARES_BASE"  # what the card or a configuration file says
     SUPERSEDED = "SUPERSEDED"  # an edge that no longer holds; `kind` keeps its former type
 
+    @property
+    def phrase(self) -> str:
+        """As in "CHILD … PARENT"."""
+        return _PHRASES[self]
+
+
+_PHRASES = {
+    Relation.FINE_TUNED_FROM: "was fine-tuned from",
+    Relation.QUANTIZED_FROM: "was quantized from",
+    Relation.ADAPTER_OF: "is an adapter of",
+    Relation.MERGED_FROM: "was merged from",
+    Relation.COPY_OF: "is a copy of",
+    Relation.POSSIBLE_PARENT: "possibly comes from",
+    Relation.DECLARES_BASE: "declares as its base",
+    Relation.SUPERSEDED: "was once said to come from",
+}
+
 
 ACCEPTED = (
     Relation.FINE_TUNED_FROM,

@@ -10,14 +10,14 @@ A false accusation is the worst answer, so "contradicts" needs all claimed bases
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import Any
 
 from graphdb.records import claims_of, name_key
-from graphdb.schema import Declaration, Status
+from graphdb.schema import Declaration, Model, Status
 from graphdb.store import Store
 from queries import load
 from queries.walk import ancestors
@@ -66,14 +66,41 @@ def compare_all(store: Store) -> Iterator[Comparison]:
     yield from compare(store, (row["hub_id"] for row in store.stream(load("claimed_or_found").text)))
 
 
+def compare_found(
+    store: Store, model: Model, claims: Iterable[Declaration], answer: str, parents: Sequence[tuple[str, str]]
+) -> Comparison:
+    """The same for a model that is not in the graph: its claims beside parents found in it just now.
+
+    Args:
+        answer: `parent`, `root` or `undecided`.
+        parents: (hub_id, repo_id), the most probable first; models of the graph.
+    """
+    row = {"hub_id": model.hub_id, "repo_id": model.repo_id, "signature": model.signature, "answer": answer}
+    worth = _without_itself(claims, model.repo_id)
+    known = [
+        {"base": claim.base, **{name: getattr(base, name) for name in ("hub_id", "repo_id", "status", "signature")}}
+        for claim in worth
+        if (base := store.model(claim.base)) is not None
+    ]
+    found = [{"hub_id": hub_id, "repo_id": repo_id} for hub_id, repo_id in parents]
+
+    def above() -> set[str]:
+        return {relative.hub_id for hub_id, _ in parents for relative in ancestors(store, hub_id)}
+
+    agreement, reason = _judge(row, worth, known, found, above)
+    return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), tuple(name for _, name in parents))
+
+
 def _compare(store: Store, row: dict[str, Any]) -> Comparison:
     claims = claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])
-    claims = [claim for claim in claims if name_key(claim.base) != name_key(row["repo_id"])]
+    claims = _without_itself(claims, row["repo_id"])
     known = [base for base in row["known"] if base["hub_id"] is not None]
     parents = sorted(
         (p for p in row["parents"] if p["hub_id"] is not None), key=lambda p: (-p["probability"], p["repo_id"])
     )
-    agreement, reason = _judge(store, row, claims, known, parents)
+    agreement, reason = _judge(
+        row, claims, known, parents, lambda: {relative.hub_id for relative in ancestors(store, row["hub_id"])}
+    )
     return Comparison(
         row["hub_id"],
         row["repo_id"],
@@ -84,12 +111,16 @@ def _compare(store: Store, row: dict[str, Any]) -> Comparison:
     )
 
 
+def _without_itself(claims: Iterable[Declaration], repo_id: str) -> list[Declaration]:
+    return [claim for claim in claims if name_key(claim.base) != name_key(repo_id)]
+
+
 def _judge(
-    store: Store,
-    row: dict[str, Any],
-    claims: list[Declaration],
-    known: list[dict[str, Any]],
-    parents: list[dict[str, Any]],
+    row: Mapping[str, Any],
+    claims: Sequence[Declaration],
+    known: Sequence[Mapping[str, Any]],
+    parents: Sequence[Mapping[str, Any]],
+    ancestors_of_it: Callable[[], set[str]],
 ) -> tuple[Agreement | None, str]:
     found = {parent["hub_id"] for parent in parents}
     if not claims:
@@ -100,7 +131,7 @@ def _judge(
         if base["hub_id"] in found:
             return Agreement.AGREE, f"{base['repo_id']} is declared and found in the weights"
     if parents and known:
-        above = {relative.hub_id for relative in ancestors(store, row["hub_id"])}
+        above = ancestors_of_it()
         for base in known:
             if base["hub_id"] in above:
                 return (

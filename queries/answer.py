@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from typing import Any
 
-from queries.parent import ParentAnswer
+from graphdb.schema import Relation
+from queries.agreement import Agreement
+from queries.parent import Candidate, ParentAnswer
+
+WIDTH = 100  # of lines that go somewhere else than to a terminal
+RUNNERS_UP_SHOWN = 3
+_WEIGHTS_SAY = {
+    Agreement.AGREE: "the weights agree",
+    Agreement.CONTRADICTS: "the weights say otherwise",
+    Agreement.CANNOT_TELL: "not checked",
+}
 
 
 def as_json(answer: ParentAnswer, stored: bool) -> dict[str, Any]:
@@ -17,55 +30,94 @@ def as_json(answer: ParentAnswer, stored: bool) -> dict[str, Any]:
         "relation": answer.relation,
         "probability": None if answer.probability is None else round(answer.probability, 4),
         "decided_by": list(answer.decided_by),
-        "runners_up": [{"parent": c.repo_id, "probability": round(c.probability, 4)} for c in answer.runners_up],
+        "runners_up": [_candidate(c) for c in answer.runners_up],
         "declared": [{"base": d.base, "relation": d.relation, "source": d.source} for d in answer.declared],
         "as_of": answer.as_of.isoformat() if answer.as_of else None,
         "revision": answer.model.revision,
         "reason": answer.reason,
         "evidence": dict(answer.evidence),
-        "other_parents": [
-            {"parent": c.repo_id, "relation": c.relation, "probability": round(c.probability, 4)}
-            for c in answer.other_parents
-        ],
+        "other_parents": [_candidate(c) for c in answer.other_parents],
         "declared_agrees": None if agreement is None or agreement.agreement is None else str(agreement.agreement),
+        "declared_reason": agreement.reason if agreement else None,
+        "method": answer.method,
+        "method_version": answer.method_version,
         "stored": stored,
     }
 
 
 def as_text(answer: ParentAnswer, stored: bool) -> str:
-    """A few lines: the answer first, then why, then what the card says."""
-    model = answer.model
-    rows: list[tuple[str, str]] = []
-    if answer.answer == "parent":
-        how = str(answer.relation).replace("_", " ").lower()
-        rows.append(("parent", f"{answer.parent}   ({how}, probability {answer.probability:.2f})"))
-        rows += [("also", f"{c.repo_id}   ({c.probability:.2f})") for c in answer.other_parents]
-    elif answer.answer == "root":
-        rows.append(("parent", f"none that is known: a root (probability {answer.probability or 0:.2f})"))
-    elif answer.answer == "undecided":
-        rows.append(("parent", "cannot tell"))
-    else:
-        rows.append(("parent", "not known: its weights were not compared"))
-    if answer.reason:
-        rows.append(("because", answer.reason))
-    if answer.decided_by:
-        rows.append(("decided by", ", ".join(answer.decided_by)))
-    if answer.runners_up:
-        rows.append(("or perhaps", ", ".join(f"{c.repo_id} ({c.probability:.2f})" for c in answer.runners_up[:3])))
-    claims = ", ".join(dict.fromkeys(d.base for d in answer.declared)) or "nothing"
-    verdict = answer.agreement.agreement if answer.agreement else None
-    notes = {
-        "agree": " — the weights agree",
-        "contradicts": " — the weights say otherwise",
-        "cannot tell": " — not checked",
-    }
-    rows.append(("card says", claims + (notes.get(str(verdict), "") if answer.declared else "")))
-    when = f"{answer.as_of:%Y-%m-%d %H:%M} UTC" if answer.as_of else "now"
-    rows.append(
-        (
-            "as of",
-            when + (f", revision {model.revision[:12]}" if model.revision else "") + ("" if stored else ", not stored"),
+    """The answer in a sentence, then why, then what the card says: a few lines, broken at the width of the terminal."""
+    rows = [("why", answer.reason or ""), ("decided by", ", ".join(answer.decided_by))]
+    perhaps = ", ".join(f"{c.repo_id} ({chance(c.probability)})" for c in answer.runners_up[:RUNNERS_UP_SHOWN])
+    rows.append(("perhaps" if answer.parent is None else "if not that", perhaps))
+    rows.append(("card says", _card(answer)))
+    rows.append(("as of", _as_of(answer, stored)))
+    rows = [(name, text) for name, text in rows if text]
+    column = max(len(name) for name, _ in rows) + 4
+    width = min(shutil.get_terminal_size().columns, WIDTH) if sys.stdout.isatty() else WIDTH
+    lines = [
+        textwrap.fill(
+            text,
+            width,
+            initial_indent=f"  {name}".ljust(column),
+            subsequent_indent=" " * column,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
-    )
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([model.repo_id, *(f"  {name:<{width}}  {text}" for name, text in rows)])
+        for name, text in rows
+    ]
+    return "\n".join([sentence(answer), *lines])
+
+
+def sentence(answer: ParentAnswer) -> str:
+    """The answer itself."""
+    name = answer.model.repo_id
+    if answer.answer == "parent":
+        how = Relation(answer.relation or Relation.FINE_TUNED_FROM).phrase
+        parents = [
+            (answer.parent, answer.probability or 0.0),
+            *((c.repo_id, c.probability) for c in answer.other_parents),
+        ]
+        if len(parents) == 1:
+            return f"{name} {how} {answer.parent} (probability {chance(parents[0][1])})"
+        return f"{name} {how} " + " and ".join(f"{parent} ({chance(p)})" for parent, p in parents)
+    if answer.answer == "root":
+        return f"{name} is a root: no known model is its parent (probability {chance(answer.probability or 0.0)})"
+    if answer.answer == "undecided":
+        return f"{name}: cannot tell its parent"
+    return f"{name}: its parent is not known"
+
+
+def chance(probability: float) -> str:
+    """Two decimals, and never certain."""
+    if probability >= 0.995:
+        return ">0.99"
+    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+
+
+def _card(answer: ParentAnswer) -> str:
+    claims = ", ".join(dict.fromkeys(declaration.base for declaration in answer.declared))
+    if not claims:
+        return "nothing"
+    found = answer.agreement
+    if found is None or found.agreement is None:
+        return f"{claims}; not checked"
+    note = _WEIGHTS_SAY.get(found.agreement, "")
+    if answer.parent and found.agreement is Agreement.AGREE and answer.parent.lower() in claims.lower():
+        return f"{claims}; {note}"
+    return f"{claims}; {note}: {found.reason}"
+
+
+def _as_of(answer: ParentAnswer, stored: bool) -> str:
+    parts = [f"{answer.as_of:%Y-%m-%d %H:%M} UTC"] if answer.as_of else []
+    parts += [f"revision {answer.model.revision[:12]}"] if answer.model.revision else []
+    parts += [] if stored else ["not stored"]
+    return ", ".join(parts)
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "parent": candidate.repo_id,
+        "relation": candidate.relation,
+        "probability": round(candidate.probability, 4),
+    }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,49 @@ import click
 
 from crawler.cli import endpoint_option
 from detect.cli import evidence_options, sketches_folder, sketches_option
+from detect.cli_lookup import graph_if_there, hub_at, stored_model
 from graphdb.cli import store_option
-from graphdb.schema import Declaration, Model, Run
+from graphdb.schema import Declaration, Failure, Model, Run, Status
 
 if TYPE_CHECKING:
-    from crawler.hub import Hub
+    from detect.cli_lookup import Looked
     from detect.decision import Decision
-    from detect.pipeline import Options
     from detect.sketch_store import SketchStore
     from graphdb.store import Store
     from queries.parent import ParentAnswer
+
+
+class KeepsAnother(Failure):
+    """`--store-it` for a revision of a model of which the graph holds another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked, and with what.
+
+    Attributes:
+        evidence: options of `evidence_options`; store_it: keep what is found.
+    """
+
+    name: str
+    sketches: Path
+    endpoint: str | None
+    evidence: dict[str, Any]
+    store_it: bool
+
+    @property
+    def usual(self) -> bool:
+        """Whether the graph's own answer is what is asked for: nothing about the evidence is switched."""
+        return not any(value for name, value in self.evidence.items() if name not in ("method", "no_detector"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer, whether it is in the graph, and what went wrong where that is all there is to say."""
+
+    answer: ParentAnswer
+    stored: bool
+    failure: Failure | None = None
 
 
 @click.command("who-is-parent")
@@ -53,115 +85,152 @@ def who_is_parent(
     """
     from queries.answer import as_json, as_text
 
-    with _graph_if_there(store, create=store_it) as graph:
-        answer, stored = stored_answer(graph, model) if graph else None, True
-        if answer is None:
-            from detect.cli import options_of
-            from detect.sketch_store import SketchStore
-
-            sketch_store = SketchStore(sketches_folder(store, sketches))
-            answer = answer_now(model, graph, sketch_store, lambda: _hub_at(endpoint), options_of(**evidence), store_it)
-            stored = store_it
-    click.echo(json.dumps(as_json(answer, stored), indent=1) if as_json_wanted else as_text(answer, stored))
-    if answer.answer in ("undecided", "unknown"):
+    question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it)
+    with graph_if_there(store, create=store_it) as graph:
+        found = answer_stored(question, graph) or answer_now(question, graph)
+    if as_json_wanted:
+        click.echo(json.dumps(as_json(found.answer, found.stored), indent=1))
+    elif found.failure is None or found.answer.declared:
+        click.echo(as_text(found.answer, found.stored))
+    if found.failure:
+        raise found.failure
+    if found.answer.answer in ("undecided", "unknown"):
         raise click.exceptions.Exit(3)
 
 
-def stored_answer(graph: Store, name: str) -> ParentAnswer | None:
-    """The graph's answer; None if it does not know the model, knows another revision, or the path holds other weights now."""
+def answer_stored(question: Question, graph: Store | None) -> Found | None:
+    """The graph's answer, or one worked out from the stored sample where the graph has none or other evidence is asked for.
+
+    Returns:
+        None if the graph does not know the model with these weights, or could not read it.
+    """
+    known = stored_model(graph, question.name)
+    if known is None or graph is None:
+        return None
+    if question.usual and (found := _stored_answer(graph, known)):
+        return found
+    from detect.cli_lookup import from_graph
+    from detect.sketch_store import SketchStore
+
+    sketches = SketchStore(question.sketches)
+    looked = from_graph(graph, sketches, known)
+    return _compare(question, graph, sketches, looked) if looked else None
+
+
+def _stored_answer(graph: Store, known: Model) -> Found | None:
+    """What the graph says; None if it never compared the model."""
     from queries.parent import parent_of
-    from queries.resolve import find
 
-    model = find(graph, name)
-    if model is None:
+    answer = parent_of(graph, known)
+    if known.status is Status.ADAPTER and answer.answer == "unknown":
+        answer = replace(answer, reason="an adapter: its own weights were not compared, only what it declares speaks")
+    elif answer.answer == "unknown":
         return None
-    repo_id, _, revision = name.partition("@")
-    if revision and model.revision != revision and model.repo_id.lower() == repo_id.lower():
-        return None
-    if model.hub_id.startswith("local:") and _digest_now(name) != model.weights_digest:
-        return None
-    return parent_of(graph, model)
+    return Found(answer, stored=True)
 
 
-def answer_now(
-    name: str, graph: Store | None, sketches: SketchStore, hub: Any, options: Options, store_it: bool
-) -> ParentAnswer:
+def answer_now(question: Question, graph: Store | None) -> Found:
     """Reads a sample of a model and compares it with what the graph knows.
 
     Args:
         graph: None where there is none yet: then nothing is known.
-        hub: makes the Hub, called only if the model is not on disk.
     Raises:
-        Failure: no such model, nothing readable in it, the Hub does not answer.
+        Failure: no such model, or the Hub does not answer.
     """
     from crawler.locate import open_model
-    from detect.align import pick_device
-    from detect.cli import as_edges, subjects_of
-    from detect.pipeline import Subject, decide, relatives_of
-    from detect.sketch_store import make_sketch
-    from graphdb.schema import NoSuchModel, Status
+    from detect.cli_lookup import read_now, same_weights
     from queries.parent import ParentAnswer
 
-    opened = open_model(name, hub)
+    opened = open_model(question.name, lambda: hub_at(question.endpoint))
+    if graph and question.usual and (known := same_weights(graph, opened)):
+        stored = _stored_answer(graph, known)
+        if stored:
+            return stored
+    unknown = ParentAnswer(opened.model, "unknown", reason=opened.model.reason, declared=opened.declarations)
     if opened.model.status is Status.ADAPTER:
-        reason = "an adapter: it holds no weights that could be compared with a model's, only its declaration speaks"
-        return ParentAnswer(opened.model, "unknown", reason=reason, declared=opened.declarations)
-    if opened.weights is None:
-        raise NoSuchModel(f"{name}: {opened.model.reason}", "only safetensors files are read")
-    blocks = sketches.plan(opened.header)
-    if not blocks:
-        raise NoSuchModel(f"{name}: none of its numbers can be compared (quantised or unknown formats)")
-    sketch = make_sketch(str(opened.model.weights_digest), opened.header, opened.read(blocks))
-    model = replace(opened.model, signature=sketch.signature)
-    known = subjects_of(graph, sketches, sketch.signature)[0] if graph else []
+        reason = "an adapter: its own weights were not compared, only what it declares speaks"
+        if question.store_it and graph:
+            _keep_model(graph, opened.model, opened.declarations)
+        return Found(replace(unknown, reason=reason), stored=question.store_it)
+    from detect.sketch_store import SketchStore
+
+    sketches = SketchStore(question.sketches)
+    try:
+        looked = read_now(opened, sketches)
+    except Failure as failure:
+        if failure.exit_code != 4:
+            raise
+        return Found(replace(unknown, reason=failure.message), stored=False, failure=failure)
+    return _compare(question, graph, sketches, looked)
+
+
+def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Looked) -> Found:
+    """The model beside the known ones of its architecture."""
+    from detect.align import pick_device
+    from detect.cli import options_of
+    from detect.cli_graph import declared_bases, group_of
+    from detect.pipeline import decide, relatives_of
+    from queries.parent import ParentAnswer
+
+    model = looked.model
+    known = group_of(graph, sketches, looked.sketch.signature).subjects if graph else []
     known = [subject for subject in known if subject.id != model.hub_id]
-    declared = _declared(graph, opened.declarations) if graph else frozenset[str]()
-    subject = Subject(model.hub_id, sketch, model.created_at, declared, model.repo_id)
-    if not known and not store_it:
-        reason = "no model of its architecture is known; crawl some: `lineage sync --search NAME`"
-        return ParentAnswer(model, "unknown", reason=reason, declared=opened.declarations)
-    device = pick_device()
-    decision = decide([subject, *relatives_of(subject, known, device)], options, device)[0]
-    if store_it and graph:
-        run_id, now = uuid4().hex, datetime.now(UTC)
-        sketches.keep(sketch)
-        graph.upsert_models([model])
-        graph.upsert_declarations([model.hub_id], opened.declarations)
-        graph.link_declarations()
-        edges, verdicts = as_edges([decision])
-        found = graph.replace_edges([model.hub_id], edges, verdicts, run_id)
-        graph.record_run(Run(run_id, "who-is-parent", now, datetime.now(UTC), {"edges_added": found.added}))
-    return _as_answer(decision, model, {s.id: s.label for s in known}, opened.declarations, declared)
+    keep = question.store_it and not looked.stored
+    subject, device = looked.subject(declared_bases(graph, looked.declarations)), pick_device()
+    decision = decide([subject, *relatives_of(subject, known, device)], options_of(**question.evidence), device)[0]
+    if keep and graph:
+        _keep(graph, sketches, looked, decision)
+    if not known:
+        reason = "no other model of its architecture is known; `lineage sync --search NAME` makes some known"
+        unknown = ParentAnswer(model, "unknown", reason=reason, declared=looked.declarations, as_of=datetime.now(UTC))
+        return Found(unknown, stored=keep)
+    names = {other.id: other.label for other in known}
+    return Found(_as_answer(graph, decision, looked, names), stored=keep)
 
 
-def _as_answer(
-    decision: Decision, model: Model, names: dict[str, str], claims: Iterable[Declaration], declared: frozenset[str]
-) -> ParentAnswer:
+def _keep(graph: Store, sketches: SketchStore, looked: Looked, decision: Decision) -> None:
+    """The model, its sample, its claims and what was decided, into the stores.
+
+    Raises:
+        KeepsAnother: the graph holds another revision of this model.
+    """
+    from detect.cli_graph import as_edges
+
+    run_id, began, model = uuid4().hex, datetime.now(UTC), looked.model
+    held = graph.model(model.hub_id)
+    if held is not None and held.weights_digest not in (None, model.weights_digest):
+        raise KeepsAnother(
+            f"the graph holds another revision of {model.repo_id}, and one is kept of each model",
+            "leave --store-it out; `lineage sync` follows the latest revision",
+        )
+    sketches.keep(looked.sketch)
+    _keep_model(graph, model, looked.declarations)
+    edges, verdicts = as_edges([decision], {model.hub_id: model.revision})
+    found = graph.replace_edges([model.hub_id], edges, verdicts, run_id)
+    graph.record_run(Run(run_id, "who-is-parent", began, datetime.now(UTC), {"edges_added": found.added}))
+
+
+def _keep_model(graph: Store, model: Model, claims: Iterable[Declaration]) -> None:
+    graph.upsert_models([model])
+    graph.upsert_declarations([model.hub_id], claims)
+    graph.link_declarations()
+
+
+def _as_answer(graph: Store | None, decision: Decision, looked: Looked, names: dict[str, str]) -> ParentAnswer:
     from detect.pipeline import METHOD, METHOD_VERSION
-    from queries.agreement import Agreement, Comparison
+    from queries.agreement import compare_found
     from queries.parent import Candidate, ParentAnswer
 
+    model, parent = looked.model, decision.parent
+    parents = [(parent, names[parent])] if parent else []
     agreement = None
-    if declared and decision.parent:
-        agrees = decision.parent in declared
-        agreement = Comparison(
-            model.hub_id,
-            model.repo_id,
-            Agreement.AGREE if agrees else Agreement.CONTRADICTS,
-            "the declared base is the parent found" if agrees else "the weights come from another model",
-            tuple(claims),
-            (names[decision.parent],),
-        )
-    runners_up = tuple(
-        Candidate(c.parent, names[c.parent], "POSSIBLE_PARENT", c.probability)
-        for c in decision.candidates
-        if c.parent != decision.parent
-    )
+    if graph:
+        agreement = compare_found(graph, model, looked.declarations, str(decision.answer), parents)
     return ParentAnswer(
         model,
         answer=str(decision.answer),
-        parent=names.get(decision.parent or ""),
-        parent_id=decision.parent,
+        parent=names[parent] if parent else None,
+        parent_id=parent,
         relation=str(decision.relation) if decision.relation else None,
         probability=decision.probability,
         reason=decision.reason,
@@ -169,35 +238,12 @@ def _as_answer(
         evidence=decision.evidence,
         method=METHOD,
         method_version=METHOD_VERSION,
-        runners_up=runners_up,
-        declared=tuple(claims),
+        runners_up=tuple(
+            Candidate(c.parent, names[c.parent], "POSSIBLE_PARENT", c.probability)
+            for c in decision.candidates
+            if c.parent != parent
+        ),
+        declared=looked.declarations,
         agreement=agreement,
         as_of=datetime.now(UTC),
     )
-
-
-def _declared(graph: Store, claims: Iterable[Declaration]) -> frozenset[str]:
-    found = (graph.model(claim.base) for claim in claims)
-    return frozenset(model.hub_id for model in found if model)
-
-
-def _graph_if_there(url: str, create: bool) -> AbstractContextManager[Store | None]:
-    from graphdb.store import open_store
-
-    if "://" not in url and not create and not (Path(url).expanduser() / "graph").exists():
-        return nullcontext(None)
-    return open_store(url)
-
-
-def _digest_now(path: str) -> str | None:
-    from crawler.folder import content_hash, one_local_model
-    from crawler.selection import weights_digest
-
-    files = one_local_model(Path(path).expanduser()).files
-    return weights_digest(map(content_hash, files))
-
-
-def _hub_at(endpoint: str | None) -> Hub:
-    from crawler.hub import Hub
-
-    return Hub(endpoint)

@@ -1,0 +1,213 @@
+"""Between the graph and detection: the models of one architecture out of it, decisions about them into it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphdb.schema import ACCEPTED, Declaration, Edge, Model, Relation, Verdict
+
+if TYPE_CHECKING:
+    from detect.decision import Decision
+    from detect.pipeline import Options, Subject
+    from detect.sketch_store import Sketch, SketchStore
+    from graphdb.store import Store
+
+logger = logging.getLogger(__name__)
+
+WORTH_STORING = 0.05  # possible parents less probable than this are not kept
+COUNTS = (
+    "architectures",
+    "models",
+    "parents",
+    "roots",
+    "undecided",
+    "without_sketch",
+    "edges_added",
+    "edges_verified",
+    "edges_superseded",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The models of one architecture.
+
+    Attributes:
+        subjects: those that can be compared.
+        revisions: hub_id -> commit of each subject.
+        without_sketch: hub_ids of those whose sketch is not here.
+    """
+
+    subjects: list[Subject]
+    revisions: Mapping[str, str | None]
+    without_sketch: tuple[str, ...]
+
+
+def detect_into(
+    graph: Store,
+    sketches: SketchStore,
+    options: Options,
+    run_id: str,
+    device: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Decides about every architecture in the graph and stores what was found. One architecture is in memory at a time.
+
+    Args:
+        should_stop: asked before every architecture; those not reached keep what is known of them.
+    Returns:
+        Counts, named as in COUNTS; and seconds.
+    """
+    began = time.monotonic()
+    count = dict.fromkeys(COUNTS, 0)
+    for signature, _ in list(graph.signatures()):
+        if should_stop():
+            break
+        group = group_of(graph, sketches, signature)
+        count["without_sketch"] += len(group.without_sketch)
+        if group.subjects:
+            for name, value in _detect_group(graph, group, options, run_id, device).items():
+                count[name] += value
+    return {**count, "seconds": round(time.monotonic() - began, 2)}
+
+
+def _detect_group(graph: Store, group: Group, options: Options, run_id: str, device: str | None) -> dict[str, int]:
+    from detect.align import pick_device
+    from detect.decision import Answer
+    from detect.pipeline import decide
+
+    decisions = decide(group.subjects, options, pick_device(device))
+    bound = children_of(graph, group.without_sketch)  # their parent could not be looked at, so they keep it
+    decisions = [decision for decision in decisions if decision.model not in bound]
+    edges, verdicts = as_edges(decisions, group.revisions)
+    found = graph.replace_edges([decision.model for decision in decisions], edges, verdicts, run_id)
+    answers = [decision.answer for decision in decisions]
+    logger.info("%d models of one architecture: %d with a parent", len(answers), answers.count(Answer.PARENT))
+    return {
+        "architectures": 1,
+        "models": len(answers),
+        "parents": answers.count(Answer.PARENT),
+        "roots": answers.count(Answer.ROOT),
+        "undecided": answers.count(Answer.UNDECIDED),
+        "edges_added": found.added,
+        "edges_verified": found.verified,
+        "edges_superseded": found.superseded,
+    }
+
+
+def found_text(summary: Mapping[str, Any]) -> str:
+    """What `detect_into` did, in a line for people."""
+    models, architectures = _count(summary["models"], "model"), _count(summary["architectures"], "architecture")
+    roots = _count(summary["roots"], "root")
+    text = (
+        f"{models} of {architectures} compared: {summary['parents']} with a parent, {roots}, "
+        f"{summary['undecided']} undecided\n"
+        f"{summary['edges_added']} edges new, {summary['edges_verified']} as before, {summary['edges_superseded']} superseded"
+    )
+    if summary["without_sketch"]:
+        text += (
+            f"\n{_count(summary['without_sketch'], 'model')} left out, their samples are not in this --sketches folder"
+        )
+    return text
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def group_of(graph: Store, sketches: SketchStore, signature: str) -> Group:
+    """All models of one architecture that the graph knows, also those that are gone from where they were."""
+    from detect.sketch_store import BadSketch
+    from queries import load
+
+    declared: dict[str, set[str]] = {}
+    for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
+        declared.setdefault(row["child"], set()).add(row["parent"])
+    read: dict[str, Sketch] = {}
+    subjects, revisions, missing = [], {}, []
+    for model in graph.models(signature):
+        if model.weights_digest is None:
+            continue
+        try:
+            sketch = read.get(model.weights_digest) or sketches.get(model.weights_digest)
+        except BadSketch as error:
+            logger.info("%s: %s", model.repo_id, error.message)
+            missing.append(model.hub_id)
+            continue
+        read[model.weights_digest] = sketch
+        revisions[model.hub_id] = model.revision
+        subjects.append(subject_of(model, sketch, frozenset(declared.get(model.hub_id, ()))))
+    return Group(subjects, revisions, tuple(missing))
+
+
+def subject_of(model: Model, sketch: Sketch, declared: frozenset[str]) -> Subject:
+    from detect.pipeline import Subject
+
+    return Subject(model.hub_id, sketch, model.created_at, declared, model.repo_id)
+
+
+def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozenset[str]:
+    """hub_ids of the models that claims name, as far as the graph knows them."""
+    if graph is None:
+        return frozenset()
+    found = (graph.model(base) for base in {claim.base for claim in claims})
+    return frozenset(model.hub_id for model in found if model)
+
+
+def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
+    """hub_ids of the models whose accepted parent is one of these."""
+    from queries import load
+
+    models = list(parents)
+    if not models:
+        return frozenset()
+    params = {"models": models, "kinds": [str(kind) for kind in ACCEPTED], "min_probability": 0.0}
+    return frozenset(row["hub_id"] for row in graph.read(load("children").text, params))
+
+
+def as_edges(
+    decisions: Iterable[Decision], revisions: Mapping[str, str | None] | None = None
+) -> tuple[list[Edge], list[Verdict]]:
+    """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model."""
+    from detect.decision import Answer
+    from detect.pipeline import METHOD, METHOD_VERSION
+
+    revisions = revisions or {}
+    edges, verdicts = [], []
+    for decision in decisions:
+        child = decision.model
+        verdicts.append(Verdict(child, decision.answer, decision.reason, decision.probability))
+        if decision.answer is Answer.PARENT and decision.parent and decision.relation:
+            edges.append(
+                Edge(
+                    child,
+                    decision.parent,
+                    decision.relation,
+                    decision.probability,
+                    METHOD,
+                    METHOD_VERSION,
+                    decision.decided_by,
+                    decision.evidence,
+                    revisions.get(child),
+                    revisions.get(decision.parent),
+                )
+            )
+        edges += [
+            Edge(
+                child,
+                candidate.parent,
+                Relation.POSSIBLE_PARENT,
+                candidate.probability,
+                METHOD,
+                METHOD_VERSION,
+                child_revision=revisions.get(child),
+                parent_revision=revisions.get(candidate.parent),
+            )
+            for candidate in decision.candidates
+            if candidate.parent != decision.parent and candidate.probability >= WORTH_STORING
+        ]
+    return edges, verdicts

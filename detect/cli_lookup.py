@@ -1,0 +1,175 @@
+"""One model as a person names it -> what it is and, where it can be compared, its sketch: from the graph, the Hub or this disk."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphdb.schema import Declaration, Failure, Model, NoSuchModel, Status
+
+if TYPE_CHECKING:
+    from crawler.hub import Hub
+    from crawler.locate import OpenModel
+    from detect.pipeline import Subject
+    from detect.sketch_store import Sketch, SketchStore
+    from graphdb.store import Store
+
+logger = logging.getLogger(__name__)
+
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+
+class NothingComparable(NoSuchModel):
+    """A model without a number that could be compared with another model's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A model that can be compared.
+
+    Attributes:
+        model: with its signature.
+        declarations: what it claims.
+        stored: whether this is what the graph holds.
+    """
+
+    model: Model
+    declarations: tuple[Declaration, ...]
+    sketch: Sketch
+    stored: bool
+
+    def subject(self, declared: Iterable[str] = (), label: str | None = None) -> Subject:
+        from detect.pipeline import Subject
+
+        model = self.model
+        return Subject(model.hub_id, self.sketch, model.created_at, frozenset(declared), label or model.repo_id)
+
+
+def graph_if_there(url: str, create: bool = False) -> AbstractContextManager[Store | None]:
+    """The graph, or None where a folder holds none yet and none is to be made."""
+    from graphdb.store import open_store
+
+    if "://" not in url and not create and not (Path(url).expanduser() / "graph").exists():
+        return nullcontext(None)
+    return open_store(url)
+
+
+def stored_model(graph: Store | None, name: str) -> Model | None:
+    """The graph's model of a name; None if it does not know it, knows another revision, or the path holds other weights now."""
+    from queries.resolve import find
+
+    model = find(graph, name) if graph else None
+    if model is None:
+        return None
+    repo_id, _, revision = name.partition("@")
+    if revision and model.repo_id.lower() == repo_id.lower() and not _is_commit(revision, model.revision):
+        return None
+    if model.hub_id.startswith("local:") and _digest_now(model.repo_id) != model.weights_digest:
+        return None
+    return model
+
+
+def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:
+    """What the graph says that a model of it claims."""
+    from graphdb.records import claims_of
+    from queries import load
+
+    rows = graph.read(load("answer").text, {"model": model.hub_id})
+    return tuple(c for row in rows for c in claims_of(model.hub_id, row["bases"], row["relations"], row["sources"]))
+
+
+def same_weights(graph: Store | None, opened: OpenModel) -> Model | None:
+    """The graph's model of the same identity, if it holds these very weights: another commit or name of it, then."""
+    known = graph.model(opened.model.hub_id) if graph else None
+    if known is None or known.weights_digest is None or known.weights_digest != opened.model.weights_digest:
+        return None
+    return known
+
+
+def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Callable[[], Hub]) -> Looked:
+    """A model of the graph with its stored sketch, else read now.
+
+    Args:
+        hub: makes the Hub, called only if it has to be asked.
+    Raises:
+        Failure: no such model, nothing in it that can be compared, the Hub does not answer.
+    """
+    from crawler.locate import open_model
+
+    model = stored_model(graph, name)
+    kept = from_graph(graph, sketches, model)
+    if kept is not None:
+        return kept
+    if model is not None and not model.hub_id.startswith("local:") and "@" not in name:
+        name = model.repo_id  # a former name, an identity
+    return read_now(open_model(name, hub), sketches)
+
+
+def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) -> Looked | None:
+    """A model of the graph with its stored sketch; None where there is none."""
+    from detect.sketch_store import BadSketch
+
+    if graph is None or model is None or model.weights_digest is None:
+        return None
+    try:
+        sketch = sketches.get(model.weights_digest)
+    except BadSketch:
+        logger.info("the sample of %s is not at hand; it is read again", model.repo_id)
+        return None
+    return Looked(model, claims_in(graph, model), sketch, stored=True)
+
+
+def read_now(opened: OpenModel, sketches: SketchStore) -> Looked:
+    """A sample of an opened model's weights.
+
+    Raises:
+        NothingComparable: no weights, or none that can be compared. Failure: damaged, gated, unreachable.
+    """
+    model = opened.model
+    if model.status is Status.ADAPTER:
+        raise NothingComparable(
+            f"{model.repo_id} is an adapter: it holds no weights of a model, only what it declares speaks",
+            "ask for the model it belongs to",
+        )
+    if opened.weights is None:
+        raise NothingComparable(
+            f"nothing can be read in {model.repo_id}: {model.reason}", "ask for the model it was made from"
+        )
+    from detect.sketch_store import make_sketch
+
+    blocks = sketches.plan(opened.header)
+    if not blocks:
+        raise NothingComparable(
+            f"nothing can be compared in {model.repo_id}: its numbers are quantised or of unknown formats",
+            "ask for the model it was made from",
+        )
+    try:
+        sketch = make_sketch(str(model.weights_digest), opened.header, opened.read(blocks))
+    except Failure as failure:
+        if model.repo_id not in failure.message:
+            failure.message = f"{model.repo_id}: {failure.message}"
+        raise
+    return Looked(replace(model, signature=sketch.signature), opened.declarations, sketch, stored=False)
+
+
+def hub_at(endpoint: str | None) -> Hub:
+    """A Hub for one lookup: it does not wait for long."""
+    from crawler.hub import Hub
+
+    return Hub(endpoint)
+
+
+def _is_commit(revision: str, commit: str | None) -> bool:
+    return commit is not None and bool(_COMMIT.fullmatch(revision)) and commit.startswith(revision)
+
+
+def _digest_now(path: str) -> str | None:
+    from crawler.folder import content_hash, one_local_model
+    from crawler.selection import weights_digest
+
+    return weights_digest(map(content_hash, one_local_model(Path(path)).files))
