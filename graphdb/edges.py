@@ -78,15 +78,6 @@ def _write(
     execute: Execute, children: Sequence[str], wanted: dict[Key, Edge], answers: list[Row], run_id: str, now: str
 ) -> EdgeCounts:
     """One batch inside a transaction."""
-    ends = {edge.child for edge in wanted.values()} | {edge.parent for edge in wanted.values()}
-    known = {row["hub_id"] for row in execute(statement("edge_known"), {"hub_ids": sorted(ends)})}
-    if not ends <= known:
-        missing = sorted(ends - known)
-        raise UnknownModel(
-            f"edges name {len(missing)} models that are not in the graph, the first is {missing[0]}",
-            "store the models before their edges",
-        )
-
     kept: set[Key] = set()
     stale: dict[str, list[Row]] = defaultdict(list)
     for row in execute(statement("edge_current"), {"children": list(children)}):
@@ -106,10 +97,23 @@ def _write(
     for edge in wanted.values():
         by_kind[edge.kind].append(edge_row(edge, run_id))
     for relation, rows in by_kind.items():
-        execute(statement("edge_upsert", relation), {"rows": rows, "now": now})
+        written = execute(statement("edge_upsert", relation), {"rows": rows, "now": now})[0]["count"]
+        if written != len(rows):
+            raise _unknown(execute, rows)
     execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
     return EdgeCounts(
         added=len(wanted) - len(kept), verified=len(kept), superseded=sum(len(rows) for rows in stale.values())
+    )
+
+
+def _unknown(execute: Execute, rows: list[Row]) -> UnknownModel:
+    """Which of the models that edges name are not in the graph."""
+    ends = {row["child"] for row in rows} | {row["parent"] for row in rows}
+    known = {row["hub_id"] for row in execute(statement("edge_known"), {"hub_ids": sorted(ends)})}
+    missing = sorted(ends - known)
+    return UnknownModel(
+        f"edges name {len(missing)} models that are not in the graph, the first is {missing[0]}",
+        "store the models before their edges",
     )
 
 

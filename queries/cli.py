@@ -88,8 +88,8 @@ def descendants(
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
-        found = ask(opened, start.hub_id, limits(depth, kinds, min_probability))
-    show(found[:limit], as_json, f"nothing is known to come from {start.repo_id}")
+        found = ask(opened, start.hub_id, limits(depth, kinds, min_probability), limit)
+    show(found, as_json, f"nothing is known to come from {start.repo_id}")
 
 
 @click.command()

@@ -52,21 +52,24 @@ def ancestors(store: Store, model: str, limits: Limits = EVERYTHING) -> list[Rel
     return walk(store, [Relative(model, "", 0)], limits, question="parents")[1:]
 
 
-def descendants(store: Store, model: str, limits: Limits = EVERYTHING) -> list[Relative]:
-    """What was derived from a model (hub_id), nearest first, then by name."""
-    return walk(store, [Relative(model, "", 0)], limits, question="children")[1:]
+def descendants(store: Store, model: str, limits: Limits = EVERYTHING, limit: int | None = None) -> list[Relative]:
+    """What was derived from a model (hub_id), nearest first, then by name; no more than `limit`."""
+    return walk(store, [Relative(model, "", 0)], limits, question="children", limit=limit)[1:]
 
 
-def walk(store: Store, starts: Sequence[Relative], limits: Limits, question: str) -> list[Relative]:
+def walk(
+    store: Store, starts: Sequence[Relative], limits: Limits, question: str, limit: int | None = None
+) -> list[Relative]:
     """Everything reached from `starts`, which come first, by depth and then by name.
 
     Args:
         question: `parents` to go up, `children` to go down.
+        limit: models wanted besides the starts; no generation is looked at that is not needed for them.
     """
     reached = {start.hub_id: start for start in starts}
     frontier = list(reached)
     depth = 0
-    while frontier and (limits.depth is None or depth < limits.depth):
+    while frontier and (limits.depth is None or depth < limits.depth) and not _enough(reached, starts, limit):
         depth += 1
         best: dict[str, Relative] = {}
         for row in step(store, frontier, limits, question):
@@ -82,10 +85,8 @@ def walk(store: Store, starts: Sequence[Relative], limits: Limits, question: str
             }
         )
         frontier = sorted(best)
-    return [
-        *starts,
-        *sorted((r for r in reached.values() if r.via is not None), key=lambda r: (r.depth, r.repo_id, r.hub_id)),
-    ]
+    found = sorted((r for r in reached.values() if r.via is not None), key=lambda r: (r.depth, r.repo_id, r.hub_id))
+    return [*starts, *found[:limit]]
 
 
 def step(store: Store, models: Iterable[str], limits: Limits, question: str) -> Iterable[Relative]:
@@ -100,6 +101,10 @@ def step(store: Store, models: Iterable[str], limits: Limits, question: str) -> 
         }
         for row in store.read(query.text, params):
             yield Relative(row["hub_id"], row["repo_id"], 1, row["kind"], row["probability"], row["via"])
+
+
+def _enough(reached: dict[str, Relative], starts: Sequence[Relative], limit: int | None) -> bool:
+    return limit is not None and len(reached) - len(starts) >= limit
 
 
 def _preference(row: Relative, reached: dict[str, Relative]) -> tuple[float, int, str, str]:

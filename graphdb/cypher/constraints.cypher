@@ -22,6 +22,3 @@ FOR (m:Model) ON (m.short_key);
 
 CREATE INDEX model_signature IF NOT EXISTS
 FOR (m:Model) ON (m.signature);
-
-CREATE INDEX model_weights_digest IF NOT EXISTS
-FOR (m:Model) ON (m.weights_digest);

@@ -174,3 +174,12 @@ def test_answers_come_in_the_same_order_however_the_graph_was_written(store: Sto
     fill(store, graph.models, graph.edges)
     again = [ancestors(store, model.hub_id) for model in graph.models] + [tree(store, model) for model in graph.models]
     assert first == again
+
+
+def test_a_limit_gives_the_first_of_all_descendants(store: Store) -> None:
+    graph = random_graph(2, size=9)
+    fill(store, graph.models, graph.edges)
+    for model in graph.models:
+        everything = descendants(store, model.hub_id)
+        for limit in (1, 2, 5):
+            assert descendants(store, model.hub_id, limit=limit) == everything[:limit]
