@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench wheel
+.PHONY: help install demo test check bench readme wheel
 
 help: ## Show what can be done
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,14 +27,17 @@ demo: $(INSTALLED) ## Train a small family, publish it on a loopback Hub, find o
 test: $(INSTALLED) ## The whole test suite, offline; with the real Neo4j where Java and Maven are
 	$(BIN)/python -m pytest
 
-check: $(INSTALLED) ## Lint, format, types, and the tests that need no Neo4j
+check: $(INSTALLED) ## Lint, format, types, and the tests that are quick and need no Neo4j
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not neo4j and not online'
+	$(BIN)/python -m pytest -m 'not neo4j and not slow and not online'
 
 bench: $(INSTALLED) ## Bytes and requests for each model against the least possible
 	$(BIN)/python -m bench.bytes_per_model
+
+readme: $(INSTALLED) ## Write the transcripts in README.md anew, from what `make demo` left
+	$(BIN)/python -m tests.transcripts
 
 wheel: $(INSTALLED) ## Build the wheel and ask what it installs one question
 	rm -rf dist build

@@ -1,12 +1,15 @@
 """`make demo`: a small family is trained, put on a loopback Hub, crawled by the very same `lineage sync` that reads the real Hub.
 
-Comes in: nothing. Comes out, in about a minute: the tree that was found beside the one that is true, on stdout; and `.demo/` with
+    python -m bench.demo [--folder DIR]
+
+Comes in: nothing. Comes out, in about a minute: the tree that was found beside the one that is true, on stdout; and DIR (`.demo`) with
 the models (`family/`) and the graph (`store/`), for the commands it names at the end. Exit code 1 if an edge is wrong, or if
 the second `lineage sync` reads weights again or changes anything.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -29,7 +32,6 @@ from graphdb.schema import ACCEPTED
 from tests.fake_hub import Count, FakeHub
 
 ROOT = Path(__file__).parent.parent
-DEMO = Path(".demo")  # relative to the root, which is where every command runs and what it prints
 LINEAGE = Path(sys.executable).parent / "lineage"
 COPY, LIAR, STRANGER = "elm/noisy-digits-reupload", "birch/mirrored-digits", "dune/digits-from-scratch"
 SYNC = ("sync", "--no-declared")  # the cards count for nothing here: weights must tell
@@ -45,22 +47,25 @@ out = Console(highlight=False)
 
 def main() -> int:
     """Runs the demo; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.demo", description="Train, publish, crawl, compare, show.")
+    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="where models and graph go [%(default)s]")
+    folder = parser.parse_args().folder
     began = time.monotonic()
-    os.chdir(ROOT)
-    clean_environment()
+    os.chdir(ROOT)  # what the commands that are printed are relative to
+    clean_environment(folder)
     for stale in ("family", "store"):
-        shutil.rmtree(DEMO / stale, ignore_errors=True)
-    truth = train()
+        shutil.rmtree(folder / stale, ignore_errors=True)
+    truth = train(folder / "family")
     with FakeHub() as hub:
-        publish(DEMO / "family", hub)
+        publish(folder / "family", hub)
         # Everything is uploaded in the same second, so that the weights alone must tell who came first. Equal files have no
         # direction at all: of a copy and its original only a date or a card can tell, so this one gets a date.
         copy = hub.repo(COPY)
         copy.created_at = copy.last_modified = copy.created_at + timedelta(days=9)
-        environment = {**os.environ, "HF_ENDPOINT": hub.url, "LINEAGE_STORE": str(DEMO / "store")}
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "LINEAGE_STORE": str(folder / "store")}
         show_hub(hub, truth)
         heading("The Hub is crawled, the weights are compared, the edges are stored")
-        typed(f"export HF_ENDPOINT={hub.url} LINEAGE_STORE={DEMO}/store")
+        typed(f"export HF_ENDPOINT={hub.url} LINEAGE_STORE={folder}/store")
         hub.reset_counts()
         transcript(environment, *SYNC)
         told(hub.counts())
@@ -74,23 +79,23 @@ def main() -> int:
         counts = hub.counts()
         told(counts)
         idle = not weight_requests(counts) and ask(environment) == found
-    show_next(time.monotonic() - began)
+    show_next(folder, time.monotonic() - began)
     if not idle:
         out.print("[bold red]The second sync read weights again, or changed the graph.[/]")
     return 1 if Verdict.WRONG in verdicts.values() or not idle else 0
 
 
-def clean_environment() -> None:
+def clean_environment(folder: Path) -> None:
     """No token, cache, mirror or proxy of whoever runs this: the Hub is on loopback. Before huggingface_hub is imported."""
     for name in [n for n in os.environ if n.startswith(("HF_", "HUGGING_FACE_", "LINEAGE_"))]:
         del os.environ[name]
-    os.environ |= {"HF_HOME": str(ROOT / DEMO / "huggingface"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    os.environ |= {"HF_HOME": str(ROOT / folder / "huggingface"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
 
-def train() -> Truth:
-    """The family, in `.demo/family`; a bar on a terminal."""
+def train(family: Path) -> Truth:
+    """The family, into a folder; a bar on a terminal."""
     heading("Small models are trained, on scikit-learn's pictures of digits")
     began = time.monotonic()
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
@@ -100,10 +105,10 @@ def train() -> Truth:
         def progress(done: int, models: int, name: str) -> None:
             bar.update(task, completed=done, total=models, description=name)
 
-        truth = train_family(DEMO / "family", progress=progress)
+        truth = train_family(family, progress=progress)
     architectures = {model.architecture for model in truth.models}
     seconds = time.monotonic() - began
-    out.print(f"{len(truth.models)} models of {len(architectures)} architectures in {seconds:.0f} s, in {DEMO}/family")
+    out.print(f"{len(truth.models)} models of {len(architectures)} architectures in {seconds:.0f} s, in {family}")
     return truth
 
 
@@ -222,17 +227,17 @@ def told(counts: Mapping[str, Count]) -> None:
     )
 
 
-def show_next(seconds: float) -> None:
+def show_next(folder: Path, seconds: float) -> None:
     """Commands that work from now on, without the Hub."""
     heading(f"Done in {seconds:.0f} s; models and graph are still there. Try:")
     for line in (
-        f'export LINEAGE_STORE={DEMO}/store PATH="$PWD/.venv/bin:$PATH"',
+        f'export LINEAGE_STORE={folder}/store PATH="$PWD/.venv/bin:$PATH"',
         f"lineage ancestors {LIAR}",
         "lineage declared --only contradicts",
         "lineage tree acme/digits-mlp",
         "lineage cypher 'MATCH (m)-[:FINE_TUNED_FROM*2]->(old) RETURN m.repo_id, old.repo_id'",
-        f"lineage who-is-parent {DEMO}/family/{STRANGER}",
-        f"lineage scan {DEMO}/family",
+        f"lineage who-is-parent {folder}/family/{STRANGER}",
+        f"lineage scan {folder}/family",
     ):
         out.print(Text(f"  {line}", "cyan"), soft_wrap=True)
     out.print("\nThe real Hub, into a graph of its own:")

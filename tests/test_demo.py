@@ -1,0 +1,77 @@
+"""`make demo` from end to end, and the transcripts of README.md, which show its family."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.transcripts import BLOCK, README, ROOT, alike, pairs, run
+
+pytestmark = pytest.mark.slow
+TRANSCRIPTS = [pair for block in BLOCK.findall(README.read_text()) for pair in pairs(block)]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A finished run of the demo."""
+
+    folder: Path
+    code: int
+    printed: str
+    complained: str
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("demo")
+    # a token that no Hub knows, and an endpoint where nothing listens: neither may reach the demo's commands
+    environment = {**os.environ, "HF_TOKEN": "hf_wrong", "HF_ENDPOINT": "http://127.0.0.1:9", "COLUMNS": "80"}
+    command = [sys.executable, "-m", "bench.demo", "--folder", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+    return Demo(folder, done.returncode, done.stdout, done.stderr)
+
+
+def test_demo_finds_every_true_edge_and_asserts_no_other(demo: Demo) -> None:
+    assert demo.code == 0, demo.printed + demo.complained
+    said = " ".join(demo.printed.split())
+    assert "12 of 12 edges found, 0 missed, 0 wrong" in said
+    assert "4 of 4 models without a parent recognised as such" in said
+    assert "dune/digits-from-scratch: none of 7 models of its architecture is related to it." in said
+    assert "fern/digits-autoencoder: no other model of its architecture is known." in said
+
+
+def test_second_sync_of_the_demo_asks_the_hub_for_the_listing_alone(demo: Demo) -> None:
+    first, second = [line for line in demo.printed.splitlines() if line.startswith("(The Hub counted:")]
+    assert "requests 1, of them 0 for files" in second
+    assert "of them 0 for files" not in first
+
+
+def test_demo_says_nothing_on_stderr_where_there_is_no_terminal(demo: Demo) -> None:
+    assert demo.complained.strip() == ""
+
+
+def test_commands_that_the_demo_recommends_work_when_it_is_over(demo: Demo) -> None:
+    lines = [line.strip() for line in demo.printed.splitlines() if line.startswith("  lineage ")]
+    assert len(lines) >= 5
+    for line in lines:
+        assert run(line, demo.folder / "store").strip(), line
+
+
+@pytest.mark.parametrize("command, written", TRANSCRIPTS, ids=[command[:40] for command, _ in TRANSCRIPTS])
+def test_readme_shows_what_is_printed_now(demo: Demo, command: str, written: str) -> None:
+    printed = run(command, demo.folder / "store")
+    assert alike(written, printed), f"`make demo readme` writes README.md anew. Now:\n{printed}\nwritten:\n{written}"
+
+
+def test_comparison_of_transcripts_notices_words_and_large_differences() -> None:
+    assert alike("x 0.94 as of 2026-01-01 10:00 UTC", "x  0.93\nas of 2027-05-05 11:11 UTC")
+    assert alike("z = +7.3", "z = +7.9")
+    assert not alike("x 0.94", "y 0.94")
+    assert not alike("x 0.94", "x 0.64")
+    assert not alike("x 0.94", "x")
+    assert len(TRANSCRIPTS) >= 5
