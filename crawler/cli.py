@@ -16,7 +16,7 @@ import click
 
 from detect.cli import sketches_folder, sketches_option
 from graphdb.cli import store_option
-from graphdb.schema import Failure
+from graphdb.schema import Failure, Status
 
 if TYPE_CHECKING:
     from crawler.crawl import Batch, RepoFailure, Sketcher
@@ -200,7 +200,8 @@ def crawl_into(
         try:
             for batch in pages:
                 store.upsert_models(batch.models)
-                summary.declarations += store.upsert_declarations([m.hub_id for m in batch.models], batch.declarations)
+                present = [model.hub_id for model in batch.models if model.status is not Status.GONE]
+                summary.declarations += store.upsert_declarations(present, batch.declarations)
                 batch.acknowledge()
                 summary.counts.update(batch.counts)
                 summary.failures.update(failure.kind for failure in batch.failures)
@@ -262,7 +263,9 @@ def crawl(store: str, sketches: str | None, endpoint: str | None, as_json: bool,
 def summary_text(summary: CrawlSummary) -> str:
     """The summary for people, a few lines."""
     counts = summary.counts
-    others = "".join(f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter") if counts[status])
+    others = "".join(
+        f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter", "gone") if counts[status]
+    )
     lines = [
         f"{counts['seen']} models seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
         f"{counts['sketched']} readable{others}",

@@ -25,6 +25,7 @@ from crawler.answers import (
     HubDown,
     HubFailure,
     NoSuchFile,
+    NoSuchRepository,
     Offline,
     RateLimited,
     StorageDown,
@@ -33,8 +34,8 @@ from crawler.folder import LocalModel, content_hash, local_models
 from crawler.headers import TensorHeader
 from crawler.hub import Hub
 from crawler.listing import Repository
-from crawler.locate import OpenModel, locate_local, locate_repository, model_of
-from crawler.progress import Done, Progress, Walk
+from crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
+from crawler.progress import Asked, Done, Missing, Progress, Walk
 from crawler.walk import CrawlOptions, utc_now, walk_listing
 from crawler.weights import Unreadable
 from graphdb.schema import Declaration, Failure, Model, Status, local_id
@@ -45,6 +46,7 @@ NAMES_PER_BATCH = 100
 LOCAL_MODELS_PER_BATCH = 32
 FAILURES_IN_A_ROW = 8  # of the network or the Hub, each after its retries: then it is not the repositories
 FAILED_TRIED_AGAIN = 2_000  # in one crawl, those that wait longest first
+MISSING_ASKED_FOR = 2_000  # likewise
 ASK_GATED_AGAIN = timedelta(days=7)
 T = TypeVar("T")
 R = TypeVar("R")
@@ -76,7 +78,8 @@ class Batch:
         models: everything listed, known or not.
         declarations: all claims of these models, to replace what they claimed before.
         counts: `seen`; `unchanged`, `new`, `changed` or `again` (after a failure); `read` (weights were sampled) or `reused`
-            (equal weights are known); `malformed` (items of the listing); and models by status.
+            (equal weights are known); `malformed` (items of the listing); `missing` (no page listed them, so they were asked for
+            by name); and models by status.
         failures: see RepoFailure.
     """
 
@@ -86,12 +89,14 @@ class Batch:
     failures: list[RepoFailure]
     _progress: Progress
     _done: list[Done]
-    _walk: tuple[str, Walk] | None = None
+    _walk: tuple[str, Walk | None] | None = None
+    _present: tuple[str, ...] = ()
+    _asked: list[Asked] = field(default_factory=list)
 
     def acknowledge(self) -> None:
         """Say that the batch is stored; on disk when this returns. Without it, the same work is done again next time."""
         key, walk = self._walk or (None, None)
-        self._progress.acknowledge(self._done, key, walk)
+        self._progress.acknowledge(self._done, key, walk, self._present, self._asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class _Outcome:
     counts: tuple[str, ...]
     failure: RepoFailure | None = None
     network_failure: Failure | None = None
+    asked: Asked | None = None
 
 
 def crawl(
@@ -154,11 +160,17 @@ class _Crawler:
             by_changes = page.walk.newest_changes
             known = self.progress.known(repository.hub_id for repository in page.repositories)
             outcomes = pool.map(lambda r, known=known: self._repository(r, known.get(r.hub_id)), page.repositories)
-            yield self._batch(outcomes, Counter(malformed=page.malformed), (key, page.walk))
+            present = tuple(r.hub_id for r in page.repositories) if options.is_whole else ()
+            yield self._batch(outcomes, Counter(malformed=page.malformed), (key, page.walk), present)
         if by_changes and options.is_whole:  # what failed and did not change since is on no page
             failed = [done for done in self.progress.failed(FAILED_TRIED_AGAIN) if done.checked_at < started]
             for some in _chunks(failed, NAMES_PER_BATCH):
                 yield self._batch(pool.map(self._again, some), Counter())
+        walk = self.progress.walk(key)
+        if options.is_whole and walk is not None and walk.full_at is not None and walk.cursor is None:
+            missing = self.progress.missing(key, walk.full_at, self.now().date(), MISSING_ASKED_FOR)
+            for absent in _chunks(missing, NAMES_PER_BATCH):
+                yield self._batch(pool.map(self._missing, absent), Counter(), (key, None))
 
     def names(self, pool: ThreadPoolExecutor, names: Sequence[str]) -> Iterator[Batch]:
         for some in _chunks(names, NAMES_PER_BATCH):
@@ -172,8 +184,14 @@ class _Crawler:
         if not any_model:
             raise Unreadable(f"no model under {folder}", "name a folder that holds .safetensors files")
 
-    def _batch(self, outcomes: Iterable[_Outcome], counts: Counter[str], walk: tuple[str, Walk] | None = None) -> Batch:
-        batch = Batch([], [], counts, [], self.progress, [], walk)
+    def _batch(
+        self,
+        outcomes: Iterable[_Outcome],
+        counts: Counter[str],
+        walk: tuple[str, Walk | None] | None = None,
+        present: tuple[str, ...] = (),
+    ) -> Batch:
+        batch = Batch([], [], counts, [], self.progress, [], walk, present)
         for outcome in outcomes:
             if outcome.network_failure is not None:
                 self._failed_in_a_row += 1
@@ -189,6 +207,8 @@ class _Crawler:
                 counts[outcome.model.status.value] += 1
             if outcome.done is not None:
                 batch._done.append(outcome.done)
+            if outcome.asked is not None:
+                batch._asked.append(outcome.asked)
             if outcome.failure is not None:
                 batch.failures.append(outcome.failure)
         self._locks.clear()
@@ -218,6 +238,34 @@ class _Crawler:
             return _Outcome(None, (), done, (), RepoFailure(failed.repo_id, kind, error.message), _of_network(error))
         return self._repository(repository, failed if repository.hub_id == failed.hub_id else None)
 
+    def _missing(self, missing: Missing) -> _Outcome:
+        """Asks for a model that no page listed. Two plain answers on different days that it is not there make it gone."""
+        known, now = missing.done, self.now()
+        name = known.repo_id
+        try:
+            repository = self._hub().info(known.repo_id)
+        except (BadToken, Offline, RateLimited):
+            raise
+        except NoSuchRepository:
+            why = "there is no such repository that we may see"
+        except HubFailure as error:
+            asked = Asked(known.hub_id, now, True, missing.denied_on)
+            failure = RepoFailure(known.repo_id, type(error).__name__, error.message)
+            return _Outcome(None, (), None, ("missing",), failure, _of_network(error), asked)
+        else:
+            if repository.hub_id == known.hub_id:
+                found = self._repository(repository, known)
+                return replace(found, counts=("missing", *found.counts), asked=Asked(known.hub_id, now, False))
+            why = "another repository has its name"
+            name = f"{known.repo_id}#{known.hub_id}"  # as the graph calls a model that lost its name; else it took it back
+        first = missing.denied_on
+        if first is None or first >= now.date():
+            return _Outcome(None, (), None, ("missing",), asked=Asked(known.hub_id, now, True, first or now.date()))
+        reason = f"the Hub said on {first} and on {now:%Y-%m-%d}: {why}"
+        done = replace(known, status=Status.GONE, reason=reason, failure=None, checked_at=now)
+        model = Model(known.hub_id, name, Status.GONE, reason=reason)
+        return _Outcome(model, (), done, ("missing",), asked=Asked(known.hub_id, now, True, first))
+
     def _repository(self, repository: Repository, known: Done | None) -> _Outcome:
         """Never raises for what only this repository is to blame for."""
         if known is not None and self._is_settled(repository, known):
@@ -243,9 +291,11 @@ class _Crawler:
         """Whether nothing has to be asked or read, given what is known."""
         if known.failure is not None or known.sha is None or known.sha != repository.sha:
             return False
+        if known.status is Status.GONE or (known.reason == DISABLED and not repository.disabled):
+            return False  # it is back
         if known.status is Status.GATED:
-            same = known.with_token == self._hub().has_token
-            return same and self.now() - known.checked_at < ASK_GATED_AGAIN
+            same = repository.gated and known.with_token == self._hub().has_token
+            return same and timedelta(0) <= self.now() - known.checked_at < ASK_GATED_AGAIN
         if known.status is Status.SKETCHED:
             return (
                 known.weights_digest is not None and self.sketches.signature_if_known(known.weights_digest) is not None

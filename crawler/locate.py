@@ -22,6 +22,7 @@ from graphdb.schema import Declaration, Model, Status, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
+DISABLED = "disabled on the Hub"
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 CONFIG_LIMIT_BYTES = 1024 * 1024
 CARD_LIMIT_CHARACTERS = 64 * 1024
@@ -95,7 +96,7 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
     if repository.sha is None or repository.files is None:
         repository = hub.info(repository.repo_id)
     if repository.disabled:
-        return _nothing(repository, Choice(None, reason="disabled on the Hub"))
+        return _nothing(repository, Choice(None, reason=DISABLED))
     if repository.sha is None or repository.files is None:
         return _nothing(repository, Choice(None, reason="the Hub does not say which commit and files it has"))
     choice = choose(repository.files)

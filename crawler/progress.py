@@ -7,22 +7,23 @@ but time.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from threading import RLock
 
 from graphdb.schema import Failure, Status
 
-VERSION = 1
+VERSION = 2
 _TABLES = """
 CREATE TABLE walk (
     key TEXT PRIMARY KEY, cursor TEXT, started_at TEXT NOT NULL, seen INTEGER NOT NULL,
-    newest_changes INTEGER NOT NULL, mark TEXT, full_at TEXT, full_seen INTEGER NOT NULL
+    newest_changes INTEGER NOT NULL, mark TEXT, full_at TEXT, full_seen INTEGER NOT NULL, newest TEXT
 ) WITHOUT ROWID;
 CREATE TABLE done (
     hub_id TEXT PRIMARY KEY, repo_id TEXT NOT NULL, sha TEXT, status TEXT NOT NULL, weights_digest TEXT, signature TEXT,
@@ -34,6 +35,14 @@ CREATE TABLE file (
     path TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, changed_ns INTEGER NOT NULL, inode INTEGER NOT NULL, sha256 TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+_PRESENCE = """
+CREATE TABLE presence (
+    walk INTEGER NOT NULL, hub_id TEXT NOT NULL, seen REAL NOT NULL,
+    missing INTEGER NOT NULL DEFAULT 0, denied_on TEXT, asked_on TEXT, PRIMARY KEY (walk, hub_id)
+) WITHOUT ROWID;
+CREATE INDEX presence_missing ON presence (walk, asked_on) WHERE missing = 1;
+"""
+_FROM_1 = "ALTER TABLE walk ADD COLUMN newest TEXT;" + _PRESENCE
 
 
 class BadProgress(Failure):
@@ -54,8 +63,9 @@ class Walk:
         cursor: query of the page to ask for next; None before the first page and after the last.
         seen: models in acknowledged pages of the walk under way.
         newest_changes: whether the walk under way goes by last change, down to the mark, and not over everything.
-        mark: start of the last pass that came to its end: changes before it were seen.
-        full_at, full_seen: the same for the last pass over everything, and how many models it saw.
+        mark: changes before it were seen by a pass that came to its end.
+        full_at, full_seen: start of the last pass over everything, and how many models it saw.
+        newest: latest change that the walk under way has seen, by the Hub's clock.
     """
 
     started_at: datetime
@@ -65,6 +75,30 @@ class Walk:
     mark: datetime | None = None
     full_at: datetime | None = None
     full_seen: int = 0
+    newest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A model that a walk over everything did not meet.
+
+    Attributes:
+        done: what is known of it.
+        denied_on: day on which the Hub first answered a direct question with no; None if it has not yet.
+    """
+
+    done: Done
+    denied_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking for a missing model by its name; `denied_on` as in Missing, None where it is there after all."""
+
+    hub_id: str
+    at: datetime
+    missing: bool
+    denied_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +138,14 @@ class Progress:
             self._connection.execute("PRAGMA synchronous = FULL")
             with self._transaction():
                 (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    for statement in _TABLES.split(";"):
+                statements = {0: _TABLES + _PRESENCE, 1: _FROM_1}.get(version)
+                if statements is not None:
+                    for statement in statements.split(";"):
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA user_version = {VERSION}")
         except (sqlite3.Error, OSError) as error:
             raise BadProgress(path, str(error)) from error
-        if version not in (0, VERSION):
+        if version not in (0, 1, VERSION):
             raise BadProgress(path, f"it is of version {version}, this program writes version {VERSION}")
 
     def __enter__(self) -> Progress:
@@ -124,10 +159,12 @@ class Progress:
 
     def walk(self, key: str) -> Walk | None:
         rows = self._rows(
-            "SELECT started_at, cursor, seen, newest_changes, mark, full_at, full_seen FROM walk WHERE key = ?", key
+            "SELECT started_at, cursor, seen, newest_changes, mark, full_at, full_seen, newest FROM walk WHERE key = ?",
+            key,
         )
-        for started, cursor, seen, newest, mark, full_at, full_seen in rows:
-            return Walk(_time(started), cursor, seen, bool(newest), _maybe(mark), _maybe(full_at), full_seen)
+        for started, cursor, seen, by_changes, mark, full_at, full_seen, newest in rows:
+            marks = _maybe(mark), _maybe(full_at), full_seen, _maybe(newest)
+            return Walk(_time(started), cursor, seen, bool(by_changes), *marks)
         return None
 
     def known(self, hub_ids: Iterable[str]) -> dict[str, Done]:
@@ -150,11 +187,41 @@ class Progress:
             )
         ]
 
-    def acknowledge(self, done: Iterable[Done], key: str | None = None, walk: Walk | None = None) -> None:
+    def missing(self, key: str, full_at: datetime, today: date, limit: int) -> list[Missing]:
+        """Models that the last whole pass of a walk did not meet, and for which the Hub was not asked today; longest ago first.
+
+        Args:
+            full_at: start of that pass.
+        """
+        walk = _number(key)
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE presence SET missing = 1 WHERE walk = ? AND seen < ? AND missing = 0",
+                (walk, full_at.timestamp()),
+            )
+        rows = self._rows(
+            "SELECT p.denied_on, done.* FROM presence p JOIN done USING (hub_id) WHERE p.walk = ? AND p.missing = 1"
+            " AND (p.asked_on IS NULL OR p.asked_on < ?) AND done.status != ? ORDER BY p.asked_on, p.hub_id LIMIT ?",
+            walk,
+            today.isoformat(),
+            Status.GONE.value,
+            limit,
+        )
+        return [Missing(_done(row[1:]), date.fromisoformat(row[0]) if row[0] else None) for row in rows]
+
+    def acknowledge(
+        self,
+        done: Iterable[Done],
+        key: str | None = None,
+        walk: Walk | None = None,
+        present: Iterable[str] = (),
+        asked: Iterable[Asked] = (),
+    ) -> None:
         """On disk when this returns, all or nothing.
 
         Args:
             key, walk: the walk's new state, if a walk brought these.
+            present: hub_ids that this page of a walk over everything listed; asked: what came of asking for missing ones.
         """
         rows = [
             (
@@ -176,8 +243,9 @@ class Progress:
             self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
             if key is not None and walk is not None:
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO walk (key, started_at, cursor, seen, newest_changes, mark, full_at, full_seen)"
-                    " VALUES (?,?,?,?,?,?,?,?)",
+                    "INSERT OR REPLACE INTO walk"
+                    " (key, started_at, cursor, seen, newest_changes, mark, full_at, full_seen, newest)"
+                    " VALUES (?,?,?,?,?,?,?,?,?)",
                     (
                         key,
                         walk.started_at.isoformat(),
@@ -187,7 +255,28 @@ class Progress:
                         walk.mark.isoformat() if walk.mark else None,
                         walk.full_at.isoformat() if walk.full_at else None,
                         walk.full_seen,
+                        walk.newest.isoformat() if walk.newest else None,
                     ),
+                )
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO presence (walk, hub_id, seen) VALUES (?,?,?)",
+                    [(_number(key), hub_id, walk.started_at.timestamp()) for hub_id in present],
+                )
+            if key is not None:
+                self._connection.executemany(
+                    "UPDATE presence SET missing = ?, denied_on = ?, asked_on = ?, seen = max(seen, ?)"
+                    " WHERE walk = ? AND hub_id = ?",
+                    [
+                        (
+                            a.missing,
+                            _day(a.denied_on),
+                            _day(a.at),
+                            0 if a.missing else a.at.timestamp(),
+                            _number(key),
+                            a.hub_id,
+                        )
+                        for a in asked
+                    ],
                 )
 
     def file_hash(self, path: Path) -> str | None:
@@ -249,6 +338,15 @@ def _done(row: tuple) -> Done:
         tuple((base, relation, source) for base, relation, source in json.loads(claims or "[]")),
         bool(with_token),
     )
+
+
+def _number(key: str) -> int:
+    """A walk's key as a number, which costs less in millions of rows."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7])
+
+
+def _day(day: date | None) -> str | None:
+    return f"{day:%Y-%m-%d}" if day else None
 
 
 def _time(text: str) -> datetime:

@@ -1,8 +1,9 @@
 """Which repositories to look at: pages of a listing, from the saved cursor to the end or to a date.
 
 Everything is walked by date of creation, which never changes, so that nothing moves under the walk. When a large Hub has been
-walked once, later passes go by last change, newest first, down to the last pass's start minus an overlap, and everything is
-walked again once a week. A model seen twice or not at all on a page means nothing.
+walked once, later passes go by last change, newest first, down to the newest change that the last pass saw minus an overlap,
+and everything is walked again once a week. A model seen twice or not at all on a page means nothing. Marks are times of the
+Hub's clock: ours may jump. It is believed only where it is behind the Hub's, which costs pages and loses nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from crawler.progress import Progress, Walk
 logger = logging.getLogger(__name__)
 
 LARGE_HUB_MODELS = 20_000
-OVERLAP = timedelta(days=1)
+OVERLAP = timedelta(hours=1)  # changes that reach the listing late
+OLD_AT_THE_END = 5  # so many items in a row before the date end a pass: one with a wrong date does not
 FULL_EVERY = timedelta(days=7)
 SMALLEST_PAGE_MODELS = 20
 REPEATED_PAGES = 3  # in a row, before a listing counts as broken
+SHRUNK_MODELS = 1_000  # a listing that lost more than these and half of itself since last time is not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,9 @@ def walk_listing(
             raise UnexpectedAnswer("the listing leads in circles", "check --endpoint or HF_ENDPOINT; try again later")
         before = ids
         chosen, last = _choose(page, options, walk, since)
-        walk = replace(walk, seen=walk.seen + len(chosen), cursor=None if last else page.cursor)
+        changes = [r.last_modified for r in page.repositories if r.last_modified is not None]
+        newest = max(changes if walk.newest is None else [*changes, walk.newest], default=None)
+        walk = replace(walk, seen=walk.seen + len(chosen), cursor=None if last else page.cursor, newest=newest)
         yield WalkedPage(chosen, page.malformed, _end(walk) if last else walk)
         if last or page.cursor is None:
             return
@@ -126,7 +131,7 @@ def walk_listing(
 def _begin(last: Walk | None, options: CrawlOptions, now: datetime) -> Walk:
     newest_changes = options.since is not None
     if last is not None and options.limit is None and last.mark is not None and last.full_at is not None:
-        recent = now - last.full_at < FULL_EVERY
+        recent = timedelta(0) <= now - last.full_at < FULL_EVERY
         newest_changes = newest_changes or (recent and last.full_seen >= LARGE_HUB_MODELS)
     kept = last or Walk(now)
     return Walk(now, None, 0, newest_changes, kept.mark, kept.full_at, kept.full_seen)
@@ -134,7 +139,10 @@ def _begin(last: Walk | None, options: CrawlOptions, now: datetime) -> Walk:
 
 def _end(walk: Walk) -> Walk:
     """State after a whole pass."""
-    walk = replace(walk, cursor=None, mark=walk.started_at)
+    if not walk.newest_changes and walk.full_seen - walk.seen > max(SHRUNK_MODELS, walk.seen):
+        logger.warning("the listing fell from %d to %d models; that is not believed yet", walk.full_seen, walk.seen)
+        return replace(walk, cursor=None)
+    walk = replace(walk, cursor=None, mark=min(walk.started_at, walk.newest or walk.started_at))
     return walk if walk.newest_changes else replace(walk, full_at=walk.started_at, full_seen=walk.seen)
 
 
@@ -159,7 +167,8 @@ def _choose(page: Page, options: CrawlOptions, walk: Walk, since: datetime | Non
     last = page.cursor is None
     if since is not None:
         recent = [r for r in wanted if r.last_modified is None or r.last_modified >= since]
-        last = last or len(recent) < len(wanted)
+        dated = [r.last_modified for r in wanted if r.last_modified is not None]
+        last = last or (bool(dated) and all(changed < since for changed in dated[-OLD_AT_THE_END:]))
         wanted = recent
     if options.limit is not None and walk.seen + len(wanted) >= options.limit:
         return wanted[: options.limit - walk.seen], True

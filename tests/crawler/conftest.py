@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from detect.sketch_store import SketchStore
+from tests.crawler.crawls import Crawl
 from tests.fake_hub import FakeHub
 
 
@@ -18,3 +19,8 @@ def fake() -> Iterator[FakeHub]:
 @pytest.fixture
 def sketches(tmp_path: Path) -> SketchStore:
     return SketchStore(tmp_path / "sketches")
+
+
+@pytest.fixture
+def crawler(fake: FakeHub, sketches: SketchStore) -> Crawl:
+    return Crawl(fake, sketches)

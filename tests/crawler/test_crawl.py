@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,55 +12,15 @@ import pytest
 from safetensors.numpy import save
 
 from crawler.answers import BadToken, HubDown, UnexpectedAnswer
-from crawler.crawl import Batch, crawl
-from crawler.hub import Hub
 from crawler.locate import open_model
-from crawler.progress import Progress
 from crawler.walk import CrawlOptions
 from crawler.weights import Unreadable
 from detect.sketch import plan
 from detect.sketch_store import SketchStore
 from graphdb.schema import Model, Status, local_id
+from tests.crawler.crawls import DAY, Crawl
 from tests.crawler.toys import Sleeps, hub_at, model_file, raw_header, repository, weights
 from tests.fake_hub import FakeHub
-
-DAY = datetime(2026, 10, 1, tzinfo=UTC)
-
-
-class Crawl:
-    """Crawls with everything acknowledged, and keeps what came."""
-
-    def __init__(self, fake: FakeHub, sketches: SketchStore, hub: Hub | None = None, folder: Path | None = None):
-        self.fake, self.sketches, self.hub = fake, sketches, hub or hub_at(fake)
-        self.progress_file = (folder or sketches.folder) / "progress.sqlite"
-        self.now = DAY
-
-    def run(self, options: CrawlOptions | None = None, pages: int | None = None) -> list[Batch]:
-        """pages: stop as a killed process would, without acknowledging the last of so many pages."""
-        batches = []
-        self.fake.reset_counts()
-        options = options or CrawlOptions()
-        with Progress(self.progress_file) as progress:
-            for batch in crawl(options, self.sketches, progress, self.hub, now=lambda: self.now):
-                batches.append(batch)
-                if pages is not None and len(batches) == pages:
-                    break
-                batch.acknowledge()
-        return batches
-
-    def models(self, options: CrawlOptions | None = None) -> dict[str, Model]:
-        return {model.repo_id: model for batch in self.run(options) for model in batch.models}
-
-    def counts(self, options: CrawlOptions | None = None) -> Counter[str]:
-        return sum((batch.counts for batch in self.run(options)), Counter())
-
-    def requests(self) -> dict[str, int]:
-        return {kind: count.requests for kind, count in self.fake.counts().items() if count.requests}
-
-
-@pytest.fixture
-def crawler(fake: FakeHub, sketches: SketchStore) -> Crawl:
-    return Crawl(fake, sketches)
 
 
 def test_every_kind_of_repository_comes_out_with_its_status_and_reason(fake: FakeHub, crawler: Crawl) -> None:
@@ -262,7 +221,9 @@ def test_a_large_hub_is_walked_by_changes_after_the_first_time_and_whole_after_a
     assert crawler.counts(options)["seen"] == 30
     fake.add_repo("acme/fresh", repository(1), created_at=DAY + timedelta(hours=1))
     crawler.now = DAY + timedelta(days=1)
-    assert set(crawler.models(options)) == {"acme/fresh"} and crawler.requests()["list"] == 1
+    found = set(crawler.models(options))
+    assert found == {"acme/fresh", "lots/model-000000029"}, "and what lies in the overlap"
+    assert crawler.requests()["list"] == 2
     crawler.now = DAY + timedelta(days=8)
     assert crawler.counts(options)["seen"] == 31
 
@@ -280,10 +241,10 @@ def test_what_failed_is_tried_again_even_where_no_page_lists_it(
     assert [f.kind for b in crawler.run() for f in b.failures] == ["HubDown"]
     fake.faults.clear()
     crawler.now = DAY + timedelta(days=2)
-    assert crawler.models() == {"acme/m1": open_and_sketch(crawler, "acme/m1")}
+    assert crawler.models()["acme/m1"] == open_and_sketch(crawler, "acme/m1")
     assert crawler.requests()["list"] == 1
     crawler.now = DAY + timedelta(days=3)
-    assert crawler.models() == {}
+    assert set(crawler.models()) == {"acme/m0"}, "the newest one, in the overlap"
 
 
 def open_and_sketch(crawler: Crawl, name: str) -> Model:
