@@ -120,11 +120,16 @@ def template() -> Path:
 
 @pytest.fixture(params=KINDS)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty store can be made: a folder, then a Neo4j."""
-    if request.param != "embedded":
-        url: str = request.getfixturevalue(f"{request.param}_url")
-        return url
-    return str(tmp_path / "store")
+    """Where an empty store can be made: a folder, then two servers."""
+    return place(request.param, request, tmp_path)
+
+
+def place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty store of one kind can be made."""
+    if kind == "embedded":
+        return str(tmp_path / "store")
+    url: str = request.getfixturevalue(f"{kind}_url")
+    return url
 
 
 @pytest.fixture
