@@ -80,12 +80,14 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
 
 
 def one_local_model(path: Path) -> LocalModel:
-    """The one model that a path stands for.
+    """The one model that a path stands for; an adapter if there is nothing else.
 
     Raises:
         NoSuchFolder: nothing there. Unreadable: no model, one that cannot be read, or several.
     """
     models = list(local_models(path))
+    if len(models) == 1 and models[0].adapter:
+        return models[0]
     readable = [model for model in models if model.files]
     if len(readable) > 1:
         names = ", ".join(model.id for model in readable[:4])

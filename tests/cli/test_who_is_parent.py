@@ -1,0 +1,204 @@
+"""`lineage who-is-parent` as a person runs it: for models of the graph, of the Hub and of this disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from safetensors.numpy import save, save_file
+
+from tests.builders import start, tune
+from tests.cli.command import Command
+from tests.cli.world import World, adapter, card
+
+CONTRACT = {
+    "model", "answer", "parent", "relation", "probability", "decided_by", "runners_up", "declared", "as_of",
+}  # fmt: skip
+
+
+def test_a_stored_model_is_answered_from_the_graph_alone(world: World) -> None:
+    done = world.lineage("who-is-parent", "acme/b", "--json", HF_ENDPOINT="http://127.0.0.1:9")
+    answer = done.json
+    assert done.code == 0 and done.stderr == "" and answer.keys() >= CONTRACT
+    assert (answer["model"], answer["answer"], answer["parent"]) == ("acme/b", "parent", "acme/a")
+    assert answer["relation"] == "FINE_TUNED_FROM" and 0.8 <= answer["probability"] <= 1 and answer["decided_by"]
+    assert answer["declared"][0]["base"] == "acme/a" and answer["declared_agrees"] == "agree"
+    assert answer["stored"] is True and answer["as_of"]
+    assert world.hub.counts() == {} or all(count.requests == 0 for count in world.hub.counts().values())
+
+
+def test_the_text_says_the_answer_first_and_no_identity(world: World) -> None:
+    done = world.lineage("who-is-parent", "ACME/B")
+    first, *rest = done.stdout.splitlines()
+    assert first.startswith("acme/b was fine-tuned from acme/a (probability ")
+    assert [line.split("  ")[1].strip() for line in rest if line[2] != " "][-2:] == ["card says", "as of"]
+    assert world.hub.repo("acme/a").hub_id not in done.stdout and max(map(len, rest)) <= 100
+
+
+def test_a_root_is_an_answer(world: World) -> None:
+    done = world.lineage("who-is-parent", "acme/a")
+    assert done.code == 0 and done.stdout.startswith("acme/a is a root: no known model is its parent (probability ")
+    found = world.lineage("who-is-parent", "acme/a", "--json").json
+    assert found["answer"] == "root" and found["parent"] is None and found["relation"] is None
+
+
+def test_copies_and_coarser_copies_have_their_own_words(world: World) -> None:
+    assert world.lineage("who-is-parent", "acme/again").stdout.startswith("acme/again is a copy of acme/c")
+    assert world.lineage("who-is-parent", "acme/half").stdout.startswith("acme/half was quantized from acme/d")
+
+
+def test_a_card_that_lies_is_shown_beside_the_weights(own_world: World) -> None:
+    own_world.hub.add_repo("liar/ca", {"README.md": card("stranger"), "model.safetensors": save(own_world.models["c"])})
+    try:
+        found = own_world.lineage("who-is-parent", "liar/ca", "--json").json
+        assert found["parent"] == "acme/c" and found["relation"] == "COPY_OF"
+        assert found["declared_agrees"] == "cannot tell", (
+            "another architecture cannot be compared, so nobody is accused"
+        )
+        own_world.hub.commit("liar/ca", {"README.md": card("d")})
+        found = own_world.lineage("who-is-parent", "liar/ca", "--json").json
+        assert found["declared_agrees"] == "contradicts"
+        own_world.hub.commit("liar/ca", {"README.md": card("a")})
+        found = own_world.lineage("who-is-parent", "liar/ca", "--json").json
+        assert found["declared_agrees"] == "agree", "a declared grandparent is no lie"
+        assert "a declared" in found["declared_reason"] or "ancestor" in found["declared_reason"]
+    finally:
+        own_world.hub.delete("liar/ca")
+
+
+def test_undecided_models_exit_with_3_and_name_the_candidates(own_world: World) -> None:
+    own_world.lineage("detect", "--threshold", "1.0")
+    question = "MATCH (m:Model) WHERE m.answer = 'undecided' RETURN m.repo_id AS name ORDER BY name"
+    names = [row["name"] for row in own_world.lineage("cypher", question, "--json").json]
+    assert names, "with such a threshold something is undecided"
+    done = own_world.lineage("who-is-parent", names[0])
+    assert done.code == 3 and done.stderr == ""
+    assert done.stdout.startswith(f"{names[0]}: cannot tell its parent\n") and "\n  perhaps " in done.stdout
+    found = own_world.lineage("who-is-parent", names[0], "--json").json
+    assert found["answer"] == "undecided" and found["parent"] is None and found["runners_up"] and found["reason"]
+
+
+def test_other_evidence_is_weighed_anew_from_the_stored_samples(world: World) -> None:
+    done = world.lineage(
+        "who-is-parent", "acme/b", "--no-declared", "--no-dates", "--json", HF_ENDPOINT="http://127.0.0.1:9"
+    )
+    assert done.json["stored"] is False and done.json["model"] == "acme/b"
+    strict = world.lineage("who-is-parent", "acme/again", "--threshold", "0.99", "--json")
+    assert strict.code == 0 and strict.json["parent"] == "acme/c"
+
+
+def test_a_model_never_crawled_is_compared_with_those_of_its_architecture(own_world: World) -> None:
+    hub, lineage = own_world.hub, own_world.lineage
+    hub.add_repo("new/child", {"model.safetensors": save(own_world.models["c"])})
+    try:
+        done = lineage("who-is-parent", "new/child")
+        assert done.code == 0 and done.stdout.startswith("new/child is a copy of ") and "not stored" in done.stdout
+        assert lineage("ancestors", "new/child").code == 4, "nothing was kept"
+        kept = lineage("who-is-parent", "new/child", "--store-it", "--json")
+        assert kept.code == 0 and kept.json["stored"] is True
+        hub.reset_counts()
+        again = lineage("who-is-parent", "new/child", "--json")
+        assert {**again.json, "as_of": None} == {**kept.json, "as_of": None}
+        assert not hub.log(), "now the graph knows it"
+        above = [row["repo_id"] for row in lineage("ancestors", "new/child", "--json").json]
+        assert above[0] == kept.json["parent"]
+        assert lineage("graph", "stats", "--json").json["SUPERSEDED"] == 0, "no other model's edges were touched"
+    finally:
+        hub.delete("new/child")
+
+
+def test_a_model_of_an_unknown_architecture_is_not_known(own_world: World) -> None:
+    own_world.hub.add_repo("new/odd", {"model.safetensors": save(start(5, {"odd.weight": (40, 24)}))})
+    try:
+        done = own_world.lineage("who-is-parent", "new/odd")
+        assert done.code == 3 and "no other model of its architecture is known" in done.stdout.replace("\n", " ")
+        assert own_world.lineage("who-is-parent", "new/odd", "--json").json["answer"] == "unknown"
+    finally:
+        own_world.hub.delete("new/odd")
+
+
+def test_without_any_graph_there_is_still_an_answer(lineage: Command, world: World, tmp_path: Path) -> None:
+    done = lineage("who-is-parent", "acme/b", "--json", HF_ENDPOINT=world.hub.url)
+    assert done.code == 3 and done.json["answer"] == "unknown" and done.json["declared"]
+    assert not (tmp_path / "store").exists(), "asking makes no store"
+
+
+def test_local_folders_and_files(own_world: World) -> None:
+    folder = own_world.home / "mine"
+    folder.mkdir()
+    (folder / "README.md").write_bytes(card("a"))
+    save_file(own_world.models["c"], folder / "model.safetensors")
+    for path in (folder, folder / "model.safetensors"):
+        done = own_world.lineage("who-is-parent", path, "--json", HF_ENDPOINT="http://127.0.0.1:9")
+        assert done.code == 0, done.stderr
+        assert done.json["relation"] == "COPY_OF" and done.json["model"] == str(path) and not done.json["stored"]
+    kept = own_world.lineage("who-is-parent", folder, "--store-it", "--json")
+    assert kept.json["stored"] is True
+    assert own_world.lineage("who-is-parent", folder, "--json").json["stored"] is True
+    save_file(tune(own_world.models["d"], 77), folder / "model.safetensors")
+    changed = own_world.lineage("who-is-parent", folder, "--json").json
+    assert changed["stored"] is False and changed["relation"] != "COPY_OF", "other weights lie there now"
+
+
+def test_an_adapter_is_answered_by_its_declaration(own_world: World) -> None:
+    done = own_world.lineage("who-is-parent", "acme/adapter", "--json")
+    assert done.code == 3 and done.json["answer"] == "unknown" and "adapter" in done.json["reason"]
+    assert "acme/a" in {claim["base"] for claim in done.json["declared"]}
+    own_world.hub.add_repo("new/adapter", adapter())
+    try:
+        done = own_world.lineage("who-is-parent", "new/adapter")
+        assert done.code == 3 and "card says  acme/a; not checked" in done.stdout
+    finally:
+        own_world.hub.delete("new/adapter")
+    folder = own_world.home / "lora"
+    folder.mkdir()
+    for name, content in adapter().items():
+        (folder / name).write_bytes(content)
+    local = own_world.lineage("who-is-parent", folder, "--json")
+    assert local.code == 3 and {claim["base"] for claim in local.json["declared"]} == {"acme/a"}
+
+
+def test_a_revision_of_a_repository(own_world: World) -> None:
+    hub, lineage = own_world.hub, own_world.lineage
+    first = hub.add_repo("new/moving", {"model.safetensors": save(own_world.models["c"])}).head.sha
+    try:
+        assert lineage("who-is-parent", "new/moving", "--store-it").code == 0
+        second = hub.commit("new/moving", {"model.safetensors": save(own_world.models["d"])})
+        stored = lineage("who-is-parent", f"new/moving@{first[:10]}", "--json").json
+        assert stored["stored"] is True and stored["revision"] == first
+        now = lineage("who-is-parent", f"new/moving@{second}", "--json").json
+        assert now["stored"] is False and now["revision"] == second and now["parent"] != stored["parent"]
+        assert lineage("who-is-parent", "new/moving@main", "--json").json["revision"] == second
+        refused = lineage("who-is-parent", f"new/moving@{second}", "--store-it")
+        assert refused.code == 1 and "another revision of new/moving" in refused.stderr and refused.stdout == ""
+        third = hub.commit("new/moving", {"model.safetensors": save(own_world.models["c"]), "x.txt": b"x"})
+        same = lineage("who-is-parent", f"new/moving@{third}", "--json").json
+        assert same["stored"] is True, "another commit with the same weights"
+    finally:
+        hub.delete("new/moving")
+
+
+def test_a_renamed_repository_is_found_under_both_names(own_world: World) -> None:
+    own_world.hub.add_repo("old/name", {"model.safetensors": save(own_world.models["c"])})
+    assert own_world.lineage("who-is-parent", "old/name", "--store-it").code == 0
+    own_world.hub.rename("old/name", "new/name")
+    try:
+        for name in ("old/name", "new/name"):
+            done = own_world.lineage("who-is-parent", name, "--json")
+            assert done.code == 0 and done.json["stored"] is True, name
+    finally:
+        own_world.hub.delete("new/name")
+
+
+def test_what_was_crawled_but_not_yet_compared_needs_no_hub(world: World, lineage: Command) -> None:
+    assert lineage("crawl", HF_ENDPOINT=world.hub.url).code == 0
+    done = lineage("who-is-parent", "acme/again", "--json", HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.code == 0 and done.json["parent"] == "acme/c" and done.json["stored"] is False
+
+
+def test_a_lost_sample_is_read_again(own_world: World) -> None:
+    shutil.rmtree(own_world.lineage.store / "sketches")
+    done = own_world.lineage("who-is-parent", "acme/b", "--json")
+    assert done.code == 0 and done.json["parent"] == "acme/a", "the graph needs no samples"
+    live = own_world.lineage("who-is-parent", "acme/b", "--no-dates", "--json")
+    assert live.code == 3 and live.json["answer"] == "unknown", "there is nothing left to compare with"
