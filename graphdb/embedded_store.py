@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from graphdb import owner
-from graphdb.failures import CypherError, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
+from graphdb.failures import CypherError, NoSpace, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
 from graphdb.records import Row
 from graphdb.schema import Failure
 from graphdb.store import Execute, Store, T
@@ -224,6 +224,8 @@ def _failure(error: Exception, timeout_seconds: float | None) -> Exception:
         if kind in ("CommandParsingException", "CommandSemanticException", "CommandParameterMissingException"):
             first, _, rest = str(message).partition("\n")
             return CypherError(first, str(message) if rest else None)
+        if "No space left" in str(message) or "Disk quota" in str(message) or "File too large" in str(message):
+            return NoSpace("no space left on the disk of the store: the last batch is not stored, all before it are")
         if kind == "SerializationException":
             return StoreDamaged(f"a record of the store cannot be read: {message}", "restore a copy, or crawl again")
     return error

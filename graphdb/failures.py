@@ -43,6 +43,13 @@ class StoreDamaged(Failure):
     """The files of the embedded store cannot be read."""
 
 
+class NoSpace(Failure):
+    """The disk is full."""
+
+    def __init__(self, message: str):
+        super().__init__(message, "make room, then run the same command again")
+
+
 class NotAStore(Failure):
     """The folder holds something else, or cannot be a store."""
 

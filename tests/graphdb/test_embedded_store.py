@@ -211,3 +211,32 @@ def test_threads_write_and_read_at_once(tmp_path: Path) -> None:
         assert problems == []
         assert store.counts()["FINE_TUNED_FROM"] == 40
         assert store.counts()["models"] == 41
+
+
+FILLER = """
+import resource, signal, sys
+from graphdb.failures import NoSpace
+from graphdb.store import open_store
+from tests.graphs import a_model
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with open_store(sys.argv[1]) as store:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY))
+    stored = 0
+    try:
+        while stored < 20_000:
+            store.upsert_models([a_model(f"{stored}-{n}", reason="x" * 500) for n in range(500)])
+            stored += 500
+    except NoSpace:
+        print(stored)
+"""
+
+
+def test_a_full_disk_keeps_every_batch_before_it(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: it needs no right to mount one."""
+    folder = str(tmp_path / "store")
+    done = subprocess.run([sys.executable, "-c", FILLER, folder], capture_output=True, text=True, check=True)
+    stored = int(done.stdout)
+    assert 0 < stored < 20_000
+    with open_store(folder) as store:
+        assert store.counts()["models"] == stored
+        store.upsert_models([a_model("after")])
