@@ -2,9 +2,7 @@
 
     python -m bench.real_families --families FOLDER
 
-FOLDER holds one folder a family: `<id>.safetensors` for each model, and `truth.json` with `pairs` (child, parent, relation),
-`roots`, `unknown` (left out of all scores), `trees`, `same_run` (one checkpoint for another is no error there), `duplicates`.
-Nothing is given to the methods: families, roots and the number of trees are unknown to them.
+FOLDER holds one folder a family, see bench/families.py. Nothing is given to the methods: families, roots and the number of trees are unknown to them.
 """
 
 from __future__ import annotations
@@ -13,45 +11,13 @@ import argparse
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.families import Truth, read_truth
 from detect.cli import scan_folder
 from detect.decision import Answer
 from detect.pipeline import Options
-
-
-@dataclass(frozen=True)
-class Truth:
-    """truth.json of one family."""
-
-    parent: dict[str, str]
-    roots: frozenset[str]
-    unknown: frozenset[str]
-    tree: dict[str, str]
-    run: dict[str, int]
-    same: dict[str, int]
-
-    @classmethod
-    def read(cls, path: Path) -> Truth:
-        data = json.loads(path.read_text())
-        names = lambda rows: frozenset(r["model"] if isinstance(r, dict) else r for r in rows)  # noqa: E731
-        return cls(
-            parent={p["child"]: p["parent"] for p in data["pairs"]},
-            roots=names(data["roots"]),
-            unknown=names(data.get("unknown", [])),
-            tree={model: name for name, members in data["trees"].items() for model in members},
-            run={model: i for i, members in enumerate(data.get("same_run", [])) for model in members},
-            same={model: i for i, members in enumerate(data.get("duplicates", [])) for model in members},
-        )
-
-    def alike(self, one: str, other: str) -> bool:
-        """Whether one may stand for the other: equal weights."""
-        return one == other or (one in self.same and self.same.get(one) == self.same.get(other))
-
-    def same_run(self, one: str, other: str) -> bool:
-        return self.alike(one, other) or (one in self.run and self.run.get(one) == self.run.get(other))
 
 
 def score(truth: Truth, found: dict[str, str | None], undecided: set[str]) -> Counter[str]:
@@ -83,7 +49,7 @@ def score(truth: Truth, found: dict[str, str | None], undecided: set[str]) -> Co
 
 def measure(folder: Path, options: Options) -> tuple[Counter[str], list[str]]:
     """Counts and the misses of one family, in words."""
-    truth = Truth.read(folder / "truth.json")
+    truth = read_truth(folder)
     decisions = scan_folder(folder, options).decisions
     found = {d.model: d.parent for d in decisions}
     undecided = {d.model for d in decisions if d.answer is Answer.UNDECIDED}

@@ -21,7 +21,7 @@ class FamilyEvidence:
 
     Attributes:
         parent: (m, m), [child, parent] probabilities; root: (m,).
-        z, gamma: (m, m), [a, b], growth; slope: (m,), inheritance slope of the best parent; nan where the parent is the root.
+        z, gamma: (m, m), [a, b], growth; came_first: (m, m), [a, b], log-odds of direction; slope: (m,), inheritance slope of the best parent; nan where the parent is the root.
         relative_distance: (m, m), |a - b| / |a|; related: (m, m), excess cosine.
         values: number of values compared.
     """
@@ -30,6 +30,7 @@ class FamilyEvidence:
     root: Tensor
     z: Tensor
     gamma: Tensor
+    came_first: Tensor
     slope: Tensor
     relative_distance: Tensor
     related: Tensor
@@ -87,6 +88,7 @@ def edge_evidence(child: int, parent: int, family: FamilyEvidence) -> dict[str, 
         "related": round(float(family.related[parent, child]), 4),
         "growth_z": round(float(family.z[parent, child]), 2),
         "growth_gamma": round(float(family.gamma[parent, child]), 3),
+        "direction_log_odds": round(float(family.came_first[parent, child]), 2),
         "inheritance_slope": None if slope != slope else round(slope, 3),
         "family_size": len(family.root),
         "values_compared": family.values,

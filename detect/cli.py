@@ -121,9 +121,9 @@ def scan_folder(
     from crawler.selection import weights_digest
     from crawler.weights import local_weights
     from detect.align import pick_device
+    from detect.cli_lookup import plan_of
     from detect.pipeline import Subject, decide
     from detect.report import Scan, Scanned
-    from detect.sketch import plan
     from detect.sketch_store import make_sketch
 
     subjects: dict[str, list[Subject]] = {}
@@ -135,9 +135,7 @@ def scan_folder(
         try:
             weights = local_weights(model.files)
             digest = weights_digest(content_hash(path) for path in model.files)
-            blocks = plan(weights.header, SCAN_BUDGET_VALUES)
-            if not blocks:
-                raise Failure("none of its numbers can be compared (quantised or unknown formats)")
+            blocks = plan_of(weights.header, SCAN_BUDGET_VALUES)
             sketch = make_sketch(digest, weights.header, weights.read(blocks))
         except Failure as failure:
             unreadable[model.id] = failure.message

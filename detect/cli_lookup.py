@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from crawler.hub import Hub
     from crawler.locate import OpenModel
     from detect.pipeline import Subject
+    from detect.signature import TensorSpec
+    from detect.sketch import Block
     from detect.sketch_store import Sketch, SketchStore
     from graphdb.store import Store
 
@@ -142,19 +144,33 @@ def read_now(opened: OpenModel, sketches: SketchStore) -> Looked:
         )
     from detect.sketch_store import make_sketch
 
-    blocks = sketches.plan(opened.header)
-    if not blocks:
-        raise NothingComparable(
-            f"nothing can be compared in {model.repo_id}: its numbers are quantised or of unknown formats",
-            "ask for the model it was made from",
-        )
     try:
+        blocks = plan_of(opened.header, sketches.budget_values)
         sketch = make_sketch(str(model.weights_digest), opened.header, opened.read(blocks))
     except Failure as failure:
-        if model.repo_id not in failure.message:
+        named = Path(model.repo_id).name if model.hub_id.startswith("local:") else model.repo_id
+        if named not in failure.message:
             failure.message = f"{model.repo_id}: {failure.message}"
         raise
     return Looked(replace(model, signature=sketch.signature), opened.declarations, sketch, stored=False)
+
+
+def plan_of(header: Sequence[TensorSpec], budget_values: int) -> list[Block]:
+    """What to read of a model.
+
+    Raises:
+        NothingComparable: there is nothing to be read.
+    """
+    from detect.sketch import plan
+
+    if not header:
+        raise NothingComparable("there are no tensors in its weight files", "is this the right file?")
+    blocks = plan(header, budget_values)
+    if not blocks:
+        raise NothingComparable(
+            "none of its numbers can be compared (quantised or unknown formats)", "ask for the model it was made from"
+        )
+    return blocks
 
 
 def hub_at(endpoint: str | None) -> Hub:

@@ -1,7 +1,7 @@
 """Evidence of one family -> its directed tree, decided for the family as a whole.
 
 For every model that could be the family's root, the tree that inheritance gives is built: the parent of b is the nearest model whose
-change since the root is still in b, or else the root. How well growth over the tree's edges and drift at its nodes fit the directions
+change since the root is still in b, or else the root. How well the directions of the tree's edges and drift at its top fit
 is the root's score; a softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots,
 so that "cannot tell which of these two" comes out exactly where the alternatives disagree.
 
@@ -30,17 +30,15 @@ class Weights:
     Attributes:
         slope, slope_at: logistic of "s is an ancestor of b": steepness, and the low slope at which it is even.
         slope_limit: total slope beyond which both lie on one trajectory rather than in line.
-        growth, clip: weight of an edge's growth z, and the z beyond which it counts no more.
-        siblings, through: weights of drift: between two children of a node, and between its parent and its child.
+        clip: log-odds of a pair's direction beyond which they count no more.
+        siblings: weight of drift between two children of the root.
     """
 
     slope: float = 20.0
     slope_at: float = 0.85
     slope_limit: float = 1.5
-    growth: float = 0.35
-    clip: float = 8.0
+    clip: float = 6.0
     siblings: float = 1.0
-    through: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +66,17 @@ def nearest(distance: Tensor, count: int = NEIGHBOURS) -> Tensor:
     return own.topk(everyone if distance.shape[0] <= ALL_PAIRS_UP_TO else min(count, everyone), largest=False).indices
 
 
-def possible_roots(z: Tensor, neighbours: Tensor, count: int = ROOTS) -> Tensor:
+def possible_roots(came_first: Tensor, neighbours: Tensor, count: int = ROOTS) -> Tensor:
     """(r,) int64: all models of a small family; of a large one those that growth says came before most of their neighbours."""
-    models = z.shape[0]
+    models = came_first.shape[0]
     if models <= ALL_PAIRS_UP_TO:
         return torch.arange(models)
-    came_first = z.gather(1, neighbours).clamp(-8, 8).mean(1)
-    return came_first.topk(count).indices
+    return came_first.gather(1, neighbours).clamp(-6, 6).mean(1).topk(count).indices
 
 
 def decide_tree(
     gram: Gram,
-    z: Tensor,
+    came_first: Tensor,
     neighbours: Tensor,
     roots: Tensor,
     prior: Tensor | None = None,
@@ -88,13 +85,13 @@ def decide_tree(
     """
     Args:
         gram: of the family's m >= 2 models.
-        z: (m, m) float64, [a, b]: growth, positive where a came first, antisymmetric, 0 where not computed.
+        came_first: (m, m) float64, [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed.
         neighbours, roots: see `nearest` and `possible_roots`.
         prior: (m, m) float64, [child, parent]: log-odds from other evidence (dates, declarations), added to an edge's score.
     """
     weights = weights or Weights()
-    models = z.shape[0]
-    evidence = weights.growth * z.T.clamp(-weights.clip, weights.clip)  # [child, parent]
+    models = came_first.shape[0]
+    evidence = came_first.T.clamp(-weights.clip, weights.clip)  # [child, parent]
     if prior is not None:
         evidence = evidence + prior
     shares, slopes, scores = [], [], []

@@ -20,6 +20,7 @@ from detect.family_tree import decide_tree, nearest, possible_roots
 from detect.frozen import same_bodies
 from detect.gram import gram, squared_lengths
 from detect.signals.content import copies, is_rounded_copy, precision
+from detect.signals.direction import direction
 from detect.signals.growth import growth
 from detect.signals.relatedness import relatedness
 from detect.signature import natural_key
@@ -200,12 +201,12 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     mine = [layer.of(index) for layer in layers]
     distance = distance[index][:, index]
     neighbours = nearest(distance)
-    z, gamma = _growth_matrices(mine, neighbours)
+    z, gamma, came_first = _directions(mine, neighbours)
     tree = decide_tree(
         products.only(index.to(products.products.device)).cpu(),
-        z,
+        came_first,
         neighbours,
-        possible_roots(z, neighbours),
+        possible_roots(came_first, neighbours),
         _prior(own, options),
     )
     evidence = FamilyEvidence(
@@ -213,6 +214,7 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
         root=tree.root,
         z=z,
         gamma=gamma,
+        came_first=came_first,
         slope=tree.slope,
         relative_distance=(distance / size[index][:, None]).sqrt(),
         related=related[index][:, index],
@@ -256,19 +258,20 @@ def _frozen(
     return decisions
 
 
-def _growth_matrices(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor]:
-    """z and gamma as (m, m) float64, [a, b]; 0 for pairs that are not neighbours."""
+def _directions(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Growth's z and gamma, and the log-odds of direction, as (m, m) float64, [a, b]; 0 for pairs that are not neighbours."""
     models, count = neighbours.shape
     pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1)], 1)
     pairs = torch.unique(pairs.sort(1).values, dim=0)  # (p, 2), each pair once
-    found = growth(layers, pairs.to(layers[0].values.device))
+    on_device = pairs.to(layers[0].values.device)
+    found = growth(layers, on_device)
     matrices = []
-    for values in (found.z.cpu(), found.gamma.cpu()):
+    for values in (found.z, found.gamma, direction(layers, on_device)):
         matrix = torch.zeros(models, models, dtype=torch.float64)
-        matrix[pairs[:, 0], pairs[:, 1]] = values
-        matrix[pairs[:, 1], pairs[:, 0]] = -values
+        matrix[pairs[:, 0], pairs[:, 1]] = values.cpu()
+        matrix[pairs[:, 1], pairs[:, 0]] = -values.cpu()
         matrices.append(matrix)
-    return matrices[0], matrices[1]
+    return matrices[0], matrices[1], matrices[2]
 
 
 def _rounded(subjects: list[Subject], relative: Tensor) -> dict[str, Decision]:

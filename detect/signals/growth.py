@@ -42,8 +42,8 @@ def growth(layers: Sequence[Layer], pairs: Tensor) -> Growth:
     weighted = torch.zeros(len(pairs), dtype=torch.float64, device=layers[0].values.device)
     precision = torch.zeros_like(weighted)
     for layer in layers:
-        if layer.part is Part.BODY and layer.values.shape[1] >= MINIMUM_UNITS and layer.values.shape[2] > 1:
-            gamma, variance = _fit(*_unit_statistics(layer.values, pairs))
+        if measurable(layer):
+            gamma, variance = _fit(*unit_statistics(layer.values, pairs))
             certain = torch.isfinite(variance)
             weighted += torch.where(certain, gamma / variance, 0.0)
             precision += torch.where(certain, 1.0 / variance, 0.0)
@@ -52,7 +52,12 @@ def growth(layers: Sequence[Layer], pairs: Tensor) -> Growth:
     return Growth(z=torch.where(known, weighted / precision.clamp(min=1e-300).sqrt(), 0.0), gamma=gamma)
 
 
-def _unit_statistics(values: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def measurable(layer: Layer) -> bool:
+    """Whether a layer has enough units of enough values for statistics over units."""
+    return layer.part is Part.BODY and layer.values.shape[1] >= MINIMUM_UNITS and layer.values.shape[2] > 1
+
+
+def unit_statistics(values: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """d, M, y of each unit and pair: (u, p) float64.
 
     From one Gram matrix a unit, taken around the models' mean, so that neither d nor y is a small difference of large numbers.

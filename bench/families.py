@@ -1,0 +1,66 @@
+"""Folders of model families with known lineage: `FAMILY/<id>.safetensors` and `FAMILY/truth.json`.
+
+truth.json: `pairs` (child, parent, relation), `roots`, `unknown` (no claim; left out of scores), `trees` (models of common descent),
+`same_run` (checkpoints of one run: one for the other is no error), `duplicates` (equal weights), at times `split`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crawler.weights import LocalFile, Weights
+from detect.cli import SCAN_BUDGET_VALUES
+from detect.sketch import plan
+from detect.sketch_store import Sketch, make_sketch
+from graphdb.schema import Failure
+
+
+@dataclass(frozen=True)
+class Truth:
+    """truth.json of one family, by model id."""
+
+    parent: dict[str, str]
+    roots: frozenset[str]
+    unknown: frozenset[str]
+    tree: dict[str, str]
+    run: dict[str, int]
+    same: dict[str, int]
+
+    def alike(self, one: str, other: str) -> bool:
+        """Whether one may stand for the other: equal weights."""
+        return one == other or (one in self.same and self.same.get(one) == self.same.get(other))
+
+    def same_run(self, one: str, other: str) -> bool:
+        return self.alike(one, other) or (one in self.run and self.run.get(one) == self.run.get(other))
+
+
+def read_truth(folder: Path) -> Truth:
+    data = json.loads((folder / "truth.json").read_text())
+
+    def names(rows: list[Any]) -> frozenset[str]:
+        return frozenset(row["model"] if isinstance(row, dict) else row for row in rows)
+
+    return Truth(
+        parent={pair["child"]: pair["parent"] for pair in data["pairs"]},
+        roots=names(data["roots"]),
+        unknown=names(data.get("unknown", [])),
+        tree={model: name for name, members in data["trees"].items() for model in members},
+        run={model: i for i, members in enumerate(data.get("same_run", [])) for model in members},
+        same={model: i for i, members in enumerate(data.get("duplicates", [])) for model in members},
+    )
+
+
+def read_sketches(folder: Path, budget_values: int = SCAN_BUDGET_VALUES) -> dict[str, Sketch]:
+    """Sketches of all models of a family that can be read, by id."""
+    sketches = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        weights = Weights([LocalFile(path)])
+        try:
+            blocks = plan(weights.header, budget_values)
+            sketches[path.stem] = make_sketch(path.stem.encode().hex(), weights.header, weights.read(blocks))
+        except Failure:
+            continue
+    return sketches
