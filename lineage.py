@@ -62,6 +62,7 @@ def set_up_logging(verbosity: int) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
+    logging.getLogger("neo4j").addHandler(logging.NullHandler())  # the failures that we raise say the same
 
 
 def _shared_options() -> list[click.Option]:
