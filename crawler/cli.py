@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -30,13 +31,27 @@ CRAWL_ANSWER_SECONDS = 120.0  # for a page of a thousand files each
 FAILURES_TOLD = 20
 
 
+class SizeInBytes(click.ParamType):
+    """A number of bytes, as in `1000000`, `500M`, `2G` or `2GB` (powers of ten)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kMGT]?)B?", str(value).strip())
+        size = int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")) if match else 0
+        if size < 1:
+            self.fail(f"{value!r} is no size: write 500M or 2G", param, ctx)
+        return size
+
+
 class BadList(Failure):
     """A file of repository names that cannot be used."""
 
 
 @dataclass(slots=True)
 class CrawlSummary:
-    """What one crawl did. `counts` as in crawler.crawl.Batch; `requests` and `body_bytes` by kind of request."""
+    """What one crawl did. `counts` as in crawler.crawl.Batch; `requests` and `body_bytes` by kind of request.
+    `stopped` says why the crawl ended early, if its budget or a signal ended it."""
 
     started_at: datetime
     finished_at: datetime | None = None
@@ -46,6 +61,7 @@ class CrawlSummary:
     declarations: int = 0
     requests: dict[str, int] = field(default_factory=dict)
     body_bytes: dict[str, int] = field(default_factory=dict)
+    stopped: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -61,6 +77,7 @@ class CrawlSummary:
             "requests": self.requests,
             "bytes": self.body_bytes,
             "seconds": round(self.seconds, 3),
+            "stopped": self.stopped,
         }
 
 
@@ -107,6 +124,18 @@ def crawl_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="N",
                 help="Repositories read at the same time.",
             ),
+            click.option(
+                "--max-requests", type=click.IntRange(1), metavar="N", help="Stop before more requests than this."
+            ),
+            click.option(
+                "--max-bytes", type=SizeInBytes(), metavar="SIZE", help="Stop after so many bytes: 500M, 2G, 1000000."
+            ),
+            click.option(
+                "--max-minutes",
+                type=click.FloatRange(0, min_open=True),
+                metavar="M",
+                help="Stop after so many minutes. With a budget, what is most used or says its base is read first.",
+            ),
         ]
     ):
         command = option(command)
@@ -123,6 +152,9 @@ def make_options(
     repos: Path | None = None,
     folder: Path | None = None,
     workers: int = 4,
+    max_requests: int | None = None,
+    max_bytes: int | None = None,
+    max_minutes: float | None = None,
 ) -> CrawlOptions:
     """
     Raises:
@@ -143,6 +175,9 @@ def make_options(
         folder=folder,
         workers=workers,
         scope=store_url,
+        max_requests=max_requests,
+        max_bytes=max_bytes,
+        max_minutes=max_minutes,
     )
 
 
@@ -185,6 +220,7 @@ def crawl_into(
         should_stop: asked after every page; then the crawl ends there, and the next one goes on from there.
         report: called after every page.
     """
+    from crawler.budget import BudgetSpent
     from crawler.crawl import crawl as crawl_pages
     from crawler.progress import Progress
 
@@ -211,7 +247,10 @@ def crawl_into(
                     summary.requests, summary.body_bytes = traffic["requests"], traffic["bytes"]
                 report(batch, summary)
                 if should_stop():
+                    summary.stopped = "told to stop"
                     break
+        except BudgetSpent as spent:
+            summary.stopped = spent.message
         finally:
             pages.close()
     store.link_declarations()
@@ -233,8 +272,9 @@ def progress_shown() -> AbstractContextManager[Callable[[Batch, CrawlSummary], N
 @sketches_option
 @endpoint_option
 @crawl_options
+@click.option("--dry-run", is_flag=True, help="Walk the listing, read and store nothing, say what it would cost.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def crawl(store: str, sketches: str | None, endpoint: str | None, as_json: bool, **what: Any) -> None:
+def crawl(store: str, sketches: str | None, endpoint: str | None, dry_run: bool, as_json: bool, **what: Any) -> None:
     """Read models from the Hub or a folder: models and claims into the graph, small samples of weights on disk.
 
     What is known already is not read again, and a crawl that was stopped goes on where it was.
@@ -249,6 +289,11 @@ def crawl(store: str, sketches: str | None, endpoint: str | None, as_json: bool,
 
     options = make_options(store, **what)
     folder = sketches_folder(store, sketches)
+    if dry_run:
+        if options.folder is not None or options.repos is not None:
+            raise click.UsageError("--dry-run is about the listing of a Hub, not about --repos or --folder")
+        tell_plan(options, folder, crawl_hub(endpoint), as_json)
+        return
     hub = crawl_hub(endpoint) if options.folder is None else None
     with open_store(store) as opened, progress_shown() as report:
         summary = crawl_into(opened, SketchStore(folder), folder / "progress.sqlite", options, hub=hub, report=report)
@@ -258,6 +303,20 @@ def crawl(store: str, sketches: str | None, endpoint: str | None, as_json: bool,
         click.echo(json.dumps(summary.as_dict()))
     else:
         click.echo(summary_text(summary))
+
+
+def tell_plan(options: CrawlOptions, sketches: Path, hub: Hub, as_json: bool) -> None:
+    """Print what a crawl would cost; nothing is left behind."""
+    from tempfile import TemporaryDirectory
+
+    from crawler.plan import plan_crawl, plan_text
+    from crawler.progress import Progress
+    from detect.sketch_store import SketchStore
+
+    file = sketches / "progress.sqlite"
+    with TemporaryDirectory() as empty, Progress(file if file.exists() else Path(empty) / file.name) as progress:
+        plan = plan_crawl(options, SketchStore(sketches), progress, hub)
+    click.echo(json.dumps(plan.as_dict()) if as_json else plan_text(plan))
 
 
 def summary_text(summary: CrawlSummary) -> str:
@@ -273,6 +332,10 @@ def summary_text(summary: CrawlSummary) -> str:
         f"{sum(summary.requests.values())} requests, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
         f"{summary.seconds:.1f} s",
     ]
+    if counts["waiting"]:
+        lines.append(f"{counts['waiting']} put into the line of those that are read as the budget allows")
+    if summary.stopped:
+        lines.append(f"stopped: {summary.stopped}; the next crawl goes on from here")
     if summary.failures:
         lines.append("not read: " + ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common()))
         lines += [f"  {failure.repo_id}: {failure.message}" for failure in summary.first_failures[:5]]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol, TypeVar
@@ -30,13 +30,15 @@ from crawler.answers import (
     RateLimited,
     StorageDown,
 )
+from crawler.budget import BudgetSpent
 from crawler.folder import LocalModel, content_hash, local_models
 from crawler.headers import TensorHeader
 from crawler.hub import Hub
 from crawler.listing import Repository
 from crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
 from crawler.progress import Asked, Done, Missing, Progress, Walk
-from crawler.walk import CrawlOptions, utc_now, walk_listing
+from crawler.queue import has_weights
+from crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from crawler.weights import Unreadable
 from graphdb.schema import Declaration, Failure, Model, Status, local_id
 
@@ -45,11 +47,13 @@ logger = logging.getLogger(__name__)
 NAMES_PER_BATCH = 100
 LOCAL_MODELS_PER_BATCH = 32
 FAILURES_IN_A_ROW = 8  # of the network or the Hub, each after its retries: then it is not the repositories
+STOPPING = (BadToken, Offline, RateLimited, BudgetSpent)  # whoever is asked next, the answer would be the same
+SCARCE_REQUESTS = 20  # for each worker: with fewer left, one after the other, so that what is begun is ended
+LISTING_SHARE = 0.5  # of a budget, while there is something to read
 FAILED_TRIED_AGAIN = 2_000  # in one crawl, those that wait longest first
 MISSING_ASKED_FOR = 2_000  # likewise
 ASK_GATED_AGAIN = timedelta(days=7)
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Sketcher(Protocol):
@@ -79,7 +83,7 @@ class Batch:
         declarations: all claims of these models, to replace what they claimed before.
         counts: `seen`; `unchanged`, `new`, `changed` or `again` (after a failure); `read` (weights were sampled) or `reused`
             (equal weights are known); `malformed` (items of the listing); `missing` (no page listed them, so they were asked for
-            by name); and models by status.
+            by name); `waiting` (to be read later) and `left` (not looked at), where there is a budget; and models by status.
         failures: see RepoFailure.
     """
 
@@ -92,11 +96,12 @@ class Batch:
     _walk: tuple[str, Walk | None] | None = None
     _present: tuple[str, ...] = ()
     _asked: list[Asked] = field(default_factory=list)
+    _waiting: list[Repository] = field(default_factory=list)
 
     def acknowledge(self) -> None:
         """Say that the batch is stored; on disk when this returns. Without it, the same work is done again next time."""
         key, walk = self._walk or (None, None)
-        self._progress.acknowledge(self._done, key, walk, self._present, self._asked)
+        self._progress.acknowledge(self._done, key, walk, self._present, self._asked, self._waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +132,11 @@ def crawl(
         identify: repo_id -> the Hub's identity of it, if that is known; for models in Hugging Face's cache.
     Raises:
         HubDown, BadToken, RateLimited, Offline, UnexpectedAnswer: going on would make no sense. What was acknowledged stays.
+        BudgetSpent: after the last batch, if the budget ended the crawl and not its own end.
     """
     crawler = _Crawler(sketches, progress, hub, identify, now)
+    if hub is not None and options.has_budget:
+        hub.limit(options.max_requests, options.max_bytes, options.max_minutes)
     with ThreadPoolExecutor(max(1, options.workers), "crawl") as pool:
         try:
             if options.folder is not None:
@@ -137,6 +145,8 @@ def crawl(
                 yield from crawler.names(pool, options.repos[: options.limit])
             else:
                 yield from crawler.listing(pool, options)
+            if crawler.spent is not None:
+                raise crawler.spent
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -151,36 +161,86 @@ class _Crawler:
     _locks: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
     _locks_lock: Lock = field(default_factory=Lock)
     _failed_in_a_row: int = 0
+    spent: BudgetSpent | None = None
 
     def listing(self, pool: ThreadPoolExecutor, options: CrawlOptions) -> Iterator[Batch]:
         hub = self._hub()
         key = options.walk_key(hub.endpoint)
         started, by_changes = self.now(), False
-        for page in walk_listing(hub, options, self.progress, self.now):
+        pages = walk_listing(hub, options, self.progress, self.now)
+        while (page := self._next(pages)) is not None:
             by_changes = page.walk.newest_changes
             known = self.progress.known(repository.hub_id for repository in page.repositories)
-            outcomes = pool.map(lambda r, known=known: self._repository(r, known.get(r.hub_id)), page.repositories)
+            later = [r for r in page.repositories if options.has_budget and self._can_wait(r, known.get(r.hub_id))]
+            waiting = {repository.hub_id for repository in later}
+            at_once = [repository for repository in page.repositories if repository.hub_id not in waiting]
+            outcomes = pool.map(self._in_budget(self._reader(known)), at_once)
+            deferred = [self._deferred(r, known.get(r.hub_id)) for r in later]
             present = tuple(r.hub_id for r in page.repositories) if options.is_whole else ()
-            yield self._batch(outcomes, Counter(malformed=page.malformed), (key, page.walk), present)
-        if by_changes and options.is_whole:  # what failed and did not change since is on no page
+            yield self._batch(
+                chain(outcomes, deferred), Counter(malformed=page.malformed), (key, page.walk), present, later
+            )
+            if self.spent or (hub.spent_share > LISTING_SHARE and self.progress.waits(key)):
+                break
+        while not self.spent and (some := self.progress.first_waiting(key, NAMES_PER_BATCH)):
+            known = self.progress.known(repository.hub_id for repository in some)
+            work = self._in_budget(self._reader(known))
+            scarce = hub.requests_left is not None and hub.requests_left < SCARCE_REQUESTS * options.workers
+            batch = self._batch((map if scarce else pool.map)(work, some), Counter(), (key, None))
+            if self.spent and not batch.models:  # one that costs more than the whole budget lets others go first
+                self.progress.step_back(key, some[0].hub_id)
+            yield batch
+        if by_changes and options.is_whole and not self.spent:  # what failed and did not change since is on no page
             failed = [done for done in self.progress.failed(FAILED_TRIED_AGAIN) if done.checked_at < started]
-            for some in _chunks(failed, NAMES_PER_BATCH):
-                yield self._batch(pool.map(self._again, some), Counter())
+            for tried in _chunks(failed, NAMES_PER_BATCH):
+                yield self._batch(pool.map(self._in_budget(self._again), tried), Counter())
         walk = self.progress.walk(key)
-        if options.is_whole and walk is not None and walk.full_at is not None and walk.cursor is None:
+        if options.is_whole and walk is not None and walk.full_at and walk.cursor is None and not self.spent:
             missing = self.progress.missing(key, walk.full_at, self.now().date(), MISSING_ASKED_FOR)
             for absent in _chunks(missing, NAMES_PER_BATCH):
-                yield self._batch(pool.map(self._missing, absent), Counter(), (key, None))
+                yield self._batch(pool.map(self._in_budget(self._missing), absent), Counter(), (key, None))
+
+    def _next(self, pages: Iterator[WalkedPage]) -> WalkedPage | None:
+        try:
+            return next(pages, None)
+        except BudgetSpent as spent:
+            self.spent = spent
+            return None
+
+    def _in_budget(self, work: Callable[[T], _Outcome]) -> Callable[[T], _Outcome]:
+        """The same work; what the budget does not allow any more is left."""
+
+        def limited(item: T) -> _Outcome:
+            try:
+                return work(item)
+            except BudgetSpent as spent:
+                self.spent = spent
+                return _Outcome(None, (), None, ("left",))
+
+        return limited
+
+    def _reader(self, known: Mapping[str, Done]) -> Callable[[Repository], _Outcome]:
+        return lambda repository: self._repository(repository, known.get(repository.hub_id))
+
+    def _can_wait(self, repository: Repository, known: Done | None) -> bool:
+        return has_weights(repository) and not (known is not None and self._is_settled(repository, known))
+
+    def _deferred(self, repository: Repository, known: Done | None) -> _Outcome:
+        """What can be said of a repository that is read later: what was known of it, or that it waits."""
+        model = model_of(repository, Status.UNREADABLE, "not read yet")
+        if known is not None and known.status is Status.SKETCHED:
+            model = self._as_known(repository, known)
+        return _Outcome(model, repository.declarations, None, ("waiting",))
 
     def names(self, pool: ThreadPoolExecutor, names: Sequence[str]) -> Iterator[Batch]:
         for some in _chunks(names, NAMES_PER_BATCH):
-            yield self._batch(pool.map(self._named, some), Counter())
+            yield self._batch(pool.map(self._in_budget(self._named), some), Counter())
 
     def folder(self, pool: ThreadPoolExecutor, folder: Path, limit: int | None) -> Iterator[Batch]:
         any_model = False
         for some in _chunks(islice(local_models(folder), limit), LOCAL_MODELS_PER_BATCH):
             any_model = True
-            yield self._batch(pool.map(self._local, some), Counter())
+            yield self._batch(pool.map(self._in_budget(self._local), some), Counter())
         if not any_model:
             raise Unreadable(f"no model under {folder}", "name a folder that holds .safetensors files")
 
@@ -190,16 +250,20 @@ class _Crawler:
         counts: Counter[str],
         walk: tuple[str, Walk | None] | None = None,
         present: tuple[str, ...] = (),
+        waiting: Sequence[Repository] = (),
     ) -> Batch:
-        batch = Batch([], [], counts, [], self.progress, [], walk, present)
+        outcomes = list(outcomes)
+        if any("left" in outcome.counts for outcome in outcomes) and walk is not None:
+            walk = walk[0], None  # the page is asked for again; what came of it until now is kept
+        batch = Batch([], [], counts, [], self.progress, [], walk, present, _waiting=list(waiting))
         for outcome in outcomes:
             if outcome.network_failure is not None:
                 self._failed_in_a_row += 1
                 if self._failed_in_a_row >= FAILURES_IN_A_ROW:
                     raise outcome.network_failure
-            elif "unchanged" not in outcome.counts:
+            elif not {"unchanged", "waiting", "left"} & set(outcome.counts):
                 self._failed_in_a_row = 0
-            counts["seen"] += 1
+            counts["seen"] += "left" not in outcome.counts
             counts.update(outcome.counts)
             batch.declarations.extend(outcome.declarations)
             if outcome.model is not None:
@@ -218,7 +282,7 @@ class _Crawler:
         repo_id, _, revision = name.partition("@")
         try:
             repository = self._hub().info(repo_id, revision or None)
-        except (BadToken, Offline, RateLimited):
+        except STOPPING:
             raise
         except HubFailure as error:
             failure = RepoFailure(name, type(error).__name__, error.message)
@@ -230,7 +294,7 @@ class _Crawler:
         """Another try for what failed in an earlier crawl."""
         try:
             repository = self._hub().info(failed.repo_id)
-        except (BadToken, Offline, RateLimited):
+        except STOPPING:
             raise
         except HubFailure as error:
             kind = type(error).__name__
@@ -244,7 +308,7 @@ class _Crawler:
         name = known.repo_id
         try:
             repository = self._hub().info(known.repo_id)
-        except (BadToken, Offline, RateLimited):
+        except STOPPING:
             raise
         except NoSuchRepository:
             why = "there is no such repository that we may see"
@@ -257,7 +321,9 @@ class _Crawler:
                 found = self._repository(repository, known)
                 return replace(found, counts=("missing", *found.counts), asked=Asked(known.hub_id, now, False))
             why = "another repository has its name"
-            name = f"{known.repo_id}#{known.hub_id}"  # as the graph calls a model that lost its name; else it took it back
+            name = (
+                f"{known.repo_id}#{known.hub_id}"  # as the graph calls one that lost its name; it must not take it back
+            )
         first = missing.denied_on
         if first is None or first >= now.date():
             return _Outcome(None, (), None, ("missing",), asked=Asked(known.hub_id, now, True, first or now.date()))
@@ -282,25 +348,13 @@ class _Crawler:
         try:
             found = locate_repository(repository, self._hub())
             return self._sketched(found, news)
-        except (BadToken, Offline, RateLimited):
+        except STOPPING:
             raise
         except Failure as error:
             return self._failed(error, repository, known, found, news)
 
     def _is_settled(self, repository: Repository, known: Done) -> bool:
-        """Whether nothing has to be asked or read, given what is known."""
-        if known.failure is not None or known.sha is None or known.sha != repository.sha:
-            return False
-        if known.status is Status.GONE or (known.reason == DISABLED and not repository.disabled):
-            return False  # it is back
-        if known.status is Status.GATED:
-            same = repository.gated and known.with_token == self._hub().has_token
-            return same and timedelta(0) <= self.now() - known.checked_at < ASK_GATED_AGAIN
-        if known.status is Status.SKETCHED:
-            return (
-                known.weights_digest is not None and self.sketches.signature_if_known(known.weights_digest) is not None
-            )
-        return True
+        return is_settled(repository, known, self.sketches, self._hub().has_token, self.now())
 
     def _local(self, local: LocalModel) -> _Outcome:
         hub_id = (self.identify(local.repo_id) if local.repo_id else None) or local_id(local.path)
@@ -352,12 +406,7 @@ class _Crawler:
         claims = found.declarations if found else repository.declarations
         passing = isinstance(error, HubFailure) and not isinstance(error, (Gated, Disabled, NoSuchFile))
         if passing and known is not None and known.status is Status.SKETCHED:
-            model = replace(
-                model_of(repository, Status.SKETCHED),
-                revision=known.sha,
-                weights_digest=known.weights_digest,
-                signature=known.signature,
-            )
+            model = self._as_known(repository, known)
             done = replace(known, failure=kind, checked_at=self.now())
             return _Outcome(model, claims, done, (news,), failure, _of_network(error))
         status = Status.GATED if isinstance(error, Gated) else Status.UNREADABLE
@@ -365,6 +414,12 @@ class _Crawler:
         model = replace(model_of(repository, status, error.message), weights_digest=digest)
         done = replace(self._done_of(model), failure=kind if passing else None)
         return _Outcome(model, claims, done, (news,), failure, _of_network(error))
+
+    @staticmethod
+    def _as_known(repository: Repository, known: Done) -> Model:
+        """What the listing says, with the weights as they were when they were last read."""
+        model = model_of(repository, Status.SKETCHED)
+        return replace(model, revision=known.sha, weights_digest=known.weights_digest, signature=known.signature)
 
     def _done_of(self, model: Model, claims: Iterable[Declaration] = ()) -> Done:
         return Done(
@@ -397,6 +452,20 @@ class _Crawler:
     def _hub(self) -> Hub:
         assert self.hub is not None, "only a folder can be crawled without a Hub"
         return self.hub
+
+
+def is_settled(repository: Repository, known: Done, sketches: Sketcher, has_token: bool, now: datetime) -> bool:
+    """Whether nothing has to be asked or read, given what is known."""
+    if known.failure is not None or known.sha is None or known.sha != repository.sha:
+        return False
+    if known.status is Status.GONE or (known.reason == DISABLED and not repository.disabled):
+        return False  # it is back
+    if known.status is Status.GATED:
+        same = repository.gated and known.with_token == has_token
+        return same and timedelta(0) <= now - known.checked_at < ASK_GATED_AGAIN
+    if known.status is Status.SKETCHED:
+        return known.weights_digest is not None and sketches.signature_if_known(known.weights_digest) is not None
+    return True
 
 
 def _of_network(error: Failure) -> Failure | None:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from crawler.addresses import check_redirect, origin
 from crawler.answers import HubFailure, NoSuchFile, NoSuchRepository, UnexpectedAnswer
+from crawler.budget import Budget
 from crawler.listing import EXPAND, MalformedItem, Repository, is_repo_id, is_safe_path, parse_item
 from crawler.pacing import Pacer
 from crawler.transport import REDIRECTS, Answer, Ask, Transport, redirect_target
@@ -96,6 +97,25 @@ class Hub:
         self.endpoint = self._transport.endpoint
         self.has_token = self._transport.has_token
         self.traffic = self._transport.traffic
+
+    def limit(self, max_requests: int | None, max_bytes: int | None, max_minutes: float | None) -> None:
+        """From now on, what goes beyond this raises BudgetSpent; None is without end."""
+        seconds = max_minutes * 60 if max_minutes is not None else None
+        self._transport.limit(Budget(max_requests, max_bytes, seconds, self._transport.pacer.clock))
+
+    @property
+    def requests_left(self) -> int | None:
+        """How many more requests the budget allows; None is without end."""
+        budget = self._transport.budget
+        if budget is None or budget.max_requests is None:
+            return None
+        return max(0, budget.max_requests - self.traffic.total_requests)
+
+    @property
+    def spent_share(self) -> float:
+        """How much of the budget is spent, 0 to 1."""
+        budget = self._transport.budget
+        return self.traffic.share_of(budget) if budget is not None else 0.0
 
     def page(self, query: str) -> Page:
         """

@@ -37,6 +37,7 @@ class Repository:
         hub_id: the Hub's `_id`; stays when the name changes.
         sha: newest commit; None where the listing does not say.
         files: paths of all files; None where the listing does not say.
+        shape: architecture and number of values, as far as the listing says; what differs here has another signature.
     """
 
     hub_id: str
@@ -51,6 +52,7 @@ class Repository:
     gated: bool = False
     disabled: bool = False
     declarations: tuple[Declaration, ...] = ()
+    shape: str | None = None
 
 
 def is_repo_id(text: str) -> bool:
@@ -86,6 +88,7 @@ def parse_item(item: Any) -> Repository:
         gated=item.get("gated") not in (None, False, "false", ""),
         disabled=item.get("disabled") is True,
         declarations=tuple(declarations(hub_id, card, tags, _mapping(item.get("config")))),
+        shape=_shape(_mapping(item.get("config")), _mapping(item.get("safetensors"))),
     )
 
 
@@ -126,6 +129,12 @@ def _bases(value: Any) -> Iterator[tuple[str, str | None]]:
                 base = _text(text)
                 if base:
                     yield base, _relation(key)
+
+
+def _shape(config: Mapping[str, Any], safetensors: Mapping[str, Any]) -> str | None:
+    architectures = [name for name in map(_text, _sequence(config.get("architectures"))[:4]) if name]
+    counts = [count for count in map(_count, _mapping(safetensors.get("parameters")).values()) if count is not None]
+    return f"{','.join(architectures)}:{sum(counts)}" if architectures or counts else None
 
 
 def _files(siblings: Any) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.answers import BadToken, HubDown, HubFailure, Offline, RateLimited
+from crawler.budget import BudgetSpent
 from crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
 from crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from crawler.hub import FileEntry, Hub
@@ -20,7 +21,7 @@ from crawler.selection import Choice, WeightSet, choose, weights_digest
 from crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
 from graphdb.schema import Declaration, Model, Status, local_id
 
-FATAL = (HubDown, BadToken, Offline, RateLimited)  # whatever is asked next would fail as well
+FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
 DISABLED = "disabled on the Hub"
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024

@@ -55,6 +55,11 @@ class Pacer:
         self._counted_in: dict[str, set[str]] = {}  # kind of our requests -> buckets that the Hub counts them in
         self._blocked_until: dict[str, float] = {}
         self._in_flight: dict[str, int] = {}
+        self.before_pause: Callable[[float], None] = lambda seconds: None  # may raise, to have no pause
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return self._clock
 
     def wait(self, kind: str) -> None:
         """Return when a request of this kind may go out; every call must be followed by `observe` or `give_up`.
@@ -110,6 +115,7 @@ class Pacer:
         """
         if seconds > self.max_wait_seconds:
             raise RateLimited(seconds)
+        self.before_pause(seconds)
         self._sleep(seconds)
 
     def _buckets_of(self, kind: str) -> list[_Bucket]:

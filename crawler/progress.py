@@ -17,9 +17,11 @@ from datetime import date, datetime
 from pathlib import Path
 from threading import RLock
 
+from crawler.listing import Repository
+from crawler.queue import pack, priority_of, unpack
 from graphdb.schema import Failure, Status
 
-VERSION = 2
+VERSION = 3
 _TABLES = """
 CREATE TABLE walk (
     key TEXT PRIMARY KEY, cursor TEXT, started_at TEXT NOT NULL, seen INTEGER NOT NULL,
@@ -42,7 +44,18 @@ CREATE TABLE presence (
 ) WITHOUT ROWID;
 CREATE INDEX presence_missing ON presence (walk, asked_on) WHERE missing = 1;
 """
-_FROM_1 = "ALTER TABLE walk ADD COLUMN newest TEXT;" + _PRESENCE
+_LINE = """
+CREATE TABLE waiting (
+    walk INTEGER NOT NULL, hub_id TEXT NOT NULL, priority REAL NOT NULL, repository BLOB NOT NULL, PRIMARY KEY (walk, hub_id)
+) WITHOUT ROWID;
+CREATE INDEX waiting_first ON waiting (walk, priority DESC);
+CREATE TABLE shape (walk INTEGER NOT NULL, shape TEXT NOT NULL, PRIMARY KEY (walk, shape)) WITHOUT ROWID;
+"""
+_SINCE = {
+    0: _TABLES + _PRESENCE + _LINE,
+    1: "ALTER TABLE walk ADD COLUMN newest TEXT;" + _PRESENCE + _LINE,
+    2: _LINE,
+}
 
 
 class BadProgress(Failure):
@@ -138,14 +151,13 @@ class Progress:
             self._connection.execute("PRAGMA synchronous = FULL")
             with self._transaction():
                 (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-                statements = {0: _TABLES + _PRESENCE, 1: _FROM_1}.get(version)
-                if statements is not None:
-                    for statement in statements.split(";"):
+                if version in _SINCE:
+                    for statement in _SINCE[version].split(";"):
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA user_version = {VERSION}")
         except (sqlite3.Error, OSError) as error:
             raise BadProgress(path, str(error)) from error
-        if version not in (0, 1, VERSION):
+        if version not in (*_SINCE, VERSION):
             raise BadProgress(path, f"it is of version {version}, this program writes version {VERSION}")
 
     def __enter__(self) -> Progress:
@@ -216,13 +228,16 @@ class Progress:
         walk: Walk | None = None,
         present: Iterable[str] = (),
         asked: Iterable[Asked] = (),
+        waiting: Iterable[Repository] = (),
     ) -> None:
         """On disk when this returns, all or nothing.
 
         Args:
             key, walk: the walk's new state, if a walk brought these.
             present: hub_ids that this page of a walk over everything listed; asked: what came of asking for missing ones.
+            waiting: repositories that are to be read later; what is done waits no longer.
         """
+        done = list(done)
         rows = [
             (
                 d.hub_id,
@@ -264,6 +279,11 @@ class Progress:
                 )
             if key is not None:
                 self._connection.executemany(
+                    "DELETE FROM waiting WHERE walk = ? AND hub_id = ?", [(_number(key), d.hub_id) for d in done]
+                )
+                for repository in waiting:
+                    self._wait(_number(key), repository)
+                self._connection.executemany(
                     "UPDATE presence SET missing = ?, denied_on = ?, asked_on = ?, seen = max(seen, ?)"
                     " WHERE walk = ? AND hub_id = ?",
                     [
@@ -278,6 +298,35 @@ class Progress:
                         for a in asked
                     ],
                 )
+
+    def first_waiting(self, key: str, limit: int) -> list[Repository]:
+        """Those whose turn it is; they wait until they are acknowledged as done."""
+        rows = self._rows(
+            "SELECT repository FROM waiting WHERE walk = ? ORDER BY priority DESC, hub_id LIMIT ?", _number(key), limit
+        )
+        return [unpack(packed) for (packed,) in rows]
+
+    def waits(self, key: str) -> int:
+        """How many wait to be read."""
+        return int(self._rows("SELECT count(*) FROM waiting WHERE walk = ?", _number(key))[0][0])
+
+    def step_back(self, key: str, hub_id: str) -> None:
+        """Another one's turn."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE waiting SET priority = priority - 8 WHERE walk = ? AND hub_id = ?", (_number(key), hub_id)
+            )
+
+    def _wait(self, walk: int, repository: Repository) -> None:
+        new_shape = False
+        if repository.shape is not None:
+            added = self._connection.execute("INSERT OR IGNORE INTO shape VALUES (?,?)", (walk, repository.shape))
+            new_shape = added.rowcount == 1
+        self._connection.execute(
+            "INSERT INTO waiting VALUES (?,?,?,?) ON CONFLICT (walk, hub_id) DO UPDATE"
+            " SET repository = excluded.repository",
+            (walk, repository.hub_id, priority_of(repository, new_shape), pack(repository)),
+        )
 
     def file_hash(self, path: Path) -> str | None:
         """sha256 of a local file, if it was computed before and the file has not changed since."""

@@ -35,6 +35,7 @@ from crawler.answers import (
     UnexpectedAnswer,
     failure_of,
 )
+from crawler.budget import Budget
 from crawler.pacing import Pacer
 
 logger = logging.getLogger(__name__)
@@ -67,10 +68,30 @@ class Traffic:
         self.requests: Counter[str] = Counter()
         self.body_bytes: Counter[str] = Counter()
 
-    def add(self, kind: str, requests: int = 0, body_bytes: int = 0) -> None:
+    def begin(self, kind: str, budget: Budget | None = None) -> None:
+        """Counts a request that is about to go out.
+
+        Raises:
+            BudgetSpent: it may not.
+        """
         with self._lock:
-            self.requests[kind] += requests
+            if budget is not None:
+                budget.check(self.requests.total(), self.body_bytes.total())
+            self.requests[kind] += 1
+
+    def add(self, kind: str, body_bytes: int) -> None:
+        with self._lock:
             self.body_bytes[kind] += body_bytes
+
+    @property
+    def total_requests(self) -> int:
+        with self._lock:
+            return self.requests.total()
+
+    def share_of(self, budget: Budget) -> float:
+        """How much of a budget is spent, 0 to 1."""
+        with self._lock:
+            return budget.share(self.requests.total(), self.body_bytes.total())
 
     def summary(self) -> dict[str, dict[str, int]]:
         with self._lock:
@@ -126,6 +147,7 @@ class Transport:
         self.retries = retries
         self.answer_seconds = answer_seconds
         self.traffic = Traffic()
+        self.budget: Budget | None = None
         self._reached = False
         self._token = get_token_to_send(token)
         self._agent = (
@@ -135,6 +157,11 @@ class Transport:
     @property
     def has_token(self) -> bool:
         return self._token is not None
+
+    def limit(self, budget: Budget) -> None:
+        """From now on, spend no more than this; what is beyond it raises BudgetSpent."""
+        self.budget = budget
+        self.pacer.before_pause = lambda seconds: budget.check(0, 0, seconds)
 
     def send(self, ask: Ask) -> Answer:
         """The answer, after retries, waits and redirects.
@@ -184,7 +211,7 @@ class Transport:
             headers["authorization"] = f"Bearer {self._token}"
         deadline = time.monotonic() + self.answer_seconds
         with self._translated(ask), self._paced(ask) as observe:
-            self.traffic.add(ask.what, requests=1)
+            self.traffic.begin(ask.what, self.budget)
             with get_session().stream(
                 "GET",
                 url,

@@ -44,6 +44,8 @@ class CrawlOptions:
         folder: models on disk instead of a Hub.
         workers: repositories read at the same time.
         scope: names the store that the models go to, so that another store gets its own walk.
+        max_requests, max_bytes, max_minutes: what may be spent; with any of them, listing comes first and reading after it, the
+            most useful repositories first.
     """
 
     author: str | None = None
@@ -56,6 +58,13 @@ class CrawlOptions:
     workers: int = 4
     page_models: int = PAGE_MODELS
     scope: str = ""
+    max_requests: int | None = None
+    max_bytes: int | None = None
+    max_minutes: float | None = None
+
+    @property
+    def has_budget(self) -> bool:
+        return not (self.max_requests is self.max_bytes is self.max_minutes is None)
 
     @property
     def is_whole(self) -> bool:

@@ -236,11 +236,13 @@ def test_what_disappears_from_a_large_hub_is_found_by_the_weekly_pass_and_settle
 def test_progress_of_the_former_version_is_taken_over(tmp_path: Path, fake: FakeHub, sketches: SketchStore) -> None:
     import sqlite3
 
-    from crawler.progress import _FROM_1
+    from crawler.progress import VERSION
 
     crawler = Crawl(fake, sketches)
     fake.add_repo("acme/m", repository(1))
     crawler.run()
     with sqlite3.connect(crawler.progress_file) as database:
-        database.executescript("DROP TABLE presence; ALTER TABLE walk DROP COLUMN newest; PRAGMA user_version = 1")
-    assert "presence" in _FROM_1 and crawler.counts()["unchanged"] == 1
+        database.executescript(
+            "DROP TABLE presence; DROP TABLE waiting; DROP TABLE shape; ALTER TABLE walk DROP COLUMN newest; PRAGMA user_version = 1"
+        )
+    assert VERSION > 1 and crawler.counts()["unchanged"] == 1

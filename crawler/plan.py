@@ -1,0 +1,141 @@
+"""What a crawl would cost, before it reads anything: the pages that it would walk, and an estimate for each repository.
+
+Nothing is written: neither the cursor moves nor does anything get into the line.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from crawler.budget import BudgetSpent
+from crawler.crawl import Sketcher, is_settled
+from crawler.hub import Hub
+from crawler.listing import Repository
+from crawler.progress import Progress
+from crawler.queue import has_weights, priority_of
+from crawler.selection import Layout, choose
+from crawler.walk import CrawlOptions, utc_now, walk_listing
+
+SLICES_PER_MODEL = (
+    12  # of an 8B language model, see bench/bytes_per_model.py; smaller models have fewer bytes, not fewer slices
+)
+SLICE_BYTES = 800_000
+HEADER_BYTES = 40_000
+FIRST_SHOWN = 10
+WINDOW_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a crawl would do and cost.
+
+    Attributes:
+        seen: models in the listing that was walked; settled: nothing to be asked; unreadable: no weights, nothing to be asked.
+        pages: requests that the listing has cost.
+        requests: estimate of those to come, by the Hub's quota: `api`, `resolvers`, and `storage`, which is not counted.
+        body_bytes: estimate, from storage.
+        first: (priority, name) of those that would be read first.
+        stopped: why the listing was not walked to its end.
+    """
+
+    seen: int = 0
+    settled: int = 0
+    unreadable: int = 0
+    to_read: int = 0
+    waiting: int = 0
+    pages: int = 0
+    requests: Counter[str] = field(default_factory=Counter)
+    body_bytes: int = 0
+    first: list[tuple[float, str]] = field(default_factory=list)
+    stopped: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-serialisable."""
+        return {
+            "seen": self.seen,
+            "settled": self.settled,
+            "unreadable": self.unreadable,
+            "to_read": self.to_read,
+            "waiting": self.waiting,
+            "pages": self.pages,
+            "requests": dict(self.requests),
+            "bytes": self.body_bytes,
+            "first": [{"repo_id": name, "priority": round(priority, 2)} for priority, name in self.first],
+            "stopped": self.stopped,
+        }
+
+
+def plan_crawl(
+    options: CrawlOptions,
+    sketches: Sketcher,
+    progress: Progress,
+    hub: Hub,
+    now: Callable[[], datetime] = utc_now,
+) -> Plan:
+    """
+    Raises:
+        HubFailure: the listing cannot be walked.
+    """
+    plan, shapes = Plan(), set[str]()
+    if options.has_budget:
+        hub.limit(options.max_requests, options.max_bytes, options.max_minutes)
+    plan.waiting = progress.waits(options.walk_key(hub.endpoint))
+    try:
+        for page in walk_listing(hub, options, progress, now):
+            plan.pages += 1
+            known = progress.known(repository.hub_id for repository in page.repositories)
+            for repository in page.repositories:
+                plan.seen += 1
+                done = known.get(repository.hub_id)
+                if done is not None and is_settled(repository, done, sketches, hub.has_token, now()):
+                    plan.settled += 1
+                elif not has_weights(repository):
+                    plan.unreadable += 1
+                else:
+                    new_shape = repository.shape is not None and repository.shape not in shapes
+                    shapes |= {repository.shape} if repository.shape else set()
+                    entry = (priority_of(repository, new_shape), repository.repo_id)
+                    (heapq.heappushpop if len(plan.first) >= FIRST_SHOWN else heapq.heappush)(plan.first, entry)
+                    _add_cost(plan, repository)
+    except BudgetSpent as spent:
+        plan.stopped = spent.message
+    plan.first.sort(reverse=True)
+    return plan
+
+
+def _add_cost(plan: Plan, repository: Repository) -> None:
+    """At most what reading one repository costs, if none of its files is known by its hash."""
+    plan.to_read += 1
+    if repository.files is None:
+        plan.requests["api"] += 1
+        return
+    choice = choose(repository.files)
+    if choice.adapter:
+        plan.requests["resolvers"] += 1
+    elif choice.weights is not None and not choice.weights.missing:
+        files = max(1, len(choice.weights.files))
+        plan.requests["api"] += files > 1 or choice.weights.layout is Layout.INDEXED
+        plan.requests["resolvers"] += files + (choice.weights.layout is Layout.INDEXED)
+        if not repository.gated:
+            plan.requests["storage"] += files + SLICES_PER_MODEL
+            plan.body_bytes += HEADER_BYTES + SLICE_BYTES
+
+
+def plan_text(plan: Plan) -> str:
+    """For people."""
+    lines = [
+        f"{plan.seen} models listed on {plan.pages} pages: {plan.settled} known, {plan.unreadable} without weights to read",
+        f"{plan.to_read} to read: {plan.requests['api']} requests to the API, {plan.requests['resolvers']} to resolve files, "
+        f"{plan.requests['storage']} to the storage, about {plan.body_bytes / 1e6:.1f} MB",
+    ]
+    lines += [f"{plan.waiting} wait from earlier crawls"] if plan.waiting else []
+    lines += [f"the listing was left: {plan.stopped}"] if plan.stopped else []
+    if plan.first:
+        lines.append("first, where there is a budget:")
+        lines += [f"  {priority:6.1f}  {name}" for priority, name in plan.first]
+    return "\n".join(lines)
