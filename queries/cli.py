@@ -1,5 +1,5 @@
 """The commands that ask the graph: `lineage ancestors`, `descendants`, `siblings`, `tree`, `path`, `common-ancestor`, `roots`,
-`declared` and `cypher`. Tables and trees for people, `--json` for programs: a list of {"repo_id", "depth", "kind", "probability"}.
+`declared`, `ask` and `cypher`. Tables and trees for people, `--json` for programs: a list of {"repo_id", "depth", "kind", "probability"}.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from graphdb.cli import store_option
 from graphdb.schema import ACCEPTED, Relation
 
 if TYPE_CHECKING:
+    from graphdb.store import Store
     from queries.walk import Limits, Relative
 
 FOLLOWED = [str(relation) for relation in Relation if relation is not Relation.SUPERSEDED]
@@ -295,7 +296,6 @@ def cypher(
     """
     from graphdb.failures import CypherError
     from graphdb.store import open_store
-    from queries.display import print_csv, print_table, text_of
 
     if as_json and as_csv:
         raise click.UsageError("--json or --csv, not both")
@@ -310,6 +310,72 @@ def cypher(
     if len(rows) > limit:
         click.echo(f"there are more than {limit} rows; --limit fetches more", err=True)
         rows = rows[:limit]
+    print_rows(rows, as_json, as_csv)
+
+
+@click.command()
+@click.argument("question", required=False)
+@store_option
+@click.option("--param", "pairs", multiple=True, metavar="K=V", help="Value of a parameter; V is JSON, or else text.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.001), default=60.0, show_default=True, metavar="S", help="Seconds to wait."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a line of column names.")
+def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float, as_json: bool, as_csv: bool) -> None:
+    """Ask one of the questions that come with lineage; without one, list them. Models are given by name.
+
+    Example: lineage ask as_of --param model=acme/digits-mlp-rotated --param at=2026-11-01
+    """
+    from queries import load, names
+
+    if question is None:
+        queries = [load(name) for name in names()]
+        if as_json:
+            listed = [
+                {"name": q.name, "question": q.question, "params": q.params, "columns": q.columns} for q in queries
+            ]
+            click.echo(json.dumps(listed))
+            return
+        from queries.display import print_table
+
+        print_table(["name", "params", "question"], [[q.name, ", ".join(q.params), q.question] for q in queries])
+        return
+    if question not in names():
+        raise click.UsageError(f"there is no question {question!r}; `lineage ask` lists them")
+    from graphdb.store import open_store
+
+    query = load(question)
+    given = parse_params(pairs)
+    if given.keys() - set(query.params):
+        raise click.UsageError(f"{question} takes {', '.join(query.params) or 'no parameters'}")
+    with open_store(store, create=False) as opened:
+        rows = opened.read(query.text, complete(opened, query.params, given), timeout_seconds=timeout)
+    print_rows(rows, as_json, as_csv)
+
+
+def complete(store: Store, names: Iterable[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a question: names of models become identities, what is not given gets its usual value."""
+    from queries.resolve import resolve
+
+    usual = {"kinds": [str(kind) for kind in ACCEPTED], "min_probability": 0.0, "limit": 100}
+    params = {}
+    for name in names:
+        if name not in given and name not in usual:
+            raise click.UsageError(f"it also needs --param {name}=…")
+        value = given.get(name, usual.get(name))
+        if name == "model":
+            value = resolve(store, str(value)).hub_id
+        elif name == "models":
+            value = [resolve(store, str(text)).hub_id for text in (value if isinstance(value, list) else [value])]
+        params[name] = value
+    return params
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool, as_csv: bool) -> None:
+    """Rows of Cypher as JSON, CSV or a table."""
+    from queries.display import print_csv, print_table, text_of
+
     if as_json:
         click.echo(json.dumps(rows, default=lambda moment: moment.isoformat(), ensure_ascii=False))
     elif as_csv:

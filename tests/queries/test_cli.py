@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 import lineage
-from graphdb.schema import Declaration, Relation, Verdict
+from graphdb.schema import Declaration, NoSuchModel, Relation, Verdict
 from graphdb.store import open_store
+from queries.cli import ask
 from tests.graphs import a_model, an_edge
 
 Run = Callable[..., tuple[int, str, str]]
@@ -251,3 +253,17 @@ def test_a_lookup_imports_nothing_that_is_slow(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(tmp_path / "store")], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["org/a", "[]"]
+
+
+def test_questions_are_listed_and_asked_by_name(run: Run, store_url: str) -> None:
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(ask, [*arguments, "--store", store_url])
+
+    assert {"leaves", "as_of", "parents"} <= {row["name"] for row in json.loads(call("--json").stdout)}
+    assert "leaves" in call().stdout
+    assert json.loads(call("families", "--json").stdout) == [{"repo_id": "org/a", "children": 2, "descendants": 4}]
+    then = call("as_of", "--param", "model=ORG/d", "--param", "at=2100-01-01", "--csv").stdout
+    assert then.splitlines()[1].startswith("org/b,COPY_OF,0.95,run-1,")
+    for wrong in (("nonsense",), ("as_of",), ("leaves", "--param", "colour=red")):
+        assert call(*wrong).exit_code == 2
+    assert isinstance(call("parents", "--param", "models=org/nobody").exception, NoSuchModel)
