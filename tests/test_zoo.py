@@ -421,6 +421,6 @@ def test_an_accelerator_trains_the_same_models(architecture: str) -> None:
         text, channels = architecture in READS_TEXT, family.channels
         batches = stream(task, SHIPPED, text=text, channels=channels, batch=8, steps=5, device=device)
         lanes = [Lane(start, batches, "sgd", 0.01, 0.01, "constant", (5,)) for _ in range(2)]
-        trained.append(train(network.to(device), lanes, device, at_once(architecture, device)))
+        trained.append(train(network.to(device), lanes, device, at_once(architecture, len(lanes), device)))
     for one, other in zip(*trained, strict=True):
         assert apart(one.states[-1], other.states[-1]) < 0.02 * apart(one.states[-1], start)

@@ -70,7 +70,7 @@ def train_family(family: Family, data: Data, device: torch.device) -> Built:
         for (outputs, _), members in groups.items():
             network = _fresh(family, outputs, 0)
             lanes = [_lane(family, member, network, built, data, outputs, device) for member in members]
-            results = train(network, lanes, device, at_once(family.architecture, device))
+            results = train(network, lanes, device, at_once(family.architecture, len(lanes), device))
             for member, result in zip(members, results, strict=True):
                 _keep(built, member, result)
         for member in due:

@@ -66,10 +66,12 @@ class Trained:
     loss: float
 
 
-def at_once(architecture: str, device: torch.device) -> bool:
-    """Whether vmap over lanes beats a loop over lanes (measured by bench/zoo/speed.py): on an accelerator, and on a CPU where a step of
-    one lane is so small that calls cost more than arithmetic. The LSTM has no batching rule."""
-    return architecture != "lstm" and (device.type != "cpu" or architecture == "fc")
+def at_once(architecture: str, lanes: int, device: torch.device) -> bool:
+    """Whether vmap over lanes beats a loop over lanes: on an accelerator, and on a CPU (measured by bench/zoo/speed.py) for a few lanes or
+    more and everything but causal transformers, whose attention vmap runs lane by lane there. The LSTM has no batching rule."""
+    if device.type == "cpu" and (lanes < 4 or architecture in ("gpt", "llama")):
+        return False
+    return architecture != "lstm"
 
 
 def rate(schedule: str, step: int, steps: int) -> float:
