@@ -1,7 +1,8 @@
 """Which way of training many small models is fastest on this machine: one after the other, or all in one tensor (vmap)?
 
 `python -m bench.zoo.speed [--device cpu] [--lanes 8]`: milliseconds that a step of one model takes (on a CPU: of its own time), for the
-first family of each architecture. vmap turns linear layers into batched matrix products and convolutions into grouped ones. The last line is JSON.
+first family of each architecture. vmap turns linear layers into batched matrix products and convolutions into grouped ones. The last
+line is JSON.
 """
 
 from __future__ import annotations
