@@ -35,6 +35,7 @@ from crawler.answers import (
     UnexpectedAnswer,
     failure_of,
 )
+from crawler.breaker import Breaker, Down
 from crawler.budget import Budget
 from crawler.pacing import Pacer
 
@@ -44,6 +45,7 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0  # without a single byte
 SMALL_BODY_BYTES = 64 * 1024
 RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 524})
+HIDDEN = "[token]"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
 RETRIES_BEFORE_FIRST_ANSWER = 2  # an address that never answered is more likely wrong than busy
@@ -148,6 +150,7 @@ class Transport:
         self.answer_seconds = answer_seconds
         self.traffic = Traffic()
         self.budget: Budget | None = None
+        self._breakers = {which: Breaker(pacer.clock, self._wait_for_server) for which in ("hub", "storage")}
         self._reached = False
         self._token = get_token_to_send(token)
         self._agent = (
@@ -175,14 +178,15 @@ class Transport:
             try:
                 answer = self._once(ask, url)
             except _CutShort as error:
-                attempt += 1
+                if not self._is_down(ask):
+                    attempt += 1
                 if attempt > (self.retries if self._reached else min(self.retries, RETRIES_BEFORE_FIRST_ANSWER)):
                     raise self._down(ask, str(error)) from error
                 logger.info("%s %s: %s; trying again", ask.what, self._where(url), error)
                 self._back_off(ask, attempt)
                 continue
-            if answer.status in RETRIED and attempt < self.retries:
-                attempt += 1
+            if answer.status in RETRIED and (attempt < self.retries or self._is_down(ask)):
+                attempt = min(attempt + 1, self.retries)
                 logger.info("%s %s: status %d; trying again", ask.what, self._where(url), answer.status)
                 self._back_off(ask, attempt, answer.headers.get("retry-after"))
             elif answer.status == 429 and refusals < MAX_REFUSALS:
@@ -209,6 +213,39 @@ class Transport:
         headers = {"user-agent": self._agent, "accept-encoding": "gzip", **ask.headers}
         if self._may_have_token(url):
             headers["authorization"] = f"Bearer {self._token}"
+        breaker = self._breaker_of(ask)
+        if breaker is None:
+            return self._exchange(ask, url, headers)
+        try:
+            breaker.wait()
+        except Down:
+            raise self._down(ask, "it is down") from None
+        answered = False
+        try:
+            answer = self._exchange(ask, url, headers)
+            answered = answer.status not in RETRIED
+            return answer
+        except HubFailure:
+            answered = True  # by a server that is there, or nothing was sent at all
+            raise
+        finally:
+            (breaker.succeeded if answered else breaker.failed)()
+
+    def _is_down(self, ask: Ask) -> bool:
+        breaker = self._breaker_of(ask)
+        return breaker is not None and breaker.is_open
+
+    def _breaker_of(self, ask: Ask) -> Breaker | None:
+        """None for the listing: one thread asks for it, and a page may be too heavy for a server that is well."""
+        return None if ask.what == "list" else self._breakers["hub" if ask.paced_as is not None else "storage"]
+
+    def _wait_for_server(self, seconds: float) -> None:
+        try:
+            self.pacer.pause(seconds)
+        except RateLimited:
+            raise Down from None
+
+    def _exchange(self, ask: Ask, url: str, headers: Mapping[str, str]) -> Answer:
         deadline = time.monotonic() + self.answer_seconds
         with self._translated(ask), self._paced(ask) as observe:
             self.traffic.begin(ask.what, self.budget)
@@ -228,7 +265,16 @@ class Transport:
                 body = self._read(
                     ask, response, found, SMALL_BODY_BYTES if problem else ask.limit_bytes, deadline, problem
                 )
-                return Answer(response.status_code, found, body, url)
+                return self._without_token(Answer(response.status_code, found, body, url), ask)
+
+    def _without_token(self, answer: Answer, ask: Ask) -> Answer:
+        """What comes back may quote what was sent; a token gets into no message and no store."""
+        if self._token is None or ask.paced_as is None:
+            return answer
+        secret = self._token.encode()
+        headers = {name: value.replace(self._token, HIDDEN) for name, value in answer.headers.items()}
+        body = answer.body.replace(secret, HIDDEN.encode()) if secret in answer.body else answer.body
+        return Answer(answer.status, headers, body, answer.url)
 
     def _read(
         self, ask: Ask, response: Any, headers: Mapping[str, str], limit_bytes: int, deadline: float, cut: bool
