@@ -1,0 +1,244 @@
+"""How fast the graph is written and asked, on both stores in one run.
+
+    python -m bench.graph                                              # 100,000 models embedded, 20,000 on Neo4j
+    python -m bench.graph --models 3000000 --neo4j-models 300000       # the whole Hub
+
+One family in three thousand models each, one large one with a quarter of all models, one merge among four models; edges per
+model about 1.5, with claims. Lookups are of random models of the large family, each by name. Neo4j is left out where Java or
+Maven are not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graphdb.schema import Declaration, Edge, Model, Relation, Status
+from graphdb.store import Store, open_store
+
+CHUNK = 20_000  # models a call
+LOOKUPS = 1_000
+DEPTH = 10
+FIRST = 1_000  # descendants asked for
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Who comes from whom among `size` models, by number: parents come before children."""
+
+    parents: list[tuple[int, ...]]
+
+    @property
+    def size(self) -> int:
+        return len(self.parents)
+
+    @property
+    def large(self) -> int:
+        """The first so many models are the large family; its root is number 0."""
+        return self.size // 4
+
+
+def shape(size: int, seed: int = 7) -> Shape:
+    """Preferring recent models as parents, so that there are generations; no deeper than 14."""
+    rng = random.Random(seed)
+    parents: list[tuple[int, ...]] = []
+    depth: list[int] = []
+    first = 0
+    for number in range(size):
+        if number == 0 or (number >= size // 4 and (number - size // 4) % 3_000 == 0):
+            first = number
+            parents.append(())
+            depth.append(0)
+            continue
+        while True:
+            back = 1 + int(rng.paretovariate(0.6)) if rng.random() < 0.75 else rng.randrange(1, number - first + 1)
+            parent = max(first, number - back)
+            if depth[parent] < 14:
+                break
+        others = {parent}
+        if rng.random() < 0.25:
+            others.add(rng.randrange(first, number))
+        parents.append(tuple(sorted(others)))
+        depth.append(1 + max(depth[other] for other in others))
+    return Shape(parents)
+
+
+def hub_id(number: int) -> str:
+    return f"{number * 2654435761 % 2**64:024x}"
+
+
+def name(number: int) -> str:
+    return f"org{number % 5_000}/model-{number:07d}"
+
+
+def models(numbers: Sequence[int]) -> list[Model]:
+    """Models as a crawl gives them."""
+    return [
+        Model(
+            hub_id(n),
+            name(n),
+            Status.SKETCHED,
+            f"{n:040x}",
+            f"{n:064x}",
+            f"signature-{n // 200}",
+            downloads=n % 9973,
+            license="apache-2.0",
+            library="transformers",
+        )
+        for n in numbers
+    ]
+
+
+def edges(graph: Shape, numbers: Sequence[int]) -> Iterator[Edge]:
+    """Edges as detection gives them, with evidence."""
+    for number in numbers:
+        for position, parent in enumerate(graph.parents[number]):
+            yield Edge(
+                hub_id(number),
+                hub_id(parent),
+                Relation.MERGED_FROM if position else Relation.FINE_TUNED_FROM,
+                0.97,
+                "lineage",
+                "1",
+                ("inheritance", "growth"),
+                {"inheritance": 0.98, "growth_z": 12.5, "distance": 0.031},
+            )
+
+
+def load(store: Store, graph: Shape) -> dict[str, float]:
+    """Writes everything and says how many a second."""
+    chunks = [range(start, min(graph.size, start + CHUNK)) for start in range(0, graph.size, CHUNK)]
+    began = time.perf_counter()
+    for chunk in chunks:
+        store.upsert_models(models(chunk))
+    model_seconds = time.perf_counter() - began
+    began, written = time.perf_counter(), 0
+    for chunk in chunks:
+        counts = store.replace_edges([hub_id(n) for n in chunk], edges(graph, chunk), [], "bench")
+        written += counts.added
+    edge_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    for chunk in chunks:
+        claimants = [n for n in chunk if n % 3 == 0 and graph.parents[n]]
+        claims = [Declaration(hub_id(n), name(graph.parents[n][0]), "finetune", "card") for n in claimants]
+        store.upsert_declarations([hub_id(n) for n in claimants], claims)
+    linked = store.link_declarations()
+    claim_seconds = time.perf_counter() - began
+    return {
+        "models": graph.size,
+        "edges": written,
+        "claims": linked,
+        "models_per_second": round(graph.size / model_seconds),
+        "edges_per_second": round(written / edge_seconds),
+        "claims_per_second": round(linked / claim_seconds),
+    }
+
+
+def latencies(ask: Callable[[str], object], names: Sequence[str]) -> dict[str, float]:
+    """Milliseconds; the first tenth warms up and is not counted."""
+    taken = []
+    for text in names:
+        began = time.perf_counter()
+        ask(text)
+        taken.append((time.perf_counter() - began) * 1e3)
+    taken = sorted(taken[len(taken) // 10 :])
+    return {"p50": round(taken[len(taken) // 2], 2), "p99": round(taken[int(len(taken) * 0.99)], 2)}
+
+
+def questions(store: Store, graph: Shape) -> dict[str, Any]:
+    """Latencies of the questions people ask most."""
+    from queries.parent import parent_of
+    from queries.resolve import resolve
+    from queries.walk import Limits, ancestors, descendants
+
+    rng = random.Random(1)
+    names = [name(n) for n in rng.sample(range(graph.large), min(LOOKUPS, graph.large))]
+    hubs = [hub_id(n) for n in range(20)]
+    return {
+        "who_is_parent_ms": latencies(lambda text: parent_of(store, resolve(store, text)), names),
+        "ancestors_ms": latencies(
+            lambda text: ancestors(store, resolve(store, text).hub_id, Limits(depth=DEPTH)), names
+        ),
+        "first_descendants_ms": latencies(lambda text: descendants(store, text, limit=FIRST), hubs),
+    }
+
+
+def measure(url: str, size: int) -> dict[str, Any]:
+    """Everything for one store, in this process."""
+    graph = shape(size)
+    with open_store(url) as store:
+        result: dict[str, Any] = load(store, graph)
+        result |= {"load_memory_mb": peak_mb()} | questions(store, graph)
+    began = time.perf_counter()
+    with open_store(url) as store:
+        result["open_seconds"] = round(time.perf_counter() - began, 2)
+    return result
+
+
+def peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def in_its_own_process(url: str, size: int) -> dict[str, Any]:
+    """So that memory is that of one store."""
+    command = [sys.executable, "-m", "bench.graph", "--only", url, "--models", str(size)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=int, default=100_000, help="on the embedded store")
+    parser.add_argument("--neo4j-models", type=int, default=20_000)
+    parser.add_argument("--only", metavar="URL", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(measure(options.only, options.models)))
+        return
+    results = {}
+    folder = Path(tempfile.mkdtemp(prefix="bench-graph-"))
+    try:
+        results["embedded"] = in_its_own_process(str(folder / "store"), options.models)
+        files = [file for file in (folder / "store" / "graph").rglob("*") if file.is_file()]
+        results["embedded"]["disk_mb"] = round(sum(file.stat().st_size for file in files) / 1e6)
+    finally:
+        shutil.rmtree(folder)
+    from tests.neo4j_server import NotHere, neo4j_server
+
+    try:
+        with neo4j_server() as server:
+            os.environ |= {"NEO4J_USER": server.user, "NEO4J_PASSWORD": server.password}
+            results[f"neo4j {server.version}"] = in_its_own_process(server.url, options.neo4j_models)
+    except NotHere as reason:
+        print(f"Neo4j left out: {reason}", file=sys.stderr)
+
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    rows = list(dict.fromkeys(key for result in results.values() for key in result))
+    print(f"{'':24}" + "".join(f"{kind:>24}" for kind in results))
+    for row in rows:
+        print(f"{row:24}" + "".join(f"{text(result.get(row, '')):>24}" for result in results.values()))
+    print(json.dumps({"bench": "graph", "cores": os.cpu_count(), "results": results}))
+
+
+def text(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['p50']} / {value['p99']}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    main()
