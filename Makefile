@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench readme wheel
+.PHONY: help install demo test lint check bench readme wheel
 
 help: ## Show what can be done
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,10 +28,10 @@ demo: $(INSTALLED) ## Train a small family, publish it on a loopback Hub, find o
 test: $(INSTALLED) ## The whole test suite, offline; with the real Neo4j where Java and Maven are
 	$(BIN)/python -m pytest
 
-check: $(INSTALLED) ## Lint, format, types, and the tests that are quick and need no Neo4j
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: $(INSTALLED) ## Lint, format and types
+	@status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1; exit $$status
+
+check: lint ## Lint, and the tests that are quick and need no Neo4j
 	$(BIN)/python -m pytest -m 'not neo4j and not slow and not online'
 
 bench: $(INSTALLED) ## Bytes and requests for each model against the least possible
