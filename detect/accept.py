@@ -21,9 +21,12 @@ class FamilyEvidence:
 
     Attributes:
         parent: (m, m), [child, parent] probabilities; root: (m,).
-        z, gamma: (m, m), [a, b], growth; came_first: (m, m), [a, b], log-odds of direction; slope: (m,), inheritance slope of the best parent; nan where the parent is the root.
+        z, gamma: (m, m), [a, b], growth.
+        came_first: (m, m), [a, b], log-odds of direction, of which `counted` come from counters.
+        slope: (m,), inheritance slope of the best parent; nan where the parent is the root.
         relative_distance: (m, m), |a - b| / |a|; related: (m, m), excess cosine.
         values: number of values compared.
+        unseen: probability that the root and its children come from a parent that is not at hand.
     """
 
     parent: Tensor
@@ -31,10 +34,12 @@ class FamilyEvidence:
     z: Tensor
     gamma: Tensor
     came_first: Tensor
+    counted: Tensor
     slope: Tensor
     relative_distance: Tensor
     related: Tensor
     values: int
+    unseen: float
 
 
 def accept(members: Sequence[tuple[str, str]], family: FamilyEvidence, threshold: float) -> list[Decision]:
@@ -89,17 +94,25 @@ def edge_evidence(child: int, parent: int, family: FamilyEvidence) -> dict[str, 
         "growth_z": round(float(family.z[parent, child]), 2),
         "growth_gamma": round(float(family.gamma[parent, child]), 3),
         "direction_log_odds": round(float(family.came_first[parent, child]), 2),
+        "counters_log_odds": float(family.counted[parent, child]),
         "inheritance_slope": None if slope != slope else round(slope, 3),
+        "unseen_parent": round(family.unseen, 3),
         "family_size": len(family.root),
         "values_compared": family.values,
     }
 
 
 def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, ...]:
+    """Signals that speak for the edge, the one that says more about it first."""
     inherited = float(family.slope[child]) == float(family.slope[child])
-    return (
-        ("inheritance", "growth") if inherited else ("growth",) if len(family.root) == 2 else ("growth", "inheritance")
-    )
+    said = ["inheritance"] if inherited else []
+    if float(family.counted[parent, child]) > 0:
+        said.append("counters")
+    if float(family.came_first[parent, child] - family.counted[parent, child]) > 0 or not said:
+        said.append("growth")
+    if not inherited and len(family.root) > 2:
+        said.append("inheritance")
+    return tuple(said)
 
 
 def _sentence(child: int, name: str, parent: int, family: FamilyEvidence) -> str:

@@ -1,6 +1,7 @@
 """Sketches of one signature -> aligned values: the same output units of the same tensors of every model, stacked.
 
-Only what training made and every model has is kept; constants and running statistics are left out. Dimension letters: m models, u units, w values a unit.
+Only what training made and every model has is kept; constants and running statistics are left out.
+Dimension letters: m models, u units, w values a unit.
 """
 
 from __future__ import annotations

@@ -115,6 +115,7 @@ def decide_tree(
     best_parent = torch.where(below_root, best_root, neighbours.gather(1, slot)[:, 0])
     best_parent[best_root] = -1
     slope = torch.where(below_root, torch.nan, slopes[best].gather(1, slot)[:, 0])
+    slope[best_root] = torch.nan
     return FamilyTree(root_probability, parent, best_root, best_parent, slope)
 
 

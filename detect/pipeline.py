@@ -16,10 +16,12 @@ from detect.accept import THRESHOLD, FamilyEvidence, accept
 from detect.align import Layer, NotComparable, align
 from detect.decision import Answer, Candidate, Decision
 from detect.families import families
-from detect.family_tree import decide_tree, nearest, possible_roots
+from detect.family_tree import FamilyTree, decide_tree, nearest, possible_roots
 from detect.frozen import same_bodies
 from detect.gram import gram, squared_lengths
+from detect.signals.balance import balance, unseen_parent
 from detect.signals.content import copies, is_rounded_copy, precision
+from detect.signals.counters import counters
 from detect.signals.direction import direction
 from detect.signals.growth import growth
 from detect.signals.relatedness import relatedness
@@ -95,17 +97,17 @@ def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.devic
 
 
 def _copied(subjects: Sequence[Subject], options: Options) -> list[list[Decision]]:
-    """Decisions for the copies in every group of equal content; the one kept as original gets none here."""
+    """Decisions for the copies in every group of equal content; the one that stands for the group gets none here."""
     groups = []
     for first, others in copies([subject.sketch for subject in subjects]).items():
         members = [subjects[i] for i in (first, *others)]
         original, told_by = _original(members, options)
-        groups.append([_copy(s, original, told_by) for s in members if s is not original])
+        groups.append([_copy(s, original, told_by, len(members)) for s in members if s is not original])
     return groups
 
 
 def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, str | None]:
-    """Which of several equal models came first, and the kind of evidence that tells; None where only names differ."""
+    """Which of several equal models came first, and the kind of evidence that tells; None where nothing does."""
     ids = {s.id for s in members}
     if options.declared:
         silent = [s for s in members if not s.declared & ids]
@@ -118,7 +120,8 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
     return min(members, key=lambda s: (len(s.label), natural_key(s.label))), None
 
 
-def _copy(subject: Subject, original: Subject, told_by: str | None) -> Decision:
+def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) -> Decision:
+    """Equal content has no direction: without other evidence the copy is a tie, never settled by a coin."""
     whole = subject.sketch.sampled_values == subject.sketch.total_values
     identical = subject.sketch.digest == original.sketch.digest
     compared = (
@@ -126,22 +129,25 @@ def _copy(subject: Subject, original: Subject, told_by: str | None) -> Decision:
         if identical
         else f"all {subject.sketch.sampled_values:,} values compared are equal"
     )
-    untold = "" if told_by else "; equal content has no direction, the shorter name is taken as the original"
+    probability = 0.999 if identical or whole else 0.98
+    probability = probability if told_by else 1 / equal
     return Decision(
         model=subject.id,
-        answer=Answer.PARENT,
-        probability=0.999 if identical or whole else 0.98,
-        parent=original.id,
-        relation=Relation.COPY_OF,
-        candidates=(Candidate(original.id, 0.999 if identical or whole else 0.98),),
-        decided_by=("content", told_by) if told_by else ("content",),
+        answer=Answer.PARENT if told_by else Answer.UNDECIDED,
+        probability=probability,
+        parent=original.id if told_by else None,
+        relation=Relation.COPY_OF if told_by else None,
+        candidates=(Candidate(original.id, probability),),
+        decided_by=("content", told_by) if told_by else (),
         evidence={
             "same_files": identical,
             "values_compared": subject.sketch.sampled_values,
             "values_in_all": subject.sketch.total_values,
-            "direction_by": told_by or "name",
+            "equal_to": original.id,
         },
-        reason=compared + untold,
+        reason=compared
+        if told_by
+        else f"equal to {original.label}: {compared}; which is the copy is not in the weights",
     )
 
 
@@ -202,6 +208,8 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     distance = distance[index][:, index]
     neighbours = nearest(distance)
     z, gamma, came_first = _directions(mine, neighbours)
+    counted = counters([s.sketch for s in own])
+    came_first = came_first + counted
     tree = decide_tree(
         products.only(index.to(products.products.device)).cpu(),
         came_first,
@@ -209,12 +217,15 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
         possible_roots(came_first, neighbours),
         _prior(own, options),
     )
+    parent, unseen = _with_unseen(tree, mine)
     evidence = FamilyEvidence(
-        parent=tree.parent,
+        parent=parent,
+        unseen=unseen,
         root=tree.root,
         z=z,
         gamma=gamma,
         came_first=came_first,
+        counted=counted,
         slope=tree.slope,
         relative_distance=(distance / size[index][:, None]).sqrt(),
         related=related[index][:, index],
@@ -256,6 +267,19 @@ def _frozen(
             )
         )
     return decisions
+
+
+def _with_unseen(tree: FamilyTree, layers: list[Layer]) -> tuple[Tensor, float]:
+    """The tree's (child, parent) probabilities less those of an unseen parent of the root and its children, and the latter's.
+
+    Only the children of the best root lose: further down inheritance has shown that the parent is one.
+    """
+    children = (tree.best_parent == tree.best_root).nonzero()[:, 0]
+    pairs = torch.stack([torch.full_like(children, tree.best_root), children], 1).to(layers[0].values.device)
+    unseen = unseen_parent(balance(layers, pairs).cpu())
+    parent = tree.parent.clone()
+    parent[:, tree.best_root] *= 1 - unseen
+    return parent, unseen
 
 
 def _directions(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,12 +19,12 @@ from detect.sketch_store import Sketch, make_sketch
 
 Weights = dict[str, np.ndarray]
 SHAPES = {
-    "layers.0.weight": (48, 32),
-    "layers.0.bias": (48,),
-    "layers.1.weight": (64, 48),
-    "layers.1.bias": (64,),
-    "layers.2.weight": (32, 64),
-    "layers.2.bias": (32,),
+    "layers.0.weight": (96, 128),
+    "layers.0.bias": (96,),
+    "layers.1.weight": (128, 96),
+    "layers.1.bias": (128,),
+    "layers.2.weight": (64, 128),
+    "layers.2.bias": (64,),
 }
 
 
@@ -36,13 +36,13 @@ def start(seed: int, shapes: Mapping[str, tuple[int, ...]] = SHAPES) -> Weights:
     }
 
 
-def tune(parent: Weights, seed: int, moved: float = 0.3, decay: float = 0.05) -> Weights:
+def tune(parent: Weights, seed: int, moved: float = 0.3, decay: float = 0.02) -> Weights:
     """A child: each unit moves by its own amount, about `moved` of its length, after all have shrunk by `decay`."""
     random = np.random.default_rng(seed)
     child = {}
     for name, values in parent.items():
         units = values.reshape(values.shape[0], -1).astype(np.float64)
-        amount = moved * random.lognormal(0.0, 0.7, (units.shape[0], 1))
+        amount = moved * random.lognormal(0.0, 0.5, (units.shape[0], 1))
         step = (
             random.standard_normal(units.shape) * np.linalg.norm(units, axis=1, keepdims=True) / np.sqrt(units.shape[1])
         )

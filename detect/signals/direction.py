@@ -35,7 +35,9 @@ def direction(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     Returns:
         (p,) float64: log-odds that a came first; 0 where nothing can be measured. Exactly antisymmetric.
     """
-    return features(layers, pairs) @ weights().to(pairs.device)
+    turned = pairs[:, 0] > pairs[:, 1]  # each pair is measured in one order, so that not even rounding tells them apart
+    said = features(layers, pairs.sort(1).values) @ weights().to(pairs.device)
+    return torch.where(turned, -said, said)
 
 
 def features(layers: Sequence[Layer], pairs: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def test_parents_come_first_although_decay_makes_their_children_smaller():
     pairs = [(names.index(p), names.index(c)) for c, p in parents.items()]
     z, _ = measured(list(models.values()), pairs)
     assert min(z) > 4
-    light = tune(models["a"], 99, moved=0.1, decay=0.2)
+    light = tune(models["a"], 99, moved=0.3, decay=0.1)
     assert np.linalg.norm(light["layers.1.weight"]) < np.linalg.norm(models["a"]["layers.1.weight"])
     assert measured([models["a"], light], [(0, 1)])[0][0] > 4
 

@@ -1,0 +1,49 @@
+"""Balance: did two models move away from each other alike, as two children of an unseen parent do?
+
+For units of one tensor y / d = (|b|^2 - |a|^2) / |b - a|^2: about 1 where b grew out of a, strongly negative where b decayed, about 0 where
+what made both longer is shared evenly between them. Two models that balance may both come from a third one that is not at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from detect.align import Layer
+from detect.signals.growth import measurable, unit_statistics
+
+PRIOR = 0.10  # that the parent of a family's oldest known model's children is missing, before looking at them
+EVEN = 0.2  # width of the balance that siblings keep
+LIKELIER = 5.0  # how much likelier an even balance is for siblings of an unseen parent than for parent and child
+RARE = 0.3  # how likely an uneven one is for them, against parent and child
+
+
+def balance(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
+    """
+    Args:
+        pairs: (p, 2) int64, indices of models (a, b).
+    Returns:
+        (p,) float64: median over layers of the median over units of y / d; nan where nothing moved.
+    """
+    found = []
+    for layer in layers:
+        if measurable(layer):
+            moved, size, grown = unit_statistics(layer.values, pairs)  # (u, p)
+            ratio = torch.where(moved > 1e-12 * size, grown / moved, torch.nan)
+            found.append(ratio.nanmedian(0).values)
+    if not found:
+        return torch.full((len(pairs),), torch.nan, dtype=torch.float64, device=pairs.device)
+    return torch.stack(found).nanmedian(0).values
+
+
+def unseen_parent(balances: Tensor) -> float:
+    """Probability that a root and its children all come from an unseen parent, from the balances of root and child.
+
+    The children's evidence is averaged, not added up: they share whatever misleads. Without any, the stated prior.
+    """
+    known = balances[~balances.isnan()]
+    likelier = (LIKELIER * (-(known / EVEN).square()).exp() + RARE).log()
+    odds = PRIOR / (1 - PRIOR) * float(likelier.mean().exp()) if len(known) else PRIOR / (1 - PRIOR)
+    return odds / (1 + odds)

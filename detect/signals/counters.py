@@ -1,0 +1,32 @@
+"""Counters: batch norm counts the batches that it has seen, in every file that keeps `num_batches_tracked`; the count only grows.
+
+Of two related models the one with the lower count came first, unless somebody set the counter back: strong evidence, not proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from detect.align import describe
+from detect.signature import Role
+from detect.sketch_store import Sketch
+
+LOG_ODDS = 4.0
+
+
+def batches_seen(sketch: Sketch) -> float | None:
+    """The largest counter of a model; None if it has none, or none that ever counted."""
+    counts = [float(sketch.samples[t.name].values().max()) for t in describe(sketch) if t.role is Role.COUNTER]
+    return max(counts, default=0.0) or None
+
+
+def counters(sketches: Sequence[Sketch]) -> Tensor:
+    """(m, m) float64, [a, b]: log-odds that a came first: LOG_ODDS where its count is lower, 0 where equal or not kept."""
+    seen = [batches_seen(sketch) for sketch in sketches]
+    return torch.tensor(
+        [[0.0 if a is None or b is None else LOG_ODDS * ((b > a) - (b < a)) for b in seen] for a in seen],
+        dtype=torch.float64,
+    ).reshape(len(seen), len(seen))

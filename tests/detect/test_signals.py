@@ -1,0 +1,99 @@
+"""Relatedness, direction, balance, counters, drift and content, each against an obvious reference or its guarantee."""
+
+import numpy as np
+import pytest
+import torch
+
+from detect.align import align
+from detect.gram import gram
+from detect.signals.balance import balance, unseen_parent
+from detect.signals.content import copies, is_rounded_copy, precision
+from detect.signals.counters import LOG_ODDS, counters
+from detect.signals.direction import direction
+from detect.signals.drift import drift
+from detect.signals.relatedness import relatedness
+from tests.builders import sketch_of, start, three_generations, tune
+
+CPU = torch.device("cpu")
+
+
+def layers_of(*models):
+    return align([sketch_of(m, str(i)) for i, m in enumerate(models)], CPU)
+
+
+def test_relatedness_agrees_with_the_obvious_float64_reference_and_parts_relatives_from_strangers():
+    a = start(1)
+    b, stranger = tune(a, 2), start(3)
+    found = relatedness(layers_of(a, b, stranger))
+    total = weight = 0.0
+    for name, values in a.items():
+        if values.ndim < 2:
+            continue
+        x, y = (v[name].astype(np.float64) for v in (a, b))
+        x, y = (v - v.mean(1, keepdims=True) for v in (x, y))
+        x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
+        cosines = x @ y.T
+        own = np.trace(cosines) / len(x)
+        other = (cosines.sum() - np.trace(cosines)) / (len(x) * (len(x) - 1))
+        total += len(x) * (own - other)
+        weight += len(x)
+    assert float(found[0, 1]) == pytest.approx(total / weight, abs=1e-5)
+    assert float(found[0, 1]) > 0.8
+    assert abs(float(found[0, 2])) < 0.05
+
+
+def test_direction_turns_with_the_pair_exactly_and_sees_growth_and_decay():
+    a = start(1)
+    grown = tune(a, 2, decay=0.0)
+    decayed = {n: np.float32(0.7) * v for n, v in tune(a, 3, moved=0.02, decay=0.0).items()}
+    said = direction(layers_of(a, grown, decayed), torch.tensor([[0, 1], [1, 0], [0, 2], [2, 0]]))
+    assert said[0] == -said[1]
+    assert said[2] == -said[3]
+    assert said[0] > 1
+    assert said[2] > 1
+
+
+def test_balance_is_one_for_parent_and_child_and_none_for_siblings():
+    a = start(1)
+    one, two = tune(a, 2, decay=0.0), tune(a, 3, decay=0.0)
+    found = balance(layers_of(a, one, two), torch.tensor([[0, 1], [1, 2]]))
+    assert float(found[0]) == pytest.approx(1.0, abs=0.15)
+    assert abs(float(found[1])) < 0.15
+    assert unseen_parent(found[1:]) > 0.3 > 0.1 > unseen_parent(found[:1])
+
+
+def test_the_lower_count_of_batches_came_first_and_equal_or_missing_counts_say_nothing():
+    def counted(batches):
+        more = {} if batches is None else {"norm.num_batches_tracked": np.array(batches, np.int64)}
+        return sketch_of(start(1) | more)
+
+    found = counters([counted(10), counted(25), counted(25), counted(None)])
+    assert found[0].tolist() == [0, LOG_ODDS, LOG_ODDS, 0]
+    assert found[1].tolist() == [-LOG_ODDS, 0, 0, 0]
+
+
+def test_drift_is_the_cosine_of_the_movements_seen_from_a_model():
+    models, _ = three_generations()
+    layers = layers_of(*models.values())
+    x = torch.cat([layer.values.reshape(len(models), -1) for layer in layers if layer.values.shape[2] > 1], 1).double()
+    one, two = x[1] - x[0], x[2] - x[0]
+    assert float(drift(gram(layers), 0)[1, 2]) == pytest.approx(float(one @ two / one.norm() / two.norm()), abs=1e-6)
+
+
+def test_equal_values_are_copies_whatever_dtype_stores_them():
+    half = {n: v.astype(np.float16) for n, v in start(1).items()}
+    sketches = [
+        sketch_of(half, "a"),
+        sketch_of(start(2), "b"),
+        sketch_of({n: v.astype(np.float32) for n, v in half.items()}, "c"),
+    ]
+    assert copies(sketches) == {0: [2]}
+
+
+def test_a_rounded_copy_is_recognised_and_one_changed_value_is_enough_to_refuse():
+    fine = start(1)
+    coarse = {n: v.astype(np.float16) for n, v in fine.items()}
+    assert precision(sketch_of(coarse)) < precision(sketch_of(fine))
+    assert is_rounded_copy(sketch_of(coarse), sketch_of(fine))
+    coarse["layers.1.weight"][3, 5] += np.float16(0.01)
+    assert not is_rounded_copy(sketch_of(coarse), sketch_of(fine))
