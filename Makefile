@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml
 		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed (make PYTHON=/path/to/python3.11)" >&2; exit 1; }
 	@echo "installing into $(VENV): a few minutes, once, most of it torch"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## Train a small family, publish it on a loopback Hub, find out who comes from whom
