@@ -2,7 +2,7 @@
 
     python -m bench.real_families --families FOLDER
 
-FOLDER holds one folder a family, see bench/families.py. Nothing is given to the methods: families, roots and the number of trees are unknown to them.
+FOLDER holds one folder a family, see bench/families.py. Nothing is given: families, roots and the number of trees are unknown.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> None:
         total += count
         all_misses += misses
     print(
-        "| family | children | directed parent | same run accepted | undirected | undecided | roots | false parents | between trees | seconds |"
+        "| family | children | directed parent | same run accepted | undirected | undecided | roots | false parents | between trees | s |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, count, seconds in [*rows, ("all", total, sum(row[2] for row in rows))]:
