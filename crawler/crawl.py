@@ -31,12 +31,14 @@ from crawler.answers import (
     StorageDown,
 )
 from crawler.budget import BudgetSpent
+from crawler.components import parts_of
 from crawler.folder import LocalModel, content_hash, local_models
 from crawler.headers import TensorHeader
 from crawler.hub import Hub
 from crawler.listing import Repository
 from crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
 from crawler.progress import Asked, Done, Missing, Progress, Walk
+from crawler.quantised import PREFIX, is_low_rank, quantisation_in
 from crawler.queue import has_weights
 from crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from crawler.weights import Unreadable
@@ -115,6 +117,7 @@ class _Outcome:
     failure: RepoFailure | None = None
     network_failure: Failure | None = None
     asked: Asked | None = None
+    parts: tuple[_Outcome, ...] = ()
 
 
 def crawl(
@@ -252,7 +255,7 @@ class _Crawler:
         present: tuple[str, ...] = (),
         waiting: Sequence[Repository] = (),
     ) -> Batch:
-        outcomes = list(outcomes)
+        outcomes = [each for outcome in outcomes for each in (outcome, *outcome.parts)]
         if any("left" in outcome.counts for outcome in outcomes) and walk is not None:
             walk = walk[0], None  # the page is asked for again; what came of it until now is kept
         batch = Batch([], [], counts, [], self.progress, [], walk, present, _waiting=list(waiting))
@@ -261,9 +264,9 @@ class _Crawler:
                 self._failed_in_a_row += 1
                 if self._failed_in_a_row >= FAILURES_IN_A_ROW:
                     raise outcome.network_failure
-            elif not {"unchanged", "waiting", "left"} & set(outcome.counts):
+            elif {"unchanged", "waiting", "left"}.isdisjoint(outcome.counts):
                 self._failed_in_a_row = 0
-            counts["seen"] += "left" not in outcome.counts
+            counts["seen"] += {"left", "parts"}.isdisjoint(outcome.counts)
             counts.update(outcome.counts)
             batch.declarations.extend(outcome.declarations)
             if outcome.model is not None:
@@ -330,7 +333,16 @@ class _Crawler:
         reason = f"the Hub said on {first} and on {now:%Y-%m-%d}: {why}"
         done = replace(known, status=Status.GONE, reason=reason, failure=None, checked_at=now)
         model = Model(known.hub_id, name, Status.GONE, reason=reason)
-        return _Outcome(model, (), done, ("missing",), asked=Asked(known.hub_id, now, True, first))
+        parts = tuple(
+            _Outcome(
+                Model(part.hub_id, part.repo_id, Status.GONE, reason=reason),
+                (),
+                replace(part, status=Status.GONE),
+                ("parts",),
+            )
+            for part in self.progress.parts(known.hub_id)
+        )
+        return _Outcome(model, (), done, ("missing",), asked=Asked(known.hub_id, now, True, first), parts=parts)
 
     def _repository(self, repository: Repository, known: Done | None) -> _Outcome:
         """Never raises for what only this repository is to blame for."""
@@ -340,11 +352,16 @@ class _Crawler:
                 weights_digest=known.weights_digest,
                 signature=known.signature,
             )
-            done = None if known.repo_id == repository.repo_id else replace(known, repo_id=repository.repo_id)
             kept = tuple(Declaration(known.hub_id, *claim) for claim in known.claims)
-            return _Outcome(model, (*repository.declarations, *kept), done, ("unchanged",))
+            claims = (*repository.declarations, *kept)
+            if known.repo_id == repository.repo_id or "/" in known.hub_id:
+                return _Outcome(model, claims, None, ("unchanged",))
+            renamed = self._renamed_parts(known, repository)
+            return _Outcome(model, claims, replace(known, repo_id=repository.repo_id), ("unchanged",), parts=renamed)
         news = "new" if known is None else "changed" if known.sha != repository.sha else "again"
         found: OpenModel | None = None
+        if repository.files and not repository.disabled and (parts := parts_of(repository.files)):
+            return self._parts(repository, parts, news)
         try:
             found = locate_repository(repository, self._hub())
             return self._sketched(found, news)
@@ -352,6 +369,36 @@ class _Crawler:
             raise
         except Failure as error:
             return self._failed(error, repository, known, found, news)
+
+    def _renamed_parts(self, known: Done, repository: Repository) -> tuple[_Outcome, ...]:
+        found = []
+        for part in self.progress.parts(known.hub_id):
+            name = repository.repo_id + "/" + part.hub_id.partition("/")[2]
+            listed = replace(repository, hub_id=part.hub_id, repo_id=name)
+            model = replace(self._as_known(listed, part), status=part.status, reason=part.reason)
+            found.append(_Outcome(model, (), replace(part, repo_id=name), ("parts",)))
+        return tuple(found)
+
+    def _parts(self, repository: Repository, parts: Mapping[str, tuple[str, ...]], news: str) -> _Outcome:
+        """A repository of several models, each a model of its own."""
+        outcomes = []
+        for name, files in parts.items():
+            part = replace(repository, hub_id=f"{repository.hub_id}/{name}", files=files, declarations=())
+            found = self._repository(part, self.progress.known([part.hub_id]).get(part.hub_id))
+            called = f"{repository.repo_id}/{name}"
+            done = found.done and replace(found.done, repo_id=called)
+            if done is not None and done.failure is not None:
+                done = replace(done, failure=None, sha=None)  # the whole is tried again, and this part with it
+            model = found.model and replace(found.model, repo_id=called)
+            outcomes.append(replace(found, model=model, done=done, counts=("parts", *found.counts[1:])))
+        gated = any(found.model is not None and found.model.status is Status.GATED for found in outcomes)
+        failed = next((found for found in outcomes if found.done is not None and found.done.sha is None), None)
+        reason = f"several models, each of its own: {', '.join(parts)}"
+        model = model_of(repository, Status.GATED if gated else Status.UNREADABLE, reason)
+        done = self._done_of(model)
+        if failed is not None and failed.failure is not None:
+            done = replace(done, failure=failed.failure.kind)
+        return _Outcome(model, repository.declarations, done, (news,), parts=tuple(outcomes))
 
     def _is_settled(self, repository: Repository, known: Done) -> bool:
         return is_settled(repository, known, self.sketches, self._hub().has_token, self.now())
@@ -381,15 +428,27 @@ class _Crawler:
         """
         model, counts = found.model, [news]
         if found.weights is not None and model.weights_digest is not None:
-            with self._lock_of(model.weights_digest):
-                signature = self.sketches.signature_if_known(model.weights_digest)
+            digest = model.weights_digest
+            with self._lock_of(digest):
+                signature = self.sketches.signature_if_known(digest)
                 if signature is None:
                     if not found.header:
                         raise Unreadable(f"{model.repo_id}: there are no tensors in its weight files")
                     blocks = self.sketches.plan(found.header)
+                    how = quantisation_in(found.header)
+                    if how and model.reason is None:
+                        model = replace(model, reason=PREFIX + how)
                     if not blocks:
-                        raise Unreadable("none of its numbers can be compared (quantised or unknown formats)")
-                    signature = self.sketches.put(model.weights_digest, found.header, found.read(blocks))
+                        why = "none of its numbers can be compared"
+                        raise Unreadable(f"{model.reason}: {why}" if model.reason else f"{why} (an unknown format)")
+                    if is_low_rank(found.header):
+                        model = replace(
+                            model, status=Status.ADAPTER, reason="a low-rank adapter, which has no full weights"
+                        )
+                        return _Outcome(
+                            model, found.declarations, self._done_of(model, found.declarations), tuple(counts)
+                        )
+                    signature = self.sketches.put(digest, found.header, found.read(blocks))
                     counts.append("read")
                 elif news != "unchanged":
                     counts.append("reused")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from crawler.quantised import quantisation_of
 from graphdb.schema import Declaration
 
 EXPAND = (
@@ -38,6 +39,7 @@ class Repository:
         sha: newest commit; None where the listing does not say.
         files: paths of all files; None where the listing does not say.
         shape: architecture and number of values, as far as the listing says; what differs here has another signature.
+        quantisation: what the configuration says of how its numbers are packed.
     """
 
     hub_id: str
@@ -53,6 +55,7 @@ class Repository:
     disabled: bool = False
     declarations: tuple[Declaration, ...] = ()
     shape: str | None = None
+    quantisation: str | None = None
 
 
 def is_repo_id(text: str) -> bool:
@@ -89,6 +92,7 @@ def parse_item(item: Any) -> Repository:
         disabled=item.get("disabled") is True,
         declarations=tuple(declarations(hub_id, card, tags, _mapping(item.get("config")))),
         shape=_shape(_mapping(item.get("config")), _mapping(item.get("safetensors"))),
+        quantisation=quantisation_of(_mapping(item.get("config"))),
     )
 
 

@@ -13,11 +13,13 @@ from typing import Any
 from crawler.answers import BadToken, HubDown, HubFailure, Offline, RateLimited
 from crawler.budget import BudgetSpent
 from crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
+from crawler.gguf_weights import GgufWeights
 from crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from crawler.hub import FileEntry, Hub
 from crawler.listing import Repository, declarations, declared_license, is_repo_id
+from crawler.quantised import PREFIX, choose_gguf, gguf_label
 from crawler.remote import RemoteFile
-from crawler.selection import Choice, WeightSet, choose, weights_digest
+from crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
 from crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
 from graphdb.schema import Declaration, Model, Status, local_id
 
@@ -42,7 +44,7 @@ class OpenModel:
 
     model: Model
     declarations: tuple[Declaration, ...]
-    weights: Weights | None
+    weights: Weights | GgufWeights | None
 
     @property
     def header(self) -> tuple[TensorHeader, ...]:
@@ -57,7 +59,7 @@ class OpenModel:
         """Bytes of blocks of values, in the order in which they lie in the files; raises like `header`."""
         return self._weights().read(blocks)
 
-    def _weights(self) -> Weights:
+    def _weights(self) -> Weights | GgufWeights:
         if self.weights is None:
             raise Unreadable(
                 f"nothing can be read in {self.model.repo_id}: {self.model.reason}", "try the model it was made from"
@@ -107,7 +109,8 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
             declarations=(*repository.declarations, *_adapter_claim(repository, hub)),
         )
     if choice.weights is None:
-        return _nothing(repository, choice)
+        ggufs = choose_gguf(repository.files)
+        return _gguf(repository, ggufs, hub) if ggufs else _nothing(repository, choice)
     if choice.weights.missing:
         total = choice.weights.missing + len(choice.weights.files)
         return _nothing(
@@ -115,8 +118,18 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
         )
     files = _remote_files(repository, choice.weights, hub)
     digest = weights_digest(file.content_hash for file in files)
-    model = replace(model_of(repository, Status.SKETCHED), weights_digest=digest)
+    reason = PREFIX + repository.quantisation if repository.quantisation else None
+    model = replace(model_of(repository, Status.SKETCHED, reason), weights_digest=digest)
     return OpenModel(model, repository.declarations, Weights(files, parallel=parallel))
+
+
+def _gguf(repository: Repository, paths: tuple[str, ...], hub: Hub) -> OpenModel:
+    """The GGUF copy that lost least of its original."""
+    folder = paths[0].rpartition("/")[0]
+    files = _remote_files(repository, WeightSet(folder, paths[0], Layout.SHARDED, paths), hub)
+    digest = weights_digest((file.content_hash for file in files), "gguf")
+    model = model_of(repository, Status.SKETCHED, PREFIX + gguf_label(paths[0]))
+    return OpenModel(replace(model, weights_digest=digest), repository.declarations, GgufWeights(files))
 
 
 def locate_local(

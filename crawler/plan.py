@@ -13,10 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from crawler.budget import BudgetSpent
+from crawler.components import parts_of
 from crawler.crawl import Sketcher, is_settled
 from crawler.hub import Hub
 from crawler.listing import Repository
 from crawler.progress import Progress
+from crawler.quantised import choose_gguf
 from crawler.queue import has_weights, priority_of
 from crawler.selection import Layout, choose
 from crawler.walk import CrawlOptions, utc_now, walk_listing
@@ -114,15 +116,25 @@ def _add_cost(plan: Plan, repository: Repository) -> None:
     if repository.files is None:
         plan.requests["api"] += 1
         return
-    choice = choose(repository.files)
+    for files in parts_of(repository.files).values() or (repository.files,):
+        _add_cost_of(plan, files, repository.gated)
+
+
+def _add_cost_of(plan: Plan, files: tuple[str, ...], gated: bool) -> None:
+    choice = choose(files)
+    if choice.weights is None and choose_gguf(files):
+        plan.requests["resolvers"] += 1
+        plan.requests["storage"] += SLICES_PER_MODEL + 4
+        plan.body_bytes += 8_000_000 + SLICE_BYTES  # the vocabulary lies in the header
+        return
     if choice.adapter:
         plan.requests["resolvers"] += 1
     elif choice.weights is not None and not choice.weights.missing:
-        files = max(1, len(choice.weights.files))
-        plan.requests["api"] += files > 1 or choice.weights.layout is Layout.INDEXED
-        plan.requests["resolvers"] += files + (choice.weights.layout is Layout.INDEXED)
-        if not repository.gated:
-            plan.requests["storage"] += files + SLICES_PER_MODEL
+        count = max(1, len(choice.weights.files))
+        plan.requests["api"] += count > 1 or choice.weights.layout is Layout.INDEXED
+        plan.requests["resolvers"] += count + (choice.weights.layout is Layout.INDEXED)
+        if not gated:
+            plan.requests["storage"] += count + SLICES_PER_MODEL
             plan.body_bytes += HEADER_BYTES + SLICE_BYTES
 
 

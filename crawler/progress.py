@@ -190,6 +190,11 @@ class Progress:
                 found[row[0]] = _done(row)
         return found
 
+    def parts(self, hub_id: str) -> list[Done]:
+        """What is known of the models that share this repository."""
+        rows = self._rows("SELECT * FROM done WHERE hub_id > ? AND hub_id < ?", hub_id + "/", hub_id + "0")
+        return [_done(row) for row in rows]
+
     def failed(self, limit: int) -> list[Done]:
         """Those whose failure may have gone away, longest ago first."""
         return [

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 MAX_SHARDS = 10_000
+LOW_RANK = "a low-rank adapter, which has no full weights"
 INDEX_SUFFIX = ".safetensors.index.json"
 
 _SHARD = re.compile(
@@ -111,9 +112,7 @@ def choose(paths: Collection[str]) -> Choice:
     adapters = [s for s in sets if s.adapter]
     names = {PurePosixPath(path).name for path in paths}
     if "adapter_config.json" in names and not any(s.rank < len(_MAIN_NAMES) for s in root):
-        return Choice(
-            adapters[0] if adapters else None, adapter=True, reason="a low-rank adapter, which has no full weights"
-        )
+        return Choice(adapters[0] if adapters else None, adapter=True, reason=LOW_RANK)
     for group in (root, full):
         best = [s for s in group if s.rank == group[0].rank]
         if best and (len(best) == 1 or (best[0].rank < len(_MAIN_NAMES) and best[0].folder == best[1].folder)):
@@ -127,7 +126,7 @@ def choose(paths: Collection[str]) -> Choice:
             shown = ", ".join(sorted({f"{s.folder}/{s.stem}".lstrip("/") for s in best})[:4])
             return Choice(None, reason=f"several {what}: {shown}{' …' if len(best) > 4 else ''}")
     if adapters:
-        return Choice(adapters[0], adapter=True, reason="a low-rank adapter, which has no full weights")
+        return Choice(adapters[0], adapter=True, reason=LOW_RANK)
     return Choice(None, reason=no_weights_reason(paths))
 
 
@@ -144,13 +143,14 @@ def no_weights_reason(paths: Collection[str]) -> str:
     return "no weight files"
 
 
-def weights_digest(hashes: Iterable[str]) -> str:
+def weights_digest(hashes: Iterable[str], kind: str = "safetensors") -> str:
     """sha256 hex over the hashes of the weight files, whatever their names and order.
 
     Args:
+        kind: how the files are read; the same bytes read in another way would be other weights.
         hashes: sha256 hex of each file's content (as large-file storage names it), or `git:` and git's own hash.
     """
-    text = "\n".join(["lineage weights 1: safetensors", *sorted(hashes)])
+    text = "\n".join([f"lineage weights 1: {kind}", *sorted(hashes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

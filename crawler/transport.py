@@ -215,7 +215,10 @@ class Transport:
             headers["authorization"] = f"Bearer {self._token}"
         breaker = self._breaker_of(ask)
         if breaker is None:
-            return self._exchange(ask, url, headers)
+            answer = self._exchange(ask, url, headers)
+            if answer.status not in RETRIED:
+                self._breakers["hub"].succeeded()
+            return answer
         try:
             breaker.wait()
         except Down:

@@ -1,0 +1,42 @@
+"""Repositories that hold several models: parts of a diffusion pipeline, or sets of weights none of which is named as the model.
+
+Each part becomes a model of its own, with the identity `<hub_id>/<part>` and the name `org/name/<part>`. A `hub_id` is a text
+without slash, so these identities meet no other, and neither schema nor store has to know of them. What the card declares is
+about the repository as a whole and stays there: a part's base is found by its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from crawler.selection import INDEX_SUFFIX, WeightSet, choose, weight_sets
+
+MAX_PARTS = 16  # more are checkpoints or collections, not the parts of one thing
+
+
+def parts_of(files: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Name of each part -> its files; empty for a repository that is one model, or none."""
+    sets = [found for found in weight_sets(files) if not found.adapter]
+    if "model_index.json" in files:
+        parts = _by_folder(files, sets)
+    elif choose(files).reason and not choose(files).adapter:
+        root = [found for found in sets if not found.folder and not found.variant]
+        parts = {s.stem: _files_of(s) for s in root} if len(root) > 1 else _by_folder(files, sets) if not root else {}
+    else:
+        return {}
+    return parts if 1 < len(parts) <= MAX_PARTS else {}
+
+
+def _by_folder(files: Collection[str], sets: list[WeightSet]) -> dict[str, tuple[str, ...]]:
+    """One part a folder, where one set of its weights is clearly the model."""
+    parts = {}
+    for folder in dict.fromkeys(s.folder for s in sets if s.folder):
+        inside = tuple(file for file in files if file.rpartition("/")[0] == folder)
+        if choose(inside).weights is not None:
+            parts[folder] = inside
+    return parts
+
+
+def _files_of(weights: WeightSet) -> tuple[str, ...]:
+    named = (f"{weights.folder}/{weights.stem}{INDEX_SUFFIX}".lstrip("/"),) if weights.index else ()
+    return (*weights.files, *named)

@@ -1,0 +1,189 @@
+"""GGUF header bytes -> metadata and places of the tensors. Nothing that the file says is believed before it is checked.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (little-endian; counts, key-value pairs, tensor infos, then the
+data). A header holds the whole vocabulary, so it is megabytes where a safetensors header is kilobytes; it is read piece by piece.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader
+
+HEADER_LIMIT_BYTES = 48 * 1024 * 1024
+FIRST_READ_BYTES = 64 * 1024
+LONGEST_READ_BYTES = 8 * 1024 * 1024
+MAX_TENSORS = 100_000
+MAX_TEXT_KEPT = 1_000
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+
+# ggml type -> name, values in a block, bytes of a block
+GGML_TYPES = {
+    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292), 16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136), 24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
+}  # fmt: skip
+BLOCKS = {name: (values, size) for name, values, size in GGML_TYPES.values()}
+
+Scalar = int | float | bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """
+    Attributes:
+        metadata: numbers and short texts; of arrays their length only.
+        tokenizer: sha256 hex of the vocabulary as it lies in the file; None if there is none.
+        tensors: in the order of their bytes; `dtype` is ggml's name of the type, `shape` has the outermost dimension first.
+    """
+
+    metadata: Mapping[str, Scalar]
+    tokenizer: str | None
+    tensors: tuple[TensorHeader, ...]
+
+
+def read_gguf_header(
+    read: Callable[[int, int], bytes], file: str, file_bytes: int, limit_bytes: int = HEADER_LIMIT_BYTES
+) -> GgufHeader:
+    """
+    Args:
+        read: (start, stop) -> exactly those bytes of the file.
+    Raises:
+        BadHeader: the header does not hold what it claims, or is longer than `limit_bytes`.
+    """
+    cursor = _Cursor(read, file, file_bytes, limit_bytes)
+    if cursor.take(4) != b"GGUF":
+        raise BadHeader(file, "it does not begin like a GGUF file")
+    version = cursor.number("<I")
+    if version not in (2, 3):
+        raise BadHeader(file, f"GGUF version {version} is not known (big-endian, or too old)")
+    tensor_count, pair_count = int(cursor.number("<Q")), int(cursor.number("<Q"))
+    if tensor_count > MAX_TENSORS or pair_count > MAX_TENSORS:
+        raise BadHeader(file, f"it claims {tensor_count} tensors and {pair_count} keys")
+    metadata: dict[str, Scalar] = {}
+    tokenizer = None
+    for _ in range(pair_count):
+        key = cursor.text()
+        kind, before = int(cursor.number("<I")), cursor.at
+        if key in metadata:
+            raise BadHeader(file, f"the key {key[:80]!r} stands in it twice")
+        metadata[key] = _value(cursor, kind)
+        if key == "tokenizer.ggml.tokens":
+            tokenizer = hashlib.sha256(cursor.held(before)).hexdigest()
+    infos = [_info(cursor) for _ in range(tensor_count)]
+    alignment = metadata.get("general.alignment", 32)
+    if type(alignment) is not int or not 1 <= alignment <= 1 << 16 or alignment & (alignment - 1):
+        raise BadHeader(file, "its alignment is impossible")
+    data_start = -(-cursor.at // alignment) * alignment
+    return GgufHeader(metadata, tokenizer, _placed(infos, data_start, alignment, file, file_bytes))
+
+
+class _Cursor:
+    """Reads onward through a header, fetching more as it is needed."""
+
+    def __init__(self, read: Callable[[int, int], bytes], file: str, file_bytes: int, limit_bytes: int):
+        self._read, self.file, self._file_bytes = read, file, file_bytes
+        self._limit = min(limit_bytes, file_bytes)
+        self._held = bytearray()
+        self.at = 0
+
+    def need(self, count: int) -> None:
+        stop = self.at + count
+        if stop > self._limit:
+            raise BadHeader(self.file, f"its header goes beyond byte {self._limit}")
+        while stop > len(self._held):
+            step = min(LONGEST_READ_BYTES, max(FIRST_READ_BYTES, 4 * len(self._held)))
+            to = min(self._file_bytes, self._limit, max(stop, len(self._held) + step))
+            self._held += self._read(len(self._held), to)
+
+    def take(self, count: int) -> bytes:
+        self.need(count)
+        self.at += count
+        return bytes(self._held[self.at - count : self.at])
+
+    def held(self, start: int) -> bytes:
+        return bytes(self._held[start : self.at])
+
+    def number(self, kind: str) -> int | float | bool:
+        size = struct.calcsize(kind)
+        self.need(size)
+        (value,) = struct.unpack_from(kind, self._held, self.at)
+        self.at += size
+        result: int | float | bool = value
+        return result
+
+    def text(self) -> str:
+        length = int(self.number("<Q"))
+        try:
+            return self.take(length).decode()
+        except UnicodeDecodeError:
+            raise BadHeader(self.file, "a name in it is not text") from None
+
+    def skip_texts(self, count: int) -> None:
+        for _ in range(count):
+            self.need(8)
+            length = int.from_bytes(self._held[self.at : self.at + 8], "little")
+            self.need(8 + length)
+            self.at += 8 + length
+
+
+def _value(cursor: _Cursor, kind: int) -> Scalar:
+    if kind in _SCALARS:
+        return cursor.number(_SCALARS[kind])
+    if kind == _STRING:
+        return cursor.take(int(cursor.number("<Q"))).decode(errors="replace")[:MAX_TEXT_KEPT]
+    if kind != _ARRAY:
+        raise BadHeader(cursor.file, f"a value of the unknown type {kind}")
+    inner, count = int(cursor.number("<I")), int(cursor.number("<Q"))
+    if inner == _STRING:
+        cursor.skip_texts(count)
+    elif inner in _SCALARS:
+        size = count * struct.calcsize(_SCALARS[inner])
+        cursor.need(size)
+        cursor.at += size
+    else:
+        raise BadHeader(cursor.file, f"an array of the type {inner}")
+    return count
+
+
+def _info(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
+    """(name, shape with the outermost dimension first, ggml type, offset in the data)."""
+    name, rank = cursor.text(), int(cursor.number("<I"))
+    if rank > 4:
+        raise BadHeader(cursor.file, f"tensor {name[:80]!r} has {rank} dimensions")
+    shape = tuple(int(cursor.number("<Q")) for _ in range(rank))[::-1]
+    if any(not 0 < size <= MAX_DIMENSION for size in shape):
+        raise BadHeader(cursor.file, f"tensor {name[:80]!r} has an impossible shape")
+    return name, shape, int(cursor.number("<I")), int(cursor.number("<Q"))
+
+
+def _placed(
+    infos: list[tuple[str, tuple[int, ...], int, int]], data_start: int, alignment: int, file: str, file_bytes: int
+) -> tuple[TensorHeader, ...]:
+    tensors: list[TensorHeader] = []
+    names: set[str] = set()
+    for name, shape, kind, offset in infos:
+        if name in names:
+            raise BadHeader(file, f"tensor {name[:80]!r} stands in it twice")
+        names.add(name)
+        dtype, block_values, block_bytes = GGML_TYPES.get(kind, (f"GGML_{kind}", 1, 0))
+        tensor = TensorHeader(name, dtype, shape, file, data_start + offset, data_start + offset)
+        if shape and shape[-1] % block_values:
+            raise BadHeader(file, f"tensor {name[:80]!r} cannot have the type {dtype}")
+        stop = tensor.start + tensor.values // block_values * block_bytes
+        if stop > file_bytes or offset % alignment:
+            raise BadHeader(file, f"tensor {name[:80]!r} ends at byte {stop} of a file of {file_bytes}")
+        tensors.append(TensorHeader(name, dtype, shape, file, tensor.start, stop))
+    tensors.sort(key=lambda tensor: (tensor.start, tensor.stop))
+    for before, after in pairwise(tensors):
+        if after.start < before.stop:
+            raise BadHeader(file, f"tensor {after.name[:80]!r} overlaps the one before")
+    return tuple(tensors)

@@ -1,0 +1,104 @@
+"""Which models are quantised copies, and how: from the configuration that the listing shows, from names, from headers.
+
+Packed numbers (bitsandbytes, GPTQ, AWQ, fp8 and the like) are not compared by value; what is left in floats is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+PREFIX = "quantised: "
+_METHOD = re.compile(r"[A-Za-z0-9][\w.\- ]{0,39}", re.ASCII)
+_GGUF_TYPE = re.compile(
+    r"(?:^|[.\-_])((?:UD-)?(?:I?Q\d(?:_[0-9A-Z]{1,3})*(?:_[SML]|_XL|_XS|_XXS)?|F16|BF16|F32|MXFP4))(?=[.\-_]|$)", re.I
+)
+_GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.gguf", re.ASCII)
+_NO_MODEL = re.compile(r"(^|[.\-_])(mmproj|imatrix|lora|vocab)([.\-_]|$)", re.I)
+_LOW_RANK = re.compile(r"[._](lora_(A|B|a|b|up|down)|lora_embedding_[AB])([._]|$)")
+_ORDER = ("F32", "BF16", "F16", "Q8", "Q6", "Q5", "Q4", "Q3", "Q2")  # least is lost first
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+
+
+def quantisation_of(config: Mapping[str, Any]) -> str | None:
+    """What a configuration says, as `gptq 4 bits`; None where it says nothing."""
+    said = config.get("quantization_config")
+    if not isinstance(said, Mapping):
+        return None
+    method = said.get("quant_method", said.get("quant_algo"))
+    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+        method = "bitsandbytes" if "load_in_4bit" in said or "load_in_8bit" in said else "an unknown method"
+    bits = said.get("bits", said.get("w_bit"))
+    if said.get("load_in_4bit") is True or said.get("_load_in_4bit") is True:
+        bits = 4
+    elif said.get("load_in_8bit") is True or said.get("_load_in_8bit") is True:
+        bits = 8
+    return f"{method} {bits} bits" if type(bits) is int and 0 < bits < 33 else method
+
+
+def quantisation_in(header: Iterable[Named]) -> str | None:
+    """What the tensors show, where no configuration says it; None for a model in plain numbers."""
+    endings: set[str] = set()
+    dtypes: set[str] = set()
+    for tensor in header:
+        endings.add(tensor.name.rpartition(".")[2])
+        dtypes.add(tensor.dtype)
+    if "absmax" in endings or any(ending.startswith("bitsandbytes__") for ending in endings):
+        return "bitsandbytes"
+    if "SCB" in endings:
+        return "bitsandbytes 8 bits"
+    if {"qweight", "g_idx"} <= endings:
+        return "gptq"
+    if {"qweight", "qzeros", "scales"} <= endings:
+        return "awq or gptq"
+    if "weight_packed" in endings:
+        return "compressed-tensors"
+    if any(dtype.startswith("F8_") for dtype in dtypes):
+        return "fp8"
+    if any(dtype.startswith(("F4", "F6_")) for dtype in dtypes) or any(e.endswith("_blocks") for e in endings):
+        return "fp4"
+    return None
+
+
+def is_low_rank(header: Iterable[Named]) -> bool:
+    """Whether most tensors are halves of low-rank products: an adapter under the name of a model."""
+    names = [tensor.name for tensor in header]
+    return 2 * sum(_LOW_RANK.search(name) is not None for name in names) > len(names)
+
+
+def gguf_label(path: str) -> str:
+    """The quantisation that a file's name tells, as `gguf Q4_K_M`."""
+    found = _GGUF_TYPE.search(PurePosixPath(path).name.removesuffix(".gguf"))
+    return f"gguf {found[1].upper()}" if found else "gguf"
+
+
+def choose_gguf(paths: Iterable[str]) -> tuple[str, ...]:
+    """The one GGUF model to read among those of a repository, all its parts: the one that lost least; empty if there is none whole."""
+    sets: dict[str, dict[int, str]] = {}
+    totals: dict[str, int] = {}
+    for path in paths:
+        name = PurePosixPath(path).name
+        if not name.endswith(".gguf") or _NO_MODEL.search(name.removesuffix(".gguf")):
+            continue
+        part = _GGUF_PART.fullmatch(path)
+        stem, number, total = (part["stem"], int(part["number"]), int(part["total"])) if part else (path, 1, 1)
+        sets.setdefault(stem, {})[number] = path
+        totals[stem] = total
+    whole = {stem: parts for stem, parts in sets.items() if sorted(parts) == list(range(1, totals[stem] + 1))}
+    if not whole:
+        return ()
+    best = min(whole, key=lambda stem: (_loss(stem), stem.count("/"), len(whole[stem]), stem))
+    return tuple(whole[best][number] for number in sorted(whole[best]))
+
+
+def _loss(path: str) -> int:
+    kind = gguf_label(path).removeprefix("gguf").strip().removeprefix("UD-")
+    return next((place for place, start in enumerate(_ORDER) if kind.startswith(start)), len(_ORDER))
