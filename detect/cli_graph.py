@@ -81,7 +81,7 @@ def _detect_group(graph: Store, group: Group, options: Options, run_id: str, dev
     from detect.pipeline import decide
 
     decisions = decide(group.subjects, options, pick_device(device))
-    bound = children_of(graph, group.without_sketch)  # their parent could not be looked at, so they keep it
+    bound = children_of(graph, group.without_sketch)  # what was found of them was found with models that lack now
     decisions = [decision for decision in decisions if decision.model not in bound]
     edges, verdicts = as_edges(decisions, group.revisions)
     found = graph.replace_edges([decision.model for decision in decisions], edges, verdicts, run_id)
@@ -159,13 +159,14 @@ def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozen
 
 
 def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
-    """hub_ids of the models whose accepted parent is one of these."""
+    """hub_ids of the models whose parent, or possible parent, is one of these."""
     from queries import load
 
     models = list(parents)
     if not models:
         return frozenset()
-    params = {"models": models, "kinds": [str(kind) for kind in ACCEPTED], "min_probability": 0.0}
+    kinds = [str(kind) for kind in (*ACCEPTED, Relation.POSSIBLE_PARENT)]
+    params = {"models": models, "kinds": kinds, "min_probability": 0.0}
     return frozenset(row["hub_id"] for row in graph.read(load("children").text, params))
 
 

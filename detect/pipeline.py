@@ -19,7 +19,7 @@ from detect.families import families
 from detect.family_tree import FamilyTree, decide_tree, nearest, possible_roots
 from detect.frozen import same_bodies
 from detect.gram import gram, squared_lengths
-from detect.signals.balance import balance, unseen_parent
+from detect.signals.balance import balance, parting, unseen_parent
 from detect.signals.content import copies, is_rounded_copy, precision
 from detect.signals.counters import counters
 from detect.signals.direction import direction
@@ -207,7 +207,7 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     mine = [layer.of(index) for layer in layers]
     distance = distance[index][:, index]
     neighbours = nearest(distance)
-    z, gamma, came_first = _directions(mine, neighbours)
+    z, gamma, came_first, evenness = _directions(mine, neighbours)
     counted = counters([s.sketch for s in own])
     came_first = came_first + counted
     tree = decide_tree(
@@ -215,9 +215,9 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
         came_first,
         neighbours,
         possible_roots(came_first, neighbours),
-        _prior(own, options),
+        _prior(own, options) - parting(evenness),
     )
-    parent, unseen = _with_unseen(tree, mine)
+    parent, unseen = _with_unseen(tree, evenness)
     evidence = FamilyEvidence(
         parent=parent,
         unseen=unseen,
@@ -269,33 +269,33 @@ def _frozen(
     return decisions
 
 
-def _with_unseen(tree: FamilyTree, layers: list[Layer]) -> tuple[Tensor, float]:
+def _with_unseen(tree: FamilyTree, evenness: Tensor) -> tuple[Tensor, float]:
     """The tree's (child, parent) probabilities less those of an unseen parent of the root and its children, and the latter's.
 
     Only the children of the best root lose: further down inheritance has shown that the parent is one.
     """
-    children = (tree.best_parent == tree.best_root).nonzero()[:, 0]
-    pairs = torch.stack([torch.full_like(children, tree.best_root), children], 1).to(layers[0].values.device)
-    unseen = unseen_parent(balance(layers, pairs).cpu())
+    unseen = unseen_parent(evenness[tree.best_root, tree.best_parent == tree.best_root])
     parent = tree.parent.clone()
     parent[:, tree.best_root] *= 1 - unseen
     return parent, unseen
 
 
-def _directions(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Growth's z and gamma, and the log-odds of direction, as (m, m) float64, [a, b]; 0 for pairs that are not neighbours."""
+def _directions(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Growth's z and gamma, log-odds of direction and balance as (m, m) float64, [a, b]; 0 (balance: nan) for pairs not neighbours."""
     models, count = neighbours.shape
     pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1)], 1)
     pairs = torch.unique(pairs.sort(1).values, dim=0)  # (p, 2), each pair once
     on_device = pairs.to(layers[0].values.device)
     found = growth(layers, on_device)
-    matrices = []
-    for values in (found.z, found.gamma, direction(layers, on_device)):
-        matrix = torch.zeros(models, models, dtype=torch.float64)
-        matrix[pairs[:, 0], pairs[:, 1]] = values.cpu()
-        matrix[pairs[:, 1], pairs[:, 0]] = -values.cpu()
-        matrices.append(matrix)
-    return matrices[0], matrices[1], matrices[2]
+
+    def matrix(values: Tensor, missing: float = 0.0) -> Tensor:
+        filled = torch.full((models, models), missing, dtype=torch.float64)
+        filled[pairs[:, 0], pairs[:, 1]] = values.cpu()
+        filled[pairs[:, 1], pairs[:, 0]] = -values.cpu()
+        return filled
+
+    evenness = matrix(balance(layers, on_device), torch.nan)
+    return matrix(found.z), matrix(found.gamma), matrix(direction(layers, on_device)), evenness
 
 
 def _rounded(subjects: list[Subject], relative: Tensor) -> dict[str, Decision]:
@@ -323,8 +323,8 @@ def _rounded(subjects: list[Subject], relative: Tensor) -> dict[str, Decision]:
     return decisions
 
 
-def _prior(subjects: list[Subject], options: Options) -> Tensor | None:
-    """(m, m) log-odds [child, parent] from dates and declarations; None where both are switched off or unknown."""
+def _prior(subjects: list[Subject], options: Options) -> Tensor:
+    """(m, m) log-odds [child, parent] from dates and declarations; 0 where they are switched off or unknown."""
     prior = torch.zeros(len(subjects), len(subjects), dtype=torch.float64)
     place = {subject.id: i for i, subject in enumerate(subjects)}
     for i, child in enumerate(subjects):
@@ -334,4 +334,4 @@ def _prior(subjects: list[Subject], options: Options) -> Tensor | None:
         if options.declared:
             for name in child.declared & place.keys():
                 prior[i, place[name]] += DECLARED_LOG_ODDS
-    return prior if bool(prior.any()) else None
+    return prior

@@ -32,10 +32,15 @@ def balance(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
         if measurable(layer):
             moved, size, grown = unit_statistics(layer.values, pairs)  # (u, p)
             ratio = torch.where(moved > 1e-12 * size, grown / moved, torch.nan)
-            found.append(ratio.nanmedian(0).values)
+            found.append(ratio.nanquantile(0.5, dim=0))
     if not found:
         return torch.full((len(pairs),), torch.nan, dtype=torch.float64, device=pairs.device)
-    return torch.stack(found).nanmedian(0).values
+    return torch.stack(found).nanquantile(0.5, dim=0)  # unlike nanmedian it turns its sign with the pair
+
+
+def parting(balances: Tensor) -> Tensor:
+    """Log of how much likelier a balance is for siblings of an unseen parent than for parent and child; 0 where it is nan."""
+    return (LIKELIER * (-(balances / EVEN).square()).exp() + RARE).log().nan_to_num(0.0)
 
 
 def unseen_parent(balances: Tensor) -> float:
@@ -43,7 +48,5 @@ def unseen_parent(balances: Tensor) -> float:
 
     The children's evidence is averaged, not added up: they share whatever misleads. Without any, the stated prior.
     """
-    known = balances[~balances.isnan()]
-    likelier = (LIKELIER * (-(known / EVEN).square()).exp() + RARE).log()
-    odds = PRIOR / (1 - PRIOR) * float(likelier.mean().exp()) if len(known) else PRIOR / (1 - PRIOR)
+    odds = PRIOR / (1 - PRIOR) * (float(parting(balances).mean().exp()) if len(balances) else 1.0)
     return odds / (1 + odds)

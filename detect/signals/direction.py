@@ -35,7 +35,9 @@ def direction(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     Returns:
         (p,) float64: log-odds that a came first; 0 where nothing can be measured. Exactly antisymmetric.
     """
-    once, place = torch.unique(pairs.sort(1).values, dim=0, return_inverse=True)  # so that not even rounding tells orders apart
+    once, place = torch.unique(
+        pairs.sort(1).values, dim=0, return_inverse=True
+    )  # so that not even rounding tells orders apart
     said = (features(layers, once) @ weights().to(pairs.device))[place]
     return torch.where(pairs[:, 0] > pairs[:, 1], -said, said)
 
