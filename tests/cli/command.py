@@ -86,8 +86,10 @@ class Command:
 
     def start(self, *arguments: object, **environment: str) -> Running:
         folder = Path(tempfile.mkdtemp(dir=self.home, prefix="run-"))
+        for name in ("stdout", "stderr"):
+            (folder / name).touch()
         process = _server.Process(
-            target=_main, args=([str(a) for a in arguments], self.environment | environment, str(folder))
+            target=_main, args=([str(a) for a in arguments], self.environment | environment, str(folder)), daemon=True
         )
         process.start()
         return Running(process, folder)
@@ -116,7 +118,7 @@ def _main(arguments: list[str], environment: Mapping[str, str], folder: str) -> 
     os.environ.clear()
     os.environ.update(environment)
     for name, number in (("stdout", 1), ("stderr", 2)):
-        os.dup2(os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+        os.dup2(os.open(Path(folder) / name, os.O_WRONLY | os.O_APPEND), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a fork server ignores it
     sys.argv = ["lineage", *arguments]
     import torch

@@ -67,7 +67,7 @@ def test_a_card_that_lies_is_shown_beside_the_weights(own_world: World) -> None:
 
 
 def test_undecided_models_exit_with_3_and_name_the_candidates(own_world: World) -> None:
-    own_world.lineage("detect", "--threshold", "1.0")
+    own_world.lineage("detect", "--threshold", "0.95")
     question = "MATCH (m:Model) WHERE m.answer = 'undecided' RETURN m.repo_id AS name ORDER BY name"
     names = [row["name"] for row in own_world.lineage("cypher", question, "--json").json]
     assert names, "with such a threshold something is undecided"
@@ -126,7 +126,7 @@ def test_without_any_graph_there_is_still_an_answer(lineage: Command, world: Wor
 def test_local_folders_and_files(own_world: World) -> None:
     folder = own_world.home / "mine"
     folder.mkdir()
-    (folder / "README.md").write_bytes(card("a"))
+    (folder / "README.md").write_bytes(card("c"))
     save_file(own_world.models["c"], folder / "model.safetensors")
     for path in (folder, folder / "model.safetensors"):
         done = own_world.lineage("who-is-parent", path, "--json", HF_ENDPOINT="http://127.0.0.1:9")
