@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.families import Truth, read_truth
+from bench.plain_rules import RULES, plain_parents
 from detect.cli import scan_folder
 from detect.decision import Answer
 from detect.pipeline import Options
@@ -68,22 +69,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", type=Path, required=True)
     parser.add_argument("--threshold", type=float, default=Options().threshold)
+    parser.add_argument("--split", help="of families that name one, only this half")
     parser.add_argument("--misses", action="store_true", help="name every miss")
     arguments = parser.parse_args()
     total: Counter[str] = Counter()
     rows: list[tuple[str, Counter[str], float]] = []
     all_misses: list[str] = []
+    plain: dict[str, Counter[str]] = {rule: Counter() for rule in RULES}
     for path in sorted(arguments.families.glob("*/truth.json")):
+        if arguments.split and json.loads(path.read_text()).get("split", arguments.split) != arguments.split:
+            continue
         began = time.perf_counter()
         count, misses = measure(path.parent, Options(arguments.threshold, dates=False, declared=False))
         rows.append((path.parent.name, count, time.perf_counter() - began))
         total += count
         all_misses += misses
+        for rule, found in plain_parents(path.parent).items():
+            plain[rule] += score(read_truth(path.parent), found, set())
     print(
         "| family | children | directed parent | same run accepted | undirected | undecided | roots | false parents | between trees | s |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, count, seconds in [*rows, ("all", total, sum(row[2] for row in rows))]:
+    table = [*rows, ("all", total, sum(row[2] for row in rows))]
+    for name, count, seconds in [*table, *((f"rule: {rule}", count, 0.0) for rule, count in plain.items())]:
         share = lambda key: f"{count[key]} ({count[key] / max(1, count['children']):.2f})"  # noqa: B023, E731
         print(
             f"| {name} | {count['children']} | {share('right')} | {share('right_run')} | {share('undirected')} | {count['undecided']} "
@@ -92,6 +100,7 @@ def main() -> None:
     if arguments.misses:
         print("\n".join(all_misses))
     result: dict[str, Any] = {name: dict(count) for name, count, _ in rows} | {"all": dict(total)}
+    result |= {rule: dict(count) for rule, count in plain.items()}
     print(json.dumps(result))
 
 
