@@ -33,7 +33,8 @@ from tests.fake_hub import Count, FakeHub
 
 ROOT = Path(__file__).parent.parent
 LINEAGE = Path(sys.executable).parent / "lineage"
-COPY, LIAR, STRANGER = "elm/noisy-digits-reupload", "birch/mirrored-digits", "dune/digits-from-scratch"
+COPY = "elm/noisy-digits-reupload"
+LIAR, CLAIMED = "birch/mirrored-digits", "birch/digits-mlp-inverted"  # a model and what its card names wrongly
 SYNC = ("sync", "--no-declared")  # the cards count for nothing here: weights must tell
 WIDE_COLUMNS = 100  # from here on the trees are drawn with a wide indent
 
@@ -233,10 +234,10 @@ def show_next(folder: Path, seconds: float) -> None:
     for line in (
         f'export LINEAGE_STORE={folder}/store PATH="$PWD/.venv/bin:$PATH"',
         f"lineage ancestors {LIAR}",
+        f"lineage explain {LIAR} {CLAIMED}",
         "lineage declared --only contradicts",
         "lineage tree acme/digits-mlp",
         "lineage cypher 'MATCH (m)-[:FINE_TUNED_FROM*2]->(old) RETURN m.repo_id, old.repo_id'",
-        f"lineage who-is-parent {folder}/family/{STRANGER}",
         f"lineage scan {folder}/family",
     ):
         out.print(Text(f"  {line}", "cyan"), soft_wrap=True)
