@@ -38,17 +38,19 @@ class Layer:
 
     Attributes:
         name: canonical name of the tensor; depth: its place in natural order, 0 to 1.
+        size: values of the whole tensor, sampled or not.
         values: (m, u, w) float32; a vector is one value a unit.
     """
 
     name: str
     depth: float
     part: Part
+    size: int
     values: Tensor
 
     def of(self, models: Tensor) -> Layer:
         """The same layer of some of the models."""
-        return Layer(self.name, self.depth, self.part, self.values[models.to(self.values.device)])
+        return Layer(self.name, self.depth, self.part, self.size, self.values[models.to(self.values.device)])
 
 
 _PARTS = {
@@ -86,7 +88,7 @@ def align(sketches: Sequence[Sketch], device: torch.device) -> list[Layer]:
         found = _stack(tensor, [sketch.samples.get(tensor.name) for sketch in sketches], device)
         if found is not None:
             depth = index / max(1, len(tensors) - 1)
-            layers.append(Layer(tensor.name, depth, _PARTS[tensor.role], found))
+            layers.append(Layer(tensor.name, depth, _PARTS[tensor.role], tensor.values, found))
     if not any(layer.part is Part.BODY for layer in layers):
         raise NotComparable(
             "these models share no trained weights that can be compared value by value",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 from torch import Tensor
 
-RELATED = 0.20  # excess cosine of matching units; bench/NOTES.md says where families and strangers lie
+RELATED = 0.12  # excess cosine of matching units; bench/NOTES.md says where families and strangers lie
 
 
 def families(relatedness: Tensor, related: float = RELATED) -> list[list[int]]:
