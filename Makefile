@@ -34,8 +34,9 @@ lint: $(INSTALLED) ## Lint, format and types
 check: lint ## Lint, and the tests that are quick and need no Neo4j
 	$(BIN)/python -m pytest -m 'not neo4j and not slow and not online'
 
-bench: $(INSTALLED) ## Bytes and requests for each model against the least possible
+bench: $(INSTALLED) ## Bytes and requests for each model, and the time of a lookup, against the least possible
 	$(BIN)/python -m bench.bytes_per_model
+	$(BIN)/python -m bench.lookup
 
 readme: $(INSTALLED) ## Write the transcripts in README.md anew, from what `make demo` left
 	$(BIN)/python -m tests.transcripts

@@ -113,6 +113,13 @@ def test_links_and_files_that_are_named_exist() -> None:
     assert all((ROOT / module.replace(".", "/")).with_suffix(".py").exists() for module in modules)
 
 
+def test_rows_of_results_are_those_of_the_results_file() -> None:
+    tables = re.findall(r"<!-- rows: bench/RESULTS\.md -->\n((?:\|.*\n)+)", README)
+    results = (ROOT / "bench" / "RESULTS.md").read_text().splitlines()
+    rows = [row for table in tables for row in table.splitlines()]
+    assert len(tables) == 2 and [row for row in rows if row not in results] == []
+
+
 def test_first_screen_says_what_it_is_for_and_how_to_see_it() -> None:
     first = README.splitlines()[:30]
     assert sum(line.startswith("- **") for line in first) == 4
