@@ -19,6 +19,7 @@ FIRST_READ_BYTES = 64 * 1024
 LONGEST_READ_BYTES = 8 * 1024 * 1024
 MAX_TENSORS = 100_000
 MAX_TEXT_KEPT = 1_000
+MAX_NAME_BYTES = 65_535  # the format's own limit of keys
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 
@@ -78,7 +79,12 @@ def read_gguf_header(
         metadata[key] = _value(cursor, kind)
         if key == "tokenizer.ggml.tokens":
             tokenizer = hashlib.sha256(cursor.held(before)).hexdigest()
-    infos = [_info(cursor) for _ in range(tensor_count)]
+    infos: dict[str, tuple[tuple[int, ...], int, int]] = {}
+    for _ in range(tensor_count):
+        name, shape, type_number, offset = _info(cursor)
+        if name in infos:
+            raise BadHeader(file, f"tensor {name[:80]!r} stands in it twice")
+        infos[name] = shape, type_number, offset
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 1 <= alignment <= 1 << 16 or alignment & (alignment - 1):
         raise BadHeader(file, "its alignment is impossible")
@@ -92,7 +98,7 @@ class _Cursor:
     def __init__(self, read: Callable[[int, int], bytes], file: str, file_bytes: int, limit_bytes: int):
         self._read, self.file, self._file_bytes = read, file, file_bytes
         self._limit = min(limit_bytes, file_bytes)
-        self._held = bytearray()
+        self._held = b""
         self.at = 0
 
     def need(self, count: int) -> None:
@@ -102,15 +108,15 @@ class _Cursor:
         while stop > len(self._held):
             step = min(LONGEST_READ_BYTES, max(FIRST_READ_BYTES, 4 * len(self._held)))
             to = min(self._file_bytes, self._limit, max(stop, len(self._held) + step))
-            self._held += self._read(len(self._held), to)
+            self._held = b"".join((self._held, self._read(len(self._held), to)))  # never more than the file has
 
     def take(self, count: int) -> bytes:
         self.need(count)
         self.at += count
-        return bytes(self._held[self.at - count : self.at])
+        return self._held[self.at - count : self.at]
 
     def held(self, start: int) -> bytes:
-        return bytes(self._held[start : self.at])
+        return self._held[start : self.at]
 
     def number(self, kind: str) -> int | float | bool:
         size = struct.calcsize(kind)
@@ -122,10 +128,16 @@ class _Cursor:
 
     def text(self) -> str:
         length = int(self.number("<Q"))
+        if length > MAX_NAME_BYTES:
+            raise BadHeader(self.file, f"a name in it of {length} bytes")
         try:
             return self.take(length).decode()
         except UnicodeDecodeError:
             raise BadHeader(self.file, "a name in it is not text") from None
+
+    def skip(self, count: int) -> None:
+        self.need(count)
+        self.at += count
 
     def skip_texts(self, count: int) -> None:
         for _ in range(count):
@@ -139,16 +151,17 @@ def _value(cursor: _Cursor, kind: int) -> Scalar:
     if kind in _SCALARS:
         return cursor.number(_SCALARS[kind])
     if kind == _STRING:
-        return cursor.take(int(cursor.number("<Q"))).decode(errors="replace")[:MAX_TEXT_KEPT]
+        length = int(cursor.number("<Q"))
+        kept = cursor.take(min(length, MAX_TEXT_KEPT)).decode(errors="replace")
+        cursor.skip(length - min(length, MAX_TEXT_KEPT))
+        return kept
     if kind != _ARRAY:
         raise BadHeader(cursor.file, f"a value of the unknown type {kind}")
     inner, count = int(cursor.number("<I")), int(cursor.number("<Q"))
     if inner == _STRING:
         cursor.skip_texts(count)
     elif inner in _SCALARS:
-        size = count * struct.calcsize(_SCALARS[inner])
-        cursor.need(size)
-        cursor.at += size
+        cursor.skip(count * struct.calcsize(_SCALARS[inner]))
     else:
         raise BadHeader(cursor.file, f"an array of the type {inner}")
     return count
@@ -166,14 +179,10 @@ def _info(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
 
 
 def _placed(
-    infos: list[tuple[str, tuple[int, ...], int, int]], data_start: int, alignment: int, file: str, file_bytes: int
+    infos: Mapping[str, tuple[tuple[int, ...], int, int]], data_start: int, alignment: int, file: str, file_bytes: int
 ) -> tuple[TensorHeader, ...]:
     tensors: list[TensorHeader] = []
-    names: set[str] = set()
-    for name, shape, kind, offset in infos:
-        if name in names:
-            raise BadHeader(file, f"tensor {name[:80]!r} stands in it twice")
-        names.add(name)
+    for name, (shape, kind, offset) in infos.items():
         dtype, block_values, block_bytes = GGML_TYPES.get(kind, (f"GGML_{kind}", 1, 0))
         tensor = TensorHeader(name, dtype, shape, file, data_start + offset, data_start + offset)
         if shape and shape[-1] % block_values:

@@ -1,0 +1,125 @@
+"""Servers and stores that we did not write: Xet's local store as a second reader, and `olah` as a mirror in between."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from crawler.answers import HubFailure
+from crawler.cli import crawl_into
+from crawler.hub import Hub
+from crawler.pacing import Pacer
+from crawler.walk import CrawlOptions
+from crawler.weights import LocalFile, Weights
+from detect.sketch import plan
+from detect.sketch_store import SketchStore, make_sketch
+from graphdb.schema import Status
+from graphdb.store import open_store
+from tests.crawler.toys import Sleeps, repository, weights
+from tests.fake_hub import FakeHub
+
+OLAH = os.environ.get("LINEAGE_OLAH") or shutil.which("olah-cli")
+needs_olah = pytest.mark.skipif(
+    OLAH is None, reason="olah is not installed (pip install olah; or LINEAGE_OLAH=…/olah-cli)"
+)
+
+
+class XetFile:
+    """A file in a Xet store, read by ranges through hf_xet, as crawler.weights wants files."""
+
+    def __init__(self, group: object, info: object, name: str):
+        self._group, self._info, self.name = group, info, name
+
+    @property
+    def size_bytes(self) -> int:
+        return int(self._info.file_size)  # type: ignore[attr-defined]
+
+    def read(self, start: int, stop: int) -> bytes:
+        return b"".join(self._group.download_stream(self._info, start, stop))  # type: ignore[attr-defined]
+
+
+def test_a_sample_read_through_xets_own_store_is_the_same(tmp_path: Path) -> None:
+    hf_xet = pytest.importorskip("hf_xet")
+    tensors = {**weights(1, 8, 128), "embed_tokens.weight": np.ones((300, 128), np.float16)}
+    (tmp_path / "model.safetensors").write_bytes(save(tensors))
+    (tmp_path / "store").mkdir()
+    endpoint = f"local://{tmp_path / 'store'}"
+    session = hf_xet.XetSession()
+    commit = session.new_upload_commit(endpoint=endpoint)
+    upload = commit.start_upload_file(str(tmp_path / "model.safetensors"))
+    commit.wait_to_finish()
+    group = session.new_download_stream_group(endpoint=endpoint)
+    one = Weights([XetFile(group, upload.result().xet_info, "model.safetensors")])
+    other = Weights([LocalFile(tmp_path / "model.safetensors")])
+    assert one.header == other.header
+    sketches = [make_sketch("0", w.header, w.read(plan(w.header))) for w in (one, other)]
+    assert sketches[0] == sketches[1] and sketches[0].sampled_values > 0
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Iterator[tuple[FakeHub, str]]:
+    """A loopback Hub with three models, and the address of an olah in front of it."""
+    with FakeHub() as fake, socket.socket() as probe:
+        for i in range(3):
+            fake.add_repo(f"acme/m{i}", repository(i))
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        there, cdn = (url.removeprefix("http://") for url in (fake.url, fake.cdn_url))
+        words = [str(OLAH), "--host", "127.0.0.1", "--port", str(port), "--hf-scheme", "http", "--hf-netloc", there]
+        words += ["--hf-lfs-netloc", cdn, "--mirror-scheme", "http", "--mirror-netloc", f"127.0.0.1:{port}"]
+        words += ["--mirror-lfs-netloc", f"127.0.0.1:{port}", "--repos-path", str(tmp_path / "olah")]
+        words += ["--log-path", str(tmp_path / "logs")]
+        with (tmp_path / "olah.log").open("wb") as log:
+            process = subprocess.Popen(words, stdout=log, stderr=log, cwd=tmp_path)
+        try:
+            for _ in range(300):
+                with socket.socket() as ask:
+                    if ask.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                if process.poll() is not None:
+                    pytest.fail(f"olah did not start: {(tmp_path / 'olah.log').read_text()[-800:]}")
+                time.sleep(0.1)
+            yield fake, f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@needs_olah
+def test_a_mirror_in_front_of_the_hub_is_noticed_and_nothing_wrong_is_stored(
+    mirrored: tuple[FakeHub, str], tmp_path: Path
+) -> None:
+    fake, mirror = mirrored
+    told: list[str] = []
+    expected = SketchStore(tmp_path / "expected")
+    with open_store(str(tmp_path / "truth")) as truth:
+        crawl_into(truth, expected, tmp_path / "p0.sqlite", CrawlOptions(), hub=Hub(fake.url, False))
+        right = {model.repo_id: model.weights_digest for model in truth.models()}
+    with open_store(str(tmp_path / "store")) as store:
+        for number, options in enumerate((CrawlOptions(), CrawlOptions(repos=("acme/m0", "acme/m1", "acme/none")))):
+            sleeps = Sleeps()
+            hub = Hub(mirror, False, Pacer(3600, sleeps.clock, sleeps))
+            kept = SketchStore(tmp_path / "sketches")
+            try:
+                summary = crawl_into(store, kept, tmp_path / f"p{number + 1}.sqlite", options, hub=hub)
+                told += [failure.message for failure in summary.first_failures]
+            except HubFailure as failure:
+                told.append(failure.message)
+        stored = {model.repo_id: model for model in store.models()}
+        assert all(model.status is not Status.GONE for model in stored.values())
+        for name, model in stored.items():
+            if model.status is Status.SKETCHED:
+                assert model.weights_digest == right[name]
+                assert kept.get(model.weights_digest or "") == expected.get(model.weights_digest or "")
+    assert told, "an operator is told that something is wrong with this endpoint"
+    print("olah:", *told, sorted((name, str(model.status)) for name, model in stored.items()), sep="\n  ")
