@@ -17,7 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ["numpy", "torch", "safetensors.numpy", "click", "httpx", "rich.progress", "yaml", "filelock"]
+PRELOADED = [  # nothing that reads the environment when it is imported, as huggingface_hub does
+    *(
+        "numpy",
+        "torch",
+        "safetensors.numpy",
+        "click",
+        "httpx2",
+        "httpcore2",
+        "rich.progress",
+        "yaml",
+        "filelock",
+    ),
+    *("apscheduler.schedulers.background", "detect.explain", "detect.cli_graph", "queries.family"),
+]
 TIMEOUT_SECONDS = 60
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(PRELOADED)

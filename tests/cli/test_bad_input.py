@@ -56,7 +56,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", ["truncated", "endless-header", "nan"])
 def test_damaged_weights_on_the_hub_and_on_disk(hub: FakeHub, lineage: Command, tmp_path: Path, name: str) -> None:
     content, says = BROKEN[name]
     hub.add_repo("acme/broken", {"model.safetensors": content})
