@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from detect.align import Layer
-from detect.signals.growth import measurable, unit_statistics
+from detect.signals.growth import measurable, pair_chunks, unit_statistics
 
 PRIOR = 0.10  # that the parent of a family's oldest known model's children is missing, before looking at them
 EVEN = 0.2  # width of the balance that siblings keep
@@ -30,9 +30,11 @@ def balance(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     found = []
     for layer in layers:
         if measurable(layer):
-            moved, size, grown = unit_statistics(layer.values, pairs)  # (u, p)
-            ratio = torch.where(moved > 1e-12 * size, grown / moved, torch.nan)
-            found.append(ratio.nanquantile(0.5, dim=0))
+            parts = []
+            for part in pair_chunks(layer, len(pairs)):
+                moved, size, grown = unit_statistics(layer.values, pairs[part])  # (u, p)
+                parts.append(torch.where(moved > 1e-12 * size, grown / moved, torch.nan).nanquantile(0.5, dim=0))
+            found.append(torch.cat(parts))
     if not found:
         return torch.full((len(pairs),), torch.nan, dtype=torch.float64, device=pairs.device)
     return torch.stack(found).nanquantile(0.5, dim=0)  # unlike nanmedian it turns its sign with the pair

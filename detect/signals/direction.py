@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from detect.align import Layer
-from detect.signals.growth import measurable, unit_statistics
+from detect.signals.growth import measurable, pair_chunks, unit_statistics
 
 FEATURES = ("growth", "growth beside radial", "radial fine", "radial coarse")
 GATES = ("always", "units alike", "layers alike", "moved far")
@@ -44,7 +44,11 @@ def direction(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
 
 def features(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     """(p, 16) float64: four features times four gates, in the order of FEATURES within GATES."""
-    rows = [_of_layer(*unit_statistics(layer.values, pairs)) for layer in layers if measurable(layer)]
+    rows = [
+        torch.cat([_of_layer(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))])
+        for layer in layers
+        if measurable(layer)
+    ]
     if not rows:
         return torch.zeros(len(pairs), len(FEATURES) * len(GATES), dtype=torch.float64, device=pairs.device)
     layered = torch.stack(rows)  # (l, p, 7)

@@ -8,7 +8,7 @@ the sign of gamma and of z exactly. Own method; the idea that models drift outwa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,9 @@ from torch import Tensor
 from detect.align import Layer, Part
 
 MINIMUM_UNITS = 4
-_CHUNK_VALUES = 1 << 24  # of float64 at a time: 128 MiB
+_CHUNK_VALUES = 1 << 24  # numbers held at a time
+_CHUNK_STATISTICS = 1 << 22  # units times pairs
+_GRAM_PAYS = 128  # a product of matrices computes so many inner products in the time of one pair's differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,13 @@ def growth(layers: Sequence[Layer], pairs: Tensor) -> Growth:
     weighted = torch.zeros(len(pairs), dtype=torch.float64, device=layers[0].values.device)
     precision = torch.zeros_like(weighted)
     for layer in layers:
-        if measurable(layer):
-            gamma, variance = _fit(*unit_statistics(layer.values, pairs))
+        if not measurable(layer):
+            continue
+        for part in pair_chunks(layer, len(pairs)):
+            gamma, variance = _fit(*unit_statistics(layer.values, pairs[part]))
             certain = torch.isfinite(variance)
-            weighted += torch.where(certain, gamma / variance, 0.0)
-            precision += torch.where(certain, 1.0 / variance, 0.0)
+            weighted[part] += torch.where(certain, gamma / variance, 0.0)
+            precision[part] += torch.where(certain, 1.0 / variance, 0.0)
     known = precision > 0
     gamma = torch.where(known, weighted / precision.clamp(min=1e-300), 0.0)
     return Growth(z=torch.where(known, weighted / precision.clamp(min=1e-300).sqrt(), 0.0), gamma=gamma)
@@ -57,27 +61,46 @@ def measurable(layer: Layer) -> bool:
     return layer.part is Part.BODY and layer.values.shape[1] >= MINIMUM_UNITS and layer.values.shape[2] > 1
 
 
+def pair_chunks(layer: Layer, pairs: int) -> Iterator[slice]:
+    """Runs of pairs whose statistics over a layer's units fit into memory together."""
+    step = max(1, _CHUNK_STATISTICS // layer.values.shape[1])
+    return (slice(start, min(start + step, pairs)) for start in range(0, pairs, step))
+
+
 def unit_statistics(values: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """d, M, y of each unit and pair: (u, p) float64.
 
-    From one Gram matrix a unit, taken around the models' mean, so that neither d nor y is a small difference of large numbers.
+    Many pairs of few models come from one Gram matrix a unit, few pairs of many models from their differences. Neither takes d or y
+    as a small difference of large numbers.
     """
     models, _, width = values.shape
+    many = _GRAM_PAYS * len(pairs) >= models * models
+    step = max(1, _CHUNK_VALUES // (max(models, len(pairs)) * max(models if many else 1, width)))
+    parts = [(_from_gram if many else _from_differences)(chunk, pairs) for chunk in values.split(step, dim=1)]
+    moved, size, grown = (torch.cat(each) for each in zip(*parts, strict=True))
+    return moved, size, grown
+
+
+def _from_gram(values: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Around the models' mean, so that near-identical models keep their digits."""
     first, second = pairs[:, 0], pairs[:, 1]
-    step = max(1, _CHUNK_VALUES // (models * max(models, width)))
-    moved, size, grown = [], [], []
-    for chunk in values.split(step, dim=1):
-        rows = chunk.transpose(0, 1).double()  # (u, m, w)
-        mean = rows.mean(1, keepdim=True)  # (u, 1, w)
-        rows = rows - mean
-        products = torch.bmm(rows, rows.transpose(1, 2))  # (u, m, m)
-        along = torch.bmm(rows, mean.transpose(1, 2))[:, :, 0]  # (u, m): inner product with the mean
-        own = products.diagonal(dim1=1, dim2=2)  # (u, m)
-        a, b, both = own[:, first], own[:, second], products[:, first, second]  # (u, p)
-        moved.append((a + b - 2 * both).clamp(min=0))
-        size.append((a + b + 2 * both) / 4 + along[:, first] + along[:, second] + mean.square().sum((1, 2))[:, None])
-        grown.append(b - a + 2 * (along[:, second] - along[:, first]))
-    return torch.cat(moved), torch.cat(size), torch.cat(grown)
+    rows = values.transpose(0, 1).double()  # (u, m, w)
+    mean = rows.mean(1, keepdim=True)  # (u, 1, w)
+    rows = rows - mean
+    products = torch.bmm(rows, rows.transpose(1, 2))  # (u, m, m)
+    along = torch.bmm(rows, mean.transpose(1, 2))[:, :, 0]  # (u, m): inner product with the mean
+    own = products.diagonal(dim1=1, dim2=2)  # (u, m)
+    a, b, both = own[:, first], own[:, second], products[:, first, second]  # (u, p)
+    size = (a + b + 2 * both) / 4 + along[:, first] + along[:, second] + mean.square().sum((1, 2))[:, None]
+    return (a + b - 2 * both).clamp(min=0), size, b - a + 2 * (along[:, second] - along[:, first])
+
+
+def _from_differences(values: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    first, second = values[pairs[:, 0]], values[pairs[:, 1]]  # (p, u, w)
+    difference, middle = second - first, (first + second) / 2
+    statistics = (difference.square().sum(2), middle.square().sum(2), 2 * (difference * middle).sum(2))  # (p, u) each
+    moved, size, grown = (each.double().T for each in statistics)
+    return moved, size, grown
 
 
 def _fit(moved: Tensor, size: Tensor, grown: Tensor) -> tuple[Tensor, Tensor]:
