@@ -177,7 +177,7 @@ class _Crawler:
             later = [r for r in page.repositories if options.has_budget and self._can_wait(r, known.get(r.hub_id))]
             waiting = {repository.hub_id for repository in later}
             at_once = [repository for repository in page.repositories if repository.hub_id not in waiting]
-            outcomes = pool.map(self._in_budget(self._reader(known)), at_once)
+            outcomes = self._outcomes(pool, at_once, known)
             deferred = [self._deferred(r, known.get(r.hub_id)) for r in later]
             present = tuple(r.hub_id for r in page.repositories) if options.is_whole else ()
             yield self._batch(
@@ -202,6 +202,21 @@ class _Crawler:
             missing = self.progress.missing(key, walk.full_at, self.now().date(), MISSING_ASKED_FOR)
             for absent in _chunks(missing, NAMES_PER_BATCH):
                 yield self._batch(pool.map(self._in_budget(self._missing), absent), Counter(), (key, None))
+
+    def _outcomes(
+        self, pool: ThreadPoolExecutor, repositories: Sequence[Repository], known: Mapping[str, Done]
+    ) -> Iterator[_Outcome]:
+        """In the given order; what needs no request is done here, without the price of handing it to a thread."""
+        work = self._in_budget(self._reader(known))
+        asking = {r.hub_id: pool.submit(work, r) for r in repositories if self._may_ask(r, known.get(r.hub_id))}
+        for repository in repositories:
+            future = asking.pop(repository.hub_id, None)
+            yield future.result() if future is not None else work(repository)
+
+    def _may_ask(self, repository: Repository, known: Done | None) -> bool:
+        if repository.sha is None or has_weights(repository) or "adapter_config.json" in (repository.files or ()):
+            return known is None or not self._is_settled(repository, known)
+        return False
 
     def _next(self, pages: Iterator[WalkedPage]) -> WalkedPage | None:
         try:

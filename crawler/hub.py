@@ -130,13 +130,15 @@ class Hub:
         if not isinstance(items, list):
             raise _no_hub("the listing is not a list")
         repositories = []
-        malformed = 0
+        malformed, why = 0, ""
         for item in items:
             try:
                 repositories.append(parse_item(item))
             except MalformedItem as error:
                 malformed += 1
-                logger.warning("listing: an item is left out: %s", error)
+                why = str(error)
+        if malformed:
+            logger.info("listing: %d items of a page are left out: %s", malformed, why)
         return Page(repositories, malformed, _next_query(answer))
 
     def info(self, repo_id: str, revision: str | None = None) -> Repository:

@@ -87,7 +87,15 @@ def test_of_many_who_wait_only_one_tries() -> None:
 def test_a_hub_that_is_down_for_minutes_costs_few_requests_and_no_model(fake: FakeHub, crawler: Crawl) -> None:
     for i in range(20):
         fake.add_repo(f"acme/m{i:02}", repository(i))
-    sleeps = Sleeps()
+
+    class ShortSleeps(Sleeps):
+        """Those who wait give the one who tries the time to do so."""
+
+        def __call__(self, seconds: float) -> None:
+            time.sleep(0.005)
+            super().__call__(seconds)
+
+    sleeps = ShortSleeps()
     crawler.hub = hub_at(fake, sleeps=sleeps)
     fake.faults.status(503, kind="resolve", times=FAILURES_TO_OPEN + 2)
     crawler.run()
