@@ -40,11 +40,14 @@ class Group:
         subjects: those that can be compared.
         revisions: hub_id -> commit of each subject.
         without_sketch: hub_ids of those whose sketch is not here.
+        bound: hub_ids of those that were found to come, or possibly to come, from a model that lacks now. What was found of
+            them stays.
     """
 
     subjects: list[Subject]
     revisions: Mapping[str, str | None]
     without_sketch: tuple[str, ...]
+    bound: frozenset[str]
 
 
 def detect_into(
@@ -81,8 +84,7 @@ def _detect_group(graph: Store, group: Group, options: Options, run_id: str, dev
     from detect.pipeline import decide
 
     decisions = decide(group.subjects, options, pick_device(device))
-    bound = children_of(graph, group.without_sketch)  # what was found of them was found with models that lack now
-    decisions = [decision for decision in decisions if decision.model not in bound]
+    decisions = [decision for decision in decisions if decision.model not in group.bound]
     edges, verdicts = as_edges(decisions, group.revisions)
     found = graph.replace_edges([decision.model for decision in decisions], edges, verdicts, run_id)
     answers = [decision.answer for decision in decisions]
@@ -141,7 +143,8 @@ def group_of(graph: Store, sketches: SketchStore, signature: str) -> Group:
         read[model.weights_digest] = sketch
         revisions[model.hub_id] = model.revision
         subjects.append(subject_of(model, sketch, frozenset(declared.get(model.hub_id, ()))))
-    return Group(subjects, revisions, tuple(missing))
+    absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
+    return Group(subjects, revisions, tuple(missing), children_of(graph, missing) | absent)
 
 
 def subject_of(model: Model, sketch: Sketch, declared: frozenset[str]) -> Subject:

@@ -151,6 +151,19 @@ def small_hub() -> Iterator[FakeHub]:
         yield hub
 
 
+def test_models_keep_what_they_come_from_when_that_can_no_longer_be_read(small_hub: FakeHub, tmp_path: Path) -> None:
+    lineage = command_at(tmp_path, small_hub.url)
+    assert lineage("sync").code == 0
+    before = [(row["repo_id"], row["depth"]) for row in lineage("descendants", "acme/a", "--json").json]
+    assert len(before) >= 3
+    small_hub.commit("acme/a", {"model.safetensors": None, "pytorch_model.bin": b"no pickle is ever opened"})
+    done = lineage("sync", "--json")
+    assert done.code == 0 and done.json["detect"]["edges_superseded"] == 0
+    question = "MATCH (m:Model {repo_id: 'acme/a'}) RETURN m.status AS status"
+    assert lineage("cypher", question, "--json").json == [{"status": "unreadable"}]
+    assert [(row["repo_id"], row["depth"]) for row in lineage("descendants", "acme/a", "--json").json] == before
+
+
 def test_kill_9_at_ten_moments_and_once_more_ends_in_the_same_graph(small_hub: FakeHub, tmp_path: Path) -> None:
     whole = command_at(tmp_path / "whole", small_hub.url)
     whole.home.mkdir()
