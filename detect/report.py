@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detect.decision import Answer, Decision
-from graphdb.schema import Relation
+from graphdb.schema import Relation, chance
 
 if TYPE_CHECKING:
     from detect.explain import Explanation
@@ -199,13 +199,6 @@ def verdict_sentence(found: Explanation) -> str:
     if decision.answer is Answer.ROOT:
         return f"{parent} is not the parent of {child}, which has none here: {decision.reason}"
     return f"cannot tell the parent of {child}; {this}: {decision.reason}"
-
-
-def chance(probability: float) -> str:
-    """Two decimals, and never certain."""
-    if probability >= 0.995:
-        return ">0.99"
-    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
 
 
 def _z(value: float) -> str:

@@ -185,6 +185,13 @@ class Run:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
+def chance(probability: float) -> str:
+    """A probability as people are told it: two decimals, and never certain."""
+    if probability >= 0.995:
+        return ">0.99"
+    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+
+
 def local_id(path: Path) -> str:
     """Identity of a model on disk: depends on its resolved path only, so that a changed file is a new revision of it."""
     return "local:" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]

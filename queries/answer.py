@@ -7,7 +7,7 @@ import sys
 import textwrap
 from typing import Any
 
-from graphdb.schema import Relation
+from graphdb.schema import Relation, chance
 from queries.agreement import Agreement
 from queries.parent import Candidate, ParentAnswer
 
@@ -86,13 +86,6 @@ def sentence(answer: ParentAnswer) -> str:
     if answer.answer == "undecided":
         return f"{name}: cannot tell its parent"
     return f"{name}: its parent is not known"
-
-
-def chance(probability: float) -> str:
-    """Two decimals, and never certain."""
-    if probability >= 0.995:
-        return ">0.99"
-    return "<0.01" if probability < 0.005 else f"{probability:.2f}"
 
 
 def _card(answer: ParentAnswer) -> str:

@@ -47,7 +47,7 @@ class Question:
     @property
     def usual(self) -> bool:
         """Whether the graph's own answer is what is asked for: nothing about the evidence is switched."""
-        return not any(value for name, value in self.evidence.items() if name not in ("method", "no_detector"))
+        return not any(value for name, value in self.evidence.items() if name != "method")
 
 
 @dataclass(frozen=True, slots=True)
