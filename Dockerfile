@@ -1,9 +1,9 @@
 # The `lineage` command. Build: docker build -t lineage:0.1.0 .
 FROM python:3.11-slim-bookworm
 
-# torch alone decides the size: this index has the build for the CPU, which is enough for the nightly run.
-# For an NVIDIA GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# torch alone decides the size: pip's usual build brings CUDA along. For the much smaller build for the CPU, which is enough for the
+# nightly run, name the index of torch's CPU builds: --build-arg TORCH_INDEX=ADDRESS
+ARG TORCH_INDEX=""
 
 ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -12,7 +12,7 @@ ENV PYTHONUNBUFFERED=1 \
 RUN useradd --create-home --uid 10001 lineage \
     && install --directory --owner=lineage --group=lineage /data
 
-RUN pip install --index-url "$TORCH_INDEX" "torch>=2.8,<3"
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch>=2.8,<3"
 
 COPY pyproject.toml README.md LICENSE /src/
 COPY lineage.py /src/

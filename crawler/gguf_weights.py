@@ -1,6 +1,6 @@
 """The weights of a GGUF file as if they lay in the safetensors files that it was made from: names, layout, and numbers.
 
-Quantised blocks are turned into float32 by the `gguf` package (https://pypi.org/project/gguf), so that a copy can be compared
+Quantised blocks are turned into float32 by the `gguf` package, so that a copy can be compared
 with its original value by value; floats stay as they are, bit for bit. Names are translated for the architectures whose
 converter does nothing but rename and, for Llama, reorder the rows of queries and keys; others keep the names of GGUF and are
 compared among themselves. Conversion: https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py.
