@@ -67,6 +67,12 @@ class CrawlSummary:
     def seconds(self) -> float:
         return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
+    def count_traffic(self, hub: Hub | None) -> None:
+        """What was asked so far."""
+        if hub is not None:
+            traffic = hub.traffic.summary()
+            self.requests, self.body_bytes = traffic["requests"], traffic["bytes"]
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable."""
         return {
@@ -242,9 +248,7 @@ def crawl_into(
                 summary.counts.update(batch.counts)
                 summary.failures.update(failure.kind for failure in batch.failures)
                 summary.first_failures += batch.failures[: FAILURES_TOLD - len(summary.first_failures)]
-                if hub is not None:
-                    traffic = hub.traffic.summary()
-                    summary.requests, summary.body_bytes = traffic["requests"], traffic["bytes"]
+                summary.count_traffic(hub)
                 report(batch, summary)
                 if should_stop():
                     summary.stopped = "told to stop"
@@ -253,6 +257,7 @@ def crawl_into(
             summary.stopped = spent.message
         finally:
             pages.close()
+        summary.count_traffic(hub)
     store.link_declarations()
     summary.finished_at = datetime.now(UTC)
     return summary
