@@ -75,10 +75,11 @@ def explain(
             options_of(**evidence),
             checked_device(device),
         )
+    claims = list(dict.fromkeys(claim.base for claim in looked[0].declarations))
     if json_wanted:
-        click.echo(json.dumps(explanation_as_json(found), indent=1))
+        click.echo(json.dumps(explanation_as_json(found, claims), indent=1))
     else:
-        click.echo(explanation_as_text(found, everything))
+        click.echo(explanation_as_text(found, claims, everything))
 
 
 def label_of(name: str, looked: Looked) -> str:
@@ -102,6 +103,7 @@ def explain_pair(
         click.UsageError: both are one model. CannotCompare: nothing of them can be compared.
     """
     from detect.align import NotComparable, pick_device
+    from detect.cli_graph import relatives_in
     from detect.explain import explain as explain_subjects
 
     (young, young_name), (old, old_name) = child, parent
@@ -118,7 +120,7 @@ def explain_pair(
         for looked, name in ((young, young_name), (old, old_name))
     ]
     on = pick_device(device)
-    others = _others(subjects[0], {looked.model.hub_id for looked in (young, old)}, graph, sketches, on)
+    others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, on)
     try:
         return explain_subjects(subjects[0], subjects[1], others, options, on)
     except NotComparable as error:
@@ -131,15 +133,3 @@ def _subject(looked: Looked, name: str, graph: Store | None, apart: bool) -> Sub
 
     subject = looked.subject(declared_bases(graph, looked.declarations), name)
     return replace(subject, id=f"{subject.id}@{looked.model.revision}") if apart else subject
-
-
-def _others(
-    child: Subject, without: set[str], graph: Store | None, sketches: SketchStore, device: Any
-) -> list[Subject]:
-    from detect.cli_graph import group_of
-    from detect.pipeline import relatives_of
-
-    if graph is None:
-        return []
-    known = [s for s in group_of(graph, sketches, child.sketch.signature).subjects if s.id not in without]
-    return relatives_of(child, known, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WORTH_STORING = 0.05  # possible parents less probable than this are not kept
+AT_ONCE = 256  # known models that a lookup has in memory
 COUNTS = (
     "architectures",
     "models",
@@ -123,34 +124,64 @@ def _count(number: int, what: str) -> str:
 
 def group_of(graph: Store, sketches: SketchStore, signature: str) -> Group:
     """All models of one architecture that the graph knows, also those that are gone from where they were."""
+    from queries import load
+
+    subjects, revisions, missing = [], {}, []
+    shared: dict[str, Sketch] = {}  # copies are read once
+    for model, subject in _known(graph, sketches, signature, shared):
+        if subject is None:
+            missing.append(model.hub_id)
+            continue
+        shared[subject.sketch.digest] = subject.sketch
+        revisions[model.hub_id] = model.revision
+        subjects.append(subject)
+    absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
+    return Group(subjects, revisions, tuple(missing), children_of(graph, missing) | absent)
+
+
+def relatives_in(
+    graph: Store | None, sketches: SketchStore, subject: Subject, without: Collection[str], device: Any
+) -> list[Subject]:
+    """Those models of the graph that are nearest to one model, of its architecture; never more than a few hundred in memory.
+
+    Args:
+        without: hub_ids of models that do not count.
+    """
+    from detect.pipeline import relatives_of
+
+    best: list[Subject] = []
+    waiting: list[Subject] = []
+    for model, other in _known(graph, sketches, subject.sketch.signature) if graph else ():
+        if other is not None and model.hub_id not in without:
+            waiting.append(other)
+        if len(waiting) == AT_ONCE:
+            best, waiting = relatives_of(subject, [*best, *waiting], device), []
+    return relatives_of(subject, [*best, *waiting], device)
+
+
+def _known(
+    graph: Store, sketches: SketchStore, signature: str, at_hand: Mapping[str, Sketch] | None = None
+) -> Iterator[tuple[Model, Subject | None]]:
+    """Models of one architecture, in order of identity; without a subject where the sketch is not here."""
+    from detect.pipeline import Subject
     from detect.sketch_store import BadSketch
     from queries import load
 
     declared: dict[str, set[str]] = {}
     for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
         declared.setdefault(row["child"], set()).add(row["parent"])
-    read: dict[str, Sketch] = {}
-    subjects, revisions, missing = [], {}, []
     for model in graph.models(signature):
-        if model.weights_digest is None:
+        digest = model.weights_digest
+        if digest is None:
             continue
         try:
-            sketch = read.get(model.weights_digest) or sketches.get(model.weights_digest)
+            sketch = (at_hand or {}).get(digest) or sketches.get(digest)
         except BadSketch as error:
             logger.info("%s: %s", model.repo_id, error.message)
-            missing.append(model.hub_id)
+            yield model, None
             continue
-        read[model.weights_digest] = sketch
-        revisions[model.hub_id] = model.revision
-        subjects.append(subject_of(model, sketch, frozenset(declared.get(model.hub_id, ()))))
-    absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
-    return Group(subjects, revisions, tuple(missing), children_of(graph, missing) | absent)
-
-
-def subject_of(model: Model, sketch: Sketch, declared: frozenset[str]) -> Subject:
-    from detect.pipeline import Subject
-
-    return Subject(model.hub_id, sketch, model.created_at, declared, model.repo_id)
+        claims = frozenset(declared.get(model.hub_id, ()))
+        yield model, Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id)
 
 
 def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozenset[str]:

@@ -114,8 +114,12 @@ def _branches(
     return lines
 
 
-def explanation_as_json(found: Explanation) -> dict[str, Any]:
-    """What `lineage explain --json` prints; keys are only ever added."""
+def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str, Any]:
+    """What `lineage explain --json` prints; keys are only ever added.
+
+    Args:
+        declared: what the child's card and configuration name as its base.
+    """
     decision, names = found.decision, found.names
     return {
         "child": names[found.child],
@@ -155,10 +159,11 @@ def explanation_as_json(found: Explanation) -> dict[str, Any]:
         ],
         "background": [{"model": names[name], "related": round(value, 4)} for name, value in found.background],
         "models_weighed": found.weighed,
+        "declared": list(declared),
     }
 
 
-def explanation_as_text(found: Explanation, everything: bool = False) -> str:
+def explanation_as_text(found: Explanation, declared: Sequence[str], everything: bool = False) -> str:
     """The verdict, the numbers of the pair, layer by layer, and the child beside the other models at hand."""
     pair = [
         ("distance", f"{found.relative_distance:.2f} of the parent's length"),
@@ -166,6 +171,7 @@ def explanation_as_text(found: Explanation, everything: bool = False) -> str:
         ("growth", f"z = {found.growth_z:+.2f}, gamma {found.growth_gamma:+.2f}   ({_growth_says(found.growth_z)})"),
         ("equal", f"{found.equal:.2f} of the units, bit for bit"),
         ("compared", f"{found.values:,} values in {_count(len(found.layers), 'tensor')}"),
+        ("card says", ", ".join(declared) or "nothing"),
     ]
     lines = [verdict_sentence(found), "", *(f"  {name:<9} {text}" for name, text in pair), ""]
     layers = found.layers if everything else found.layers[:LAYERS_SHOWN]

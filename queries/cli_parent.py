@@ -168,16 +168,15 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     """The model beside the known ones of its architecture."""
     from detect.align import pick_device
     from detect.cli import options_of
-    from detect.cli_graph import declared_bases, group_of
-    from detect.pipeline import decide, relatives_of
+    from detect.cli_graph import declared_bases, relatives_in
+    from detect.pipeline import decide
     from queries.parent import ParentAnswer
 
     model = looked.model
-    known = group_of(graph, sketches, looked.sketch.signature).subjects if graph else []
-    known = [subject for subject in known if subject.id != model.hub_id]
     keep = question.store_it and not looked.stored
     subject, device = looked.subject(declared_bases(graph, looked.declarations)), pick_device()
-    decision = decide([subject, *relatives_of(subject, known, device)], options_of(**question.evidence), device)[0]
+    known = relatives_in(graph, sketches, subject, {model.hub_id}, device)
+    decision = decide([subject, *known], options_of(**question.evidence), device)[0]
     if keep and graph:
         _keep(graph, sketches, looked, decision)
     if not known:
@@ -205,7 +204,9 @@ def _keep(graph: Store, sketches: SketchStore, looked: Looked, decision: Decisio
         )
     sketches.keep(looked.sketch)
     _keep_model(graph, model, looked.declarations)
-    edges, verdicts = as_edges([decision], {model.hub_id: model.revision})
+    parents = (graph.model(candidate.parent) for candidate in decision.candidates)
+    revisions = {known.hub_id: known.revision for known in parents if known}
+    edges, verdicts = as_edges([decision], {**revisions, model.hub_id: model.revision})
     found = graph.replace_edges([model.hub_id], edges, verdicts, run_id)
     graph.record_run(Run(run_id, "who-is-parent", began, datetime.now(UTC), {"edges_added": found.added}))
 

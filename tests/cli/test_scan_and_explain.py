@@ -140,7 +140,7 @@ def test_the_verdict_comes_first(world: World) -> None:
     other = world.lineage("explain", "acme/b", "acme/d").stdout.splitlines()[0]
     assert other.startswith("acme/d is not the parent: acme/b was fine-tuned from acme/a (probability ")
     found = world.lineage("explain", "acme/b", "acme/d", "--json").json
-    assert found["is_parent"] is False and found["verdict"]["parent"] == "acme/a"
+    assert found["is_parent"] is False and found["verdict"]["parent"] == "acme/a" and found["declared"] == ["acme/a"]
     assert found["background"][0]["related"] >= found["background"][-1]["related"]
 
 
