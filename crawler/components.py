@@ -16,10 +16,12 @@ MAX_PARTS = 16  # more are checkpoints or collections, not the parts of one thin
 
 def parts_of(files: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Name of each part -> its files; empty for a repository that is one model, or none."""
+    if sum(path.endswith(".safetensors") for path in files) < 2:
+        return {}
     sets = [found for found in weight_sets(files) if not found.adapter]
     if "model_index.json" in files:
         parts = _by_folder(files, sets)
-    elif choose(files).reason and not choose(files).adapter:
+    elif (choice := choose(files)).reason and not choice.adapter:
         root = [found for found in sets if not found.folder and not found.variant]
         parts = {s.stem: _files_of(s) for s in root} if len(root) > 1 else _by_folder(files, sets) if not root else {}
     else:

@@ -85,7 +85,7 @@ def choose_gguf(paths: Iterable[str]) -> tuple[str, ...]:
     sets: dict[str, dict[int, str]] = {}
     totals: dict[str, int] = {}
     for path in paths:
-        name = PurePosixPath(path).name
+        name = path.rpartition("/")[2]
         if not name.endswith(".gguf") or _NO_MODEL.search(name.removesuffix(".gguf")):
             continue
         part = _GGUF_PART.fullmatch(path)

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 MAX_SHARDS = 10_000
 LOW_RANK = "a low-rank adapter, which has no full weights"
@@ -110,7 +109,7 @@ def choose(paths: Collection[str]) -> Choice:
     full = [s for s in sets if not s.adapter]
     root = [s for s in full if not s.folder]
     adapters = [s for s in sets if s.adapter]
-    names = {PurePosixPath(path).name for path in paths}
+    names = {path.rpartition("/")[2] for path in paths}
     if "adapter_config.json" in names and not any(s.rank < len(_MAIN_NAMES) for s in root):
         return Choice(adapters[0] if adapters else None, adapter=True, reason=LOW_RANK)
     for group in (root, full):
@@ -133,7 +132,7 @@ def choose(paths: Collection[str]) -> Choice:
 def no_weights_reason(paths: Collection[str]) -> str:
     """Why nothing can be read where there is no safetensors file."""
     pickles = sorted(
-        path for path in paths if path.lower().endswith(_PICKLES) and not _TRAINER.match(PurePosixPath(path).name)
+        path for path in paths if path.lower().endswith(_PICKLES) and not _TRAINER.match(path.rpartition("/")[2])
     )
     if pickles:
         return f"only pickle weights ({_some(pickles)}), which are never opened"
