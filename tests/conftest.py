@@ -13,7 +13,8 @@ for _name in [
 os.environ["HF_ENDPOINT"] = (
     "http://127.0.0.1:9"  # nothing listens there: a test that forgets its fake Hub fails at once
 )
-os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="lineage-tests-hf-")
+_home = tempfile.TemporaryDirectory(prefix="lineage-tests-hf-")  # removed when the tests end
+os.environ["HF_HOME"] = _home.name
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
