@@ -67,7 +67,7 @@ def _accept_one(
             evidence=edge_evidence(child, best, family),
             reason=_sentence(child, names[best], best, family),
         )
-    if none >= threshold:
+    if none >= threshold or not ranked:
         reason = f"the oldest of {len(ids)} related models that are known"
         return Decision(ids[child], Answer.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)
     first, second = names[-ranked[0][1]], names[-ranked[1][1]] if len(ranked) > 1 else None

@@ -69,3 +69,10 @@ def test_of_two_models_the_one_that_grew_is_the_child():
     for seed in range(4):
         root = start(5)
         assert parents_found(decide(subjects({"root": root, "child": tune(root, seed + 30)}))) == {"child": "root"}
+
+
+def test_at_the_highest_threshold_nothing_is_asserted_and_nothing_breaks():
+    models, _ = three_generations()
+    decisions = decide(subjects(models), Options(threshold=1.0))
+    assert not parents_found(decisions)
+    assert {d.model for d in decisions} == set(models)
