@@ -48,6 +48,7 @@ COMMANDS = {
     "common-ancestor": ("queries.cli:common_ancestor", "The nearest model that two models both come from."),
     "roots": ("queries.cli:roots", "Models that others come from and that come from none."),
     "declared": ("queries.cli:declared", "What cards claim beside what the weights say."),
+    "ask": ("queries.cli:ask", "The questions that come with lineage, and their answers."),
     "cypher": ("queries.cli:cypher", "Ask the graph anything, read only."),
     "graph": ("graphdb.cli:graph", "The store itself: init, stats, serve, export, copy."),
 }

@@ -429,9 +429,13 @@ def show(found: list[Relative], as_json: bool, none: str) -> None:
     if not found:
         click.echo(none, err=True)
         return
-    from queries.display import print_table, text_of
+    from graphdb.schema import chance
+    from queries.display import print_table
 
     print_table(
         ["depth", "model", "relation", "probability"],
-        [[str(r.depth), r.repo_id, r.kind or "", text_of(r.probability)] for r in found],
+        [
+            [str(r.depth), r.repo_id, r.kind or "", "" if r.probability is None else chance(r.probability)]
+            for r in found
+        ],
     )

@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from graphdb.schema import chance
+
 if TYPE_CHECKING:
     from queries.family import Step
     from queries.walk import Relative
@@ -94,7 +96,7 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> Non
     def label(relative: Relative) -> Text:
         text = Text(relative.repo_id, style="bold reverse" if relative.hub_id == marked else "")
         if relative.kind is not None:
-            text.append(f"  {relative.kind} {text_of(relative.probability)}", style="dim")
+            text.append(f"  {told(relative)}", style="dim")
         return text
 
     for root in (relative for relative in found if relative.via is None):
@@ -110,6 +112,11 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> Non
         console().print(top)
 
 
+def told(relative: Relative) -> str:
+    """The edge that leads to a relative: its type and its probability."""
+    return f"{relative.kind} {'' if relative.probability is None else chance(relative.probability)}".rstrip()
+
+
 def print_path(steps: Sequence[Step]) -> None:
     """The way between two models, one line a model."""
     out = console()
@@ -120,5 +127,5 @@ def print_path(steps: Sequence[Step]) -> None:
         arrow = "is from" if step.direction == "up" else "is parent of"
         text = Text(f"  {arrow} ", style="dim")
         text.append(step.relative.repo_id, style="not dim")
-        text.append(f"  {step.relative.kind} {text_of(step.relative.probability)}", style="dim")
+        text.append(f"  {told(step.relative)}", style="dim")
         out.print(text)

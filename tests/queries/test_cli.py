@@ -111,18 +111,18 @@ def test_people_get_tables_and_trees(run: Run) -> None:
     assert code == 0
     assert out.splitlines()[:2] == [
         "depth  model  relation         probability",
-        "1      org/b  MERGED_FROM      0.7",
+        "1      org/b  MERGED_FROM      0.70",
     ]
     code, out, _ = run("tree", "org/c")
     assert out.splitlines() == [
         "org/a",
-        "├── org/b  FINE_TUNED_FROM 0.9",
+        "├── org/b  FINE_TUNED_FROM 0.90",
         "│   ├── org/d  COPY_OF 0.95",
-        "│   └── org/e  MERGED_FROM 0.7",
-        "└── org/c  FINE_TUNED_FROM 0.8",
+        "│   └── org/e  MERGED_FROM 0.70",
+        "└── org/c  FINE_TUNED_FROM 0.80",
     ]
     code, out, _ = run("path", "org/d", "org/a")
-    assert out.splitlines() == ["org/d", "  is from org/b  COPY_OF 0.95", "  is from org/a  FINE_TUNED_FROM 0.9"]
+    assert out.splitlines() == ["org/d", "  is from org/b  COPY_OF 0.95", "  is from org/a  FINE_TUNED_FROM 0.90"]
     assert run("roots")[0] == run("common-ancestor", "org/d", "org/e")[0] == run("siblings", "org/d")[0] == 0
 
 
