@@ -38,11 +38,11 @@ from crawler.hub import Hub
 from crawler.listing import Repository
 from crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
 from crawler.progress import Asked, Done, Missing, Progress, Walk
-from crawler.quantised import PREFIX, is_low_rank, quantisation_in
+from crawler.quantised import is_low_rank, quantisation_in
 from crawler.queue import has_weights
 from crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from crawler.weights import Unreadable
-from graphdb.schema import Declaration, Failure, Model, Status, local_id
+from graphdb.schema import QUANTISED, Declaration, Failure, Model, Status, local_id
 
 logger = logging.getLogger(__name__)
 
@@ -452,7 +452,7 @@ class _Crawler:
                     blocks = self.sketches.plan(found.header)
                     how = quantisation_in(found.header)
                     if how and model.reason is None:
-                        model = replace(model, reason=PREFIX + how)
+                        model = replace(model, reason=QUANTISED + how)
                     if not blocks:
                         why = "none of its numbers can be compared"
                         raise Unreadable(f"{model.reason}: {why}" if model.reason else f"{why} (an unknown format)")

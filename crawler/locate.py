@@ -17,11 +17,11 @@ from crawler.gguf_weights import GgufWeights
 from crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from crawler.hub import FileEntry, Hub
 from crawler.listing import Repository, declarations, declared_license, is_repo_id
-from crawler.quantised import PREFIX, choose_gguf, gguf_label
+from crawler.quantised import choose_gguf, gguf_label
 from crawler.remote import RemoteFile
 from crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
 from crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
-from graphdb.schema import Declaration, Model, Status, local_id
+from graphdb.schema import QUANTISED, Declaration, Model, Status, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
@@ -118,7 +118,7 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
         )
     files = _remote_files(repository, choice.weights, hub)
     digest = weights_digest(file.content_hash for file in files)
-    reason = PREFIX + repository.quantisation if repository.quantisation else None
+    reason = QUANTISED + repository.quantisation if repository.quantisation else None
     model = replace(model_of(repository, Status.SKETCHED, reason), weights_digest=digest)
     return OpenModel(model, repository.declarations, Weights(files, parallel=parallel))
 
@@ -128,7 +128,7 @@ def _gguf(repository: Repository, paths: tuple[str, ...], hub: Hub) -> OpenModel
     folder = paths[0].rpartition("/")[0]
     files = _remote_files(repository, WeightSet(folder, paths[0], Layout.SHARDED, paths), hub)
     digest = weights_digest((file.content_hash for file in files), "gguf")
-    model = model_of(repository, Status.SKETCHED, PREFIX + gguf_label(paths[0]))
+    model = model_of(repository, Status.SKETCHED, QUANTISED + gguf_label(paths[0]))
     return OpenModel(replace(model, weights_digest=digest), repository.declarations, GgufWeights(files))
 
 

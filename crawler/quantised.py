@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-PREFIX = "quantised: "
 _METHOD = re.compile(r"[A-Za-z0-9][\w.\- ]{0,39}", re.ASCII)
 _GGUF_TYPE = re.compile(
     r"(?:^|[.\-_])((?:UD-)?(?:I?Q\d(?:_[0-9A-Z]{1,3})*(?:_[SML]|_XL|_XS|_XXS)?|F16|BF16|F32|MXFP4))(?=[.\-_]|$)", re.I

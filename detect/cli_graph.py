@@ -181,7 +181,7 @@ def _known(
             yield model, None
             continue
         claims = frozenset(declared.get(model.hub_id, ()))
-        yield model, Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id)
+        yield model, Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantised)
 
 
 def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozenset[str]:

@@ -49,7 +49,8 @@ class Looked:
         from detect.pipeline import Subject
 
         model = self.model
-        return Subject(model.hub_id, self.sketch, model.created_at, frozenset(declared), label or model.repo_id)
+        claims = frozenset(declared)
+        return Subject(model.hub_id, self.sketch, model.created_at, claims, label or model.repo_id, model.quantised)
 
 
 def graph_if_there(url: str, create: bool = False) -> AbstractContextManager[Store | None]:

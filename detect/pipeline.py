@@ -44,6 +44,7 @@ class Subject:
     Attributes:
         id: whatever the caller knows it by, unique.
         name: what people call it, for sentences; the id if None.
+        quantised: its values were unpacked from few bits: a copy of one of the others, and nobody's parent.
         created_at: when it was first published; None where unknown.
         declared: ids of subjects that its card names as its base.
     """
@@ -53,6 +54,7 @@ class Subject:
     created_at: datetime | None = None
     declared: frozenset[str] = field(default_factory=frozenset)
     name: str | None = None
+    quantised: bool = False
 
     @property
     def label(self) -> str:
@@ -188,12 +190,14 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     distance = products.distances().cpu()
     size = squared_lengths(layers).cpu()  # (m,)
     relative = distance / size[:, None]
-    rounded = _rounded(subjects, relative)
-    decisions = list(rounded.values())
-    unrounded = [i for i, subject in enumerate(subjects) if subject.id not in rounded]
-    bodies = same_bodies(relative[unrounded][:, unrounded], [layer.of(torch.tensor(unrounded)) for layer in layers])
+    coarser = _rounded(subjects, relative) | _quantised(subjects, relative, options)
+    decisions = list(coarser.values())
+    full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]
+    if not full:
+        return decisions
+    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers])
     for body in bodies:
-        members = [subjects[unrounded[i]] for i in body.members]
+        members = [subjects[full[i]] for i in body.members]
         decisions += _frozen(members, members[body.members.index(body.chosen)], body.probability, options)
     known = {decision.model for decision in decisions}
     kept = [i for i, subject in enumerate(subjects) if subject.id not in known]
@@ -201,7 +205,9 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     if len(own) == 1:
         return [
             *decisions,
-            _alone(own[0], f"the one that {len(subjects) - 1} others were made from, with the same body"),
+            _alone(
+                own[0], f"the one that {len(subjects) - 1} others are copies of, or were made from with the same body"
+            ),
         ]
     index = torch.tensor(kept)
     mine = [layer.of(index) for layer in layers]
@@ -320,6 +326,41 @@ def _rounded(subjects: list[Subject], relative: Tensor) -> dict[str, Decision]:
                 },
                 reason=f"every value compared is that of {fine.label} rounded to {digits[i]} binary digits",
             )
+    return decisions
+
+
+def _quantised(subjects: list[Subject], relative: Tensor, options: Options) -> dict[str, Decision]:
+    """Decisions for models unpacked from few bits: a copy of the nearest model that was not, if no other is nearly as near."""
+    decisions: dict[str, Decision] = {}
+    full = [i for i, subject in enumerate(subjects) if not subject.quantised]
+    for i, subject in enumerate(subjects):
+        if not subject.quantised:
+            continue
+        near = sorted((float(relative[i, j]), j) for j in full)[:3]
+        if not near:
+            decisions[subject.id] = _alone(subject, "a quantised copy; the model that it is a copy of is not known")
+            continue
+        weights = [(near[0][0] + 1e-30) / (distance + 1e-30) for distance, _ in near]  # (1, below 1, ...)
+        chance = [0.98 * w**2 / sum(v**2 for v in weights) for w in weights]
+        candidates = tuple(
+            Candidate(subjects[j].id, round(p, 4)) for (_, j), p in zip(near, chance, strict=True) if p >= 0.02
+        )
+        best = subjects[near[0][1]]
+        tells = chance[0] >= options.threshold
+        decisions[subject.id] = Decision(
+            model=subject.id,
+            answer=Answer.PARENT if tells else Answer.UNDECIDED,
+            probability=chance[0],
+            parent=best.id if tells else None,
+            relation=Relation.QUANTIZED_FROM if tells else None,
+            candidates=candidates,
+            decided_by=("content",) if tells else (),
+            evidence={
+                "relative_distance": round(near[0][0] ** 0.5, 6),
+                "values_compared": subject.sketch.sampled_values,
+            },
+            reason=f"a quantised copy, nearest to {best.label}" + ("" if tells else ", but to others nearly as much"),
+        )
     return decisions
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+QUANTISED = "quantised: "  # how the reason of a model packed into few bits begins
 
 
 class Failure(Exception):
@@ -112,6 +113,11 @@ class Model:
     downloads: int | None = None
     license: str | None = None
     library: str | None = None
+
+    @property
+    def quantised(self) -> bool:
+        """Whether it was recognised as packed into few bits; `reason` then says how."""
+        return (self.reason or "").startswith(QUANTISED)
 
 
 @dataclass(frozen=True, slots=True)
