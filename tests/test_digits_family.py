@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from bench.digits_family import ARCHITECTURES, PLAN, Truth, publish, read_truth, train_family
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:

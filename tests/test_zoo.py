@@ -26,6 +26,8 @@ from bench.zoo.plan import catalogue, describe, first_models
 from bench.zoo.tasks import PICTURE_CHANGES, TEXT_CHANGES, Task, stream
 from bench.zoo.train import Lane, Trained, at_once, rate, train
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SHIPPED = Data(None)
 PLAIN = Task("mnist", "plain", 0, None, 3)
