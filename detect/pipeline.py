@@ -27,7 +27,7 @@ from detect.signals.growth import growth
 from detect.signals.relatedness import relatedness
 from detect.signature import natural_key
 from detect.sketch_store import Sketch
-from graphdb.schema import Relation
+from graphdb.schema import LOCAL, Relation
 
 METHOD, METHOD_VERSION = "lineage", "1"
 NEAR = 2.0**-6  # relative distance under which one model may be the other one rounded
@@ -119,6 +119,9 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
         dated = [(s.created_at, i) for i, s in enumerate(members) if s.created_at]
         if len(dated) == len(members) and len({d for d, _ in dated}) > 1:
             return members[min(dated)[1]], "dates"
+    published = [s for s in members if not s.id.startswith(LOCAL)]
+    if len(published) == 1:
+        return published[0], "published"  # what lies on disk was fetched from there
     return min(members, key=lambda s: (len(s.label), natural_key(s.label))), None
 
 

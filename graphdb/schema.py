@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+LOCAL = "local:"  # how the identity of a model on disk begins
 QUANTISED = "quantised: "  # how the reason of a model packed into few bits begins
 
 
@@ -200,4 +201,4 @@ def chance(probability: float) -> str:
 
 def local_id(path: Path) -> str:
     """Identity of a model on disk: depends on its resolved path only, so that a changed file is a new revision of it."""
-    return "local:" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    return LOCAL + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]

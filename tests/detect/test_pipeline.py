@@ -48,6 +48,13 @@ def test_a_copy_is_told_from_its_original_by_date_or_declaration_and_is_a_tie_wi
     assert next(d for d in declared if d.model == "b").parent == "aaa"
 
 
+def test_a_file_on_disk_is_the_copy_of_what_is_published():
+    models, _ = three_generations()
+    models["local:abc"] = models["b"]
+    copy = next(d for d in decide(subjects(models)) if d.model == "local:abc")
+    assert (copy.parent, copy.relation, copy.decided_by) == ("b", Relation.COPY_OF, ("content", "published"))
+
+
 def test_a_half_precision_copy_is_a_leaf_under_the_finer_model():
     models, parents = three_generations()
     models["half"] = {n: v.astype(np.float16) for n, v in models["b"].items()}
