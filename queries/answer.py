@@ -96,7 +96,8 @@ def _card(answer: ParentAnswer) -> str:
     if found is None or found.agreement is None:
         return f"{claims}; not checked"
     note = _WEIGHTS_SAY.get(found.agreement, "")
-    if answer.parent and found.agreement is Agreement.AGREE and answer.parent.lower() in claims.lower():
+    said_above = answer.parent and (found.agreement is Agreement.CONTRADICTS or answer.parent.lower() in claims.lower())
+    if said_above:
         return f"{claims}; {note}"
     return f"{claims}; {note}: {found.reason}"
 
