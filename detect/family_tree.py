@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from detect.gram import Gram
-from detect.signals.inheritance import weighted_quantile
+from detect.signals.drift import drift
+from detect.signals.inheritance import inheritance
 
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
@@ -94,13 +95,14 @@ def decide_tree(
     evidence = came_first.T.clamp(-weights.clip, weights.clip)  # [child, parent]
     if prior is not None:
         evidence = evidence + prior
+    products = gram.products.sum(0)
     shares, slopes, scores = [], [], []
     for root in roots.tolist():
         share, low = parents_under(gram, root, neighbours, weights)
         score = (share[:, :-1] * evidence.gather(1, neighbours)).sum() + (share[:, -1] * evidence[:, root]).sum()
         shares.append(share)
         slopes.append(low)
-        scores.append(score + drift_score(gram, root, neighbours, share, weights))
+        scores.append(score + drift_score(products, root, share, weights))
     likely = torch.stack(scores).softmax(0)  # (r,)
     best = int(likely.argmax())
     root_probability = torch.zeros(models, dtype=torch.float64).index_add_(0, roots, likely)
@@ -126,21 +128,10 @@ def parents_under(gram: Gram, root: int, neighbours: Tensor, weights: Weights) -
         (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent; rows
         sum to 1, the root's own row is 0. And (m, k) float64, the low slope of each neighbour's change since the root.
     """
-    models, count = neighbours.shape
-    child = torch.arange(models)[:, None].expand(-1, count)  # (m, k)
-    products = gram.products
-    at_root = products[:, root]  # (g, m)
-    constant = at_root[:, root]  # (g,)
-    own = products.diagonal(dim1=1, dim2=2) - 2 * at_root + constant[:, None]  # (g, m): |x - root|^2
-    own = own.clamp(min=0)
-    shared = (
-        products[:, child, neighbours] - at_root[:, child] - at_root[:, neighbours] + constant[:, None, None]
-    )  # (g, m, k)
-    moved = own[:, neighbours]  # (g, m, k)
-    low = weighted_quantile(shared / torch.where(moved > 0, moved, torch.nan), moved, 0.10)  # (m, k)
-    total = shared.sum(0) / moved.sum(0).clamp(min=1e-300)
-    since_root = own.sum(0)
-    possible = (since_root[neighbours] < since_root[child]) & (total <= weights.slope_limit) & ~low.isnan()
+    models = neighbours.shape[0]
+    seen = inheritance(gram, root, neighbours)
+    low, since_root = seen.low, seen.moved
+    possible = (since_root[neighbours] < since_root[:, None]) & (seen.total <= weights.slope_limit) & ~low.isnan()
     possible &= (neighbours != root) & (since_root[neighbours] > 0)
     ancestor = torch.where(possible, (weights.slope * (low.nan_to_num() - weights.slope_at)).sigmoid(), 0.0)  # (m, k)
     before = torch.cat([torch.ones(models, 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
@@ -150,12 +141,8 @@ def parents_under(gram: Gram, root: int, neighbours: Tensor, weights: Weights) -
     return share, low
 
 
-def drift_score(gram: Gram, root: int, neighbours: Tensor, share: Tensor, weights: Weights) -> Tensor:
+def drift_score(products: Tensor, root: int, share: Tensor, weights: Weights) -> Tensor:
     """Drift at the root: its children, taken two by two, should have left it in partly the same direction. A scalar."""
     below = share[:, -1]
-    products = gram.products.sum(0)
-    seen = products - products[root][None, :] - products[root][:, None] + products[root, root]
-    length = seen.diagonal().clamp(min=1e-300).sqrt()
-    cosine = (seen / (length[:, None] * length[None, :])).fill_diagonal_(0)
     pairs = (below[:, None] * below[None, :]).fill_diagonal_(0)
-    return weights.siblings * (pairs * cosine).sum() / pairs.sum().clamp(min=1)
+    return weights.siblings * (pairs * drift(products, root)).sum() / pairs.sum().clamp(min=1)

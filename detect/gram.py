@@ -37,11 +37,6 @@ class Gram:
         """The same on the CPU, where trees are decided."""
         return Gram(self.products.cpu(), self.values.cpu(), self.layer)
 
-    def seen_from(self, origin: int) -> Tensor:
-        """(g, m, m) float64: inner products <a - origin, b - origin>."""
-        at = self.products[:, origin]  # (g, m)
-        return self.products - at[:, None, :] - at[:, :, None] + at[:, origin][:, None, None]
-
 
 def gram(layers: Sequence[Layer]) -> Gram:
     """Groups are blocks of whole units, one to four a layer of the body or the embedding."""

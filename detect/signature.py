@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Protocol
 
 FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
-INTEGER_DTYPES = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"})
 
 # Wrappers that savers put before every name: torch.compile, DataParallel, PEFT, Lightning, language models inside others.
 _WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.", "transformer.", "model.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,11 +187,6 @@ class SketchStore:
                 f"no readable sketch {weights_digest[:12]}… under {self.folder}: {error}",
                 "crawl the model again: `lineage crawl --repos FILE`",
             ) from error
-
-    def digests(self) -> Iterator[str]:
-        """Digests of all stored sketches of this version, in no order."""
-        for path in self.folder.glob(f"[0-9a-f][0-9a-f]/*.v{SKETCH_VERSION}.safetensors"):
-            yield path.name.split(".", 1)[0]
 
     def _path(self, digest: str) -> Path:
         if not digest or not all(c in "0123456789abcdef" for c in digest):

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from detect.gram import Gram
 
-
-def drift(gram: Gram, origin: int) -> Tensor:
+def drift(products: Tensor, origin: int) -> Tensor:
     """
+    Args:
+        products: (m, m) float64: inner products of the models over all values, around any point.
     Returns:
         (m, m) float64: cosine of a - origin and b - origin over all values; 0 where one of them equals the origin.
     """
-    products = gram.seen_from(origin).sum(0)  # (m, m)
-    length = products.diagonal().clamp(min=0).sqrt()
+    at = products[origin]  # (m,)
+    seen = products - at[:, None] - at[None, :] + at[origin]  # (m, m)
+    length = seen.diagonal().clamp(min=0).sqrt()
     scale = length[:, None] * length[None, :]
-    return (products / scale.clamp(min=1e-300)).where(scale > 0, 0.0).clamp(-1.0, 1.0)
+    return (seen / scale.clamp(min=1e-300)).where(scale > 0, 0.0).clamp(-1.0, 1.0)

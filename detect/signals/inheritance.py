@@ -22,9 +22,10 @@ QUANTILE = 0.10
 class Inheritance:
     """
     Attributes:
-        low: (m, m) float64, [s, b]: low quantile over groups of the slope of s in b, seen from p; nan where s equals p.
-        total: (m, m) float64, [s, b]: slope over all values.
-        moved: (m,) float64: |s - p|^2.
+        low: (m, k) float64, for model b and its candidate s: low quantile over groups of the slope of s in b, seen from p; nan where s
+            equals p.
+        total: (m, k) float64: the slope over all values.
+        moved: (m,) float64: |x - p|^2 of every model x.
     """
 
     low: Tensor
@@ -32,13 +33,23 @@ class Inheritance:
     moved: Tensor
 
 
-def inheritance(gram: Gram, origin: int, quantile: float = QUANTILE) -> Inheritance:
-    """All slopes seen from the model `origin`, which takes the place of p."""
-    products = gram.seen_from(origin)  # (g, s, b)
-    moved = products.diagonal(dim1=1, dim2=2).clamp(min=0)  # (g, s)
-    slopes = products / torch.where(moved > 0, moved, torch.nan)[:, :, None]  # (g, s, b)
-    total = products.sum(0) / torch.where(moved.sum(0) > 0, moved.sum(0), torch.nan)[:, None]  # (s, b)
-    return Inheritance(low=weighted_quantile(slopes, moved[:, :, None], quantile), total=total, moved=moved.sum(0))
+def inheritance(gram: Gram, origin: int, candidates: Tensor) -> Inheritance:
+    """Slopes seen from the model `origin`, which takes the place of p.
+
+    Args:
+        candidates: (m, k) int64: for each model b the models s to look for in it.
+    """
+    models, count = candidates.shape
+    child = torch.arange(models)[:, None].expand(-1, count)  # (m, k)
+    products = gram.products
+    at_origin = products[:, origin]  # (g, m)
+    constant = at_origin[:, origin]  # (g,)
+    own = products.diagonal(dim1=1, dim2=2) - 2 * at_origin + constant[:, None]
+    own = own.clamp(min=0)  # (g, m): |x - p|^2
+    shared = products[:, child, candidates] - at_origin[:, child] - at_origin[:, candidates] + constant[:, None, None]
+    moved = own[:, candidates]  # (g, m, k)
+    low = weighted_quantile(shared / torch.where(moved > 0, moved, torch.nan), moved, QUANTILE)
+    return Inheritance(low=low, total=shared.sum(0) / moved.sum(0).clamp(min=1e-300), moved=own.sum(0))
 
 
 def weighted_quantile(values: Tensor, weights: Tensor, quantile: float) -> Tensor:
