@@ -5,7 +5,7 @@ content identity -> related pairs -> families -> growth and inheritance -> tree 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -63,11 +63,16 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """threshold: probability below which nothing is asserted; the switches turn off the kinds of evidence that are not weights."""
+    """threshold: probability below which nothing is asserted; the switches turn off the kinds of evidence that are not weights.
+
+    method, settings: which of `detect.methods.registry` decides, and its own options as text; this file is the method `lineage`.
+    """
 
     threshold: float = THRESHOLD
     dates: bool = True
     declared: bool = True
+    method: str = METHOD
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(

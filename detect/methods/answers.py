@@ -1,0 +1,72 @@
+"""Parents as a published method names them -> decisions. Such methods do not abstain: what they name is asserted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detect.decision import Answer, Candidate, Decision
+from detect.pipeline import Subject
+from graphdb.schema import Failure, Relation
+
+
+class CannotTake(Failure):
+    """Models that a method cannot work on: one alone, or tensors that it does not know what to do with."""
+
+    exit_code = 4
+
+
+def at_least(count: int, subjects: Sequence[Subject], name: str) -> None:
+    """
+    Raises:
+        CannotTake: there are fewer models than the method needs.
+    """
+    if len(subjects) < count:
+        found = f"{len(subjects)} model" + ("" if len(subjects) == 1 else "s")
+        raise CannotTake(
+            f"method {name} needs {count} models of one architecture, not {found}", "add models to compare"
+        )
+
+
+def as_decisions(
+    name: str,
+    subjects: Sequence[Subject],
+    parents: Sequence[int | None],
+    reason: str,
+    probability: Sequence[float] | None = None,
+    candidates: Sequence[Sequence[tuple[int, float]]] | None = None,
+    evidence: Sequence[Mapping[str, Any]] | None = None,
+) -> list[Decision]:
+    """
+    Args:
+        parents: for each subject the index of its parent, None for a root.
+        reason: one sentence with "{parent}" for the parent's label, for those that have one.
+        probability: the method's own score of its answer, 0 to 1; 1 where it has none.
+        candidates: other possible parents of each subject with their scores, if the method gives any.
+    """
+    decisions = []
+    for place, (subject, parent) in enumerate(zip(subjects, parents, strict=True)):
+        sure = 1.0 if probability is None else float(probability[place])
+        told = dict(evidence[place]) if evidence else {}
+        if parent is None:
+            decisions.append(
+                Decision(
+                    subject.id, Answer.ROOT, sure, decided_by=(name,), evidence=told, reason=f"{name} names no parent"
+                )
+            )
+            continue
+        others = sorted(candidates[place], key=lambda pair: -pair[1]) if candidates else [(parent, sure)]
+        decisions.append(
+            Decision(
+                model=subject.id,
+                answer=Answer.PARENT,
+                probability=sure,
+                parent=subjects[parent].id,
+                relation=Relation.FINE_TUNED_FROM,
+                candidates=tuple(Candidate(subjects[other].id, float(score)) for other, score in others),
+                decided_by=(name,),
+                evidence=told,
+                reason=reason.format(parent=subjects[parent].label),
+            )
+        )
+    return decisions

@@ -1,0 +1,164 @@
+"""Similarity of a child to candidate parents after the candidates' fine-tuning was approximated (Neural Lineage, learning-free).
+
+A candidate with weights p and features f(p) is moved towards the child's weights c to first order, and compared with the child's
+features there. Two ways, both of the paper (Yu & Wang, CVPR 2024, arXiv 2406.11129):
+
+    taylor   s(f(p), f(c)) + a <grad_p s(f(p), f(c)), c - p>       one vector-Jacobian product a pair; what the released code does
+    linear   s(f(p) + a J_p (c - p), f(c))                         the explicit linearisation; one Jacobian-vector product a pair
+    none     s(f(p), f(c))                                         the baseline
+
+The computation is the caller's function, never code that came with a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp
+
+from detect.methods.nl_similarity import SIMILARITIES, reported
+from graphdb.schema import Failure
+
+Tensors = Mapping[str, Tensor]
+Forward = Callable[[Tensors, Tensor], Tensor]
+APPROXIMATIONS = ("taylor", "linear", "none")
+
+
+class NoFeatures(Failure):
+    """The caller's function gave nothing that features could be made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approximation:
+    """kind: one of APPROXIMATIONS. scale: a in the formulas (grad_scale of the released code: 1.0, its README's example 0.01)."""
+
+    kind: str = "taylor"
+    scale: float = 1.0
+
+
+def features_of(tensors: Tensors, forward: Forward, batch: Tensor) -> Tensor:
+    """(n, d) float: what the caller's function makes of one model and the batch.
+
+    Raises:
+        NoFeatures: it failed, or gave something else than finite numbers, a row for each sample.
+    """
+    try:
+        with torch.no_grad():
+            found = forward(tensors, batch)
+    except Exception as error:  # the caller's own code: whatever it raises is said, not guessed at
+        raise NoFeatures(
+            f"the function for features failed: {type(error).__name__}: {error}",
+            "it is called with a model's tensors by their names in the file, and the batch",
+        ) from error
+    if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != len(batch) or not found.is_floating_point():
+        told = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise NoFeatures(
+            f"the function for features gave {told} for a batch of {len(batch)}",
+            "it has to give floats, one row of features for each sample",
+        )
+    if not bool(found.isfinite().all()):
+        raise NoFeatures("the features hold NaN or infinite values", "check the batch, and the function for features")
+    return found
+
+
+def movable(parent: Tensors, children: Sequence[Tensors], fixed: frozenset[str] = frozenset()) -> list[str]:
+    """Names of floating tensors that all of them have in one shape: what fine-tuning moves. Heads of other widths drop out."""
+    return [
+        name
+        for name, value in parent.items()
+        if value.is_floating_point()
+        and name not in fixed
+        and all(name in child and child[name].shape == value.shape for child in children)
+    ]
+
+
+def similarities(
+    parent: Tensors,
+    children: Sequence[Tensors],
+    forward: Forward,
+    batch: Tensor,
+    names: Sequence[str],
+    approximation: Approximation | None = None,
+    fixed: frozenset[str] = frozenset(),
+    child_features: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """
+    Args:
+        parent, children: tensors by name, one model each.
+        names: of similarities, keys of SIMILARITIES.
+        fixed: tensors that are not moved (running statistics of batch norm).
+        child_features: the children's features if they are known already, (n, d) each.
+    Returns:
+        (len(names), len(children)) float64, larger is more alike.
+    Raises:
+        NoFeatures: see `features_of`; the features of parent and child have different shapes where that matters.
+    """
+    approximation = approximation or Approximation()
+    theirs = list(child_features or [features_of(child, forward, batch) for child in children])
+    own = features_of(parent, forward, batch)
+    for other in theirs:
+        if other.shape != own.shape and not set(names) <= {"cka", "dc"}:
+            raise NoFeatures(
+                f"features of {tuple(own.shape)} and {tuple(other.shape)} cannot be subtracted",
+                "let the function give features from below the head, or use nl-cka or nl-dc",
+            )
+    if approximation.kind == "none":
+        return _table(names, [[reported(n, SIMILARITIES[n](own, f)) for f in theirs] for n in names])
+    if approximation.kind == "taylor":
+        return _by_taylor(parent, children, theirs, forward, batch, names, approximation.scale, fixed)
+    return _by_linear(parent, children, theirs, forward, batch, names, approximation.scale, fixed)
+
+
+def _by_taylor(
+    parent: Tensors,
+    children: Sequence[Tensors],
+    theirs: Sequence[Tensor],
+    forward: Forward,
+    batch: Tensor,
+    names: Sequence[str],
+    scale: float,
+    fixed: frozenset[str],
+) -> Tensor:
+    """The candidate's forward pass once, and one pull-back for each child and similarity."""
+    moving = movable(parent, children, fixed)
+    at, rest = {n: parent[n] for n in moving}, {n: v for n, v in parent.items() if n not in moving}
+    own, pull = vjp(lambda moved: forward({**rest, **moved}, batch), at)
+    rows: list[list[Tensor]] = [[] for _ in names]
+    for child, features in zip(children, theirs, strict=True):
+        steps = {n: child[n] - at[n] for n in moving}
+        for row, name in zip(rows, names, strict=True):
+            similarity = SIMILARITIES[name]
+            value, back = vjp(lambda f, s=similarity, g=features: s(f, g), own.detach())
+            (gradient,) = pull(back(torch.ones_like(value))[0])
+            along = torch.stack([(gradient[n] * steps[n]).sum() for n in moving]).sum()
+            row.append(reported(name, value + scale * along))
+    return _table(names, rows)
+
+
+def _by_linear(
+    parent: Tensors,
+    children: Sequence[Tensors],
+    theirs: Sequence[Tensor],
+    forward: Forward,
+    batch: Tensor,
+    names: Sequence[str],
+    scale: float,
+    fixed: frozenset[str],
+) -> Tensor:
+    """One Jacobian-vector product for each child, whatever the number of similarities."""
+    moving = movable(parent, children, fixed)
+    at, rest = {n: parent[n] for n in moving}, {n: v for n, v in parent.items() if n not in moving}
+    rows: list[list[Tensor]] = [[] for _ in names]
+    for child, features in zip(children, theirs, strict=True):
+        step = {n: child[n] - at[n] for n in moving}
+        own, change = jvp(lambda moved: forward({**rest, **moved}, batch), (at,), (step,))
+        for row, name in zip(rows, names, strict=True):
+            row.append(reported(name, SIMILARITIES[name](own + scale * change, features)))
+    return _table(names, rows)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    return torch.stack([torch.stack(list(row)) for row in rows]).double().detach().cpu()
