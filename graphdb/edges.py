@@ -31,20 +31,27 @@ class UnknownModel(Failure):
 
 @dataclass(frozen=True, slots=True)
 class EdgeCounts:
-    """What a replacement did.
+    """What a replacement did. Ties are counted apart: nothing is asserted by them.
 
     Attributes:
-        added: edges that were not current before, or are about other weights than before.
-        verified: edges found again.
-        superseded: edges that became history.
+        added: accepted edges that were not current before, or are about other weights than before.
+        verified: accepted edges found again.
+        superseded: accepted edges that became history.
+        possible: ties (`POSSIBLE_PARENT`) that are current now.
     """
 
     added: int = 0
     verified: int = 0
     superseded: int = 0
+    possible: int = 0
 
     def __add__(self, other: EdgeCounts) -> EdgeCounts:
-        return EdgeCounts(self.added + other.added, self.verified + other.verified, self.superseded + other.superseded)
+        return EdgeCounts(
+            self.added + other.added,
+            self.verified + other.verified,
+            self.superseded + other.superseded,
+            self.possible + other.possible,
+        )
 
 
 def replace(
@@ -101,9 +108,9 @@ def _write(
         if written != len(rows):
             raise _unknown(execute, rows)
     execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
-    return EdgeCounts(
-        added=len(wanted) - len(kept), verified=len(kept), superseded=sum(len(rows) for rows in stale.values())
-    )
+    accepted, verified = (sum(kind in ACCEPTED for *_, kind in keys) for keys in (wanted, kept))
+    superseded = sum(len(rows) for kind, rows in stale.items() if kind in ACCEPTED)
+    return EdgeCounts(accepted - verified, verified, superseded, possible=len(wanted) - accepted)
 
 
 def _unknown(execute: Execute, rows: list[Row]) -> UnknownModel:

@@ -213,6 +213,15 @@ class Store(ABC):
         """
         return edges.replace(self, scope, new_edges, verdicts, run_id)
 
+    def decided(self) -> dict[str, str]:
+        """Architecture -> digest of what was compared when it was last decided about, as `set_decided` got it."""
+        return {row["signature"]: row["decided"] for row in self.read(statement("architecture_decided"))}
+
+    def set_decided(self, signature: str, digest: str) -> None:
+        """Keeps that an architecture was decided about, and from what. Written after the edges."""
+        params = {"signature": signature, "decided": digest}
+        self.transact(lambda execute: execute(statement("architecture_decided_set"), params))
+
     def record_run(self, run: Run) -> None:
         """Writes a run, by its identity: once when it starts, again when it ends."""
         self.transact(lambda execute: execute(statement("run_upsert"), run_row(run)))

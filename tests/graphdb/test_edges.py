@@ -83,9 +83,9 @@ def test_finding_an_edge_again_verifies_it_and_what_is_not_found_becomes_history
         an_edge("c", "a", evidence={"z": 1}),
         an_edge("c", "b", 0.4, kind=Relation.POSSIBLE_PARENT),
     ]
-    assert store.replace_edges(["id-b", "id-c"], first, [], "run-1") == EdgeCounts(added=3)
+    assert store.replace_edges(["id-b", "id-c"], first, [], "run-1") == EdgeCounts(added=2, possible=1)
     second = [an_edge("b", "a", 0.95), an_edge("c", "b", 0.85)]
-    assert store.replace_edges(["id-b", "id-c"], second, [], "run-2") == EdgeCounts(added=1, verified=1, superseded=2)
+    assert store.replace_edges(["id-b", "id-c"], second, [], "run-2") == EdgeCounts(added=1, verified=1, superseded=1)
     assert current(store) == as_rows(second)
     history = store.read(HISTORY)
     assert [(row["child"], row["parent"], row["r"]["kind"]) for row in history] == [
@@ -234,3 +234,12 @@ def test_runs_come_back_newest_first(store: Store) -> None:
     store.record_run(done)
     assert store.runs() == [done, runs[1], runs[0]]
     assert store.runs(limit=1) == [done]
+
+
+def test_what_an_architecture_was_decided_from_is_kept_until_the_next_decision(store: Store) -> None:
+    store.upsert_models([a_model("a", signature="one"), a_model("b", signature="two")])
+    assert store.decided() == {}
+    store.set_decided("one", "first")
+    store.set_decided("one", "second")
+    store.set_decided("never seen", "third")
+    assert store.decided() == {"one": "second"}
