@@ -39,6 +39,10 @@ COMMANDS = {
     "detect": ("detect.cli:detect", "Decide who was trained from whom, from the sketches, into the graph."),
     "scan": ("detect.cli:scan", "Every model under a folder -> the directed edges between them. Stores nothing."),
     "who-is-parent": ("queries.cli_parent:who_is_parent", "The parent of one model: repository, folder or file."),
+    "methods": (
+        "detect.cli_methods:methods",
+        "The methods that can decide, ours and published ones, and their options.",
+    ),
     "explain": ("detect.cli_explain:explain", "The evidence for and against one edge."),
     "ancestors": ("queries.cli:ancestors", "What a model comes from, nearest first."),
     "descendants": ("queries.cli:descendants", "What comes from a model, nearest first."),
@@ -181,7 +185,8 @@ def sync(
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What to crawl, and what evidence to use."""
-    evidence = {name: options.pop(name) for name in ("no_dates", "no_declared", "no_detector", "method", "threshold")}
+    names = ("no_dates", "no_declared", "no_detector", "method", "method_option", "threshold")
+    evidence = {name: options.pop(name) for name in names}
     return options, evidence
 
 

@@ -13,14 +13,15 @@ from uuid import uuid4
 
 import click
 
+from detect.methods.registry import METHODS, PLAIN
 from graphdb.cli import store_option
 from graphdb.schema import Failure, NoSuchModel, Run
 
 if TYPE_CHECKING:
+    from detect.methods.registry import Given
     from detect.pipeline import Options
     from detect.report import Scan
 
-METHODS = ("lineage",)
 SCAN_BUDGET_VALUES = 1 << 20  # reading from disk is cheap: models up to a million values are compared whole
 
 
@@ -45,11 +46,17 @@ def evidence_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--method",
-                type=click.Choice(METHODS),
-                default=METHODS[0],
+                type=click.Choice([method.name for method in METHODS]),
+                default=PLAIN,
                 metavar="NAME",
                 show_default=True,
-                help=f"Way of scoring: {', '.join(METHODS)}.",
+                help="Who decides: lineage, or a published method; `lineage methods` lists them.",
+            ),
+            click.option(
+                "--method-option",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="An option of the method, as `lineage methods` lists them; may be given several times.",
             ),
             click.option(
                 "--threshold",
@@ -72,20 +79,46 @@ def sketches_folder(store_url: str, sketches: str | None) -> Path:
     return Path(store_url).expanduser() / "sketches"
 
 
-def options_of(no_dates: bool, no_declared: bool, no_detector: bool, method: str, threshold: float | None) -> Options:
-    """The evidence options as detection takes them."""
+def options_of(
+    no_dates: bool,
+    no_declared: bool,
+    no_detector: bool,
+    method: str,
+    threshold: float | None,
+    method_option: Iterable[str] = (),
+) -> Options:
+    """The evidence options as detection takes them.
+
+    Raises:
+        BadSetting: an option that is not KEY=VALUE, or that the method does not know.
+    """
     from detect.accept import THRESHOLD
+    from detect.methods.registry import read_settings
     from detect.pipeline import Options
 
-    return Options(threshold=threshold or THRESHOLD, dates=not no_dates, declared=not no_declared)
+    settings = read_settings(method, method_option)
+    return Options(threshold or THRESHOLD, not no_dates, not no_declared, method=method, settings=settings)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @evidence_options
+@click.option(
+    "--forward",
+    metavar="MODULE:FUNCTION",
+    help="Your function that runs a model, for methods that need forward passes.",
+)
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Inputs for such methods: a .safetensors file whose tensors the function takes.",
+)
 @click.option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ... [default: cuda where there is one].")
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
-def scan(folder: Path, device: str | None, json_wanted: bool, **evidence: Any) -> None:
+def scan(
+    folder: Path, forward: str | None, batch: Path | None, device: str | None, json_wanted: bool, **evidence: Any
+) -> None:
     """Every model under FOLDER -> the directed edges between them. Nothing is stored.
 
     A model is a `.safetensors` file, or a folder that holds one or a sharded set.
@@ -94,11 +127,13 @@ def scan(folder: Path, device: str | None, json_wanted: bool, **evidence: Any) -
     lineage scan ./checkpoints
     lineage scan ./checkpoints --json | jq .edges
     """
+    from detect.cli_methods import given_for
     from detect.report import as_json, as_tree
 
     options, on = options_of(**evidence), checked_device(device)
+    given = given_for(folder, forward, batch)
     with reading_shown() as track:
-        found = scan_folder(folder, options, on, track)
+        found = scan_folder(folder, options, on, track, given)
     click.echo(json.dumps(as_json(found), indent=1) if json_wanted else "\n".join(as_tree(found)))
     if not found.models:
         raise NoSuchModel(f"nothing under {folder} can be read", "only .safetensors files are read, pickles never are")
@@ -109,20 +144,25 @@ def scan_folder(
     options: Options,
     device: str | None = None,
     track: Callable[[Iterable[Any]], Iterable[Any]] = lambda models: models,
+    given: Given | None = None,
 ) -> Scan:
     """Reads and decides about every model under a folder.
 
     Args:
         track: wraps the models to be read, to show progress.
+        given: what a method that looks beyond weights works with.
     Raises:
         NoSuchModel: there is no such folder, or no model in it.
+        CannotTake: all models are of one architecture, and the method cannot work on them.
     """
     from crawler.folder import content_hash, local_models
     from crawler.selection import weights_digest
     from crawler.weights import local_weights
     from detect.align import pick_device
     from detect.cli_lookup import plan_of
-    from detect.pipeline import Subject, decide
+    from detect.methods.answers import decide_or_say
+    from detect.methods.registry import decide_with
+    from detect.pipeline import Subject
     from detect.report import Scan, Scanned
     from detect.sketch_store import make_sketch
 
@@ -145,8 +185,9 @@ def scan_folder(
     if not scanned and not unreadable:
         raise NoSuchModel(f"no model under {folder}", "name a folder that holds .safetensors files")
     decisions = []
+    decide = decide_with if len(subjects) == 1 else decide_or_say
     for group in subjects.values():
-        decisions += decide(group, options, pick_device(device))
+        decisions += decide(options.method, group, options, pick_device(device), given)
     return Scan(scanned, decisions, unreadable)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from detect.methods.registry import PLAIN
 from graphdb.schema import ACCEPTED, Declaration, Edge, Model, Relation, Verdict
 
 if TYPE_CHECKING:
@@ -82,11 +83,11 @@ def detect_into(
 def _detect_group(graph: Store, group: Group, options: Options, run_id: str, device: str | None) -> dict[str, int]:
     from detect.align import pick_device
     from detect.decision import Answer
-    from detect.pipeline import decide
+    from detect.methods.answers import decide_or_say
 
-    decisions = decide(group.subjects, options, pick_device(device))
+    decisions = decide_or_say(options.method, group.subjects, options, pick_device(device))
     decisions = [decision for decision in decisions if decision.model not in group.bound]
-    edges, verdicts = as_edges(decisions, group.revisions)
+    edges, verdicts = as_edges(decisions, group.revisions, options.method)
     found = graph.replace_edges([decision.model for decision in decisions], edges, verdicts, run_id)
     answers = [decision.answer for decision in decisions]
     logger.info("%d models of one architecture: %d with a parent", len(answers), answers.count(Answer.PARENT))
@@ -205,11 +206,11 @@ def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
 
 
 def as_edges(
-    decisions: Iterable[Decision], revisions: Mapping[str, str | None] | None = None
+    decisions: Iterable[Decision], revisions: Mapping[str, str | None] | None = None, method: str = PLAIN
 ) -> tuple[list[Edge], list[Verdict]]:
     """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model."""
     from detect.decision import Answer
-    from detect.pipeline import METHOD, METHOD_VERSION
+    from detect.pipeline import METHOD_VERSION
 
     revisions = revisions or {}
     edges, verdicts = [], []
@@ -223,7 +224,7 @@ def as_edges(
                     decision.parent,
                     decision.relation,
                     decision.probability,
-                    METHOD,
+                    method,
                     METHOD_VERSION,
                     decision.decided_by,
                     decision.evidence,
@@ -237,7 +238,7 @@ def as_edges(
                 candidate.parent,
                 Relation.POSSIBLE_PARENT,
                 candidate.probability,
-                METHOD,
+                method,
                 METHOD_VERSION,
                 child_revision=revisions.get(child),
                 parent_revision=revisions.get(candidate.parent),

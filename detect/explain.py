@@ -10,7 +10,8 @@ import torch
 from detect.align import align
 from detect.decision import Decision
 from detect.gram import gram
-from detect.pipeline import Options, Subject, decide
+from detect.methods.registry import decide_with
+from detect.pipeline import Options, Subject
 from detect.signals.growth import growth
 from detect.signals.relatedness import relatedness
 
@@ -92,7 +93,7 @@ def explain(
     everyone = [parent, child, *others]
     excess = relatedness(align([s.sketch for s in everyone], device))[1]
     ranked = sorted(((float(excess[i]), s.id) for i, s in enumerate(everyone) if i != 1), reverse=True)
-    decision = next(d for d in decide(everyone, options, device) if d.model == child.id)
+    decision = next(d for d in decide_with(options.method, everyone, options, device) if d.model == child.id)
     return Explanation(
         child=child.id,
         parent=parent.id,

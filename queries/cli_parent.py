@@ -15,6 +15,7 @@ import click
 from crawler.cli import endpoint_option
 from detect.cli import evidence_options, sketches_folder, sketches_option
 from detect.cli_lookup import graph_if_there, hub_at, stored_model
+from detect.methods.registry import PLAIN
 from graphdb.cli import store_option
 from graphdb.schema import Declaration, Failure, Model, Run, Status
 
@@ -47,7 +48,8 @@ class Question:
     @property
     def usual(self) -> bool:
         """Whether the graph's own answer is what is asked for: nothing about the evidence is switched."""
-        return not any(value for name, value in self.evidence.items() if name != "method")
+        switched = any(value for name, value in self.evidence.items() if name != "method")
+        return not switched and self.evidence["method"] == PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,25 +171,26 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     from detect.align import pick_device
     from detect.cli import options_of
     from detect.cli_graph import declared_bases, relatives_in
-    from detect.pipeline import decide
+    from detect.methods.answers import decide_or_say
     from queries.parent import ParentAnswer
 
     model = looked.model
     keep = question.store_it and not looked.stored
     subject, device = looked.subject(declared_bases(graph, looked.declarations)), pick_device()
     known = relatives_in(graph, sketches, subject, {model.hub_id}, device)
-    decision = decide([subject, *known], options_of(**question.evidence), device)[0]
+    options = options_of(**question.evidence)
+    decision = decide_or_say(options.method, [subject, *known], options, device)[0]
     if keep and graph:
-        _keep(graph, sketches, looked, decision)
+        _keep(graph, sketches, looked, decision, options.method)
     if not known:
         reason = "no other model of its architecture is known; `lineage sync --search NAME` makes some known"
         unknown = ParentAnswer(model, "unknown", reason=reason, declared=looked.declarations, as_of=datetime.now(UTC))
         return Found(unknown, stored=keep)
     names = {other.id: other.label for other in known}
-    return Found(_as_answer(graph, decision, looked, names), stored=keep)
+    return Found(_as_answer(graph, decision, looked, names, options.method), stored=keep)
 
 
-def _keep(graph: Store, sketches: SketchStore, looked: Looked, decision: Decision) -> None:
+def _keep(graph: Store, sketches: SketchStore, looked: Looked, decision: Decision, method: str) -> None:
     """The model, its sample, its claims and what was decided, into the stores.
 
     Raises:
@@ -206,7 +209,7 @@ def _keep(graph: Store, sketches: SketchStore, looked: Looked, decision: Decisio
     _keep_model(graph, model, looked.declarations)
     parents = (graph.model(candidate.parent) for candidate in decision.candidates)
     revisions = {known.hub_id: known.revision for known in parents if known}
-    edges, verdicts = as_edges([decision], {**revisions, model.hub_id: model.revision})
+    edges, verdicts = as_edges([decision], {**revisions, model.hub_id: model.revision}, method)
     found = graph.replace_edges([model.hub_id], edges, verdicts, run_id)
     graph.record_run(Run(run_id, "who-is-parent", began, datetime.now(UTC), {"edges_added": found.added}))
 
@@ -217,8 +220,10 @@ def _keep_model(graph: Store, model: Model, claims: Iterable[Declaration]) -> No
     graph.link_declarations()
 
 
-def _as_answer(graph: Store | None, decision: Decision, looked: Looked, names: dict[str, str]) -> ParentAnswer:
-    from detect.pipeline import METHOD, METHOD_VERSION
+def _as_answer(
+    graph: Store | None, decision: Decision, looked: Looked, names: dict[str, str], method: str
+) -> ParentAnswer:
+    from detect.pipeline import METHOD_VERSION
     from queries.agreement import compare_found
     from queries.parent import Candidate, ParentAnswer
 
@@ -237,7 +242,7 @@ def _as_answer(graph: Store | None, decision: Decision, looked: Looked, names: d
         reason=decision.reason,
         decided_by=decision.decided_by,
         evidence=decision.evidence,
-        method=METHOD,
+        method=method,
         method_version=METHOD_VERSION,
         runners_up=tuple(
             Candidate(c.parent, names[c.parent], "POSSIBLE_PARENT", c.probability)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from detect.decision import Answer, Candidate, Decision
-from detect.pipeline import Subject
+from detect.methods.registry import Given, decide_with
+from detect.pipeline import Options, Subject
 from graphdb.schema import Failure, Relation
 
 
@@ -26,6 +29,17 @@ def at_least(count: int, subjects: Sequence[Subject], name: str) -> None:
         raise CannotTake(
             f"method {name} needs {count} models of one architecture, not {found}", "add models to compare"
         )
+
+
+def decide_or_say(
+    name: str, subjects: Sequence[Subject], options: Options, device: torch.device, given: Given | None = None
+) -> list[Decision]:
+    """`decide_with`, where models that the method cannot take are undecided for that reason: one architecture among several."""
+    try:
+        return decide_with(name, subjects, options, device, given)
+    except CannotTake as failure:
+        reason = f"could not compare: {failure.message}"
+        return [Decision(subject.id, Answer.UNDECIDED, 0.0, reason=reason) for subject in subjects]
 
 
 def as_decisions(

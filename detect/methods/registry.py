@@ -7,7 +7,7 @@ A method is a function `decide(subjects, options, device) -> list[Decision]` abo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,6 +101,22 @@ def method(name: str) -> Method:
         if known.name == name:
             return known
     raise UnknownMethod(f"there is no method {name!r}", f"one of {', '.join(m.name for m in METHODS)}")
+
+
+def read_settings(name: str, pairs: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts, checked against the method.
+
+    Raises:
+        BadSetting: not KEY=VALUE, given twice, or nothing that the method takes.
+    """
+    texts: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key or key in texts:
+            raise BadSetting(f"--method-option takes KEY=VALUE, each key once, not {pair!r}")
+        texts[key] = value
+    settings_of(name, texts)
+    return texts
 
 
 def settings_of(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
