@@ -22,7 +22,7 @@ class FamilyEvidence:
     Attributes:
         parent: (m, m), [child, parent] probabilities; root: (m,).
         z, gamma: (m, m), [a, b], growth.
-        came_first: (m, m), [a, b], log-odds of direction, of which `counted` come from counters.
+        came_first: (m, m), [a, b], log-odds of direction, of which `counted` come from counters and `decayed` from bare decay.
         slope: (m,), inheritance slope of the best parent; nan where the parent is the root.
         relative_distance: (m, m), |a - b| / |a|; related: (m, m), excess cosine.
         values: number of values compared.
@@ -35,6 +35,7 @@ class FamilyEvidence:
     gamma: Tensor
     came_first: Tensor
     counted: Tensor
+    decayed: Tensor
     slope: Tensor
     relative_distance: Tensor
     related: Tensor
@@ -95,6 +96,7 @@ def edge_evidence(child: int, parent: int, family: FamilyEvidence) -> dict[str, 
         "growth_gamma": round(float(family.gamma[parent, child]), 3),
         "direction_log_odds": round(float(family.came_first[parent, child]), 2),
         "counters_log_odds": float(family.counted[parent, child]),
+        "decay_log_odds": float(family.decayed[parent, child]),
         "inheritance_slope": None if slope != slope else round(slope, 3),
         "unseen_parent": round(family.unseen, 3),
         "family_size": len(family.root),
@@ -108,7 +110,10 @@ def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, .
     said = ["inheritance"] if inherited else []
     if float(family.counted[parent, child]) > 0:
         said.append("counters")
-    if float(family.came_first[parent, child] - family.counted[parent, child]) > 0 or not said:
+    if float(family.decayed[parent, child]) > 0:
+        said.append("decay")
+    ordered = float(family.counted[parent, child] + family.decayed[parent, child])
+    if float(family.came_first[parent, child]) - ordered > 0 or not said:
         said.append("growth")
     if not inherited and len(family.root) > 2:
         said.append("inheritance")

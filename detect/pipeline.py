@@ -19,11 +19,10 @@ from detect.families import families
 from detect.family_tree import FamilyTree, decide_tree, nearest, possible_roots
 from detect.frozen import same_bodies
 from detect.gram import gram, squared_lengths
-from detect.signals.balance import balance, parting, unseen_parent
+from detect.signals.balance import parting, unseen_parent
 from detect.signals.content import copies, is_rounded_copy, precision
 from detect.signals.counters import counters
-from detect.signals.direction import direction
-from detect.signals.growth import growth
+from detect.signals.pairs import pair_evidence
 from detect.signals.relatedness import relatedness
 from detect.signature import natural_key
 from detect.sketch_store import Sketch
@@ -221,25 +220,26 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     mine = [layer.of(index) for layer in layers]
     distance = distance[index][:, index]
     neighbours = nearest(distance)
-    z, gamma, came_first, evenness = _directions(mine, neighbours)
+    pairs = pair_evidence(mine, neighbours)
     counted = counters([s.sketch for s in own])
-    came_first = came_first + counted
+    ordered = counted + pairs.decay
     tree = decide_tree(
         products.only(index.to(products.products.device)).cpu(),
-        came_first,
+        pairs.direction,
         neighbours,
-        possible_roots(came_first, neighbours),
-        _prior(own, options) - parting(evenness),
+        possible_roots(pairs.direction + ordered, neighbours),
+        _prior(own, options) - parting(pairs.balance) + ordered.T,
     )
-    parent, unseen = _with_unseen(tree, evenness)
+    parent, unseen = _with_unseen(tree, pairs.balance)
     evidence = FamilyEvidence(
         parent=parent,
         unseen=unseen,
         root=tree.root,
-        z=z,
-        gamma=gamma,
-        came_first=came_first,
+        z=pairs.growth_z,
+        gamma=pairs.growth_gamma,
+        came_first=pairs.direction + ordered,
         counted=counted,
+        decayed=pairs.decay,
         slope=tree.slope,
         relative_distance=(distance / size[index][:, None]).sqrt(),
         related=related[index][:, index],
@@ -292,24 +292,6 @@ def _with_unseen(tree: FamilyTree, evenness: Tensor) -> tuple[Tensor, float]:
     parent = tree.parent.clone()
     parent[:, tree.best_root] *= 1 - unseen
     return parent, unseen
-
-
-def _directions(layers: list[Layer], neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Growth's z and gamma, log-odds of direction and balance as (m, m) float64, [a, b]; 0 (balance: nan) for pairs not neighbours."""
-    models, count = neighbours.shape
-    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1)], 1)
-    pairs = torch.unique(pairs.sort(1).values, dim=0)  # (p, 2), each pair once
-    on_device = pairs.to(layers[0].values.device)
-    found = growth(layers, on_device)
-
-    def matrix(values: Tensor, missing: float = 0.0) -> Tensor:
-        filled = torch.full((models, models), missing, dtype=torch.float64)
-        filled[pairs[:, 0], pairs[:, 1]] = values.cpu()
-        filled[pairs[:, 1], pairs[:, 0]] = -values.cpu()
-        return filled
-
-    evenness = matrix(balance(layers, on_device), torch.nan)
-    return matrix(found.z), matrix(found.gamma), matrix(direction(layers, on_device)), evenness
 
 
 def _rounded(subjects: list[Subject], relative: Tensor) -> dict[str, Decision]:

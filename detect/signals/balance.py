@@ -27,17 +27,26 @@ def balance(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     Returns:
         (p,) float64: median over layers of the median over units of y / d; nan where nothing moved.
     """
-    found = []
-    for layer in layers:
-        if measurable(layer):
-            parts = []
-            for part in pair_chunks(layer, len(pairs)):
-                moved, size, grown = unit_statistics(layer.values, pairs[part])  # (u, p)
-                parts.append(torch.where(moved > 1e-12 * size, grown / moved, torch.nan).nanquantile(0.5, dim=0))
-            found.append(torch.cat(parts))
+    found = [
+        torch.cat(
+            [layer_balance(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))]
+        )
+        for layer in layers
+        if measurable(layer)
+    ]
+    return combined(found, pairs)
+
+
+def combined(found: Sequence[Tensor], pairs: Tensor) -> Tensor:
+    """(p,) of each layer -> their median, (p,) float64."""
     if not found:
         return torch.full((len(pairs),), torch.nan, dtype=torch.float64, device=pairs.device)
-    return torch.stack(found).nanquantile(0.5, dim=0)  # unlike nanmedian it turns its sign with the pair
+    return torch.stack(list(found)).nanquantile(0.5, dim=0)  # unlike nanmedian it turns its sign with the pair
+
+
+def layer_balance(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
+    """(u, p) d, M, y of one layer's units -> (p,) median of y / d; nan where nothing moved."""
+    return torch.where(moved > 1e-12 * size, grown / moved, torch.nan).nanquantile(0.5, dim=0)
 
 
 def parting(balances: Tensor) -> Tensor:

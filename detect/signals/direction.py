@@ -38,20 +38,32 @@ def direction(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     once, place = torch.unique(
         pairs.sort(1).values, dim=0, return_inverse=True
     )  # so that not even rounding tells orders apart
-    said = (features(layers, once) @ weights().to(pairs.device))[place]
+    said = log_odds(features(layers, once))[place]
     return torch.where(pairs[:, 0] > pairs[:, 1], -said, said)
+
+
+def log_odds(features: Tensor) -> Tensor:
+    """(p, 16) -> (p,) float64."""
+    return features @ weights().to(features.device)
 
 
 def features(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     """(p, 16) float64: four features times four gates, in the order of FEATURES within GATES."""
     rows = [
-        torch.cat([_of_layer(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))])
+        torch.cat(
+            [layer_features(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))]
+        )
         for layer in layers
         if measurable(layer)
     ]
+    return combined(rows, pairs)
+
+
+def combined(rows: Sequence[Tensor], pairs: Tensor) -> Tensor:
+    """(p, 7) of each layer, see `layer_features` -> (p, 16) float64 features."""
     if not rows:
         return torch.zeros(len(pairs), len(FEATURES) * len(GATES), dtype=torch.float64, device=pairs.device)
-    layered = torch.stack(rows)  # (l, p, 7)
+    layered = torch.stack(list(rows))  # (l, p, 7)
     valid = layered[:, :, 0]  # 0 or 1
     share = valid * layered[:, :, 1]
     share = share / share.sum(0).clamp(min=1e-300)  # (l, p)
@@ -79,7 +91,7 @@ def weights() -> Tensor:
     return torch.tensor(fitted["weights"], dtype=torch.float64)
 
 
-def _of_layer(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
+def layer_features(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     """From d, M, y of each unit, (u, p): (p, 7) of valid, weight, both z, median and spread of the cosine, log of the movement."""
     used = (moved > 1e-12 * size) & (size > 0)
     count = used.sum(0).double()

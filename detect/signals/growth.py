@@ -41,16 +41,24 @@ def growth(layers: Sequence[Layer], pairs: Tensor) -> Growth:
     Returns:
         z and gamma of every pair; both 0 where nothing moved or no tensor has enough units.
     """
-    weighted = torch.zeros(len(pairs), dtype=torch.float64, device=layers[0].values.device)
+    found = [
+        torch.cat(
+            [layer_growth(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))], 1
+        )
+        for layer in layers
+        if measurable(layer)
+    ]
+    return combined(found, pairs)
+
+
+def combined(found: Sequence[Tensor], pairs: Tensor) -> Growth:
+    """(2, p) gamma and variance of each layer, see `layer_growth` -> growth by inverse variance."""
+    weighted = torch.zeros(len(pairs), dtype=torch.float64, device=pairs.device)
     precision = torch.zeros_like(weighted)
-    for layer in layers:
-        if not measurable(layer):
-            continue
-        for part in pair_chunks(layer, len(pairs)):
-            gamma, variance = _fit(*unit_statistics(layer.values, pairs[part]))
-            certain = torch.isfinite(variance)
-            weighted[part] += torch.where(certain, gamma / variance, 0.0)
-            precision[part] += torch.where(certain, 1.0 / variance, 0.0)
+    for gamma, variance in found:
+        certain = torch.isfinite(variance)
+        weighted += torch.where(certain, gamma / variance, 0.0)
+        precision += torch.where(certain, 1.0 / variance, 0.0)
     known = precision > 0
     gamma = torch.where(known, weighted / precision.clamp(min=1e-300), 0.0)
     return Growth(z=torch.where(known, weighted / precision.clamp(min=1e-300).sqrt(), 0.0), gamma=gamma)
@@ -103,8 +111,12 @@ def _from_differences(values: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Te
     return moved, size, grown
 
 
-def _fit(moved: Tensor, size: Tensor, grown: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted least squares of grown on (size, moved) over units: gamma and its variance, (p,) float64; infinite if undetermined."""
+def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
+    """Weighted least squares of y on (M, d) over the units of one layer, (u, p) each.
+
+    Returns:
+        (2, p) float64: gamma and its variance, which is infinite where gamma is not determined.
+    """
     used = (moved > 1e-12 * size) & (size > 0)  # (u, p)
     moved, size = torch.where(used, moved, 1.0), torch.where(used, size, 1.0)
     grown = torch.where(used, grown, 0.0)
@@ -120,4 +132,4 @@ def _fit(moved: Tensor, size: Tensor, grown: Tensor) -> tuple[Tensor, Tensor]:
     alpha = (moved_moved * size_grown - count * moved_grown) / determinant
     left = torch.maximum(grown_grown - alpha * size_grown - gamma * moved_grown, 1e-12 * grown_grown)
     variance = left / (count - 2).clamp(min=1) * size_size / determinant
-    return gamma, torch.where(determined & (variance > 0), variance, torch.inf)
+    return torch.stack([gamma, torch.where(determined & (variance > 0), variance, torch.inf)])

@@ -1,0 +1,74 @@
+"""Everything that is measured on pairs of models, in one pass over the values: the statistics of units are what costs.
+
+Growth, direction and balance are made of the same three numbers a unit; decay looks at single values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detect.align import Layer
+from detect.signals import balance, direction, growth
+from detect.signals.decay import decay
+
+
+@dataclass(frozen=True, slots=True)
+class PairEvidence:
+    """What each pair of models says, [a, b]; antisymmetric, for pairs not asked about 0 (balance: nan).
+
+    Attributes:
+        growth_z, growth_gamma: (m, m) float64, see signals/growth.py.
+        direction: (m, m) float64, log-odds that a came first, see signals/direction.py.
+        balance: (m, m) float64, see signals/balance.py.
+        decay: (m, m) float64, log-odds that a came first, see signals/decay.py.
+    """
+
+    growth_z: Tensor
+    growth_gamma: Tensor
+    direction: Tensor
+    balance: Tensor
+    decay: Tensor
+
+
+def pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
+    """
+    Args:
+        neighbours: (m, k) int64: the models that each is measured against.
+    """
+    models, count = neighbours.shape
+    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1).cpu()], 1)
+    pairs = torch.unique(pairs.sort(1).values, dim=0)  # (p, 2), each pair once
+    on_device = pairs.to(layers[0].values.device)
+    grown: list[Tensor] = []
+    directed: list[Tensor] = []
+    balanced: list[Tensor] = []
+    for layer in layers:
+        if growth.measurable(layer):
+            fits, rows, medians = [], [], []
+            for part in growth.pair_chunks(layer, len(pairs)):
+                statistics = growth.unit_statistics(layer.values, on_device[part])
+                fits.append(growth.layer_growth(*statistics))
+                rows.append(direction.layer_features(*statistics))
+                medians.append(balance.layer_balance(*statistics))
+            grown.append(torch.cat(fits, 1))
+            directed.append(torch.cat(rows))
+            balanced.append(torch.cat(medians))
+
+    def matrix(values: Tensor, missing: float = 0.0) -> Tensor:
+        filled = torch.full((models, models), missing, dtype=torch.float64)
+        filled[pairs[:, 0], pairs[:, 1]] = values.cpu()
+        filled[pairs[:, 1], pairs[:, 0]] = -values.cpu()
+        return filled
+
+    whole = growth.combined(grown, on_device)
+    return PairEvidence(
+        growth_z=matrix(whole.z),
+        growth_gamma=matrix(whole.gamma),
+        direction=matrix(direction.log_odds(direction.combined(directed, on_device))),
+        balance=matrix(balance.combined(balanced, on_device), torch.nan),
+        decay=matrix(decay(layers, on_device)),
+    )

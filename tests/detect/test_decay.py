@@ -1,0 +1,64 @@
+"""Bare decay: piles of equal ratios, against an obvious count and with its guarantees."""
+
+import numpy as np
+import pytest
+import torch
+
+from detect.align import Layer, Part
+from detect.signals.decay import LOG_ODDS, WINDOW, decay, piles
+
+PAIRS = torch.tensor([[0, 1], [1, 0]])
+
+
+def layer_of(*models: np.ndarray) -> Layer:
+    values = torch.from_numpy(np.stack(models).astype(np.float32))
+    return Layer("fc.weight", 0.5, Part.BODY, values[0].numel(), values)
+
+
+def trained_on(parent: np.ndarray, seed: int, factor: float, bare: int) -> np.ndarray:
+    """The parent shrunk by a factor, and moved by training everywhere but in its last `bare` columns."""
+    rng = np.random.default_rng(seed)
+    moved = 0.05 * rng.standard_normal(parent.shape)
+    moved[:, parent.shape[1] - bare :] = 0
+    return parent * factor + moved
+
+
+@pytest.fixture
+def parent() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((32, 64))
+
+
+def test_the_model_whose_bare_weights_shrank_came_later_whichever_way_it_is_asked(parent):
+    child = trained_on(parent, 2, factor=0.97, bare=4)
+    assert decay([layer_of(parent, child)], PAIRS).tolist() == [LOG_ODDS, -LOG_ODDS]
+
+
+def test_a_height_of_a_pile_is_what_counting_finds(parent):
+    child = trained_on(parent, 2, factor=0.97, bare=4).astype(np.float32)
+    first = parent.astype(np.float32)
+    count, place = piles(torch.from_numpy(first.reshape(1, -1)), torch.from_numpy(child.reshape(1, -1)))
+    floor = 1e-3 * np.sqrt(np.square(first.astype(np.float64)).mean())
+    kept = (first * child > 0) & (np.abs(first) > floor)
+    ratios = np.log(child[kept].astype(np.float64) / first[kept].astype(np.float64))
+    heights = [((ratios >= r) & (ratios <= r + WINDOW)).sum() for r in ratios]
+    assert int(count) == max(heights)
+    assert float(place) == pytest.approx(np.log(0.97), abs=WINDOW)
+
+
+@pytest.mark.parametrize(
+    "why", ["no decay", "every weight trained", "stored in half precision", "too few bare weights"]
+)
+def test_nothing_is_said_where(parent, why):
+    factor = 1.0 if why == "no decay" else 0.97
+    bare = {"every weight trained": 0, "too few bare weights": 0}.get(why, 4)
+    child = trained_on(parent, 2, factor, bare)
+    if why == "too few bare weights":
+        child[0, :8] = parent[0, :8] * factor
+    if why == "stored in half precision":
+        parent, child = parent.astype(np.float16), child.astype(np.float16)
+    assert decay([layer_of(parent, child)], PAIRS).tolist() == [0.0, 0.0]
+
+
+def test_piles_that_contradict_each_other_say_nothing(parent):
+    child = trained_on(parent, 2, factor=0.97, bare=4)
+    assert decay([layer_of(parent, child), layer_of(child, parent)], PAIRS).tolist() == [0.0, 0.0]
