@@ -52,7 +52,12 @@ def _as_json(method: Method) -> dict[str, Any]:
 
 
 def _as_text(method: Method) -> list[str]:
-    needs = {"weights": "weights only", "forward": "weights, --forward and --batch", "outputs": "outputs of the models"}
+    needs = {
+        "weights": "weights only",
+        "forward": "weights, --forward and --batch",
+        "either": "weights; --forward and --batch for features",
+        "outputs": "outputs of the models",
+    }
     lines = [f"{method.name}   {method.summary}", f"    from {method.source}; needs {needs[method.needs]}"]
     return [*lines, *(f"    {_as_words(setting)}" for setting in method.settings)]
 

@@ -23,7 +23,7 @@ from detect.methods.nl_similarity import SIMILARITIES, reported
 from graphdb.schema import Failure
 
 Tensors = Mapping[str, Tensor]
-Forward = Callable[[Tensors, Tensor], Tensor]
+Forward = Callable[[Tensors], Tensor]  # tensors of one model -> (samples, ...) features, always on the same batch
 APPROXIMATIONS = ("taylor", "linear", "none")
 
 
@@ -39,25 +39,26 @@ class Approximation:
     scale: float = 1.0
 
 
-def features_of(tensors: Tensors, forward: Forward, batch: Tensor) -> Tensor:
-    """(n, d) float: what the caller's function makes of one model and the batch.
+def features_of(tensors: Tensors, forward: Forward) -> Tensor:
+    """(n, ...) float: what the caller's function makes of one model.
 
     Raises:
         NoFeatures: it failed, or gave something else than finite numbers, a row for each sample.
     """
     try:
         with torch.no_grad():
-            found = forward(tensors, batch)
+            found = forward(tensors)
+    except Failure:
+        raise
     except Exception as error:  # the caller's own code: whatever it raises is said, not guessed at
         raise NoFeatures(
             f"the function for features failed: {type(error).__name__}: {error}",
             "it is called with a model's tensors by their names in the file, and the batch",
         ) from error
-    if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != len(batch) or not found.is_floating_point():
+    if not isinstance(found, Tensor) or found.ndim < 2 or not found.is_floating_point():
         told = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise NoFeatures(
-            f"the function for features gave {told} for a batch of {len(batch)}",
-            "it has to give floats, one row of features for each sample",
+            f"the function for features gave {told}", "it has to give floats, one row of features for each sample"
         )
     if not bool(found.isfinite().all()):
         raise NoFeatures("the features hold NaN or infinite values", "check the batch, and the function for features")
@@ -79,7 +80,6 @@ def similarities(
     parent: Tensors,
     children: Sequence[Tensors],
     forward: Forward,
-    batch: Tensor,
     names: Sequence[str],
     approximation: Approximation | None = None,
     fixed: frozenset[str] = frozenset(),
@@ -97,8 +97,8 @@ def similarities(
         NoFeatures: see `features_of`; the features of parent and child have different shapes where that matters.
     """
     approximation = approximation or Approximation()
-    theirs = list(child_features or [features_of(child, forward, batch) for child in children])
-    own = features_of(parent, forward, batch)
+    theirs = list(child_features or [features_of(child, forward) for child in children])
+    own = features_of(parent, forward)
     for other in theirs:
         if other.shape != own.shape and not set(names) <= {"cka", "dc"}:
             raise NoFeatures(
@@ -108,8 +108,8 @@ def similarities(
     if approximation.kind == "none":
         return _table(names, [[reported(n, SIMILARITIES[n](own, f)) for f in theirs] for n in names])
     if approximation.kind == "taylor":
-        return _by_taylor(parent, children, theirs, forward, batch, names, approximation.scale, fixed)
-    return _by_linear(parent, children, theirs, forward, batch, names, approximation.scale, fixed)
+        return _by_taylor(parent, children, theirs, forward, names, approximation.scale, fixed)
+    return _by_linear(parent, children, theirs, forward, names, approximation.scale, fixed)
 
 
 def _by_taylor(
@@ -117,7 +117,6 @@ def _by_taylor(
     children: Sequence[Tensors],
     theirs: Sequence[Tensor],
     forward: Forward,
-    batch: Tensor,
     names: Sequence[str],
     scale: float,
     fixed: frozenset[str],
@@ -125,13 +124,13 @@ def _by_taylor(
     """The candidate's forward pass once, and one pull-back for each child and similarity."""
     moving = movable(parent, children, fixed)
     at, rest = {n: parent[n] for n in moving}, {n: v for n, v in parent.items() if n not in moving}
-    own, pull = vjp(lambda moved: forward({**rest, **moved}, batch), at)
+    own, pull = vjp(lambda moved: forward({**rest, **moved}), at)[:2]
     rows: list[list[Tensor]] = [[] for _ in names]
     for child, features in zip(children, theirs, strict=True):
         steps = {n: child[n] - at[n] for n in moving}
         for row, name in zip(rows, names, strict=True):
             similarity = SIMILARITIES[name]
-            value, back = vjp(lambda f, s=similarity, g=features: s(f, g), own.detach())
+            value, back = vjp(lambda f, s=similarity, g=features: s(f, g), own.detach())[:2]
             (gradient,) = pull(back(torch.ones_like(value))[0])
             along = torch.stack([(gradient[n] * steps[n]).sum() for n in moving]).sum()
             row.append(reported(name, value + scale * along))
@@ -143,7 +142,6 @@ def _by_linear(
     children: Sequence[Tensors],
     theirs: Sequence[Tensor],
     forward: Forward,
-    batch: Tensor,
     names: Sequence[str],
     scale: float,
     fixed: frozenset[str],
@@ -154,7 +152,7 @@ def _by_linear(
     rows: list[list[Tensor]] = [[] for _ in names]
     for child, features in zip(children, theirs, strict=True):
         step = {n: child[n] - at[n] for n in moving}
-        own, change = jvp(lambda moved: forward({**rest, **moved}, batch), (at,), (step,))
+        own, change = jvp(lambda moved: forward({**rest, **moved}), (at,), (step,))[:2]
         for row, name in zip(rows, names, strict=True):
             row.append(reported(name, SIMILARITIES[name](own + scale * change, features)))
     return _table(names, rows)

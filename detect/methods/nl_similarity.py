@@ -74,5 +74,6 @@ def _double_centred(features: Tensor) -> Tensor:
     flat = features.flatten(1)
     own = flat.square().sum(1)
     squared = own[:, None] + own[None, :] - 2 * flat @ flat.T
-    distance = squared.clamp(min=_SMALL).sqrt()  # the gradient at equal samples is 0, not infinite
+    apart = squared > _SMALL
+    distance = torch.where(apart, squared, 1.0).sqrt() * apart  # the gradient at equal samples is 0, not infinite
     return distance - distance.mean(0) - distance.mean(1)[:, None] + distance.mean()

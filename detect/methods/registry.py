@@ -54,14 +54,15 @@ class Method:
     """
     Attributes:
         source: the paper, with its address.
-        needs: "weights": sketches are enough; "forward": `Given` with forward and batch; "outputs": `Given` with outputs.
+        needs: "weights": sketches are enough; "forward": `Given` with forward and batch; "either": sketches are enough, and more is used
+            where it is given; "outputs": not a method for `--method`, a command of its own.
         load: `module:function` of its `decide`.
     """
 
     name: str
     summary: str
     source: str
-    needs: Literal["weights", "forward", "outputs"]
+    needs: Literal["weights", "forward", "either", "outputs"]
     load: str
     settings: tuple[Setting, ...] = ()
 
@@ -81,6 +82,18 @@ class Given:
     tensors: Callable[[str], Mapping[str, torch.Tensor]]
 
 
+_NEURAL_LINEAGE = "Yu & Wang, CVPR 2024, Neural Lineage, https://arxiv.org/abs/2406.11129"
+_PARENTS = Setting(
+    "parents", "", "comma-separated patterns of the models that may be parents; empty: every other model"
+)
+_FEATURES = (
+    _PARENTS,
+    Setting("approximation", "taylor", "of fine-tuning, before features are compared", ("taylor", "linear", "none")),
+    Setting("scale", 1.0, "of the approximated step (1 in the released code, 0.01 in its README)"),
+    Setting("layer", "", "name of the features to compare; empty: the third that the function gives"),
+    Setting("samples", 1024, "of the batch that are used"),
+)
+
 METHODS: tuple[Method, ...] = (
     Method(
         PLAIN,
@@ -88,6 +101,51 @@ METHODS: tuple[Method, ...] = (
         "this project, README.md",
         "weights",
         "detect.pipeline:decide",
+    ),
+    Method(
+        "nl-l1",
+        "nearest features by mean absolute difference, after fine-tuning is approximated; without --forward nearest weights",
+        _NEURAL_LINEAGE,
+        "either",
+        "detect.methods.nl_free:decide_l1",
+        (
+            *_FEATURES,
+            Setting(
+                "variant", "l1", "lp (power 4) and lse (log-sum-exp) are in the released code only", ("l1", "lp", "lse")
+            ),
+        ),
+    ),
+    Method(
+        "nl-l2",
+        "the same by mean squared difference; without --forward nearest weights",
+        _NEURAL_LINEAGE,
+        "either",
+        "detect.methods.nl_free:decide_l2",
+        _FEATURES,
+    ),
+    Method(
+        "nl-cka",
+        "the same by linear centred kernel alignment; layers may differ in width",
+        _NEURAL_LINEAGE,
+        "forward",
+        "detect.methods.nl_free:decide_cka",
+        _FEATURES,
+    ),
+    Method(
+        "nl-dc",
+        "the same by distance correlation; layers may differ in width",
+        _NEURAL_LINEAGE,
+        "forward",
+        "detect.methods.nl_free:decide_dc",
+        _FEATURES,
+    ),
+    Method(
+        "nl-detector",
+        "trained network over weights and features of a child and its candidates, which can answer that none is the parent",
+        _NEURAL_LINEAGE,
+        "either",
+        "detect.methods.nl_detector:decide",
+        (_PARENTS, Setting("file", "", "the trained network, made by `lineage train nl-detector`")),
     ),
 )
 
@@ -168,7 +226,7 @@ def decide_with(
     decide = getattr(importlib.import_module(module), function)
     if chosen.needs == "weights":
         return list(decide(subjects, options, device))
-    if given is None:
+    if given is None and chosen.needs != "either":
         raise NeedsMore(
             f"method {name} needs forward passes through the models",
             "give --forward package.module:function and --batch FILE.safetensors",
