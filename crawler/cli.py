@@ -245,6 +245,7 @@ def crawl_into(
                 present = [model.hub_id for model in batch.models if model.status is not Status.GONE]
                 summary.declarations += store.upsert_declarations(present, batch.declarations)
                 batch.acknowledge()
+                sketches.compact_if_due()
                 summary.counts.update(batch.counts)
                 summary.failures.update(failure.kind for failure in batch.failures)
                 summary.first_failures += batch.failures[: FAILURES_TOLD - len(summary.first_failures)]
@@ -258,6 +259,7 @@ def crawl_into(
         finally:
             pages.close()
         summary.count_traffic(hub)
+    sketches.compact_if_due(at_end=True)
     store.link_declarations()
     summary.finished_at = datetime.now(UTC)
     return summary

@@ -1,27 +1,38 @@
-"""Sketches on disk: one safetensors file per distinct set of weights, named by its digest.
+"""Sketches as files, on this disk or at any address of fsspec: each first in a file of its own, later many in a shard.
 
-Files are written whole and renamed into place, never changed, so a crash leaves none half written, any number of processes may
-read while one writes, and a folder can be copied or merged with another by copying files. Raw dtypes are kept: equality of bits is
-evidence. Layout: `FOLDER/<first two digits>/<weights digest>.v<sketch version>.safetensors`.
+A sketch that is put gets a file, `<first two digits>/<weights digest>.v<version>.safetensors`, whole and flushed when `put` returns.
+`compact` writes such files into shards (detect/shards.py), ordered by signature, and only then removes them; few large shards take
+the place of many small ones in the same way. Nothing is ever changed in place: a crash leaves at most something twice, any number
+of processes may read while one writes, and folders are copied or merged by copying files. Raw dtypes are kept: equality of
+bits is evidence. Everything is checked against its sha256 when it is read.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from detect.decode import DTYPE_BYTES, decode
+from detect.compacting import gather, merge, rewrite
+from detect.decode import DTYPE_BYTES
+from detect.places import place_of
+from detect.shards import Index, digest_in, is_shard, is_single, single_name
 from detect.signature import TensorSpec, signature_of, tensors_of
-from detect.sketch import BUDGET_VALUES, SKETCH_VERSION, Block, plan
+from detect.sketch import BUDGET_VALUES, Block, plan
+from detect.sketch_file import Damaged, Sample, Sketch, header_bytes, pack, signature_in, unpack
 from graphdb.schema import Failure
+
+__all__ = ["BadSketch", "NotFinite", "Sample", "Sketch", "SketchStore", "make_sketch"]
+
+logger = logging.getLogger(__name__)
+
+LOOSE_FILES = 512  # so many single files are worth a shard
+SMALL_SHARDS = 8  # so many small shards are worth a larger one
 
 
 class NotFinite(Failure):
@@ -38,50 +49,18 @@ class NotFinite(Failure):
 
 
 class BadSketch(Failure):
-    """A sketch file that is damaged or of another version."""
+    """A sketch that is not there, damaged, or of another version; or a digest that is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """The sampled values of one tensor.
+class Stored:
+    """What lies in a store: sketches in files of their own, shards and the sketches in them, and what is damaged, by name."""
 
-    Attributes:
-        name: canonical name of the tensor; shape: of the whole tensor.
-        start, stop: element offsets of the sample, row-major.
-        raw: the sampled values as they lie in the file, little-endian.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-    raw: bytes = field(repr=False)
-
-    def values(self) -> np.ndarray:
-        """(stop - start,) float32, or float64 for dtypes that float32 cannot hold exactly."""
-        return decode(self.raw, self.dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class Sketch:
-    """Everything detection knows of one model's numbers.
-
-    Attributes:
-        digest: of the weight files; two models of one digest are the same bytes.
-        total_values: of the whole model, so that a sketch that holds all of it is recognised.
-        layout: canonical name -> shape of every tensor of the model, sampled or not.
-    """
-
-    digest: str
-    signature: str
-    total_values: int
-    layout: dict[str, tuple[int, ...]]
-    samples: dict[str, Sample]
-
-    @property
-    def sampled_values(self) -> int:
-        return sum(sample.stop - sample.start for sample in self.samples.values())
+    single: int
+    shards: int
+    in_shards: int
+    bytes: int
+    damaged: tuple[str, ...] = ()
 
 
 def make_sketch(digest: str, header: Sequence[TensorSpec], blocks: Iterable[tuple[Block, bytes]]) -> Sketch:
@@ -108,11 +87,18 @@ def make_sketch(digest: str, header: Sequence[TensorSpec], blocks: Iterable[tupl
 
 
 class SketchStore:
-    """A folder of sketches. Cheap to make: nothing is opened before it is asked for."""
+    """A folder or an address of sketches. Cheap to make: nothing is opened before it is asked for. Used from any thread."""
 
-    def __init__(self, folder: Path, budget_values: int = BUDGET_VALUES):
-        self.folder = folder
+    def __init__(self, where: Path | str, budget_values: int = BUDGET_VALUES):
+        self.place = place_of(where)
         self.budget_values = budget_values
+        self.put_since_compacted = 0
+        self._lock = RLock()
+        self._held: Index | None = None
+
+    @property
+    def address(self) -> str:
+        return self.place.address
 
     def signature_of(self, header: Sequence[TensorSpec]) -> str:
         return signature_of(header)
@@ -122,13 +108,15 @@ class SketchStore:
 
     def signature_if_known(self, weights_digest: str) -> str | None:
         """Signature of the stored sketch with this digest; None if there is none that can be read."""
-        path = self._path(weights_digest)
-        if not path.exists():
-            return None
+        name, index = single_name(weights_digest), self._index()
+        found = index.find(weights_digest)
+        if found is not None:
+            return bytes(index.shards[found[0]].signatures[found[1]]).decode()
         try:
-            with safe_open(path, framework="np") as file:
-                return (file.metadata() or {}).get("signature")
-        except (SafetensorError, OSError):
+            (first,) = self.place.ranges(name, [(0, 8)])
+            (content,) = self.place.ranges(name, [(0, header_bytes(first))])
+            return signature_in(content)
+        except (Damaged, OSError, OverflowError, MemoryError):
             return None  # damaged: it is simply read and written again
 
     def put(self, weights_digest: str, header: Sequence[TensorSpec], blocks: Iterable[tuple[Block, bytes]]) -> str:
@@ -144,51 +132,143 @@ class SketchStore:
         return sketch.signature
 
     def keep(self, sketch: Sketch) -> None:
-        path = self._path(sketch.digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: np.frombuffer(sample.raw, np.uint8) for name, sample in sketch.samples.items()}
-        samples = {n: [s.dtype, list(s.shape), s.start, s.stop] for n, s in sketch.samples.items()}
-        metadata = {
-            "version": str(SKETCH_VERSION),
-            "signature": sketch.signature,
-            "total_values": str(sketch.total_values),
-            "layout": json.dumps({name: list(shape) for name, shape in sketch.layout.items()}),
-            "samples": json.dumps(samples),
-        }
-        content = save(tensors, metadata)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        """On disk when this returns; the same once more changes nothing."""
+        self.place.write(single_name(sketch.digest), [pack(sketch)])
+        with self._lock:
+            self.put_since_compacted += 1
 
     def get(self, weights_digest: str) -> Sketch:
         """
         Raises:
             BadSketch: there is none with this digest, or its file is damaged.
         """
-        path = self._path(weights_digest)
-        try:
-            with safe_open(path, framework="np") as file:
-                metadata = file.metadata() or {}
-                samples = {
-                    name: Sample(name, dtype, tuple(shape), start, stop, file.get_tensor(name).tobytes())
-                    for name, (dtype, shape, start, stop) in json.loads(metadata["samples"]).items()
-                }
-                layout = {name: tuple(shape) for name, shape in json.loads(metadata["layout"]).items()}
-                return Sketch(weights_digest, metadata["signature"], int(metadata["total_values"]), layout, samples)
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        found = next(self.many([weights_digest]), None)
+        if found is None:
             raise BadSketch(
-                f"no readable sketch {weights_digest[:12]}… under {self.folder}: {error}",
+                f"no readable sketch {weights_digest[:12]}… under {self.address}",
                 "crawl the model again: `lineage crawl --repos FILE`",
-            ) from error
+            )
+        return found
 
-    def _path(self, digest: str) -> Path:
-        if not digest or not all(c in "0123456789abcdef" for c in digest):
-            raise BadSketch(f"not a digest: {digest!r}")
-        return self.folder / digest[:2] / f"{digest}.v{SKETCH_VERSION}.safetensors"
+    def many(self, weights_digests: Iterable[str]) -> Iterator[Sketch]:
+        """Those sketches that are there and whole, each once, in the order in which they lie there."""
+        wanted = dict.fromkeys(weights_digests)
+        index = self._index()
+        rows: dict[int, list[int]] = {}
+        single = []
+        for digest in wanted:
+            found = index.find(digest)
+            if found is None:
+                single.append(digest)
+            else:
+                rows.setdefault(found[0], []).append(found[1])
+        gone: list[str] = []
+        for number in sorted(rows):
+            shard, missing = index.shards[number], set(rows[number])
+            try:
+                for row, content in shard.records(self.place, rows[number]):
+                    missing.discard(row)
+                    sketch = self._unpacked(bytes(shard.digests[row]).decode(), content)
+                    if sketch is not None:
+                        yield sketch
+            except FileNotFoundError:  # another process compacted it just now
+                gone += [bytes(shard.digests[row]).decode() for row in missing]
+        for digest in single:
+            try:
+                sketch = self._unpacked(digest, self.place.read(single_name(digest)), checked=False)
+            except FileNotFoundError:
+                gone.append(digest)
+            except OSError as error:
+                logger.warning("the sample %s… cannot be read: %s", digest[:12], error)
+            else:
+                if sketch is not None:
+                    yield sketch
+        if gone and self._refreshed():
+            yield from self.many(gone)
+
+    def compact(self, everything: bool = False) -> Stored:
+        """Sketches in files of their own -> shards, and small shards -> larger ones, where it is worth it.
+
+        Args:
+            everything: also where it is not.
+        """
+        with self._lock:
+            single = [name for name in self.place.names() if is_single(name)]
+            if single and (everything or len(single) >= LOOSE_FILES):
+                gather(self.place, single)
+            with contextlib.suppress(FileNotFoundError):  # another process does the same
+                while merge(self.place, Index.of(self.place).shards, 2 if everything else SMALL_SHARDS):
+                    pass
+            self.put_since_compacted = 0
+            return self.stored()
+
+    def compact_if_due(self, at_end: bool = False) -> None:
+        """What a crawl calls after every page, and at its end."""
+        if self.put_since_compacted >= (1 if at_end else LOOSE_FILES):
+            self.compact()
+
+    def stored(self) -> Stored:
+        """What is there, as far as the tables say."""
+        with self._lock:
+            self._held = None
+            index = self._index()
+            single = sum(map(is_single, self.place.names()))
+            size = sum(shard.size_bytes for shard in index.shards)
+            held = sum(len(shard.digests) for shard in index.shards)
+            return Stored(single, len(index.shards), held, size, index.damaged)
+
+    def check(self, repair: bool = False) -> Stored:
+        """Reads everything; `damaged` names shards and sketches whose bytes are not those that were written.
+
+        Args:
+            repair: take what is damaged away, so that the next crawl reads it again.
+        """
+        with self._lock:
+            found, index = self.stored(), self._index()
+            damaged = list(found.damaged)
+            for shard in index.shards:
+                rows = shard.records(self.place, range(len(shard.digests)))
+                bad = [bytes(shard.digests[row]).decode() for row, content in rows if content is None]
+                damaged += bad
+                if bad and repair:
+                    rewrite(self.place, [shard])
+            for name in filter(is_single, self.place.names()):
+                if self._unpacked(digest_in(name), self.place.read(name), checked=False) is None:
+                    damaged.append(name)
+            if repair:
+                for name in {*damaged} & {*self.place.names()}:
+                    self.place.remove(name)
+                self._held = None
+            return replace(found, damaged=tuple(damaged))
+
+    def copy_to(self, other: SketchStore) -> int:
+        """Every file that the other store lacks, after what is single was compacted; their number."""
+        there, copied = set(other.place.names()), 0
+        for name in self.place.names():
+            if name not in there and (is_single(name) or is_shard(name)):
+                other.place.write(name, [self.place.read(name)])
+                copied += 1
+        other._refreshed()
+        return copied
+
+    def _unpacked(self, digest: str, content: bytes | memoryview | None, checked: bool = True) -> Sketch | None:
+        try:
+            if content is None:
+                raise Damaged("its bytes are not those that were written")
+            return unpack(digest, content, checked)
+        except Damaged as error:
+            logger.warning("the sample %s… under %s is damaged: %s", digest[:12], self.address, error)
+            return None
+
+    def _index(self) -> Index:
+        with self._lock:
+            if self._held is None:
+                self._held = Index.of(self.place)
+            return self._held
+
+    def _refreshed(self) -> bool:
+        """Looks again at which shards there are; whether that changed."""
+        with self._lock:
+            before, self._held = self._held, None
+            after = self._index()
+            return before is None or [s.name for s in before.shards] != [s.name for s in after.shards]

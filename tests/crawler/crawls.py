@@ -23,7 +23,7 @@ class Crawl:
 
     def __init__(self, fake: FakeHub, sketches: SketchStore, hub: Hub | None = None, folder: Path | None = None):
         self.fake, self.sketches, self.hub = fake, sketches, hub or hub_at(fake)
-        self.progress_file = (folder or sketches.folder) / "progress.sqlite"
+        self.progress_file = (folder or Path(sketches.address)) / "progress.sqlite"
         self.now = DAY
 
     def run(self, options: CrawlOptions | None = None, pages: int | None = None) -> list[Batch]:

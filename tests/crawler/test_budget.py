@@ -123,8 +123,8 @@ def test_a_wait_that_ends_after_the_budget_is_not_begun(sketches: SketchStore) -
             fake.add_repo(f"acme/m{i:02}", {"README.md": b""})
         hub = hub_at(fake, sleeps=sleeps)
         options = CrawlOptions(page_models=2, max_minutes=1)
-        with open_store(str(sketches.folder / "store")) as store:
-            summary = crawl_into(store, sketches, sketches.folder / "progress.sqlite", options, hub=hub)
+        with open_store(str(Path(sketches.address) / "store")) as store:
+            summary = crawl_into(store, sketches, Path(sketches.address) / "progress.sqlite", options, hub=hub)
     assert sleeps == [] and "1 minutes" in (summary.stopped or "") and summary.counts["seen"] == 4
 
 

@@ -135,7 +135,7 @@ def test_a_renamed_repository_keeps_its_identity_and_costs_nothing(fake: FakeHub
 def test_a_lost_sketch_is_made_again(fake: FakeHub, crawler: Crawl) -> None:
     fake.add_repo("acme/tiny", repository(1))
     digest = crawler.models()["acme/tiny"].weights_digest or ""
-    for file in crawler.sketches.folder.rglob("*.safetensors"):
+    for file in Path(crawler.sketches.address).rglob("*.safetensors"):
         file.unlink()
     assert crawler.counts()["read"] == 1
     assert crawler.sketches.signature_if_known(digest) is not None

@@ -1,0 +1,92 @@
+"""Many small files of sketches -> few large ones. What a new file holds is only then removed where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from detect.places import Place
+from detect.shards import SHARD_BYTES, Record, Shard, digest_in, write_shard
+from detect.sketch_file import Damaged, signature_in, unpack
+from graphdb.schema import Failure
+
+SMALL_SHARD_BYTES = SHARD_BYTES // 4
+
+
+class Changed(Failure):
+    """A file of a sketch, which never changes, did."""
+
+
+def gather(place: Place, names: Iterable[str]) -> None:
+    """Sketches in files of their own into shards; those that are damaged stay where they are."""
+    found = []
+    for name in names:
+        try:
+            content, digest = place.read(name), digest_in(name)
+            unpack(digest, content)
+        except (Damaged, FileNotFoundError):
+            continue
+        record = Record(signature_in(content), digest, len(content), hashlib.sha256(content).digest())
+        found.append((record, name))
+    found.sort(key=lambda pair: (pair[0].signature, pair[0].digest))
+    for some in _of_shard_size(found):
+        write_shard(place, [record for record, _ in some], (_same(place, name, record) for record, name in some))
+        for _, name in some:
+            place.remove(name)
+
+
+def merge(place: Place, shards: Sequence[Shard], at_least: int) -> bool:
+    """Some small shards into one.
+
+    Args:
+        at_least: so many small ones are worth it.
+    Returns:
+        Whether there was something to merge.
+    Raises:
+        FileNotFoundError: another process removed one.
+    """
+    small = [shard for shard in shards if shard.size_bytes < SMALL_SHARD_BYTES]
+    small.sort(key=lambda shard: (shard.size_bytes, shard.name))
+    if len(small) < at_least:
+        return False
+    while sum(shard.size_bytes for shard in small) > SHARD_BYTES:
+        small.pop()
+    rewrite(place, small)
+    return True
+
+
+def rewrite(place: Place, shards: Sequence[Shard]) -> None:
+    """Some shards into one, which must fit into memory; what stands in several is kept once, what is damaged is left out."""
+    held: dict[str, tuple[Record, bytes]] = {}
+    for shard in shards:
+        for row, content in shard.records(place, range(len(shard.digests))):
+            if content is not None:
+                digest, signature = (bytes(column[row]).decode() for column in (shard.digests, shard.signatures))
+                held[digest] = Record(signature, digest, len(content), shard.checksums[row].tobytes()), bytes(content)
+    ordered = sorted(held.values(), key=lambda pair: (pair[0].signature, pair[0].digest))
+    written = None
+    if ordered:
+        written = write_shard(place, [record for record, _ in ordered], (content for _, content in ordered))
+    for shard in shards:
+        if shard.name != written:
+            place.remove(shard.name)
+
+
+def _same(place: Place, name: str, record: Record) -> bytes:
+    content = place.read(name)
+    if hashlib.sha256(content).digest() != record.checksum:
+        raise Changed(f"{name} under {place.address} changed while it was read", "try again")
+    return content
+
+
+def _of_shard_size(found: list[tuple[Record, str]]) -> Iterator[list[tuple[Record, str]]]:
+    some: list[tuple[Record, str]] = []
+    size = 0
+    for record, name in found:
+        if some and size + record.size_bytes > SHARD_BYTES:
+            yield some
+            some, size = [], 0
+        some.append((record, name))
+        size += record.size_bytes
+    if some:
+        yield some

@@ -1,0 +1,174 @@
+"""One sketch <-> the bytes of a safetensors file that holds it.
+
+Equal sketches give equal bytes. The metadata say what was sampled (`samples`: name -> dtype, shape, start, stop), of which model
+(`signature`, `total_values`, `layout`: name -> shape), and `sha256` of the values, which is checked when they are read. Sketches of
+one architecture have equal headers but for that checksum, so a header is parsed once for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from detect.decode import decode
+from detect.sketch import SKETCH_VERSION
+
+CHECKSUM = b'"sha256":"'
+_HEX_DIGITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The sampled values of one tensor.
+
+    Attributes:
+        name: canonical name of the tensor; shape: of the whole tensor.
+        start, stop: element offsets of the sample, row-major.
+        raw: the sampled values as they lie in the file, little-endian.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    raw: bytes = field(repr=False)
+
+    def values(self) -> np.ndarray:
+        """(stop - start,) float32, or float64 for dtypes that float32 cannot hold exactly."""
+        return decode(self.raw, self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """Everything detection knows of one model's numbers.
+
+    Attributes:
+        digest: of the weight files; two models of one digest are the same bytes.
+        total_values: of the whole model, so that a sketch that holds all of it is recognised.
+        layout: canonical name -> shape of every tensor of the model, sampled or not. Shared between sketches: not to be changed.
+    """
+
+    digest: str
+    signature: str
+    total_values: int
+    layout: Mapping[str, tuple[int, ...]]
+    samples: Mapping[str, Sample]
+
+    @property
+    def sampled_values(self) -> int:
+        return sum(sample.stop - sample.start for sample in self.samples.values())
+
+
+class Damaged(ValueError):
+    """Bytes that are not a sketch, or not the one that was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a header says but the checksum; `places`: (name, dtype, shape, start, stop, first byte, last byte)."""
+
+    signature: str
+    total_values: int
+    layout: dict[str, tuple[int, ...]]
+    places: tuple[tuple[str, str, tuple[int, ...], int, int, int, int], ...]
+
+
+def pack(sketch: Sketch) -> bytes:
+    """The file."""
+    header: dict[str, Any] = {}
+    at = 0
+    for name, sample in sketch.samples.items():
+        header[name] = {"dtype": "U8", "shape": [len(sample.raw)], "data_offsets": [at, at + len(sample.raw)]}
+        at += len(sample.raw)
+    values = b"".join(sample.raw for sample in sketch.samples.values())
+    samples = {n: [s.dtype, list(s.shape), s.start, s.stop] for n, s in sketch.samples.items()}
+    header["__metadata__"] = {
+        "version": str(SKETCH_VERSION),
+        "signature": sketch.signature,
+        "total_values": str(sketch.total_values),
+        "layout": json.dumps({name: list(shape) for name, shape in sketch.layout.items()}),
+        "samples": json.dumps(samples),
+        "sha256": hashlib.sha256(values).hexdigest(),
+    }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join((len(text).to_bytes(8, "little"), text, values))
+
+
+def unpack(digest: str, content: bytes | memoryview, checked: bool = False) -> Sketch:
+    """
+    Args:
+        digest: of the model; the file itself does not say it.
+        checked: the values need no check, they were checked as a part of something larger.
+    Raises:
+        Damaged: not a sketch, or not as it was written.
+    """
+    text, values = _split(content)
+    header, checksum = _parsed(text)
+    if checksum and not checked and hashlib.sha256(values).hexdigest() != checksum:
+        raise Damaged("its values are not those that were written")
+    if max((last for *_, last in header.places), default=0) > len(values):
+        raise Damaged("it ends early")
+    samples = {
+        name: Sample(name, dtype, shape, start, stop, bytes(values[first:last]))
+        for name, dtype, shape, start, stop, first, last in header.places
+    }
+    return Sketch(digest, header.signature, header.total_values, header.layout, samples)
+
+
+def signature_in(content: bytes | memoryview) -> str:
+    """The signature alone.
+
+    Args:
+        content: the file, or its beginning with the whole header.
+    Raises:
+        Damaged: not a sketch.
+    """
+    return _parsed(_split(content)[0])[0].signature
+
+
+def header_bytes(beginning: bytes) -> int:
+    """How many bytes of the file come before the values, from its first eight."""
+    return 8 + int.from_bytes(beginning[:8], "little")
+
+
+def _split(content: bytes | memoryview) -> tuple[bytes, memoryview]:
+    view = memoryview(content)
+    stop = header_bytes(bytes(view[:8]))
+    if len(view) < 8 or stop > len(view):
+        raise Damaged("it ends early")
+    return bytes(view[8:stop]), view[stop:]
+
+
+def _parsed(text: bytes) -> tuple[_Header, str | None]:
+    at = text.rfind(CHECKSUM)
+    if at < 0:
+        return _header(text), None
+    at += len(CHECKSUM)
+    return _header(text[:at] + text[at + _HEX_DIGITS :]), text[at : at + _HEX_DIGITS].decode("ascii", "replace")
+
+
+@lru_cache(maxsize=128)
+def _header(text: bytes) -> _Header:
+    """
+    Args:
+        text: JSON, with an empty checksum.
+    """
+    try:
+        found = json.loads(text)
+        metadata = found.pop("__metadata__")
+        places = []
+        for name, (dtype, shape, start, stop) in json.loads(metadata["samples"]).items():
+            first, last = found[name]["data_offsets"]
+            places.append((name, str(dtype), tuple(shape), int(start), int(stop), int(first), int(last)))
+        layout = {name: tuple(shape) for name, shape in json.loads(metadata["layout"]).items()}
+        return _Header(metadata["signature"], int(metadata["total_values"]), layout, tuple(places))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"no header of a sketch ({type(error).__name__})") from None
