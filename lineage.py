@@ -44,6 +44,7 @@ COMMANDS = {
         "The methods that can decide, ours and published ones, and their options.",
     ),
     "explain": ("detect.cli_explain:explain", "The evidence for and against one edge."),
+    "phylolm": ("detect.cli_phylolm:phylolm", "A tree of language models from their answers, no weights needed."),
     "ancestors": ("queries.cli:ancestors", "What a model comes from, nearest first."),
     "descendants": ("queries.cli:descendants", "What comes from a model, nearest first."),
     "siblings": ("queries.cli:siblings", "Models with the same parent."),

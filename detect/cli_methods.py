@@ -82,17 +82,22 @@ def given_for(folder: Path, forward: str | None, batch: Path | None) -> Given | 
         raise NoSuchFunction("--batch needs --forward MODULE:FUNCTION, the function that runs a model on it")
     if batch is None:
         raise BadBatch("--forward needs --batch FILE.safetensors, what the function runs the models on")
-    return Given(_function(forward), _batch(batch), lambda name: _tensors(folder, name))
+    return Given(named_function(forward), _batch(batch), lambda name: _tensors(folder, name))
 
 
-def _function(name: str) -> Callable[..., Any]:
+def named_function(name: str, option: str = "--forward") -> Callable[..., Any]:
+    """The user's own function `package.module:function`, from the Python path.
+
+    Raises:
+        NoSuchFunction: there is none of this name.
+    """
     module, colon, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function) if colon and module and function else None
     except (ImportError, AttributeError) as error:
-        raise NoSuchFunction(f"--forward {name}: {error}", "name a module on the Python path (PYTHONPATH)") from None
+        raise NoSuchFunction(f"{option} {name}: {error}", "name a module on the Python path (PYTHONPATH)") from None
     if not callable(found):
-        raise NoSuchFunction(f"--forward {name} names no function", "write it as package.module:function")
+        raise NoSuchFunction(f"{option} {name} names no function", "write it as package.module:function")
     return found
 
 

@@ -94,6 +94,24 @@ _FEATURES = (
     Setting("samples", 1024, "of the batch that are used"),
 )
 
+_NEURAL_PHYLOGENY = "Neural Phylogeny, Yu & Wang, ICLR 2025, https://openreview.net/forum?id=jv2zHOalpL"
+_NP_VALUES = (
+    Setting(
+        "tensor", "auto", "canonical name of the one that is looked at; all: every sampled value; auto: the paper's"
+    ),
+    Setting("first", 1024, "how many of its values"),
+    Setting("start", "uniform", "distribution of the random start", ("uniform", "normal")),
+    Setting("draws", 100, "random starts that vote, as in the paper; the released code draws 1"),
+    Setting("seed", 0, "of everything random"),
+)
+_CLUSTERS = Setting("clusters", 0, "how many there are, which the paper is told; 0: the silhouette chooses")
+_ALPHA = Setting("alpha", 1.0, "share of updates that go to the mean; 1: parents are found after clustering")
+_NORM = Setting("norm_at_most", 0.0, "with alpha below 1, models of a larger norm are no first centres; 0: all may be")
+_BANDWIDTH = Setting("bandwidth", 1.0, "of the flat kernel; 0: estimated from the data")
+_EPS = Setting("eps", 0.5, "largest distance of neighbours")
+_NEIGHBOURS = Setting("neighbours", 5, "how many make a core, itself included")
+_AMONG = Setting("among", "related", "whom it may choose: models found to be related, or all", ("related", "all"))
+
 METHODS: tuple[Method, ...] = (
     Method(
         PLAIN,
@@ -101,6 +119,91 @@ METHODS: tuple[Method, ...] = (
         "this project, README.md",
         "weights",
         "detect.pipeline:decide",
+    ),
+    *(
+        Method(
+            name,
+            f"{text}; the parent of a cluster is nearest to a random start",
+            _NEURAL_PHYLOGENY,
+            "weights",
+            f"detect.methods.np_cluster:{name.removeprefix('np-')}",
+            (*own, *_NP_VALUES),
+        )
+        for name, text, own in (
+            (
+                "np-kmeans",
+                "KMeans, parents found after it or, with alpha below 1, along the way",
+                (_CLUSTERS, _ALPHA, _NORM),
+            ),
+            (
+                "np-meanshift",
+                "MeanShift, parents found after it or, with alpha below 1, along the way",
+                (_BANDWIDTH, _ALPHA),
+            ),
+            ("np-dbscan", "DBSCAN, models without cluster are roots", (_EPS, _NEIGHBOURS)),
+            ("np-gmm", "Gaussian mixture with full covariance", (_CLUSTERS,)),
+        )
+    ),
+    Method(
+        "np-detector",
+        "trained network that sees 32 x 32 values of every pair of models as a picture",
+        _NEURAL_PHYLOGENY,
+        "weights",
+        "detect.methods.np_detector:decide",
+        (Setting("file", "", "the trained network, made by `lineage train np-detector`"),),
+    ),
+    Method(
+        "mother",
+        "weight distance, kurtosis and the cheapest arborescence",
+        "Horwitz, Shul, Hoshen, ICLR 2025, https://arxiv.org/abs/2405.18432",
+        "weights",
+        "detect.methods.mother:decide",
+        (
+            Setting("trees", 0, "how many trees there are; 0: the silhouette chooses"),
+            Setting("stage", "specialisation", "which way kurtosis goes", ("specialisation", "generalisation")),
+            Setting("tuning", "full", "what distance measures", ("full", "lora")),
+            Setting("layers", "square", "which matrices are compared; the paper's are square", ("square", "all")),
+            Setting("kurtosis_of", "", "of which of them, by a part of the name; all if empty"),
+            Setting("against", 0.3, "cost of an edge against kurtosis, over the mean distance"),
+        ),
+    ),
+    Method(
+        "atlas",
+        "near-duplicate, date and distance rules; for evaluation only, needs dates",
+        "Horwitz et al. 2025, https://arxiv.org/abs/2503.10633",
+        "weights",
+        "detect.methods.atlas:decide",
+        (
+            Setting("nearest", 5, "K: how many earlier models are looked at"),
+            Setting("quantile", 0.6, "of all correlations, above which distance follows time"),
+            Setting("neurons", 100, "how many units are compared"),
+            Setting("seed", 0, "of the choice of units"),
+        ),
+    ),
+    Method("nearest", "the nearest model", "plain rule", "weights", "detect.methods.plain:nearest", (_AMONG,)),
+    Method(
+        "min-norm",
+        "the nearest model of smaller norm",
+        "plain rule; Neural Phylogeny's direction in expectation",
+        "weights",
+        "detect.methods.plain:min_norm",
+        (_AMONG,),
+    ),
+    Method(
+        "effective-rank",
+        "the nearest model of lower effective rank",
+        "plain rule; TensorLock's direction; Roy & Vetterli 2007",
+        "weights",
+        "detect.methods.plain:by_effective_rank",
+        (_AMONG,),
+    ),
+    Method(
+        "kurtosis",
+        "the nearest model of higher, or lower, kurtosis",
+        "plain rule; MoTHer's direction",
+        "weights",
+        "detect.methods.plain:by_kurtosis",
+        (_AMONG, Setting("parent", "higher", "whose kurtosis is", ("higher", "lower"))),
     ),
     Method(
         "nl-l1",
@@ -146,6 +249,13 @@ METHODS: tuple[Method, ...] = (
         "either",
         "detect.methods.nl_detector:decide",
         (_PARENTS, Setting("file", "", "the trained network, made by `lineage train nl-detector`")),
+    ),
+    Method(
+        "phylolm",
+        "tree of language models from their answers to the same prompts, without direction: `lineage phylolm`",
+        "Yax, Oudeyer & Palminteri, ICLR 2025, PhyloLM, https://arxiv.org/abs/2404.04671",
+        "outputs",
+        "detect.methods.phylolm:compare",
     ),
 )
 
@@ -222,6 +332,10 @@ def decide_with(
     """
     chosen = method(name)
     settings_of(name, options.settings)
+    if chosen.needs == "outputs":
+        raise NeedsMore(
+            f"method {name} compares answers, not weights, and names no parents", f"lineage {name} ANSWERS.json"
+        )
     module, _, function = chosen.load.partition(":")
     decide = getattr(importlib.import_module(module), function)
     if chosen.needs == "weights":
