@@ -29,37 +29,72 @@ def upsert(store: Store, seen: Iterable[str], declarations: Iterable[Declaration
         by_child[declaration.child].append(declaration)
     rows = [claims_row(child, claims) for child, claims in by_child.items()]
     for batch in _batches(rows):
-        store.transact(partial(_set, rows=batch))
+        store.transact(partial(_set, rows=batch, now=store.now()))
     return sum(len(row["bases"] or ()) for row in rows)
 
 
 def link(store: Store) -> int:
-    """See `Store.link_declarations`."""
+    """See `Store.link_declarations`.
+
+    Only claims that are new, and those whose names stand for other models now, are looked at: both leave a mark (`LinkDue`)
+    when they are written.
+    """
+    for batch in _batches(row["hub_id"] for row in store.stream(statement("link_due"))):
+        store.transact(partial(_link, hub_ids=batch, now=store.now()))
+    count: int = store.read(statement("count_relation", Relation.DECLARES_BASE))[0]["count"]
+    return count
+
+
+def index_names(store: Store) -> None:
+    """Ties every claimant to the names it claims and marks it to be linked: for a graph that was written without that."""
+    for batch in _batches(store.stream(statement("claimants"))):
+        store.transact(partial(_set, rows=batch, now=store.now(), known=False))
+
+
+def _set(execute: Execute, rows: list[Row], now: str, known: bool = True) -> None:
+    """Claims of some models, inside a transaction; with `known`, those that are as they were are left alone."""
+    if known:
+        before = {row["hub_id"]: row for row in execute(statement("claims_of"), {"hub_ids": _ids(rows)})}
+        rows = [row for row in rows if row != before.get(row["hub_id"])]
+    if not rows:
+        return
+    execute(statement("declarations_set"), {"rows": rows, "now": now})
+    execute(statement("claimed_names_clear"), {"hub_ids": _ids(rows)})
+    names = [
+        {"hub_id": row["hub_id"], "name_key": key}
+        for row in rows
+        for key in sorted({name_key(base) for base in row["bases"] or ()})
+    ]
+    if names:
+        execute(statement("claimed_names_set"), {"rows": names})
+
+
+def _link(execute: Execute, hub_ids: list[str], now: str) -> None:
+    """Claim edges of some models as their claims say, inside a transaction."""
+    execute(
+        statement("link_due_clear"), {"hub_ids": hub_ids}
+    )  # first: a claim that is written from here on is due again
+    claimants = [row for row in execute(statement("claims_of"), {"hub_ids": hub_ids}) if row["bases"]]
     current = {
         (row["child"], row["parent"]): (row["base"], row["relation"], row["sources"])
-        for row in store.stream(statement("declared_links"))
+        for row in execute(statement("declared_links"), {"hub_ids": hub_ids})
     }
-    run_time = store.now()
-    linked = 0
-    for claimants in _batches(store.stream(statement("declarations"))):
-        wanted = _wanted(store, claimants)
-        linked += len(wanted)
-        changed = []
-        for ends, row in wanted.items():
-            if current.pop(ends, None) != (row["base"], row["relation"], row["sources"]):
-                changed.append(row)
-        if changed:
-            store.transact(partial(_link, rows=changed, now=run_time))
-    for batch in _batches([{"child": child, "parent": parent} for child, parent in current]):
-        store.transact(partial(_unlink, rows=batch, now=run_time))
-    return linked
+    changed = []
+    for ends, row in _wanted(execute, claimants).items():
+        if current.pop(ends, None) != (row["base"], row["relation"], row["sources"]):
+            changed.append(row)
+    if changed:
+        execute(statement("declared_link_upsert"), {"rows": changed, "now": now})
+    if current:
+        gone = [{"child": child, "parent": parent} for child, parent in current]
+        execute(statement("edge_supersede", Relation.DECLARES_BASE), {"rows": gone, "run_id": None, "now": now})
 
 
-def _wanted(store: Store, claimants: list[Row]) -> dict[tuple[str, str], Row]:
+def _wanted(execute: Execute, claimants: list[Row]) -> dict[tuple[str, str], Row]:
     """(child, parent) -> the claim edge there should be, for some models with claims."""
     keys = sorted({name_key(base) for row in claimants for base in row["bases"]})
     bearers: dict[str, tuple[int, float, str]] = {}
-    for found in store.read(statement("names_to_models"), {"name_keys": keys}):
+    for found in execute(statement("names_to_models"), {"name_keys": keys}):
         until = found["until"].timestamp() if found["until"] else 0.0
         order = (found["rank"], -until, found["hub_id"])  # who bears the name now, else who bore it last
         if found["name_key"] not in bearers or order < bearers[found["name_key"]]:
@@ -83,17 +118,8 @@ def _wanted(store: Store, claimants: list[Row]) -> dict[tuple[str, str], Row]:
     return wanted
 
 
-def _set(execute: Execute, rows: list[Row]) -> None:
-    execute(statement("declarations_set"), {"rows": rows})
-
-
-def _link(execute: Execute, rows: list[Row], now: str) -> None:
-    execute(statement("declared_link_upsert"), {"rows": rows, "now": now})
-
-
-def _unlink(execute: Execute, rows: list[Row], now: str) -> None:
-    params = {"rows": rows, "run_id": None, "now": now}
-    execute(statement("edge_supersede", Relation.DECLARES_BASE), params)
+def _ids(rows: list[Row]) -> list[str]:
+    return [row["hub_id"] for row in rows]
 
 
 def _rank(source: str) -> int:

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
+from graphdb.claims import index_names
 from graphdb.digest import contents, graph_digest
 from graphdb.records import TEMPORAL, Row, iso
 from graphdb.schema import Failure, Relation
@@ -57,6 +58,7 @@ def copy_graph(source: Store, target: Store) -> Copied:
             nodes += moved
         else:
             edges += moved
+    index_names(target)
     after = graph_digest(target)
     if after != before:
         raise CopyFailed(

@@ -84,7 +84,11 @@ def replace(
 def _write(
     execute: Execute, children: Sequence[str], wanted: dict[Key, Edge], answers: list[Row], run_id: str, now: str
 ) -> EdgeCounts:
-    """One batch inside a transaction."""
+    """One batch inside a transaction.
+
+    The answers are written first: that locks the children, so that of two writers the later one sees what the earlier did.
+    """
+    execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
     kept: set[Key] = set()
     stale: dict[str, list[Row]] = defaultdict(list)
     for row in execute(statement("edge_current"), {"children": list(children)}):
@@ -100,14 +104,13 @@ def _write(
     for kind, rows in stale.items():
         execute(statement("edge_supersede", Relation(kind)), {"rows": rows, "run_id": run_id, "now": now})
 
-    by_kind: dict[Relation, list[Row]] = defaultdict(list)
-    for edge in wanted.values():
-        by_kind[edge.kind].append(edge_row(edge, run_id))
-    for relation, rows in by_kind.items():
-        written = execute(statement("edge_upsert", relation), {"rows": rows, "now": now})[0]["count"]
+    by_kind: dict[tuple[str, Relation], list[Row]] = defaultdict(list)
+    for key, edge in wanted.items():
+        by_kind["edge_verify" if key in kept else "edge_create", edge.kind].append(edge_row(edge, run_id))
+    for (name, relation), rows in by_kind.items():
+        written = execute(statement(name, relation), {"rows": rows, "now": now})[0]["count"]
         if written != len(rows):
             raise _unknown(execute, rows)
-    execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
     accepted, verified = (sum(kind in ACCEPTED for *_, kind in keys) for keys in (wanted, kept))
     superseded = sum(len(rows) for kind, rows in stale.items() if kind in ACCEPTED)
     return EdgeCounts(accepted - verified, verified, superseded, possible=len(wanted) - accepted)

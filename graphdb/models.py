@@ -41,6 +41,9 @@ def _write(execute: Execute, batch: dict[str, Model], now: str) -> None:
     execute(statement("model_upsert"), {"rows": rows, "now": now})
     if renames:
         execute(statement("model_rename"), {"rows": renames, "now": now})
+    names = _names_that_moved(rows, before)
+    if names:
+        execute(statement("claimants_due"), {"name_keys": names, "now": now})
 
     changed = []
     for row in rows:
@@ -94,6 +97,16 @@ def _renames(rows: list[Row], before: dict[str, Row], owners: dict[str, list[Row
             if owner["hub_id"] not in incoming:
                 rename(owner["hub_id"], displaced_name(owner["repo_id"], owner["hub_id"]), owner["repo_id"])
     return list(renames.values())
+
+
+def _names_that_moved(rows: list[Row], before: dict[str, Row]) -> list[str]:
+    """Name keys that stand for another model than before: of models that are new, and both names of those that were renamed."""
+    moved: set[str] = set()
+    for row in rows:
+        new, old = row["props"]["name_key"], before.get(row["hub_id"], {}).get("name_key")
+        if new != old:
+            moved |= {new} if old is None else {new, old}
+    return sorted(moved)
 
 
 def _names(repo_id: str, hub_id: str) -> dict[str, Any]:

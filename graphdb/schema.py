@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCAL = "local:"  # how the identity of a model on disk begins
 QUANTISED = "quantised: "  # how the reason of a model packed into few bits begins
 

@@ -71,8 +71,7 @@ def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> It
     _check_port(port)
     store = EmbeddedStore(folder, create=False, clock=utc_now)
     try:
-        if store.check() is None:
-            store.init()
+        store.init()
     finally:
         store.close()
     path = Path(folder).expanduser().absolute()

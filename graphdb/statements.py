@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 
 from graphdb.schema import Relation
 
-PLACEHOLDER = ":RELATION]"  # relationship types cannot be parameters; only members of `Relation` ever stand here
+PLACEHOLDER = re.compile(
+    r"(?<=:)RELATION\b"
+)  # relationship types are no parameters; only members of `Relation` ever stand here
 
 
 @cache
 def statement(name: str, relation: Relation | None = None) -> str:
     """One statement of `graphdb/cypher/<name>.cypher`, for one relationship type where the file asks for it."""
     text = clean((files("graphdb.cypher") / f"{name}.cypher").read_text(encoding="utf-8"))
-    if (relation is None) == (PLACEHOLDER in text):
+    if (relation is None) == (PLACEHOLDER.search(text) is not None):
         raise ValueError(f"{name}.cypher and relation={relation} do not go together")
-    return text.replace(PLACEHOLDER, f":{relation}]") if relation else text
+    return PLACEHOLDER.sub(str(relation), text) if relation else text
 
 
 @cache

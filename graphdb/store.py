@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from graphdb import claims, edges, models
+from graphdb import claims, edges, migrations, models
 from graphdb.edges import EdgeCounts
 from graphdb.failures import StoreHeld
 from graphdb.owner import read as read_owner
@@ -100,18 +100,26 @@ class Store(ABC):
     # The schema -------------------------------------------------------------------------------------------------------
 
     def init(self) -> None:
-        """Creates constraints and indexes and writes down the schema's version. Can be repeated.
+        """Makes an empty graph, or brings one of an older version up to date. Can be repeated.
 
         Raises:
             NotOurGraph: if the database holds something else, or a newer version.
         """
-        if self.check() == SCHEMA_VERSION:
+        version = self.check()
+        if version == SCHEMA_VERSION:
             return
         for text in constraints():
             self.define(text)
-        params = {"version": SCHEMA_VERSION, "now": self.now()}
+        if version is None:
+            self.set_version(SCHEMA_VERSION)
+            logger.info("made an empty graph, schema version %d, at %s", SCHEMA_VERSION, self.url)
+        else:
+            migrations.migrate(self, version)
+
+    def set_version(self, version: int) -> None:
+        """Writes down which version of the schema the graph has."""
+        params = {"version": version, "now": self.now()}
         self.transact(lambda execute: execute(statement("schema_version_set"), params))
-        logger.info("made an empty graph, schema version %d, at %s", SCHEMA_VERSION, self.url)
 
     def check(self) -> int | None:
         """Version of the schema in the database, None where it is empty.

@@ -22,3 +22,9 @@ FOR (m:Model) ON (m.short_key);
 
 CREATE INDEX model_signature IF NOT EXISTS
 FOR (m:Model) ON (m.signature);
+
+CREATE CONSTRAINT claimed_name_key IF NOT EXISTS
+FOR (n:ClaimedName) REQUIRE n.key IS UNIQUE;
+
+CREATE CONSTRAINT link_due_hub_id IF NOT EXISTS
+FOR (d:LinkDue) REQUIRE d.hub_id IS UNIQUE;

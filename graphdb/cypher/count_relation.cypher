@@ -1,4 +1,4 @@
 // Edges of one type. RELATION stands for the type.
 // params: none      columns: count
-MATCH (:Model)-[r:RELATION]->(:Model)
+MATCH ()-[r:RELATION]->()
 RETURN count(r) AS count;

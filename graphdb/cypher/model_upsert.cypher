@@ -1,10 +1,13 @@
 // Models as of the last crawl, by identity. A property that is null in row.props is removed.
 // params: rows (hub_id, props, created_at, last_modified, seen), now      columns: count
+WITH datetime($now) AS now
 UNWIND $rows AS row
 MERGE (m:Model {hub_id: row.hub_id})
-ON CREATE SET m.first_seen = datetime($now)
 SET m += row.props,
-    m.created_at = coalesce(datetime(row.created_at), m.created_at),
-    m.last_modified = coalesce(datetime(row.last_modified), m.last_modified),
-    m.last_seen = CASE WHEN row.seen THEN datetime($now) ELSE m.last_seen END
+    m += {
+      first_seen: coalesce(m.first_seen, now),
+      created_at: coalesce(datetime(row.created_at), m.created_at),
+      last_modified: coalesce(datetime(row.last_modified), m.last_modified),
+      last_seen: CASE WHEN row.seen THEN now ELSE m.last_seen END
+    }
 RETURN count(m) AS count;

@@ -1,0 +1,5 @@
+// What some models claim.
+// params: hub_ids      columns: hub_id, bases, relations, sources
+UNWIND $hub_ids AS hub_id
+MATCH (m:Model {hub_id: hub_id})
+RETURN m.hub_id AS hub_id, m.declared_bases AS bases, m.declared_relations AS relations, m.declared_sources AS sources;

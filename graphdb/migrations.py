@@ -1,0 +1,34 @@
+"""From the schema of an older version to that of this one, step by step.
+
+A step only adds: no model, edge or run is removed by it, and what it adds follows from what is there. The version is written
+down when a step is done, and a step can be repeated, so a migration that dies is finished by whoever opens the store next.
+Constraints and indexes are made before the first step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from graphdb import claims
+from graphdb.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from graphdb.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def migrate(store: Store, version: int) -> None:
+    """Brings the graph of a store from an older version to `SCHEMA_VERSION`."""
+    for step in range(version, SCHEMA_VERSION):
+        logger.info("%s: schema version %d becomes %d", store.url, step, step + 1)
+        STEPS[step](store)
+        store.set_version(step + 1)
+
+
+# version -> what makes the next one of it
+STEPS: dict[int, Callable[[Store], None]] = {
+    1: claims.index_names,  # claims are linked by what changed, no longer all of them each time
+}
