@@ -11,24 +11,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from contextlib import nullcontext
 from typing import Any
-from uuid import uuid4
 
 import click
 
-from crawler.cli import (
-    crawl_hub,
-    crawl_into,
-    crawl_options,
-    endpoint_option,
-    make_options,
-    progress_shown,
-    summary_text,
-)
-from detect.cli import evidence_options, options_of, sketches_folder, sketches_option
+from crawler.cli import crawl_hub, crawl_into, metrics_at, reported, tell_plan
+from crawler.cli_options import crawl_options, endpoint_option, make_options, service_options
+from crawler.cli_summary import CrawlSummary, summary_text
+from detect.cli import evidence_options, options_of, sketches_folder, sketches_option, state_folder
 from graphdb.cli import store_option
-from graphdb.schema import Failure, Run
+from graphdb.schema import Failure
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +37,7 @@ COMMANDS = {
         "The methods that can decide, ours and published ones, and their options.",
     ),
     "explain": ("detect.cli_explain:explain", "The evidence for and against one edge."),
+    "origins": ("detect.cli_origins:origins", "Which of several models each block of a model came from."),
     "phylolm": ("detect.cli_phylolm:phylolm", "A tree of language models from their answers, no weights needed."),
     "ancestors": ("queries.cli:ancestors", "What a model comes from, nearest first."),
     "descendants": ("queries.cli:descendants", "What comes from a model, nearest first."),
@@ -55,20 +49,37 @@ COMMANDS = {
     "declared": ("queries.cli:declared", "What cards claim beside what the weights say."),
     "ask": ("queries.cli:ask", "The questions that come with lineage, and their answers."),
     "cypher": ("queries.cli:cypher", "Ask the graph anything, read only."),
+    "runs": ("crawler.cli_runs:runs", "What the latest passes did and cost."),
+    "sketches": ("detect.cli_sketches:sketches", "The samples of weights: stats, check, compact, copy."),
     "graph": ("graphdb.cli:graph", "The store itself: init, stats, serve, export, copy."),
 }
 
 
-def set_up_logging(verbosity: int) -> None:
-    """Our packages log to stderr: warnings, with -v what each stage did, with -vv every step."""
+def set_up_logging(verbosity: int, as_json: bool = False) -> None:
+    """Our packages log to stderr: warnings, with -v what each stage did, with -vv every step; as JSON always what each stage did."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)]
+    if as_json:
+        from pythonjsonlogger.json import JsonFormatter
+
+        fields = {"levelname": "level", "name": "logger", "asctime": "time"}
+        form = JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z", rename_fields=fields
+        )
+        handler.setFormatter(form)
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(max(verbosity, int(as_json)), 2)]
     for name in ("crawler", "detect", "graphdb", "queries", "lineage"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
     logging.getLogger("neo4j").addHandler(logging.NullHandler())  # the failures that we raise say the same
+
+
+def _logging_told(context: click.Context, parameter: click.Parameter, value: int | bool) -> None:
+    told = context.meta.setdefault("lineage.logging", {})
+    told[parameter.name] = value
+    set_up_logging(told.get("verbose", 0), told.get("log_json", False))
 
 
 def _shared_options() -> list[click.Option]:
@@ -78,11 +89,19 @@ def _shared_options() -> list[click.Option]:
         count=True,
         expose_value=False,
         help="Say more on stderr; -vv says everything.",
-        callback=lambda context, parameter, value: set_up_logging(value),
+        callback=_logging_told,
+    )
+    log_json = click.Option(
+        ["--log-json"],
+        is_flag=True,
+        expose_value=False,
+        help="Log on stderr as JSON, an object a line; says as much as -v.",
+        callback=_logging_told,
     )
     ignored: dict[str, Any] = {"expose_value": False, "hidden": True}
     return [
         verbose,
+        log_json,
         click.Option(["--store"], **ignored),
         click.Option(["--sketches"], **ignored),
         click.Option(["--endpoint"], **ignored),
@@ -140,6 +159,7 @@ class LazyGroup(click.Group):
 @evidence_options
 @click.option("--every", metavar="6h", help="Stay and do it again after this time (30m, 6h, 1d).")
 @click.option("--cron", metavar='"0 2 * * *"', help="Stay and do it at these times (five cron fields, local time).")
+@service_options
 @click.option("--json", "json_wanted", is_flag=True, help="Print each pass's summary as JSON, one line.")
 def sync(
     store: str,
@@ -147,6 +167,8 @@ def sync(
     endpoint: str | None,
     every: str | None,
     cron: str | None,
+    dry_run: bool,
+    metrics_port: int | None,
     json_wanted: bool,
     **options: Any,
 ) -> None:
@@ -154,34 +176,47 @@ def sync(
 
     \b
     lineage sync --author openai-community
-    lineage sync --cron "0 2 * * *"
+    lineage sync --cron "0 2 * * *" --metrics-port 9464
     """
-    from crawler.schedule import Stopped, one_at_a_time, repeat
+    from crawler.schedule import Stopped, repeat
+    from detect.sketch_store import SketchStore
 
     what, evidence = _split(options)
-    crawling, folder = make_options(store, **what), sketches_folder(store, sketches)
+    crawling, state = make_options(store, **what), state_folder(store, sketches)
+    kept = SketchStore(sketches_folder(store, sketches))
+    if dry_run:
+        tell_plan(crawling, kept, state, endpoint, json_wanted)
+        return
+    metrics = metrics_at(metrics_port)
 
     def one_pass(should_stop: Callable[[], bool]) -> None:
+        from crawler.cli_runs import recorded
+        from crawler.lock import one_at_a_time
         from detect.cli_graph import detect_into, found_text
-        from detect.sketch_store import SketchStore
         from graphdb.store import open_store
 
-        run_id, started, kept = uuid4().hex, datetime.now(UTC), SketchStore(folder)
         hub = crawl_hub(endpoint) if crawling.folder is None else None
-        with one_at_a_time(folder), open_store(store) as graph:
-            graph.record_run(Run(run_id, "sync", started))
-            with progress_shown() as report:
-                crawled = crawl_into(
-                    graph, kept, folder / "progress.sqlite", crawling, hub=hub, should_stop=should_stop, report=report
-                )
+        crawled, progress = CrawlSummary.begun(), state / "progress.sqlite"
+        with (
+            one_at_a_time(state),
+            metrics.pass_under_way() if metrics else nullcontext(),
+            open_store(store) as graph,
+            recorded(graph, "sync") as run,
+        ):
+            with crawled.kept_in(run.summary, "crawl"), reported(metrics) as report:
+                told = {"should_stop": should_stop, "report": report, "summary": crawled}
+                crawl_into(graph, kept, progress, crawling, hub=hub, **told)
             if should_stop():
                 raise Stopped
-            found = detect_into(graph, kept, options_of(**evidence), run_id, should_stop=should_stop)
-            summary = {"crawl": crawled.as_dict(), "detect": found}
-            graph.record_run(Run(run_id, "sync", started, datetime.now(UTC), summary))
-        click.echo(json.dumps(summary) if json_wanted else f"{summary_text(crawled)}\n{found_text(found)}")
+            found = detect_into(graph, kept, options_of(**evidence), run.run_id, should_stop=should_stop)
+            run.summary["detect"] = found
+            if metrics:
+                metrics.detected(found)
+            if should_stop():
+                raise Stopped
+        click.echo(json.dumps(run.summary) if json_wanted else f"{summary_text(crawled)}\n{found_text(found)}")
 
-    repeat(one_pass, every=every, cron=cron)
+    repeat(one_pass, state / "schedule.json", every=every, cron=cron)
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -30,13 +30,15 @@ from bench.families import read_sketches
 from bench.papers.generations import QUICK, SPECIAL, Member, Plan, build_generations, network_of, probe
 from bench.zoo.architectures import Network
 from detect.decision import Answer
-from detect.methods.nl_approximation import Approximation, features_of, similarities
+from detect.methods.nl_approximation import features_of, taylor_terms
 from detect.methods.nl_free import statistics
 from detect.methods.nl_network import Example, Shape, train_detector, weight_picture
+from detect.methods.nl_similarity import reported
 from detect.pipeline import Options, Subject, decide
 from detect.sketch_store import Sketch
 
 FREE = ("l1", "l2", "cka", "dc")
+SCALES = {"": 0.0, " + approx": 1.0, " + approx 0.01": 0.01}  # the released code's default and its README's example
 WEIGHT = "layer2.0.conv1.weight"  # what the detector's pictures of weights show
 Tensors = Mapping[str, Tensor]
 
@@ -123,11 +125,6 @@ def learning_free(
     cell: Cell, states: Mapping[str, Tensors], members: Mapping[str, Member], data: Data, samples: int
 ) -> dict[str, dict[str, str | None]]:
     """Answers of nl-l1, nl-l2, nl-cka, nl-dc: plain, with the Taylor step and, for what it costs no more, the same on weights."""
-    kinds = {
-        "": Approximation("none"),
-        " + approx": Approximation("taylor"),
-        " + approx 0.01": Approximation("taylor", 0.01),
-    }
     answers: dict[str, dict[str, str | None]] = defaultdict(dict)
     by_set: dict[str, list[str]] = defaultdict(list)
     for child in cell.children:
@@ -139,12 +136,10 @@ def learning_free(
         tables: dict[str, list[Tensor]] = defaultdict(list)
         for candidate in cell.candidates:
             parent = states[candidate]
-            plain = similarities(parent, models, forward, FREE, kinds[""], statistics(parent), theirs)
-            full = similarities(parent, models, forward, FREE, kinds[" + approx"], statistics(parent), theirs)
-            tables[""].append(plain)
-            tables[" + approx"].append(full)
-            small = similarities(parent, models, forward, FREE, kinds[" + approx 0.01"], statistics(parent), theirs)
-            tables[" + approx 0.01"].append(small)
+            values, along = taylor_terms(parent, models, theirs, forward, FREE, statistics(parent))
+            for kind, scale in SCALES.items():
+                moved = values + scale * along
+                tables[kind].append(torch.stack([reported(n, row) for n, row in zip(FREE, moved, strict=True)]))
         for kind, rows in tables.items():
             best = torch.stack(rows).argmax(0)  # (similarities, children)
             for row, name in zip(best, FREE, strict=True):

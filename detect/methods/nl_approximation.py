@@ -108,33 +108,38 @@ def similarities(
     if approximation.kind == "none":
         return _table(names, [[reported(n, SIMILARITIES[n](own, f)) for f in theirs] for n in names])
     if approximation.kind == "taylor":
-        return _by_taylor(parent, children, theirs, forward, names, approximation.scale, fixed)
+        values, along = taylor_terms(parent, children, theirs, forward, names, fixed)
+        moved = values + approximation.scale * along
+        return torch.stack([reported(n, row) for n, row in zip(names, moved, strict=True)])
     return _by_linear(parent, children, theirs, forward, names, approximation.scale, fixed)
 
 
-def _by_taylor(
+def taylor_terms(
     parent: Tensors,
     children: Sequence[Tensors],
     theirs: Sequence[Tensor],
     forward: Forward,
     names: Sequence[str],
-    scale: float,
-    fixed: frozenset[str],
-) -> Tensor:
-    """The candidate's forward pass once, and one pull-back for each child and similarity."""
+    fixed: frozenset[str] = frozenset(),
+) -> tuple[Tensor, Tensor]:
+    """s(f(p), f(c)) and <grad_p s, c - p>, each (len(names), len(children)) float64, before `reported`.
+
+    The candidate's forward pass is made once, then there is one pull-back for each child and similarity.
+    """
     moving = movable(parent, children, fixed)
     at, rest = {n: parent[n] for n in moving}, {n: v for n, v in parent.items() if n not in moving}
     own, pull = vjp(lambda moved: forward({**rest, **moved}), at)[:2]
-    rows: list[list[Tensor]] = [[] for _ in names]
+    values: list[list[Tensor]] = [[] for _ in names]
+    along: list[list[Tensor]] = [[] for _ in names]
     for child, features in zip(children, theirs, strict=True):
         steps = {n: child[n] - at[n] for n in moving}
-        for row, name in zip(rows, names, strict=True):
+        for place, name in enumerate(names):
             similarity = SIMILARITIES[name]
             value, back = vjp(lambda f, s=similarity, g=features: s(f, g), own.detach())[:2]
             (gradient,) = pull(back(torch.ones_like(value))[0])
-            along = torch.stack([(gradient[n] * steps[n]).sum() for n in moving]).sum()
-            row.append(reported(name, value + scale * along))
-    return _table(names, rows)
+            values[place].append(value)
+            along[place].append(torch.stack([(gradient[n] * steps[n]).sum() for n in moving]).sum())
+    return _table(names, values), _table(names, along)
 
 
 def _by_linear(

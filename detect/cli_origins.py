@@ -1,0 +1,145 @@
+"""`lineage origins`: which of several models each block of a model came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crawler.cli import endpoint_option
+from graphdb.schema import chance
+
+if TYPE_CHECKING:
+    from crawler.locate import OpenModel
+    from detect.origins import Origin, Parts
+
+
+@click.command()
+@click.argument("model")
+@click.argument("candidates", nargs=-1, required=True)
+@endpoint_option
+@click.option(
+    "--threshold", type=click.FloatRange(0.5, 1.0), default=0.8, show_default=True, help="Say nothing less probable."
+)
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+def origins(model: str, candidates: Sequence[str], endpoint: str | None, threshold: float, json_wanted: bool) -> None:
+    """For each block of MODEL, which of the CANDIDATES it came from: for networks that were put together from several.
+
+    Each is a repository, folder or file; a folder of several models stands for all of them. Blocks are found by how they are built,
+    so prefixes and places may differ. A block that comes from none of them is said to; so is one that cannot be told.
+
+    \b
+    lineage origins ./hybrid ./parts
+    lineage origins ./hybrid.safetensors ./one.safetensors ./other.safetensors --json
+    """
+    from detect.cli_lookup import hub_at
+    from detect.origins import origins as origins_of
+
+    opened = next(_opened(model, lambda: hub_at(endpoint), several=False))
+    others = [
+        (name, found)
+        for wanted in candidates
+        for name, found in _named(wanted, lambda: hub_at(endpoint))
+        if wanted != model
+    ]
+    labels = [name for name, _ in others]
+    if len(set(labels)) < len(labels):
+        raise click.UsageError("two candidates have one name; give their paths")
+    found = origins_of(_parts(model, opened[1]), [_parts(name, one) for name, one in others], threshold)
+    click.echo(json.dumps(as_json(model, labels, found), indent=1) if json_wanted else "\n".join(as_table(found)))
+
+
+def _named(wanted: str, hub: Any) -> Iterator[tuple[str, OpenModel]]:
+    yield from _opened(wanted, hub, several=True)
+
+
+def _opened(name: str, hub: Any, several: bool) -> Iterator[tuple[str, OpenModel]]:
+    """One model, or all that lie in a folder, with what to call them."""
+    from crawler.folder import local_models
+    from crawler.locate import open_model
+
+    path = Path(name).expanduser()
+    found = [m for m in local_models(path) if m.files] if several and path.is_dir() else []
+    if len(found) > 1:
+        for one in found:
+            yield one.id, open_model(str(one.path), hub)
+    else:
+        yield name, open_model(name, hub)
+
+
+def _parts(name: str, opened: OpenModel) -> Parts:
+    """
+    Raises:
+        NotFinite: a value is NaN or infinite. Failure: what opening and reading raises.
+    """
+    import torch
+
+    from detect.decode import decode
+    from detect.origins import parts_of, plan_rows
+    from detect.sketch_store import NotFinite
+
+    dtypes = {tensor.name: tensor.dtype for tensor in opened.header}
+    read = {}
+    for block, raw in opened.read(plan_rows(opened.header)):
+        values = torch.from_numpy(decode(raw, dtypes[block.tensor]).copy()).float()
+        if not bool(values.isfinite().all()):
+            raise NotFinite(block.tensor)
+        read[block.tensor] = values
+    return parts_of(name, opened.header, read)
+
+
+def as_json(model: str, candidates: Sequence[str], found: Sequence[Origin]) -> dict[str, Any]:
+    """What `lineage origins --json` prints; keys are only ever added."""
+    return {
+        "model": model,
+        "candidates": list(candidates),
+        "blocks": [
+            {
+                "block": o.block,
+                "outcome": str(o.outcome),
+                "probability": round(o.probability, 4),
+                "origin": o.model,
+                "origin_block": o.origin_block,
+                "candidates": [
+                    {"model": c.model, "block": c.block, "probability": c.probability} for c in o.candidates
+                ],
+                "relative_distance": round(o.distance, 6),
+                "related": None if o.related != o.related else round(o.related, 4),
+                "values_compared": o.values,
+            }
+            for o in found
+        ],
+    }
+
+
+def as_table(found: Sequence[Origin]) -> list[str]:
+    """A line a block, then how many there are of each answer."""
+    head = ("block", "comes from", "probability", "distance", "related")
+    rows = [head, *(_row(origin) for origin in found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    counts: dict[str, int] = {}
+    for o in found:
+        counts[o.model or f"({o.outcome})"] = counts.get(o.model or f"({o.outcome})", 0) + 1
+    told = ", ".join(
+        f"{name} {number}" for name, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return [*lines, "", f"{len(found)} blocks: {told}"]
+
+
+def _row(origin: Origin) -> tuple[str, str, str, str, str]:
+    related = "" if origin.related != origin.related else f"{origin.related:.2f}"
+    return origin.block, _told(origin), chance(origin.probability), f"{origin.distance:.3f}", related
+
+
+def _told(origin: Origin) -> str:
+    if origin.model is not None:
+        moved = f" ({origin.origin_block})" if origin.origin_block != origin.block else ""
+        return f"{origin.model}{moved}"
+    if str(origin.outcome) == "none":
+        return "none of them"
+    best = " or ".join(c.model for c in origin.candidates[:2])
+    return f"cannot tell{': ' + best if best else ''}"
