@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from crawler.cli import CrawlSummary
+    from crawler.cli_summary import CrawlSummary
     from crawler.crawl import Batch
 
 

@@ -19,8 +19,8 @@ from graphdb.schema import Failure, NoSuchModel, Run
 
 if TYPE_CHECKING:
     from detect.methods.registry import Given
-    from detect.pipeline import Options
-    from detect.report import Scan
+    from detect.pipeline import Options, Subject
+    from detect.report import Scan, Scanned
 
 SCAN_BUDGET_VALUES = 1 << 20  # reading from disk is cheap: models up to a million values are compared whole
 
@@ -31,7 +31,8 @@ def sketches_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--sketches",
         envvar="LINEAGE_SKETCHES",
         metavar="DIR",
-        help="Folder of weight samples [env LINEAGE_SKETCHES; default: `sketches` in the store's folder].",
+        help="Folder of weight samples, or an address like s3://bucket/folder [env LINEAGE_SKETCHES; default: `sketches` in "
+        "the store's folder].",
     )(command)
 
 
@@ -70,13 +71,23 @@ def evidence_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def sketches_folder(store_url: str, sketches: str | None) -> Path:
-    """The folder asked for, else the one that belongs to the store."""
+def sketches_folder(store_url: str, sketches: str | None) -> Path | str:
+    """The folder or address asked for, else the folder that belongs to the store."""
+    if sketches and "://" in sketches.removeprefix("file://"):
+        return sketches
     if sketches:
-        return Path(sketches).expanduser()
+        return Path(sketches.removeprefix("file://")).expanduser()
     if "://" in store_url:
         return Path("~/.lineage/sketches").expanduser()
     return Path(store_url).expanduser() / "sketches"
+
+
+def state_folder(store_url: str, sketches: str | None) -> Path:
+    """A folder on this disk for what a crawl remembers: that of the samples, or where they lie elsewhere, the store's."""
+    folder = sketches_folder(store_url, sketches)
+    if isinstance(folder, str):
+        return Path("~/.lineage" if "://" in store_url else store_url).expanduser() / "crawl"
+    return folder
 
 
 def options_of(
@@ -126,6 +137,7 @@ def scan(
     \b
     lineage scan ./checkpoints
     lineage scan ./checkpoints --json | jq .edges
+    lineage scan ./checkpoints --method np-kmeans --method-option alpha=0.5 --method-option clusters=3
     """
     from detect.cli_methods import given_for
     from detect.report import as_json, as_tree
@@ -155,15 +167,35 @@ def scan_folder(
         NoSuchModel: there is no such folder, or no model in it.
         CannotTake: all models are of one architecture, and the method cannot work on them.
     """
+    from detect.align import pick_device
+    from detect.methods.answers import decide_or_say
+    from detect.methods.registry import decide_with
+    from detect.report import Scan
+
+    subjects, scanned, unreadable = read_folder(folder, track)
+    decisions = []
+    decide = decide_with if len(subjects) == 1 else decide_or_say
+    for group in subjects.values():
+        decisions += decide(options.method, group, options, pick_device(device), given)
+    return Scan(scanned, decisions, unreadable)
+
+
+def read_folder(
+    folder: Path, track: Callable[[Iterable[Any]], Iterable[Any]] = lambda models: models
+) -> tuple[dict[str, list[Subject]], list[Scanned], dict[str, str]]:
+    """Every model under a folder.
+
+    Returns:
+        The subjects by signature, what was read, and id -> reason of what could not be read.
+    Raises:
+        NoSuchModel: there is no such folder, or no model in it.
+    """
     from crawler.folder import content_hash, local_models
     from crawler.selection import weights_digest
     from crawler.weights import local_weights
-    from detect.align import pick_device
     from detect.cli_lookup import plan_of
-    from detect.methods.answers import decide_or_say
-    from detect.methods.registry import decide_with
     from detect.pipeline import Subject
-    from detect.report import Scan, Scanned
+    from detect.report import Scanned
     from detect.sketch_store import make_sketch
 
     subjects: dict[str, list[Subject]] = {}
@@ -184,11 +216,7 @@ def scan_folder(
         subjects.setdefault(sketch.signature, []).append(Subject(model.id, sketch))
     if not scanned and not unreadable:
         raise NoSuchModel(f"no model under {folder}", "name a folder that holds .safetensors files")
-    decisions = []
-    decide = decide_with if len(subjects) == 1 else decide_or_say
-    for group in subjects.values():
-        decisions += decide(options.method, group, options, pick_device(device), given)
-    return Scan(scanned, decisions, unreadable)
+    return subjects, scanned, unreadable
 
 
 @contextmanager
@@ -224,13 +252,17 @@ def checked_device(name: str | None) -> str | None:
 @sketches_option
 @evidence_options
 @click.option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ... [default: cuda where there is one].")
+@click.option("--all", "everything", is_flag=True, help="Also architectures in which nothing changed since last time.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print the summary as JSON.")
-def detect(store: str, sketches: str | None, device: str | None, json_wanted: bool, **evidence: Any) -> None:
+def detect(
+    store: str, sketches: str | None, device: str | None, everything: bool, json_wanted: bool, **evidence: Any
+) -> None:
     """Decide who was trained from whom, from the sketches, into the graph.
 
     \b
     lineage detect
     lineage detect --no-dates --no-declared --threshold 0.9
+    lineage detect --sketches s3://bucket/sketches --store bolt://graph:7687
     """
     from detect.cli_graph import detect_into, found_text
     from detect.sketch_store import SketchStore
@@ -240,7 +272,8 @@ def detect(store: str, sketches: str | None, device: str | None, json_wanted: bo
     run_id, started = uuid4().hex, datetime.now(UTC)
     with open_store(store) as graph:
         graph.record_run(Run(run_id, "detect", started))
-        summary = detect_into(graph, SketchStore(sketches_folder(store, sketches)), options, run_id, on)
+        kept = SketchStore(sketches_folder(store, sketches))
+        summary = detect_into(graph, kept, options, run_id, on, everything=everything)
         graph.record_run(Run(run_id, "detect", started, datetime.now(UTC), summary))
     if json_wanted:
         click.echo(json.dumps(summary))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from detect.cli_known import Known, children_of, declared_in, known_of, subjects_of
 from detect.methods.registry import PLAIN
-from graphdb.schema import ACCEPTED, Declaration, Edge, Model, Relation, Verdict
+from graphdb.schema import Declaration, Edge, Model, Relation, Verdict
 
 if TYPE_CHECKING:
     from detect.decision import Decision
     from detect.pipeline import Options, Subject
-    from detect.sketch_store import Sketch, SketchStore
+    from detect.sketch_store import SketchStore
     from graphdb.store import Store
 
 logger = logging.getLogger(__name__)
@@ -31,25 +31,10 @@ COUNTS = (
     "edges_added",
     "edges_verified",
     "edges_superseded",
+    "possible_parents",
+    "architectures_unchanged",
+    "models_unchanged",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The models of one architecture.
-
-    Attributes:
-        subjects: those that can be compared.
-        revisions: hub_id -> commit of each subject.
-        without_sketch: hub_ids of those whose sketch is not here.
-        bound: hub_ids of those that were found to come, or possibly to come, from a model that lacks now. What was found of
-            them stays.
-    """
-
-    subjects: list[Subject]
-    revisions: Mapping[str, str | None]
-    without_sketch: tuple[str, ...]
-    bound: frozenset[str]
 
 
 def detect_into(
@@ -59,35 +44,52 @@ def detect_into(
     run_id: str,
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    everything: bool = False,
 ) -> dict[str, Any]:
-    """Decides about every architecture in the graph and stores what was found. One architecture is in memory at a time.
+    """Decides about the architectures in the graph and stores what was found. One architecture is in memory at a time.
 
     Args:
         should_stop: asked before every architecture; those not reached keep what is known of them.
+        everything: also those of which nothing has changed since they were decided.
     Returns:
         Counts, named as in COUNTS; and seconds.
     """
     began = time.monotonic()
     count = dict.fromkeys(COUNTS, 0)
+    decided = {} if everything else graph.decided()
     for signature, _ in list(graph.signatures()):
         if should_stop():
             break
-        group = group_of(graph, sketches, signature)
-        count["without_sketch"] += len(group.without_sketch)
-        if group.subjects:
-            for name, value in _detect_group(graph, group, options, run_id, device).items():
+        known = known_of(graph, sketches, signature)
+        count["without_sketch"] += len(known.without_sketch)
+        digest = known.digest(options)
+        if decided.get(signature) == digest:
+            count["architectures_unchanged"] += 1
+            count["models_unchanged"] += len(known.models)
+            continue
+        read = subjects_of(known.models, known.declared, sketches)
+        subjects = {model: subject for model, subject in read if subject is not None}
+        if subjects:
+            for name, value in _detect_group(graph, subjects, known, options, run_id, device).items():
                 count[name] += value
+        if len(subjects) == len(known.models):  # what cannot be read now is no reason not to look again
+            graph.set_decided(signature, digest)
+        count["without_sketch"] += len(known.models) - len(subjects)
     return {**count, "seconds": round(time.monotonic() - began, 2)}
 
 
-def _detect_group(graph: Store, group: Group, options: Options, run_id: str, device: str | None) -> dict[str, int]:
+def _detect_group(
+    graph: Store, subjects: Mapping[Model, Subject], known: Known, options: Options, run_id: str, device: str | None
+) -> dict[str, int]:
     from detect.align import pick_device
     from detect.decision import Answer
     from detect.methods.answers import decide_or_say
 
-    decisions = decide_or_say(options.method, group.subjects, options, pick_device(device))
-    decisions = [decision for decision in decisions if decision.model not in group.bound]
-    edges, verdicts = as_edges(decisions, group.revisions, options.method)
+    unread = [model.hub_id for model in known.models if model not in subjects]
+    bound = known.bound | children_of(graph, unread)
+    decisions = decide_or_say(options.method, list(subjects.values()), options, pick_device(device))
+    decisions = [decision for decision in decisions if decision.model not in bound]
+    edges, verdicts = as_edges(decisions, {model.hub_id: model.revision for model in subjects}, options.method)
     found = graph.replace_edges([decision.model for decision in decisions], edges, verdicts, run_id)
     answers = [decision.answer for decision in decisions]
     logger.info("%d models of one architecture: %d with a parent", len(answers), answers.count(Answer.PARENT))
@@ -100,6 +102,7 @@ def _detect_group(graph: Store, group: Group, options: Options, run_id: str, dev
         "edges_added": found.added,
         "edges_verified": found.verified,
         "edges_superseded": found.superseded,
+        "possible_parents": found.possible,
     }
 
 
@@ -110,34 +113,21 @@ def found_text(summary: Mapping[str, Any]) -> str:
     text = (
         f"{models} of {architectures} compared: {summary['parents']} with a parent, {roots}, "
         f"{summary['undecided']} undecided\n"
-        f"{summary['edges_added']} edges new, {summary['edges_verified']} as before, {summary['edges_superseded']} superseded"
+        f"{summary['edges_added']} edges new, {summary['edges_verified']} as before, "
+        f"{summary['edges_superseded']} superseded; {_count(summary['possible_parents'], 'possible parent')}"
     )
-    if summary["without_sketch"]:
+    if summary["architectures_unchanged"]:
         text += (
-            f"\n{_count(summary['without_sketch'], 'model')} left out, their samples are not in this --sketches folder"
+            f"\nnothing changed in {_count(summary['architectures_unchanged'], 'other architecture')} with "
+            f"{_count(summary['models_unchanged'], 'model')}: what was found there stays"
         )
+    if summary["without_sketch"]:
+        text += f"\n{_count(summary['without_sketch'], 'model')} left out, their samples are not at this --sketches"
     return text
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def group_of(graph: Store, sketches: SketchStore, signature: str) -> Group:
-    """All models of one architecture that the graph knows, also those that are gone from where they were."""
-    from queries import load
-
-    subjects, revisions, missing = [], {}, []
-    shared: dict[str, Sketch] = {}  # copies are read once
-    for model, subject in _known(graph, sketches, signature, shared):
-        if subject is None:
-            missing.append(model.hub_id)
-            continue
-        shared[subject.sketch.digest] = subject.sketch
-        revisions[model.hub_id] = model.revision
-        subjects.append(subject)
-    absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
-    return Group(subjects, revisions, tuple(missing), children_of(graph, missing) | absent)
 
 
 def relatives_in(
@@ -152,37 +142,15 @@ def relatives_in(
 
     best: list[Subject] = []
     waiting: list[Subject] = []
-    for model, other in _known(graph, sketches, subject.sketch.signature) if graph else ():
-        if other is not None and model.hub_id not in without:
-            waiting.append(other)
-        if len(waiting) == AT_ONCE:
-            best, waiting = relatives_of(subject, [*best, *waiting], device), []
+    signature = subject.sketch.signature
+    if graph is not None:
+        models = (model for model in graph.models(signature) if model.hub_id not in without)
+        for _, other in subjects_of(models, declared_in(graph, signature), sketches, AT_ONCE):
+            if other is not None:
+                waiting.append(other)
+            if len(waiting) == AT_ONCE:
+                best, waiting = relatives_of(subject, [*best, *waiting], device), []
     return relatives_of(subject, [*best, *waiting], device)
-
-
-def _known(
-    graph: Store, sketches: SketchStore, signature: str, at_hand: Mapping[str, Sketch] | None = None
-) -> Iterator[tuple[Model, Subject | None]]:
-    """Models of one architecture, in order of identity; without a subject where the sketch is not here."""
-    from detect.pipeline import Subject
-    from detect.sketch_store import BadSketch
-    from queries import load
-
-    declared: dict[str, set[str]] = {}
-    for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
-        declared.setdefault(row["child"], set()).add(row["parent"])
-    for model in graph.models(signature):
-        digest = model.weights_digest
-        if digest is None:
-            continue
-        try:
-            sketch = (at_hand or {}).get(digest) or sketches.get(digest)
-        except BadSketch as error:
-            logger.info("%s: %s", model.repo_id, error.message)
-            yield model, None
-            continue
-        claims = frozenset(declared.get(model.hub_id, ()))
-        yield model, Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantised)
 
 
 def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozenset[str]:
@@ -191,18 +159,6 @@ def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozen
         return frozenset()
     found = (graph.model(base) for base in {claim.base for claim in claims})
     return frozenset(model.hub_id for model in found if model)
-
-
-def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
-    """hub_ids of the models whose parent, or possible parent, is one of these."""
-    from queries import load
-
-    models = list(parents)
-    if not models:
-        return frozenset()
-    kinds = [str(kind) for kind in (*ACCEPTED, Relation.POSSIBLE_PARENT)]
-    params = {"models": models, "kinds": kinds, "min_probability": 0.0}
-    return frozenset(row["hub_id"] for row in graph.read(load("children").text, params))
 
 
 def as_edges(

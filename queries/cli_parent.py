@@ -40,7 +40,7 @@ class Question:
     """
 
     name: str
-    sketches: Path
+    sketches: Path | str
     endpoint: str | None
     evidence: dict[str, Any]
     store_it: bool

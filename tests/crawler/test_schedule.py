@@ -1,14 +1,20 @@
-"""When the next pass comes, and that no two run at once."""
+"""When the next pass comes, what a restart knows of it, and that no two run at once."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 
-from crawler.schedule import AlreadyRunning, BadSchedule, one_at_a_time, parse_interval, trigger_of
+from crawler.cron import BadSchedule, parse_interval, trigger_of
+from crawler.lock import AlreadyRunning, one_at_a_time
+from crawler.schedule import Stopped, _serve
 
 FRIDAY = datetime(2026, 11, 20).astimezone()  # midnight, wherever we are
 
@@ -85,3 +91,74 @@ def test_a_second_holder_is_refused_and_told_who_the_first_is(tmp_path: Path) ->
     with one_at_a_time(tmp_path):
         assert (tmp_path / "sync.owner").exists()
     assert not (tmp_path / "sync.owner").exists()
+
+
+class Service:
+    """A service that is started, and stopped by its own passes."""
+
+    def __init__(self, folder: Path):
+        self.file = folder / "schedule.json"
+        self.passes: list[datetime] = []
+
+    def run(self, every: str, passes: int, cut_short: bool = False, patience: float = 30.0) -> None:
+        """Until so many passes have begun, or for `patience` seconds; the last one is broken off where `cut_short`."""
+        stop, begun = Event(), len(self.passes)
+
+        def one_pass(should_stop: Callable[[], bool]) -> None:
+            self.passes.append(datetime.now(UTC))
+            time.sleep(0.2)  # for the scheduler to plan the next one
+            if len(self.passes) - begun == passes:
+                stop.set()
+                if cut_short:
+                    raise Stopped
+
+        timer = Timer(patience, stop.set)
+        timer.start()
+        _serve(one_pass, trigger_of(every, None), stop, self.file, every, datetime.now(UTC))
+        timer.cancel()
+
+    def remembered(self) -> dict:
+        return json.loads(self.file.read_text())
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return Service(tmp_path)
+
+
+def test_a_restart_waits_for_the_planned_time(service: Service) -> None:
+    service.run("1h", 1)
+    planned = datetime.fromisoformat(service.remembered()["next_at"])
+    assert timedelta(minutes=59) < planned - service.passes[0] <= timedelta(hours=1)
+    service.run("1h", 1, patience=0.5)
+    assert len(service.passes) == 1 and datetime.fromisoformat(service.remembered()["next_at"]) == planned
+
+
+def test_many_missed_passes_are_made_up_for_by_one(service: Service) -> None:
+    service.run("1h", 1)
+    missed = datetime.now(UTC) - timedelta(days=3, minutes=10)
+    service.file.write_text(json.dumps({**service.remembered(), "next_at": missed.isoformat()}))
+    service.run("1h", 5, patience=1.0)
+    assert len(service.passes) == 2
+    ahead = datetime.fromisoformat(service.remembered()["next_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=45) < ahead < timedelta(minutes=51), "the hours go on as they were"
+
+
+def test_a_pass_that_was_broken_off_is_taken_up_at_once(service: Service) -> None:
+    service.run("1h", 1, cut_short=True)
+    assert service.remembered()["under_way"] is True
+    service.run("1h", 1)
+    assert len(service.passes) == 2 and service.remembered()["under_way"] is False
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schedule": "1h", "under_way": false, "next_at": null}', "\0"])
+def test_what_cannot_be_read_counts_as_never_run(service: Service, content: str) -> None:
+    service.file.write_text(content)
+    service.run("1h", 1)
+    assert len(service.passes) == 1
+
+
+def test_another_schedule_begins_anew(service: Service) -> None:
+    service.run("1h", 1)
+    service.run("2h", 1)
+    assert len(service.passes) == 2

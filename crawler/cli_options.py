@@ -1,0 +1,162 @@
+"""What to crawl, and how: the options that `crawl` and `sync` share, and `--endpoint`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphdb.schema import Failure
+
+if TYPE_CHECKING:
+    from crawler.walk import CrawlOptions
+
+
+class SizeInBytes(click.ParamType):
+    """A number of bytes, as in `1000000`, `500M`, `2G` or `2GB` (powers of ten)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kMGT]?)B?", str(value).strip())
+        size = int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")) if match else 0
+        if size < 1:
+            self.fail(f"{value!r} is no size: write 500M or 2G", param, ctx)
+        return size
+
+
+class BadList(Failure):
+    """A file of repository names that cannot be used."""
+
+
+def endpoint_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--endpoint URL`: the Hub to ask. The command gets it as `endpoint`, None if HF_ENDPOINT or the default counts."""
+    return click.option(
+        "--endpoint", metavar="URL", help="Address of the Hub [env HF_ENDPOINT, default https://huggingface.co]."
+    )(command)
+
+
+def crawl_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what to crawl, for `crawl` and `sync`; `make_options` turns them into CrawlOptions."""
+    for option in reversed(
+        [
+            click.option("--author", metavar="A", help="Only models of this user or organisation."),
+            click.option("--search", metavar="S", help="Only models whose name holds this text."),
+            click.option(
+                "--filter", "filters", metavar="TAG", multiple=True, help="Only models with this tag; repeatable."
+            ),
+            click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many models."),
+            click.option(
+                "--since",
+                type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+                metavar="DATE",
+                help="Only what changed on or after this day (UTC).",
+            ),
+            click.option(
+                "--repos",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                metavar="FILE",
+                help="Only the repositories named in this file, one a line.",
+            ),
+            click.option(
+                "--folder",
+                type=click.Path(exists=True, path_type=Path),
+                metavar="DIR",
+                help="Models on disk in place of the Hub: any folder, or Hugging Face's cache.",
+            ),
+            click.option(
+                "--workers",
+                type=click.IntRange(1, 64),
+                default=4,
+                show_default=True,
+                metavar="N",
+                help="Repositories read at the same time.",
+            ),
+            click.option(
+                "--max-requests", type=click.IntRange(1), metavar="N", help="Stop before more requests than this."
+            ),
+            click.option(
+                "--max-bytes", type=SizeInBytes(), metavar="SIZE", help="Stop after so many bytes: 500M, 2G, 1000000."
+            ),
+            click.option(
+                "--max-minutes",
+                type=click.FloatRange(0, min_open=True),
+                metavar="M",
+                help="Stop after so many minutes. With a budget, what is most used or says its base is read first.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def make_options(
+    store_url: str = "",
+    author: str | None = None,
+    search: str | None = None,
+    filters: tuple[str, ...] = (),
+    limit: int | None = None,
+    since: datetime | None = None,
+    repos: Path | None = None,
+    folder: Path | None = None,
+    workers: int = 4,
+    max_requests: int | None = None,
+    max_bytes: int | None = None,
+    max_minutes: float | None = None,
+) -> CrawlOptions:
+    """
+    Raises:
+        click.UsageError: options that contradict each other. BadList: the file names no repositories.
+    """
+    from crawler.walk import CrawlOptions
+
+    filtered = author or search or filters or since
+    if (repos is not None) + (folder is not None) + bool(filtered) > 1:
+        raise click.UsageError("give --repos, or --folder, or filters of the listing, not several of them")
+    return CrawlOptions(
+        author=author,
+        search=search,
+        filters=filters,
+        limit=limit,
+        since=since.replace(tzinfo=since.tzinfo or UTC) if since else None,
+        repos=read_names(repos) if repos is not None else None,
+        folder=folder,
+        workers=workers,
+        scope=store_url,
+        max_requests=max_requests,
+        max_bytes=max_bytes,
+        max_minutes=max_minutes,
+    )
+
+
+def read_names(file: Path) -> tuple[str, ...]:
+    """Names of repositories, one a line, each once; empty lines and what follows `#` do not count."""
+    try:
+        lines = [line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadList(f"{file} cannot be read as a list of names: {error}", "one org/name a line") from None
+    names = tuple(dict.fromkeys(line for line in lines if line))
+    if not names:
+        raise BadList(f"{file} names no repositories", "write one org/name a line")
+    return names
+
+
+def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--dry-run` and `--metrics-port`."""
+    for option in (
+        click.option(
+            "--metrics-port",
+            type=click.IntRange(0, 65535),
+            metavar="PORT",
+            help="Serve counts for Prometheus at http://127.0.0.1:PORT/metrics while it runs.",
+        ),
+        click.option(
+            "--dry-run", is_flag=True, help="Walk the listing, read and store nothing, say what it would cost."
+        ),
+    ):
+        command = option(command)
+    return command

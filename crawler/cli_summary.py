@@ -1,0 +1,93 @@
+"""What a crawl did, for people, for programs, and for the graph's record of runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crawler.crawl import RepoFailure
+    from crawler.hub import Hub
+
+
+@dataclass(slots=True)
+class CrawlSummary:
+    """What one crawl did. `counts` as in crawler.crawl.Batch; `requests` and `body_bytes` by kind of request.
+    `stopped` says why the crawl ended early, if its budget or a signal ended it."""
+
+    started_at: datetime
+    finished_at: datetime | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    first_failures: list[RepoFailure] = field(default_factory=list)
+    declarations: int = 0
+    requests: dict[str, int] = field(default_factory=dict)
+    body_bytes: dict[str, int] = field(default_factory=dict)
+    stopped: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
+
+    @classmethod
+    def begun(cls) -> CrawlSummary:
+        return cls(datetime.now(UTC))
+
+    def end(self, hub: Hub | None) -> None:
+        """What was asked in all, and when."""
+        self.count_traffic(hub)
+        self.finished_at = datetime.now(UTC)
+
+    @contextmanager
+    def kept_in(self, record: dict[str, Any], name: str | None = None) -> Iterator[None]:
+        """At the end, however it ends, the summary is in the record, or under a name in it."""
+        try:
+            yield
+        finally:
+            record.update({name: self.as_dict()} if name else self.as_dict())
+
+    def count_traffic(self, hub: Hub | None) -> None:
+        """What was asked so far."""
+        if hub is not None:
+            traffic = hub.traffic.summary()
+            self.requests, self.body_bytes = traffic["requests"], traffic["bytes"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-serialisable."""
+        return {
+            "models": dict(sorted(self.counts.items())),
+            "declarations": self.declarations,
+            "failures": dict(self.failures),
+            "failed": [{"repo_id": f.repo_id, "kind": f.kind, "message": f.message} for f in self.first_failures],
+            "requests": self.requests,
+            "bytes": self.body_bytes,
+            "seconds": round(self.seconds, 3),
+            "stopped": self.stopped,
+        }
+
+
+def summary_text(summary: CrawlSummary) -> str:
+    """The summary for people, a few lines."""
+    counts = summary.counts
+    others = "".join(
+        f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter", "gone") if counts[status]
+    )
+    lines = [
+        f"{counts['seen']} models seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
+        f"{counts['sketched']} readable{others}",
+        f"{counts['read']} read, {counts['reused']} known by the hash of their files",
+        f"{sum(summary.requests.values())} requests, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
+        f"{summary.seconds:.1f} s",
+    ]
+    if counts["waiting"]:
+        lines.append(f"{counts['waiting']} put into the line of those that are read as the budget allows")
+    if summary.stopped:
+        lines.append(f"stopped: {summary.stopped}; the next crawl goes on from here")
+    if summary.failures:
+        lines.append("not read: " + ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common()))
+        lines += [f"  {failure.repo_id}: {failure.message}" for failure in summary.first_failures[:5]]
+    return "\n".join(lines)

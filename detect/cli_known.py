@@ -1,0 +1,135 @@
+"""What the graph knows of one architecture, before any sample is read: its models, their claims, and whose sample is at hand.
+
+Detection is a function of that, of the samples (a digest of weights names one for good) and of its options. So a digest of all this
+tells whether an architecture has to be decided again; the graph keeps the one of the last decision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from graphdb.schema import ACCEPTED, Model, Relation
+
+if TYPE_CHECKING:
+    from detect.pipeline import Options, Subject
+    from detect.sketch_store import SketchStore
+    from graphdb.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The models of one architecture that have weights, also those that are gone from where they were.
+
+    Attributes:
+        models: those whose sample is at hand, in order of identity.
+        declared: hub_id -> hub_ids of the models that its card names.
+        without_sketch: hub_ids of those whose sample is not at hand.
+        bound: hub_ids of those that were found to come, or possibly to come, from a model that lacks now. What was found of
+            them stays.
+    """
+
+    models: Sequence[Model]
+    declared: Mapping[str, frozenset[str]]
+    without_sketch: tuple[str, ...]
+    bound: frozenset[str]
+
+    def digest(self, options: Options) -> str:
+        """Of everything that a decision about them depends on. A commit that leaves the weights alone changes nothing."""
+        models = [
+            [
+                model.hub_id,
+                model.repo_id,
+                model.weights_digest,
+                model.created_at and model.created_at.isoformat(),
+                model.quantised,
+                sorted(self.declared.get(model.hub_id, ())),
+            ]
+            for model in self.models
+        ]
+        all_of_it = [_code(), asdict(options), models, sorted(self.bound), sorted(self.without_sketch)]
+        return hashlib.sha256(json.dumps(all_of_it, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def known_of(graph: Store, sketches: SketchStore, signature: str) -> Known:
+    """Everything but the samples."""
+    from queries import load
+
+    models: list[Model] = []
+    missing: list[Model] = []
+    for model in graph.models(signature):
+        if model.weights_digest is not None:
+            at_hand = sketches.signature_if_known(model.weights_digest) is not None
+            (models if at_hand else missing).append(model)
+    absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
+    without = tuple(model.hub_id for model in missing)
+    for model in missing:
+        logger.info("%s: its sample is not at hand", model.repo_id)
+    return Known(models, declared_in(graph, signature), without, children_of(graph, without) | absent)
+
+
+def subjects_of(
+    models: Iterable[Model], declared: Mapping[str, frozenset[str]], sketches: SketchStore, at_once: int | None = None
+) -> Iterator[tuple[Model, Subject | None]]:
+    """Models in their order, with what they are compared by; without where the sample cannot be read.
+
+    Args:
+        at_once: so many samples are in memory; None is all of them, which is read quickest.
+    """
+    from detect.pipeline import Subject
+
+    source = iter(models)
+    while some := list(islice(source, at_once)):
+        found = {sketch.digest: sketch for sketch in sketches.many(m.weights_digest for m in some if m.weights_digest)}
+        for model in some:
+            sketch = found.get(model.weights_digest or "")
+            claims = declared.get(model.hub_id, frozenset())
+            yield (
+                model,
+                Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantised)
+                if sketch
+                else None,
+            )
+
+
+def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
+    """hub_id -> hub_ids of the models of the same architecture that its card names."""
+    from queries import load
+
+    declared: dict[str, frozenset[str]] = {}
+    for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
+        declared[row["child"]] = declared.get(row["child"], frozenset()) | {row["parent"]}
+    return declared
+
+
+def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
+    """hub_ids of the models whose parent, or possible parent, is one of these."""
+    from queries import load
+
+    models = list(parents)
+    if not models:
+        return frozenset()
+    kinds = [str(kind) for kind in (*ACCEPTED, Relation.POSSIBLE_PARENT)]
+    params = {"models": models, "kinds": kinds, "min_probability": 0.0}
+    return frozenset(row["hub_id"] for row in graph.read(load("children").text, params))
+
+
+@cache
+def _code() -> list[Any]:
+    """What says which detection this is."""
+    from detect.pipeline import METHOD_VERSION
+    from detect.sketch import SKETCH_VERSION
+
+    try:
+        return [METHOD_VERSION, SKETCH_VERSION, version("lineage")]
+    except PackageNotFoundError:
+        return [METHOD_VERSION, SKETCH_VERSION]

@@ -1,0 +1,102 @@
+"""`lineage sketches ...`: the samples of weights as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from detect.cli import sketches_folder, sketches_option
+from graphdb.cli import store_option
+from graphdb.schema import Failure
+
+if TYPE_CHECKING:
+    from detect.sketch_store import SketchStore, Stored
+
+
+class DamagedSketches(Failure):
+    """Samples whose bytes are not those that were written."""
+
+
+@click.group()
+def sketches() -> None:
+    """The samples of weights: what there is, whether it is whole, and copies of it elsewhere."""
+
+
+@sketches.command()
+@store_option
+@sketches_option
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+def stats(store: str, sketches: str | None, json_wanted: bool) -> None:
+    """How many samples there are, and in how many files.
+
+    Example: lineage sketches stats
+    """
+    kept = _store(store, sketches)
+    _tell(kept, kept.stored(), json_wanted)
+
+
+@sketches.command()
+@store_option
+@sketches_option
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+def compact(store: str, sketches: str | None, json_wanted: bool) -> None:
+    """Write many small files into few large ones; crawls do so by themselves where it is worth it.
+
+    Example: lineage sketches compact --sketches s3://bucket/sketches
+    """
+    kept = _store(store, sketches)
+    _tell(kept, kept.compact(everything=True), json_wanted)
+
+
+@sketches.command()
+@store_option
+@sketches_option
+@click.option("--repair", is_flag=True, help="Take away what is damaged; the next crawl reads it again.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+def check(store: str, sketches: str | None, repair: bool, json_wanted: bool) -> None:
+    """Read every sample and compare it with its checksum.
+
+    Example: lineage sketches check --repair
+    """
+    kept = _store(store, sketches)
+    found = kept.check(repair)
+    _tell(kept, found, json_wanted)
+    if found.damaged:
+        names = ", ".join(name.rpartition("/")[2][:16] for name in found.damaged[:4])
+        done = "taken away; crawl again" if repair else "check --repair takes them away, and a crawl reads them again"
+        raise DamagedSketches(f"{len(found.damaged)} damaged: {names}", done)
+
+
+@sketches.command()
+@click.argument("to")
+@store_option
+@sketches_option
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+def copy(to: str, store: str, sketches: str | None, json_wanted: bool) -> None:
+    """Copy what is not there yet to another folder or address, TO.
+
+    Example: lineage sketches copy s3://bucket/sketches
+    """
+    from detect.sketch_store import SketchStore
+
+    copied = _store(store, sketches).copy_to(SketchStore(to))
+    click.echo(json.dumps({"copied": copied}) if json_wanted else f"{copied} files copied to {to}")
+
+
+def _store(store: str, sketches: str | None) -> SketchStore:
+    from detect.sketch_store import SketchStore
+
+    return SketchStore(sketches_folder(store, sketches))
+
+
+def _tell(kept: SketchStore, found: Stored, json_wanted: bool) -> None:
+    if json_wanted:
+        click.echo(json.dumps(asdict(found)))
+        return
+    click.echo(
+        f"{found.single + found.in_shards} samples at {kept.address}: {found.in_shards} in {found.shards} shards of "
+        f"{found.bytes / 1e6:.1f} MB in all, {found.single} in files of their own"
+    )
