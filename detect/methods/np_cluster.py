@@ -9,6 +9,7 @@ Where paper and released code differ: the paper lets many fake starts vote (`dra
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -126,7 +127,7 @@ def _kmeans_labels(points: Tensor, settings: dict[str, Any]) -> np.ndarray[Any, 
 
     def run(clusters: int) -> np.ndarray[Any, Any]:
         model = KMeans(clusters, init="k-means++", n_init=1, max_iter=100, random_state=settings["seed"])
-        return np.asarray(model.fit_predict(points.cpu().numpy()))
+        return _fitted(model, points)
 
     return _with_count(run, points, settings["clusters"])
 
@@ -136,12 +137,21 @@ def _gmm_labels(points: Tensor, settings: dict[str, Any]) -> np.ndarray[Any, Any
 
     def run(clusters: int) -> np.ndarray[Any, Any]:
         model = GaussianMixture(clusters, covariance_type="full", random_state=settings["seed"])
-        return np.asarray(model.fit_predict(points.cpu().numpy()))
+        return _fitted(model, points)
 
     try:
         return _with_count(run, points, settings["clusters"])
     except ValueError as error:  # scikit-learn's: a covariance that is none, where models coincide
         raise CannotTake(f"method np-gmm: {str(error).splitlines()[0]}", "try np-kmeans") from None
+
+
+def _fitted(model: Any, points: Tensor) -> np.ndarray[Any, Any]:
+    """(m,) labels. That there are fewer different models than clusters, or too few steps, is no one's business but the method's."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return np.asarray(model.fit_predict(points.cpu().numpy()))
 
 
 def _with_count(run: Callable[[int], np.ndarray[Any, Any]], points: Tensor, clusters: int) -> np.ndarray[Any, Any]:
@@ -164,8 +174,7 @@ def _with_count(run: Callable[[int], np.ndarray[Any, Any]], points: Tensor, clus
 def _meanshift_labels(points: Tensor, settings: dict[str, Any]) -> np.ndarray[Any, Any]:
     from sklearn.cluster import MeanShift
 
-    model = MeanShift(bandwidth=_bandwidth(points, settings), max_iter=100)
-    return np.asarray(model.fit_predict(points.cpu().numpy()))
+    return _fitted(MeanShift(bandwidth=_bandwidth(points, settings), max_iter=100), points)
 
 
 def _bandwidth(points: Tensor, settings: dict[str, Any]) -> float:

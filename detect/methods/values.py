@@ -84,5 +84,6 @@ def coordinates(values: Tensor) -> Tensor:
         return values - values.mean(0)
     centred = values - values.mean(0)
     strength, direction = torch.linalg.eigh(centred @ centred.T)
-    kept = strength > strength.max().clamp(min=1e-300) * 1e-12
-    return direction[:, kept] * strength[kept].sqrt()
+    kept = strength >= strength.max().clamp(min=1e-300) * 1e-12
+    kept[-1] = True  # where all models are equal
+    return direction[:, kept] * strength[kept].clamp(min=0).sqrt()
