@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save
 
+from tests.builders import start, three_generations
 from tests.cli.command import Command, command_at
-from tests.cli.world import World, publish
+from tests.cli.world import OTHER, World, card, publish
 from tests.fake_hub import FakeHub
 
 
@@ -52,3 +54,15 @@ def own_world(shared_world: World, tmp_path: Path) -> World:
     shutil.copytree(shared_world.lineage.store, tmp_path / "store")
     shared_world.hub.reset_counts()
     return World(shared_world.hub, command_at(tmp_path, shared_world.hub.url), shared_world.models, tmp_path)
+
+
+@pytest.fixture
+def small_hub() -> Iterator[FakeHub]:
+    """A Hub of one's own, with a small family and a model of another architecture."""
+    models, parents = three_generations()
+    models |= {"other": start(7, OTHER), "again": models["b"]}
+    with FakeHub() as hub:
+        for name, weights in models.items():
+            files = {"README.md": card(parents.get(name)), "model.safetensors": save(weights)}
+            hub.add_repo(f"acme/{name}", files)
+        yield hub

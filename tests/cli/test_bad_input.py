@@ -172,6 +172,7 @@ def test_a_hub_that_is_down(tmp_path: Path) -> None:
     refused(nowhere("sync", HF_HUB_OFFLINE="1"), 1, "HF_HUB_OFFLINE", "unset HF_HUB_OFFLINE")
 
 
+@pytest.mark.slow
 def test_a_connection_cut_in_the_middle_of_a_range(hub: FakeHub, lineage: Command) -> None:
     hub.add_repo("acme/m", {"model.safetensors": save(start(1)), "README.md": card(None)})
     hub.faults.cut_after_bytes(20, times=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from graphdb.digest import graph_digest
 from graphdb.store import open_store
 from tests.builders import start, three_generations, write
 from tests.cli.command import Command, Running, command_at
-from tests.cli.world import OTHER, World, card
+from tests.cli.world import World, card
 from tests.fake_hub import FakeHub
 
 MOMENTS = 10
@@ -45,8 +45,29 @@ def test_a_second_pass_reads_no_weights_and_changes_nothing(own_world: World) ->
     assert done.code == 0 and done.stderr == ""
     assert requests(own_world.hub, "list") == 1 and requests(own_world.hub, "cdn", "resolve", "tree", "other") == 0
     found = done.json["detect"]
-    assert (found["edges_added"], found["edges_superseded"]) == (0, 0) and found["edges_verified"] > 0
+    assert (found["architectures"], found["edges_added"], found["edges_superseded"]) == (0, 0, 0)
+    assert found["architectures_unchanged"] > 1 and found["models_unchanged"] > 3, "nothing is decided twice"
+    found = own_world.lineage("detect", "--all", "--json").json
+    assert (found["edges_added"], found["edges_superseded"], found["architectures_unchanged"]) == (0, 0, 0)
+    assert found["edges_verified"] > 0
     assert digest(own_world.lineage.store) == before
+
+
+def test_only_what_changed_is_decided_again(small_hub: FakeHub, tmp_path: Path) -> None:
+    lineage = command_at(tmp_path, small_hub.url)
+
+    def detected(*words: str) -> tuple[int, int]:
+        found = lineage(*words, "--json").json
+        found = found.get("detect", found)
+        return found["architectures"], found["architectures_unchanged"]
+
+    assert detected("sync") == (2, 0) and detected("detect") == (0, 2)
+    small_hub.commit("acme/b", {"picture.png": b"nothing of the model"})
+    assert detected("sync") == (0, 2), "a commit without news in it"
+    small_hub.commit("acme/b", {"README.md": card("acme/c")})
+    assert detected("sync") == (1, 1), "another claim"
+    assert detected("detect", "--no-dates") == (2, 0) and detected("detect", "--no-dates") == (0, 2)
+    assert detected("detect") == (2, 0), "the graph holds what other evidence said"
 
 
 def test_people_get_the_summary_and_nothing_else(own_world: World) -> None:
@@ -70,7 +91,7 @@ def test_models_whose_sample_is_missing_keep_their_place_and_their_children(own_
     (sample,) = (own_world.lineage.store / "sketches").rglob(f"{weights}*")
     sample.unlink()
     found = own_world.lineage("detect", "--json").json
-    assert found["without_sketch"] == 1
+    assert found["without_sketch"] == 1 and found["architectures"] == 1
     question = "MATCH (c:Model)-->(m:Model {repo_id: 'acme/a'}) WHERE c.answer = 'parent' RETURN c.repo_id AS name"
     names = {row["name"] for row in own_world.lineage("cypher", question, "--json").json}
     assert {"acme/b", "acme/c", "acme/d"} <= names
@@ -140,17 +161,6 @@ def test_two_passes_never_run_at_once(own_world: World) -> None:
     assert own_world.lineage("sync").code == 0
 
 
-@pytest.fixture
-def small_hub() -> Iterator[FakeHub]:
-    models, parents = three_generations()
-    models |= {"other": start(7, OTHER), "again": models["b"]}
-    with FakeHub() as hub:
-        for name, weights in models.items():
-            files = {"README.md": card(parents.get(name)), "model.safetensors": save(weights)}
-            hub.add_repo(f"acme/{name}", files)
-        yield hub
-
-
 def test_models_keep_what_they_come_from_when_that_can_no_longer_be_read(small_hub: FakeHub, tmp_path: Path) -> None:
     lineage = command_at(tmp_path, small_hub.url)
     assert lineage("sync").code == 0
@@ -164,6 +174,7 @@ def test_models_keep_what_they_come_from_when_that_can_no_longer_be_read(small_h
     assert [(row["repo_id"], row["depth"]) for row in lineage("descendants", "acme/a", "--json").json] == before
 
 
+@pytest.mark.slow
 def test_kill_9_at_ten_moments_and_once_more_ends_in_the_same_graph(small_hub: FakeHub, tmp_path: Path) -> None:
     whole = command_at(tmp_path / "whole", small_hub.url)
     whole.home.mkdir()

@@ -134,6 +134,7 @@ def test_the_token_appears_in_no_log_no_error_and_no_file(fake: FakeHub, store: 
             assert TOKEN.encode() not in content and b"Signature=" not in content, file
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_ends_in_the_same_graph(fake: FakeHub, store: Path, tmp_path: Path) -> None:
     for i in range(24):
         fake.add_repo(f"acme/m{i:02}", repository(i))

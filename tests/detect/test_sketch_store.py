@@ -208,6 +208,7 @@ for number in range(int(sys.argv[2]), 10**6):
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_writing_and_compacting_loses_nothing(tmp_path: Path) -> None:
     chance, written = random.Random(3), 0
     for _ in range(5):
