@@ -7,7 +7,7 @@ parent has other weights now, becomes `SUPERSEDED` with all it knew, when, and b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -77,21 +77,19 @@ def replace(
         wanted = {key: edge for child in batch for key, edge in edges_of.get(child, {}).items()}
         answers = [_answer_row(child, verdict_of.get(child), edges_of.get(child, {})) for child in batch]
         now = store.now()
-        total += store.transact(partial(_write, children=batch, wanted=wanted, answers=answers, run_id=run_id, now=now))
+        total += store.transact(partial(_write, wanted=wanted, answers=answers, run_id=run_id, now=now))
     return total
 
 
-def _write(
-    execute: Execute, children: Sequence[str], wanted: dict[Key, Edge], answers: list[Row], run_id: str, now: str
-) -> EdgeCounts:
+def _write(execute: Execute, wanted: dict[Key, Edge], answers: list[Row], run_id: str, now: str) -> EdgeCounts:
     """One batch inside a transaction.
 
     The answers are written first: that locks the children, so that of two writers the later one sees what the earlier did.
     """
-    execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
+    current = execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
     kept: set[Key] = set()
     stale: dict[str, list[Row]] = defaultdict(list)
-    for row in execute(statement("edge_current"), {"children": list(children)}):
+    for row in current:
         key = (row["child"], row["parent"], row["kind"])
         same_weights = (row["child_digest"], row["parent_digest"]) == (
             row["child_digest_now"],

@@ -6,6 +6,7 @@ parallel edges and merges of merges cost no more than their edges.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from graphdb.store import Store
 from queries import load
 
 BATCH = 2_000  # models a statement
+GENERATIONS = 5  # that ancestry.cypher reads at once
 ORDER = {str(relation): rank for rank, relation in enumerate(Relation)}
 
 
@@ -67,12 +69,13 @@ def walk(
         limit: models wanted besides the starts; no generation is looked at that is not needed for them.
     """
     reached = {start.hub_id: start for start in starts}
+    above = Above(store) if question == "parents" and limits.depth != 1 and set(limits.kinds) <= set(ACCEPTED) else None
     frontier = list(reached)
     depth = 0
     while frontier and (limits.depth is None or depth < limits.depth) and not _enough(reached, starts, limit):
         depth += 1
         best: dict[str, Relative] = {}
-        for row in step(store, frontier, limits, question):
+        for row in above.step(frontier, limits) if above else step(store, frontier, limits, question):
             if row.hub_id in reached:
                 continue
             rival = best.get(row.hub_id)
@@ -101,6 +104,34 @@ def step(store: Store, models: Iterable[str], limits: Limits, question: str) -> 
         }
         for row in store.read(query.text, params):
             yield Relative(row["hub_id"], row["repo_id"], 1, row["kind"], row["probability"], row["via"])
+
+
+class Above:
+    """Accepted edges above some models, read several generations at a time."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._edges: dict[str, list[Relative]] = {}  # model -> its edges to its parents, empty for a root
+
+    def step(self, models: Sequence[str], limits: Limits) -> Iterable[Relative]:
+        """As the function `step`, upwards."""
+        unread = [model for model in models if model not in self._edges]
+        for start in range(0, len(unread), BATCH):
+            self._read(unread[start : start + BATCH])
+        for model in models:
+            for edge in self._edges[model]:
+                if edge.kind in limits.kinds and (edge.probability or 0.0) >= limits.min_probability:
+                    yield edge
+
+    def _read(self, models: Sequence[str]) -> None:
+        found: dict[str, list[Relative]] = defaultdict(list)
+        for row in self._store.read(load("ancestry").text, {"models": list(models)}):
+            edge = Relative(row["hub_id"], row["repo_id"], 1, row["kind"], row["probability"], row["via"])
+            found[row["via"]].append(edge)
+        generation = set(models)
+        for _ in range(GENERATIONS):
+            self._edges.update({model: found.get(model, []) for model in generation})
+            generation = {edge.hub_id for model in generation for edge in found.get(model, [])} - self._edges.keys()
 
 
 def _enough(reached: dict[str, Relative], starts: Sequence[Relative], limit: int | None) -> bool:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,25 +72,37 @@ def jars() -> Path:
 
 
 @contextmanager
-def neo4j_server(password: str = "lineage-tests", port: int | None = None) -> Iterator[Server]:
-    """A server with an empty database and authentication on, on a free port of 127.0.0.1.
+def neo4j_server(
+    password: str = "lineage-tests",
+    port: int | None = None,
+    *,
+    home: Path | None = None,
+    heap: str = "1g",
+    page_cache_mb: int = 64,
+) -> Iterator[Server]:
+    """A server with authentication on, on a free port of 127.0.0.1.
 
+    Args:
+        home: folder of the database, which stays; without it, an empty one that goes when the server ends.
     Raises:
         NotHere: if it cannot be started here.
     """
     folder = jars()
     port = port or free_port()
-    with tempfile.TemporaryDirectory(prefix="neo4j-") as home, (Path(home) / "server.log").open("w+") as log:
+    with ExitStack() as stack:
+        place = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neo4j-")))
+        log = stack.enter_context((place / "server.log").open("w+"))
         process = subprocess.Popen(
             [
                 "java",
-                "-Xmx1g",
+                f"-Xmx{heap}",
                 *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENS),
                 "-cp",
                 f"{folder}/*",
                 str(HERE / "Neo4jServer.java"),
-                home,
+                str(place),
                 str(port),
+                str(page_cache_mb),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

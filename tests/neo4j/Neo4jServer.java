@@ -1,4 +1,4 @@
-// A genuine Neo4j Community in one process, for tests: `java -cp 'lib/*' Neo4jServer.java FOLDER PORT`.
+// A genuine Neo4j Community in one process, for tests: `java -cp 'lib/*' Neo4jServer.java FOLDER PORT PAGE_CACHE_MB`.
 // The password of user neo4j is read from the first line of standard input. Prints "ready VERSION" when Bolt answers;
 // ends when standard input ends, so that it never outlives the tests.
 
@@ -21,7 +21,7 @@ public class Neo4jServer {
                 .setConfig(BoltConnector.enabled, true)
                 .setConfig(BoltConnector.listen_address, new SocketAddress("127.0.0.1", Integer.parseInt(args[1])))
                 .setConfig(GraphDatabaseSettings.auth_enabled, true)
-                .setConfig(GraphDatabaseSettings.pagecache_memory, 64L * 1024 * 1024)
+                .setConfig(GraphDatabaseSettings.pagecache_memory, Long.parseLong(args[2]) * 1024 * 1024)
                 .build();
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdown));
         server.database("system").executeTransactionally(
