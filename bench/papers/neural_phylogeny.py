@@ -6,7 +6,8 @@ Networks: fully connected 784-1024-256-128-10; three convolutions and two layers
 vision transformer. Recipe of the paper (Yu & Wang, ICLR 2025): parents on MNIST (CIFAR-10 for the colour variant), Adam, two learning rates
 x two batch sizes x Kaiming uniform and normal; children on Fashion-MNIST, notMNIST letters, CIFAR-10, three learning rates x two batch
 sizes. Smaller here: 10,000 pictures a set and batches an eighth of the paper's (32 and 128), so that an epoch has its number of steps, but
-two epochs instead of 50 for parents and one instead of 30 for children; 8 parents a network instead of 64.
+240 steps instead of 50 epochs for parents and 120 instead of 30 epochs for children; 8 parents with 6 children each instead of
+64 with 24.
 Every method runs on the whole zoo and on random halves of it, the published ones with every seed, alpha and start as well: mean ± standard
 deviation (worst). "told": the true number of clusters, or the largest norm of a parent, which ours is never told.
 np-detector is trained on all parents and 70 % of their children and tested on the parents and the rest, as in the paper; so it knows the
@@ -21,7 +22,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
 from detect.methods.np_detector import Family, Plan, save, train
 from detect.methods.registry import decide_with
-from detect.methods.values import coordinates, distances, layers_of, some_values
+from detect.methods.values import coordinates, distances, layers_of, one_layer, some_values
 from detect.pipeline import Options, Subject
 from graphdb.schema import Failure
 
@@ -95,7 +96,7 @@ def zoos(quick: bool) -> dict[str, Zoo]:
 
 def planned(source: str, rate: float, quick: bool) -> tuple[Planned, ...]:
     parents: list[Planned] = []
-    parent_steps, child_steps, copies = (120, 60, 1) if quick else (300, 160, 2)
+    parent_steps, child_steps = (120, 60) if quick else (240, 120)
     for place, (lr, batch, start) in enumerate(
         (lr, batch, start) for lr in (0.01, 0.001) for start in STARTS for batch in (32, 128)
     ):
@@ -107,10 +108,10 @@ def planned(source: str, rate: float, quick: bool) -> tuple[Planned, ...]:
     children = []
     sets = [name for name in CHILD_SETS if name != source]
     for parent in parents:
-        grid = [(lr, batch, copy) for copy in range(copies) for lr in (0.01, 0.001, 0.0001) for batch in (32, 128)]
-        for k, (lr, batch, _) in enumerate(grid):
+        grid = [(lr, batch) for lr in (0.01, 0.001, 0.0001) for batch in (32, 128)]
+        for k, (lr, batch) in enumerate(grid):
             seed = 1000 + 100 * int(parent.id[1:]) + k
-            which = sets[(k + k // 6 + int(parent.id[1:])) % len(sets)]
+            which = sets[(k + int(parent.id[1:])) % len(sets)]
             children.append(
                 Planned(f"{parent.id}-c{k:02d}", parent.id, 1, which, "adam", lr * rate, batch, child_steps, seed)
             )
@@ -119,8 +120,8 @@ def planned(source: str, rate: float, quick: bool) -> tuple[Planned, ...]:
 
 def settings_grid(
     subjects: Sequence[Subject], truth: Mapping[str, str | None], quick: bool
-) -> Iterator[tuple[str, str, bool, dict[str, str]]]:
-    """(row, method, told, settings) of every run of a learning-free method on these models."""
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(row, method, settings) of every run of a learning-free method on these models."""
     seeds = range(2 if quick else 4)
     count = str(sum(parent is None for parent in truth.values()))
     layers = layers_of("np-kmeans", subjects, CPU)
@@ -132,31 +133,31 @@ def settings_grid(
     for start in STARTS:
         for seed in map(str, seeds):
             base = {"seed": seed, "start": start}
-            for tensor in ("auto", "all"):
+            for tensor in ("auto", "all") if seed == "0" else ("auto",):
                 sees = {**base, "tensor": tensor, "draws": "100" if tensor == "auto" else "1"}
                 where = "" if tensor == "auto" else ", all values"
-                yield f"np-kmeans after, told{where}", "np-kmeans", True, {**sees, "clusters": count}
+                yield f"np-kmeans after, told{where}", "np-kmeans", {**sees, "clusters": count}
                 for alpha in ("0.75", "0.5", "0.25", "0"):
                     along = {**sees, "clusters": count, "alpha": alpha}
                     if tensor == "auto":
                         along["norm_at_most"] = str(largest * 1.000001)
-                    yield f"np-kmeans along, told{where}", "np-kmeans", True, along
-            yield "np-kmeans after", "np-kmeans", False, base
-            yield "np-kmeans along", "np-kmeans", False, {**base, "alpha": "0.5"}
-            yield "np-gmm after, told", "np-gmm", True, {**base, "clusters": count}
+                    yield f"np-kmeans along, told{where}", "np-kmeans", along
+            yield "np-kmeans after", "np-kmeans", base
+            yield "np-kmeans along", "np-kmeans", {**base, "alpha": "0.5"}
+            yield "np-gmm after, told", "np-gmm", {**base, "clusters": count}
             for bandwidth in ("1.0", "0"):
-                yield "np-meanshift after", "np-meanshift", False, {**base, "bandwidth": bandwidth}
+                yield "np-meanshift after", "np-meanshift", {**base, "bandwidth": bandwidth}
                 for alpha in ("0.5", "0"):
-                    yield "np-meanshift along", "np-meanshift", False, {**base, "bandwidth": bandwidth, "alpha": alpha}
+                    yield "np-meanshift along", "np-meanshift", {**base, "bandwidth": bandwidth, "alpha": alpha}
         for eps in (0.5, near, 1.5 * near, 2 * near):
-            yield "np-dbscan after", "np-dbscan", False, {"start": start, "eps": str(eps), "neighbours": "2"}
+            yield "np-dbscan after", "np-dbscan", {"start": start, "eps": str(eps), "neighbours": "2"}
     for stage in ("specialisation", "generalisation"):
-        yield f"mother, {stage}, told", "mother", True, {"layers": "all", "trees": count, "stage": stage}
-    yield "mother, specialisation", "mother", False, {"layers": "all"}
+        yield f"mother, {stage}, told", "mother", {"layers": "all", "trees": count, "stage": stage}
+    yield "mother, specialisation", "mother", {"layers": "all"}
     for name in ("nearest", "min-norm", "effective-rank", "kurtosis"):
-        yield name, name, False, {}
-    yield "kurtosis, lower", "kurtosis", False, {"parent": "lower"}
-    yield "lineage", "lineage", False, {}
+        yield name, name, {}
+    yield "kurtosis, lower", "kurtosis", {"parent": "lower"}
+    yield "lineage", "lineage", {}
 
 
 def parents_of(method: str, subjects: Sequence[Subject], settings: Mapping[str, str]) -> dict[str, str | None]:
@@ -191,8 +192,15 @@ def run(folder: Path, quick: bool) -> dict[str, list[Score]]:
     rows: dict[str, list[Score]] = {}
     for part in halves(truth, 1 if quick else 3, 0):
         subjects = [Subject(name, sketches[name]) for name in part]
-        for row, method, _, settings in settings_grid(subjects, part, quick):
-            rows.setdefault(row, []).append(score(part, parents_of(method, subjects, settings)))
+        looked_at = one_layer("np-kmeans", layers_of("np-kmeans", subjects, CPU)).name
+        thin = [
+            replace(s, sketch=replace(s.sketch, samples={looked_at: s.sketch.samples[looked_at]})) for s in subjects
+        ]
+        for row, method, settings in settings_grid(thin, part, quick):
+            seen = (
+                thin if method.startswith("np-") and settings.get("tensor") != "all" else subjects
+            )  # quicker, the same
+            rows.setdefault(row, []).append(score(part, parents_of(method, seen, settings)))
     for part, found in detector_runs(truth, sketches, 2 if quick else 5):
         rows.setdefault("np-detector, parents known", []).append(score(part, found["np-detector"]))
         rows.setdefault("lineage, on np-detector's test", []).append(score(part, found["lineage"]))
