@@ -54,6 +54,7 @@ SCARCE_REQUESTS = 20  # for each worker: with fewer left, one after the other, s
 LISTING_SHARE = 0.5  # of a budget, while there is something to read
 FAILED_TRIED_AGAIN = 2_000  # in one crawl, those that wait longest first
 MISSING_ASKED_FOR = 2_000  # likewise
+READ_CLAIMS = ("adapter_config", "gguf")  # claims that the listing does not hold
 ASK_GATED_AGAIN = timedelta(days=7)
 T = TypeVar("T")
 
@@ -465,6 +466,7 @@ class _Crawler:
                             model, found.declarations, self._done_of(model, found.declarations), tuple(counts)
                         )
                     signature = self.sketches.put(digest, found.header, found.read(blocks))
+                    found = replace(found, declarations=(*found.declarations, *found.claims_in_weights))
                     counts.append("read")
                 elif news != "unchanged":
                     counts.append("reused")
@@ -507,7 +509,7 @@ class _Crawler:
             reason=model.reason,
             failure=None,
             checked_at=self.now(),
-            claims=tuple((c.base, c.relation, c.source) for c in claims if c.source == "adapter_config"),
+            claims=tuple((c.base, c.relation, c.source) for c in claims if c.source in READ_CLAIMS),
             with_token=self.hub is not None and self.hub.has_token,
         )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from crawler.quantised import choose_gguf, gguf_sets
 from crawler.selection import Choice, Layout, WeightSet, choose, no_weights_reason, weight_sets
 from crawler.weights import Unreadable, shards_named_by
 from graphdb.schema import Failure, NoSuchModel
@@ -31,8 +32,8 @@ class LocalModel:
     """One model on disk, or something that would be one if it could be read.
 
     Attributes:
-        id: its path under the folder that was asked for, without `.safetensors`; `.` for that folder itself;
-            `org/name` in Hugging Face's cache.
+        id: its path under the folder that was asked for, without `.safetensors` (with `.gguf`, since both may lie there); `.` for
+            that folder itself; `org/name` in Hugging Face's cache.
         path: what it is on disk: the file, or the folder; its identity.
         folder: where its README and its configuration would lie.
         files: weight files; empty if `reason` says why there are none to be read.
@@ -48,6 +49,10 @@ class LocalModel:
     adapter: bool = False
     repo_id: str | None = None
     revision: str | None = None
+
+    @property
+    def gguf(self) -> bool:
+        return bool(self.files) and self.files[0].suffix == ".gguf"
 
 
 def local_models(folder: Path) -> Iterator[LocalModel]:
@@ -88,7 +93,10 @@ def one_local_model(path: Path) -> LocalModel:
     models = list(local_models(path))
     if len(models) == 1 and models[0].adapter:
         return models[0]
-    readable = [model for model in models if model.files]
+    readable = [model for model in models if model.files and not model.gguf] or [m for m in models if m.files]
+    if all(model.gguf for model in readable):  # the same model in several sizes: the one that lost least
+        best = set(choose_gguf([file.name for model in readable for file in model.files]))
+        readable = [m for m in readable if len({m.folder for m in readable}) > 1 or m.files[0].name in best]
     if len(readable) > 1:
         names = ", ".join(model.id for model in readable[:4])
         raise Unreadable(f"{path} holds several models: {names}{' …' if len(readable) > 4 else ''}", "name one of them")
@@ -112,7 +120,7 @@ def content_hash(path: Path) -> str:
 
 
 def _of_file(path: Path, name: str) -> LocalModel:
-    if path.name.endswith(".safetensors"):
+    if path.name.endswith((".safetensors", ".gguf")):
         return LocalModel(name, path, path.parent, (path,))
     return LocalModel(name, path, path.parent, (), no_weights_reason([path.name]))
 
@@ -120,6 +128,12 @@ def _of_file(path: Path, name: str) -> LocalModel:
 def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]:
     """Models whose files lie directly in this folder."""
     sets = weight_sets(names)
+    ggufs = gguf_sets(names)
+    for parts in ggufs:
+        files = tuple(here / part for part in parts)
+        yield LocalModel(_name(root, files[0]), files[0], here, files)
+    if ggufs and not sets:
+        return
     alone = bool(sets) and sets[0].rank == 0 and all(s.variant for s in sets[1:])  # beside copies of itself at most
     like_repository = alone or not _REPOSITORY_FILES.isdisjoint(names)
     choice = choose(names)
@@ -152,7 +166,15 @@ def _cached_model(folder: Path) -> LocalModel | None:
     if chosen is None:
         return LocalModel(repo_id, folder, folder, (), "the cache holds no revision of it", repo_id=repo_id)
     paths = [p.relative_to(chosen).as_posix() for p in sorted(chosen.rglob("*")) if p.is_file()]
-    return _chosen(repo_id, folder, choose(paths), chosen, repo_id, chosen.name)
+    return _of_cache(repo_id, folder, paths, chosen)
+
+
+def _of_cache(repo_id: str, folder: Path, paths: list[str], chosen: Path) -> LocalModel:
+    choice = choose(paths)
+    if choice.weights is None and (ggufs := choose_gguf(paths)):
+        files = tuple(chosen / path for path in ggufs)
+        return LocalModel(repo_id, folder, chosen, files, repo_id=repo_id, revision=chosen.name)
+    return _chosen(repo_id, folder, choice, chosen, repo_id, chosen.name)
 
 
 def _chosen(

@@ -20,7 +20,25 @@ from crawler.headers import TensorHeader, join_shards
 from crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
-DEQUANTISED = frozenset({"Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"})
+DEQUANTISED = frozenset(
+    {
+        "Q8_0",
+        "Q4_0",
+        "Q4_1",
+        "Q5_0",
+        "Q5_1",
+        "Q2_K",
+        "Q3_K",
+        "Q4_K",
+        "Q5_K",
+        "Q6_K",
+        "IQ1_S",
+        "IQ1_M",
+        "IQ2_XXS",
+        "IQ2_XS",
+    }
+    | {"IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4"}
+)
 REORDERED = frozenset({"llama"})  # rows of attn_q and attn_k are interleaved, head by head
 _RENAMED = frozenset({"llama", "qwen2", "qwen3"})
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -38,6 +56,7 @@ _LAYER = {
     "ffn_down": "mlp.down_proj",
 }
 _NAME = re.compile(r"(?:blk\.(\d{1,6})\.)?([a-z_]+)\.(weight|bias)", re.ASCII)
+_REPOSITORY = re.compile(r"https://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.\-]{1,96}/[\w.\-]{1,96})/?", re.ASCII)
 _COMPUTED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 
 
@@ -71,6 +90,23 @@ class GgufWeights:
     def tokenizer(self) -> str | None:
         """sha256 hex of the vocabulary: copies of one model in several quantisations share it."""
         return next((header.tokenizer for header in self._headers if header.tokenizer), None)
+
+    @property
+    def bases(self) -> list[tuple[str, str | None]]:
+        """What the metadata name as its origin: repositories of the Hub, with the relation where it is said."""
+        metadata = self._headers[0].metadata if self._headers else {}
+        count = metadata.get("general.base_model.count")
+        keys: list[tuple[str, str | None]] = [
+            ("general.source.repo_url", "quantized"),
+            ("general.source.url", "quantized"),
+        ]
+        keys += [(f"general.base_model.{i}.repo_url", None) for i in range(min(count, 16) if type(count) is int else 0)]
+        found: dict[str, str | None] = {}
+        for key, relation in keys:
+            named = _REPOSITORY.fullmatch(str(metadata.get(key, "")).strip())
+            if named:
+                found.setdefault(named[1], relation)
+        return list(found.items())
 
     @cached_property
     def header(self) -> tuple[TensorHeader, ...]:

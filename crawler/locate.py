@@ -12,16 +12,17 @@ from typing import Any
 
 from crawler.answers import BadToken, HubDown, HubFailure, Offline, RateLimited
 from crawler.budget import BudgetSpent
+from crawler.components import parts_of
 from crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
 from crawler.gguf_weights import GgufWeights
 from crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from crawler.hub import FileEntry, Hub
 from crawler.listing import Repository, declarations, declared_license, is_repo_id
-from crawler.quantised import choose_gguf, gguf_label
+from crawler.quantised import choose_gguf, gguf_label, quantisation_of
 from crawler.remote import RemoteFile
 from crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
 from crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
-from graphdb.schema import QUANTISED, Declaration, Model, Status, local_id
+from graphdb.schema import QUANTISED, Declaration, Model, NoSuchModel, Status, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
@@ -31,6 +32,10 @@ CONFIG_LIMIT_BYTES = 1024 * 1024
 CARD_LIMIT_CHARACTERS = 64 * 1024
 LOOKUP_PARALLEL = 8
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+
+class NoSuchPart(NoSuchModel):
+    """A repository does not hold the model that was asked for by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,13 @@ class OpenModel:
         """
         return self._weights().header
 
+    @property
+    def claims_in_weights(self) -> tuple[Declaration, ...]:
+        """What the header claims, where headers do (GGUF); raises like `header`."""
+        if not isinstance(self.weights, GgufWeights):
+            return ()
+        return tuple(Declaration(self.model.hub_id, base, relation, "gguf") for base, relation in self.weights.bases)
+
     def read(self, blocks: list[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
         """Bytes of blocks of values, in the order in which they lie in the files; raises like `header`."""
         return self._weights().read(blocks)
@@ -71,7 +83,8 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
     """One model, wherever it is.
 
     Args:
-        name: a path that exists (file or folder), or `org/name`, or `org/name@revision`.
+        name: a path that exists (file or folder), or `org/name`, `org/name/part` for one of several models in it, either with
+            `@revision` behind it.
         hub: or a function that makes it, called only if it is needed.
     Raises:
         NoSuchRepository, NoSuchFolder, Unreadable, Offline, ...: see there.
@@ -79,13 +92,38 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
     path = Path(name).expanduser()
     if path.exists():
         return locate_local(one_local_model(path))
-    repo_id, _, revision = name.partition("@")
+    called, _, revision = name.partition("@")
+    repo_id, part = _part_in(called)
     if not is_repo_id(repo_id) or name.startswith((".", "/", "~")) or name.endswith(".safetensors"):
         raise NoSuchFolder(
             f"there is no file or folder {name}, and it is not the name of a repository", "check the path"
         )
     source = hub if isinstance(hub, Hub) else hub()
-    return locate_repository(source.info(repo_id, revision or None), source, LOOKUP_PARALLEL)
+    repository = source.info(repo_id, revision or None)
+    if part is not None:
+        return locate_part(repository, part, source, LOOKUP_PARALLEL)
+    return locate_repository(repository, source, LOOKUP_PARALLEL)
+
+
+def _part_in(name: str) -> tuple[str, str | None]:
+    """`org/name/part` -> the repository and the part."""
+    pieces = name.split("/", 2)
+    return ("/".join(pieces[:2]), pieces[2]) if len(pieces) == 3 and pieces[2] else (name, None)
+
+
+def locate_part(repository: Repository, part: str, hub: Hub, parallel: int = 1) -> OpenModel:
+    """One of the models that share a repository, such as the `unet` of a pipeline.
+
+    Raises:
+        NoSuchPart: there is none of this name; the message names those there are.
+    """
+    parts = parts_of(repository.files or ())
+    if part not in parts:
+        there = f"its parts are {', '.join(parts)}" if parts else "it is one model"
+        raise NoSuchPart(f"{repository.repo_id} has no part {part!r}: {there}", "name one of them")
+    inside = replace(repository, hub_id=f"{repository.hub_id}/{part}", files=parts[part], declarations=())
+    found = locate_repository(inside, hub, parallel)
+    return replace(found, model=replace(found.model, repo_id=f"{repository.repo_id}/{part}"))
 
 
 def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> OpenModel:
@@ -153,13 +191,27 @@ def locate_local(
         repo_id=local.repo_id or str(local.path.resolve()),
         status=Status.SKETCHED if local.files else Status.ADAPTER if local.adapter else Status.UNREADABLE,
         revision=local.revision,
-        weights_digest=weights_digest(map(hash_of, local.files)) if local.files else None,
-        reason=local.reason,
+        weights_digest=local_digest(local, hash_of) if local.files else None,
+        reason=local.reason or _packed(local, config),
         last_modified=_changed(local),
         license=declared_license(card, ()),
     )
     files = [LocalFile(path) for path in local.files]
-    return OpenModel(model, tuple(claims), Weights(files, LOCAL_HEADER_LIMIT_BYTES) if files else None)
+    weights: Weights | GgufWeights | None = Weights(files, LOCAL_HEADER_LIMIT_BYTES) if files else None
+    return OpenModel(model, tuple(claims), GgufWeights(files) if local.gguf else weights)
+
+
+def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_hash) -> str:
+    """Of the weight files of a model on disk."""
+    return weights_digest(map(hash_of, local.files), "gguf" if local.gguf else "safetensors")
+
+
+def _packed(local: LocalModel, config: Mapping[str, Any]) -> str | None:
+    """How its numbers are packed, as a reason."""
+    if not local.files:
+        return None
+    how = gguf_label(local.files[0].name) if local.gguf else quantisation_of(config)
+    return QUANTISED + how if how else None
 
 
 def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[RemoteFile]:

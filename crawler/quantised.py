@@ -81,6 +81,15 @@ def gguf_label(path: str) -> str:
 
 def choose_gguf(paths: Iterable[str]) -> tuple[str, ...]:
     """The one GGUF model to read among those of a repository, all its parts: the one that lost least; empty if there is none whole."""
+
+    def rank(files: tuple[str, ...]) -> tuple[int, int, int, str]:
+        return _loss(files[0]), files[0].count("/"), len(files), files[0]
+
+    return min(gguf_sets(paths), key=rank, default=())
+
+
+def gguf_sets(paths: Iterable[str]) -> list[tuple[str, ...]]:
+    """Every GGUF model that is whole: its parts in order. What goes along with a model, such as a projector, is none."""
     sets: dict[str, dict[int, str]] = {}
     totals: dict[str, int] = {}
     for path in paths:
@@ -91,11 +100,8 @@ def choose_gguf(paths: Iterable[str]) -> tuple[str, ...]:
         stem, number, total = (part["stem"], int(part["number"]), int(part["total"])) if part else (path, 1, 1)
         sets.setdefault(stem, {})[number] = path
         totals[stem] = total
-    whole = {stem: parts for stem, parts in sets.items() if sorted(parts) == list(range(1, totals[stem] + 1))}
-    if not whole:
-        return ()
-    best = min(whole, key=lambda stem: (_loss(stem), stem.count("/"), len(whole[stem]), stem))
-    return tuple(whole[best][number] for number in sorted(whole[best]))
+    whole = [stem for stem, parts in sets.items() if sorted(parts) == list(range(1, totals[stem] + 1))]
+    return [tuple(sets[stem][number] for number in sorted(sets[stem])) for stem in sorted(whole)]
 
 
 def _loss(path: str) -> int:

@@ -190,9 +190,8 @@ def read_folder(
     Raises:
         NoSuchModel: there is no such folder, or no model in it.
     """
-    from crawler.folder import content_hash, local_models
-    from crawler.selection import weights_digest
-    from crawler.weights import local_weights
+    from crawler.folder import local_models
+    from crawler.locate import locate_local
     from detect.cli_lookup import plan_of
     from detect.pipeline import Subject
     from detect.report import Scanned
@@ -205,15 +204,15 @@ def read_folder(
             unreadable[model.id] = model.reason or "no weight files"
             continue
         try:
-            weights = local_weights(model.files)
-            digest = weights_digest(content_hash(path) for path in model.files)
-            blocks = plan_of(weights.header, SCAN_BUDGET_VALUES)
-            sketch = make_sketch(digest, weights.header, weights.read(blocks))
+            opened = locate_local(model)
+            digest = str(opened.model.weights_digest)
+            blocks = plan_of(opened.header, SCAN_BUDGET_VALUES)
+            sketch = make_sketch(digest, opened.header, opened.read(blocks))
         except Failure as failure:
             unreadable[model.id] = failure.message
             continue
         scanned.append(Scanned(model.id, sketch.signature, digest))
-        subjects.setdefault(sketch.signature, []).append(Subject(model.id, sketch))
+        subjects.setdefault(sketch.signature, []).append(Subject(model.id, sketch, quantised=opened.model.quantised))
     if not scanned and not unreadable:
         raise NoSuchModel(f"no model under {folder}", "name a folder that holds .safetensors files")
     return subjects, scanned, unreadable

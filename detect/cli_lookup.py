@@ -186,7 +186,7 @@ def _is_commit(revision: str, commit: str | None) -> bool:
 
 
 def _digest_now(path: str) -> str | None:
-    from crawler.folder import content_hash, one_local_model
-    from crawler.selection import weights_digest
+    from crawler.folder import one_local_model
+    from crawler.locate import local_digest
 
-    return weights_digest(map(content_hash, one_local_model(Path(path)).files))
+    return local_digest(one_local_model(Path(path)))

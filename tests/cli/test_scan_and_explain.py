@@ -144,6 +144,29 @@ def test_the_verdict_comes_first(world: World) -> None:
     assert found["background"][0]["related"] >= found["background"][-1]["related"]
 
 
+def test_what_a_parent_had_learned_itself_is_shown_in_its_child_and_drawn(
+    offline: Command, zoo: Path, tmp_path: Path
+) -> None:
+    mlp, picture = zoo / "mlp", tmp_path / "evidence.png"
+    done = offline(
+        "explain", mlp / "ba.safetensors", mlp / "b.safetensors", "--among", mlp, "--plot", picture, "--json"
+    )
+    found = done.json
+    assert done.code == 0 and found["is_parent"] and found["inherited_since"] == "a"
+    slopes = [layer["inheritance_slope"] for layer in found["layers"]]
+    assert all(0.5 < slope < 1.5 for slope in slopes), slopes
+    grown = [layer for layer in found["layers"] if layer["growth_gamma"] is not None]
+    assert grown and all(
+        abs(g["growth_gamma"] / g["growth_error"] - abs(g["growth_z"])) < 0.1 or g["growth_z"] < 0 for g in grown
+    )
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
+
+
+def test_a_picture_of_no_known_kind_is_refused_in_one_line(offline: Command, zoo: Path, tmp_path: Path) -> None:
+    done = offline("explain", zoo / "mlp" / "d", zoo / "mlp" / "a.safetensors", "--plot", tmp_path / "evidence.txt")
+    assert done.code == 1 and "cannot draw a .txt" in done.stderr and "png" in done.stderr
+
+
 def test_never_crawled_models_are_explained_beside_the_known_ones(own_world: World) -> None:
     own_world.hub.add_repo("new/child", {"model.safetensors": save(tune(own_world.models["c"], 5))})
     try:

@@ -10,6 +10,7 @@ from safetensors.numpy import save, save_file
 from tests.builders import start, tune
 from tests.cli.command import Command
 from tests.cli.world import World, adapter, card
+from tests.fake_hub import FakeHub
 
 CONTRACT = {
     "model", "answer", "parent", "relation", "probability", "decided_by", "runners_up", "declared", "as_of",
@@ -202,3 +203,36 @@ def test_a_lost_sample_is_read_again(own_world: World) -> None:
     assert done.code == 0 and done.json["parent"] == "acme/a", "the graph needs no samples"
     live = own_world.lineage("who-is-parent", "acme/b", "--no-dates", "--json")
     assert live.code == 3 and live.json["answer"] == "unknown", "there is nothing left to compare with"
+
+
+def test_a_part_of_a_pipeline_has_a_parent_of_its_own(hub: FakeHub, lineage: Command) -> None:
+    base, other = start(3), start(4)
+    child = tune(base, 5)
+    parts = {"unet/diffusion_pytorch_model.safetensors": save(child), "vae/model.safetensors": save(other)}
+    hub.add_repo("acme/base", {"model.safetensors": save(base)})
+    assert lineage("sync").code == 0
+    hub.add_repo("acme/pipe", {"model_index.json": b"{}", **parts, "README.md": card("acme/base")})
+    now = lineage("who-is-parent", "acme/pipe/unet", "--json").json
+    assert now["model"] == "acme/pipe/unet" and now["stored"] is False
+    assert "acme/base" in {now["parent"], *(c["parent"] for c in now["runners_up"])}
+    assert lineage("sync").code == 0
+    kept = lineage("who-is-parent", "acme/pipe/unet", "--json").json
+    assert kept["stored"] is True and kept["model"] == "acme/pipe/unet"
+    missing = lineage("who-is-parent", "acme/pipe/brain")
+    assert missing.code == 4 and "its parts are" in missing.stderr
+
+
+def test_a_gguf_file_is_the_quantised_copy_of_the_folder_it_was_made_from(offline: Command, tmp_path: Path) -> None:
+    from tests.crawler.ggufs import Q, llama, write
+
+    (tmp_path / "zoo" / "base").mkdir(parents=True)
+    save_file(llama(), tmp_path / "zoo" / "base" / "model.safetensors")
+    save_file(llama(7), tmp_path / "zoo" / "other.safetensors")
+    write(tmp_path / "zoo" / "copy-Q8_0.gguf", llama(), Q.Q8_0)
+    found = {
+        e["child"]: (e["parent"], e["relation"]) for e in offline("scan", tmp_path / "zoo", "--json").json["edges"]
+    }
+    assert found == {"copy-Q8_0.gguf": ("base", "QUANTIZED_FROM")}
+    assert offline("sync", "--folder", tmp_path / "zoo").code == 0
+    answer = offline("who-is-parent", tmp_path / "zoo" / "copy-Q8_0.gguf", "--json").json
+    assert (answer["parent"], answer["relation"]) == (str(tmp_path / "zoo" / "base"), "QUANTIZED_FROM")

@@ -31,6 +31,9 @@ NAMES = {
 }
 
 
+RANDOM = (Q.Q4_K, Q.Q6_K, Q.IQ4_NL, Q.IQ4_XS, Q.IQ3_S, Q.IQ2_XXS, Q.IQ1_M, Q.TQ2_0, Q.MXFP4)  # not packed by `gguf`
+
+
 def llama(seed: int = 0) -> dict[str, np.ndarray]:
     """A tiny Llama-like model under the names of its safetensors files; float16."""
     random = np.random.default_rng(seed)
@@ -65,7 +68,7 @@ def write(path: Path, tensors: dict[str, np.ndarray], kind: Q = Q.F16, architect
             values = reordered(values, HEADS if part == "attn_q" else KEYS)
         if values.ndim == 1:
             writer.add_tensor(short + ".weight", values)
-        elif kind in (Q.Q4_K, Q.Q6_K):
+        elif kind in RANDOM:
             writer.add_tensor(short + ".weight", random_blocks(values.shape, kind), raw_dtype=kind)
         else:
             packed = gguf.quants.quantize(values, kind)

@@ -72,7 +72,14 @@ def test_the_parts_of_a_pipeline_are_models_of_their_own(tmp_path: Path) -> None
 
 
 def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
-    put(tmp_path, "pickle/pytorch_model.bin", "pickle/config.json", "bare/x.ckpt", "gguf/q.gguf", "none/config.json")
+    put(
+        tmp_path,
+        "pickle/pytorch_model.bin",
+        "pickle/config.json",
+        "bare/x.ckpt",
+        "gguf/q-00001-of-00002.gguf",
+        "none/config.json",
+    )
     put(tmp_path, "lora/adapter_config.json", "lora/adapter_model.safetensors")
     put(tmp_path, "shards/model-00001-of-00002.safetensors")
     put(tmp_path, "index/model.safetensors.index.json", content=b'{"weight_map": {"a": "gone.safetensors"}}')
@@ -165,3 +172,28 @@ def test_a_sample_of_absurdly_wide_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="so wide"):
         list(local_weights([file]).read([Block("a", 0, 100_000_000)]))
     assert np.frombuffer(next(local_weights([file]).read([Block("a", 5, 9)]))[1], np.float32).tolist() == [0.0] * 4
+
+
+def test_every_gguf_is_a_model_of_its_own_and_the_best_one_stands_for_the_folder(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        "m/m-Q4_0.gguf",
+        "m/m-Q8_0.gguf",
+        "m/mmproj-m.gguf",
+        "m/README.md",
+        "both/model.safetensors",
+        "both/m.gguf",
+    )
+    put(tmp_path, "parts/m-F16-00001-of-00002.gguf", "parts/m-F16-00002-of-00002.gguf", "half/m-00001-of-00002.gguf")
+    found = {model.id: [file.name for file in model.files] for model in local_models(tmp_path)}
+    assert found == {
+        "m/m-Q4_0.gguf": ["m-Q4_0.gguf"],
+        "m/m-Q8_0.gguf": ["m-Q8_0.gguf"],
+        "both/m.gguf": ["m.gguf"],
+        "both": ["model.safetensors"],
+        "parts/m-F16-00001-of-00002.gguf": ["m-F16-00001-of-00002.gguf", "m-F16-00002-of-00002.gguf"],
+        "half": [],
+    }
+    assert one_local_model(tmp_path / "m").files[0].name == "m-Q8_0.gguf"
+    assert one_local_model(tmp_path / "both").files[0].name == "model.safetensors"
+    assert one_local_model(tmp_path / "m" / "m-Q4_0.gguf").gguf

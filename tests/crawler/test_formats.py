@@ -10,6 +10,8 @@ import pytest
 from safetensors.numpy import save
 
 from crawler.components import parts_of
+from crawler.hub import Hub
+from crawler.locate import NoSuchPart, open_model
 from crawler.quantised import quantisation_in, quantisation_of
 from graphdb.schema import Model, Status
 from tests.crawler.crawls import Crawl
@@ -208,3 +210,17 @@ def test_renamed_prefixes_tied_heads_and_grown_vocabularies_meet(fake: FakeHub, 
     for name, tensors in variants.items():
         fake.add_repo(f"acme/{name}", {"model.safetensors": save(tensors)})
     assert len({model.signature for model in crawler.models().values()}) == 1
+
+
+def test_a_component_is_looked_up_by_its_name(fake: FakeHub) -> None:
+    whole = fake.add_repo("acme/pipe", PIPELINE)
+    hub = Hub(fake.url, False)
+    found = open_model("acme/pipe/unet", hub)
+    assert (found.model.repo_id, found.model.hub_id) == ("acme/pipe/unet", f"{whole.hub_id}/unet")
+    assert {tensor.file for tensor in found.header} == {"unet/diffusion_pytorch_model.safetensors"}
+    assert open_model("acme/pipe/vae@main", hub).model.weights_digest != found.model.weights_digest
+    with pytest.raises(NoSuchPart, match=r"no part 'brain': its parts are .*unet"):
+        open_model("acme/pipe/brain", hub)
+    fake.add_repo("acme/one", {"model.safetensors": model_file(1)})
+    with pytest.raises(NoSuchPart, match="it is one model"):
+        open_model("acme/one/unet", hub)

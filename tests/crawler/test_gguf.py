@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from crawler.gguf_header import GgufHeader, read_gguf_header
 from crawler.gguf_weights import GgufWeights
 from crawler.headers import BadHeader
+from crawler.locate import open_model
 from crawler.quantised import choose_gguf, gguf_label
 from crawler.weights import LocalFile, Unreadable, Weights
 from detect.sketch import plan
@@ -186,3 +187,40 @@ def test_the_copy_that_lost_least_is_chosen(files: list[str], chosen: tuple[str,
 )
 def test_the_label_is_what_the_name_says(name: str, label: str) -> None:
     assert gguf_label(name) == label
+
+
+@pytest.mark.parametrize("kind", [Q.IQ4_NL, Q.IQ4_XS, Q.IQ3_S, Q.IQ2_XXS, Q.IQ1_M, Q.TQ2_0, Q.MXFP4])
+def test_types_of_few_bits_are_dequantised_too(kind: Q, tmp_path: Path) -> None:
+    write(tmp_path / "m.gguf", llama(), kind, architecture="qwen2")
+    weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])
+    reference = gguf.GGUFReader(tmp_path / "m.gguf").tensors
+    named = next(t for t in reference if t.name == "blk.0.attn_v.weight")
+    expected = gguf.quants.dequantize(named.data, named.tensor_type).reshape(-1)
+    wide = int(named.shape[0])
+    from detect.sketch import Block
+
+    block = Block("model.layers.0.self_attn.v_proj.weight", wide, 3 * wide)
+    ((_, raw),) = weights.read([block])
+    np.testing.assert_array_equal(np.frombuffer(raw, "<f4"), expected[wide : 3 * wide].astype("<f4"))
+    assert plan(weights.header)
+
+
+def test_what_the_metadata_say_of_the_origin_is_a_claim(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_source_repo_url("https://huggingface.co/acme/base")
+    writer.add_base_model_count(3)
+    for number, url in enumerate(
+        ("https://huggingface.co/acme/older/", "https://huggingface.co/acme/base", "https://x.y/z")
+    ):
+        writer.add_base_model_repo_url(number, url)
+    writer.add_tensor("output.weight", np.zeros((4, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    opened = open_model(str(tmp_path / "m.gguf"), lambda: pytest.fail("no Hub is needed"))
+    assert [(c.base, c.relation, c.source) for c in opened.claims_in_weights] == [
+        ("acme/base", "quantized", "gguf"),
+        ("acme/older", None, "gguf"),
+    ]
+    assert opened.model.quantised
