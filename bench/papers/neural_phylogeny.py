@@ -137,7 +137,7 @@ def settings_grid(
                 sees = {**base, "tensor": tensor, "draws": "100" if tensor == "auto" else "1"}
                 where = "" if tensor == "auto" else ", all values"
                 yield f"np-kmeans after, told{where}", "np-kmeans", {**sees, "clusters": count}
-                for alpha in ("0.75", "0.5", "0.25", "0"):
+                for alpha in ("0.75", "0.5", "0.25", "0") if tensor == "auto" else ("0.5", "0"):
                     along = {**sees, "clusters": count, "alpha": alpha}
                     if tensor == "auto":
                         along["norm_at_most"] = str(largest * 1.000001)

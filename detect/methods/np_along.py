@@ -32,15 +32,16 @@ class Along:
     share: tuple[float, ...]
 
 
-def kmeans_along(values: Tensor, seeds: Tensor, alpha: float, start: FakeStart) -> Along:
+def kmeans_along(values: Tensor, points: Tensor, seeds: Tensor, alpha: float, start: FakeStart) -> Along:
     """
     Args:
-        values: (m, n) float64.
+        values: (m, n) float64, what fake starts are compared with.
+        points: (m, d) float64 with the same distances (`values.coordinates`), what is clustered.
         seeds: (k,) indices of the models that are the first centres.
     """
-    centres = values[seeds].clone()  # (k, n)
+    centres = points[seeds].clone()  # (k, d)
     parent, share = seeds.tolist(), [1.0] * len(seeds)
-    cluster = torch.cdist(values, centres).argmin(1)  # (m,)
+    cluster = torch.cdist(points, centres).argmin(1)  # (m,)
     for _ in range(STEPS):
         to_mean = float(torch.rand((), generator=start.random)) < alpha
         moved = centres.clone()
@@ -48,48 +49,50 @@ def kmeans_along(values: Tensor, seeds: Tensor, alpha: float, start: FakeStart) 
             members = (cluster == k).nonzero().flatten().tolist()
             if not members:
                 continue  # stays where it is
-            parent[k], share[k] = _parent_of(values, members, to_mean, start)
-            moved[k] = values[members].mean(0) if to_mean else values[parent[k]]
+            parent[k], share[k] = _parent_of(values, points, members, to_mean, start)
+            moved[k] = points[members].mean(0) if to_mean else points[parent[k]]
         movement = float((moved - centres).square().sum())
         centres = moved
-        cluster = torch.cdist(values, centres).argmin(1)
+        cluster = torch.cdist(points, centres).argmin(1)
         if movement <= STILL:
             break
     found = [p if bool((cluster == k).any()) else -1 for k, p in enumerate(parent)]
     return Along(cluster, tuple(found), tuple(share))
 
 
-def meanshift_along(values: Tensor, bandwidth: float, alpha: float, start: FakeStart) -> Along:
+def meanshift_along(values: Tensor, points: Tensor, bandwidth: float, alpha: float, start: FakeStart) -> Along:
     """Flat kernel. Every model has a centre that wanders; centres are not merged, each model goes to the nearest one.
 
     Args:
-        values: (m, n) float64.
+        values, points: as for `kmeans_along`.
     """
     count = len(values)
-    centres, parent, share = values.clone(), list(range(count)), [1.0] * count
+    centres, parent, share = points.clone(), list(range(count)), [1.0] * count
     for _ in range(STEPS):
         to_mean = float(torch.rand((), generator=start.random)) < alpha
-        inside = torch.cdist(centres, values) <= bandwidth  # (m centres, m models)
+        inside = torch.cdist(centres, points) <= bandwidth  # (m centres, m models)
         moved, known = centres.clone(), {}
         for i in range(count):
             members = tuple(inside[i].nonzero().flatten().tolist())
             if not members:
                 continue
             if members not in known:
-                found = _parent_of(values, list(members), to_mean, start)
-                known[members] = (*found, values[list(members)].mean(0) if to_mean else values[found[0]])
+                found = _parent_of(values, points, list(members), to_mean, start)
+                known[members] = (*found, points[list(members)].mean(0) if to_mean else points[found[0]])
             parent[i], share[i], moved[i] = known[members]
         movement = float((moved - centres).square().sum())
         centres = moved
         if movement <= STILL:
             break
-    cluster = torch.cdist(values, centres).argmin(1)
+    cluster = torch.cdist(points, centres).argmin(1)
     return Along(cluster, tuple(parent), tuple(share))
 
 
-def _parent_of(values: Tensor, members: list[int], to_mean: bool, start: FakeStart) -> tuple[int, float]:
+def _parent_of(
+    values: Tensor, points: Tensor, members: list[int], to_mean: bool, start: FakeStart
+) -> tuple[int, float]:
     if not to_mean:
         found = identify(values, members, start)
         return found.parent, found.share
-    own = values[members]
+    own = points[members]
     return members[int((own - own.mean(0)).square().sum(1).argmin())], 1.0

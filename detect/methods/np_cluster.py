@@ -87,12 +87,12 @@ def _after(values: Tensor, labels: np.ndarray[Any, Any], start: FakeStart) -> tu
 
 
 def _along(name: str, values: Tensor, settings: dict[str, Any], start: FakeStart) -> tuple[list[int], list[float]]:
+    points = coordinates(values)
     if name == "np-kmeans":
-        labels = _kmeans_labels(coordinates(values), settings)
-        seeds = _seeds(values, int(labels.max()) + 1, settings, start.random)
-        found = kmeans_along(values, seeds, settings["alpha"], start)
+        count = settings["clusters"] or int(_kmeans_labels(points, settings).max()) + 1
+        found = kmeans_along(values, points, _seeds(values, count, settings, start.random), settings["alpha"], start)
     else:
-        found = meanshift_along(values, _bandwidth(coordinates(values), settings), settings["alpha"], start)
+        found = meanshift_along(values, points, _bandwidth(points, settings), settings["alpha"], start)
     own = found.cluster.tolist()
     return [found.parent[k] for k in own], [found.share[k] for k in own]
 

@@ -48,7 +48,7 @@ def test_coordinates_keep_all_distances() -> None:
 def test_along_with_one_kind_of_update_is_written_out(alpha: float) -> None:
     models, _ = two_families()
     values = some_values("np-kmeans", layers_of("np-kmeans", subjects_of(models), CPU))
-    found = kmeans_along(values, torch.tensor([1, 6]), alpha, fake())
+    found = kmeans_along(values, coordinates(values), torch.tensor([1, 6]), alpha, fake())
     cluster = torch.cdist(values, values[[1, 6]]).argmin(1)
     for _ in range(20):  # Lloyd, one cluster after the other
         centres = []
@@ -66,7 +66,7 @@ def test_along_with_one_kind_of_update_is_written_out(alpha: float) -> None:
 
 def test_along_meanshift_takes_the_smallest_within_the_bandwidth() -> None:
     values = torch.tensor([[1.0, 0], [1.2, 0], [1.3, 0], [9, 0], [9.5, 0]], dtype=torch.float64)
-    found = meanshift_along(values, 1.0, 0.0, fake(draws=101))
+    found = meanshift_along(values, values, 1.0, 0.0, fake(draws=101))
     assert [found.parent[k] for k in found.cluster.tolist()] == [0, 0, 0, 3, 3]
 
 
