@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
@@ -91,19 +92,30 @@ class Tensor:
 
 
 def tensors_of(header: Sequence[TensorSpec]) -> list[Tensor]:
-    """Every tensor of a header with canonical name and role, in natural order of names (so in order of depth)."""
-    prefix = _common_wrapper([spec.name for spec in header])
+    """Every tensor of a header with canonical name and role, in natural order of names (so in order of depth).
+
+    The last headers are remembered: signature, plan and sketch of one model all begin here.
+    """
+    return list(_tensors_of(tuple((spec.name, spec.dtype, tuple(spec.shape)) for spec in header)))
+
+
+@lru_cache(maxsize=16)
+def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[Tensor, ...]:
+    """
+    Args:
+        header: (name, dtype, shape) of each tensor.
+    """
+    prefix = _common_wrapper([name for name, _, _ in header])
     conv1d = _is_conv1d(header)
     tensors = []
-    for spec in header:
-        name = spec.name[len(prefix) :] if spec.name.startswith(prefix) else spec.name
+    for source, dtype, shape in header:
+        name = source[len(prefix) :] if source.startswith(prefix) else source
         for wrapper in ("_orig_mod.", "module."):  # these also stand in the middle
             name = name.replace("." + wrapper, ".").removeprefix(wrapper)
-        shape = tuple(spec.shape)
         output_first = not _output_last(name, shape, conv1d)
-        tensors.append(Tensor(name, spec.name, spec.dtype, shape, _role(name, spec.dtype, shape), output_first))
+        tensors.append(Tensor(name, source, dtype, shape, _role(name, dtype, shape), output_first))
     tensors.sort(key=lambda tensor: natural_key(tensor.name))
-    return tensors
+    return tuple(tensors)
 
 
 def signature_of(header: Sequence[TensorSpec]) -> str:
@@ -136,11 +148,11 @@ def _common_wrapper(names: list[str]) -> str:
         prefix += wrapper
 
 
-def _is_conv1d(header: Sequence[TensorSpec]) -> bool:
+def _is_conv1d(header: Sequence[tuple[str, str, tuple[int, ...]]]) -> bool:
     """GPT-2 keeps its linear layers as (in, out): seen from the fused projection, which is three times as wide as tall."""
     return any(
-        spec.name.endswith("attn.c_attn.weight") and len(spec.shape) == 2 and spec.shape[1] == 3 * spec.shape[0]
-        for spec in header
+        name.endswith("attn.c_attn.weight") and len(shape) == 2 and shape[1] == 3 * shape[0]
+        for name, _, shape in header
     )
 
 
