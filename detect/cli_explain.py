@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from detect.cli_lookup import Looked
     from detect.explain import Explanation
     from detect.pipeline import Options, Subject
-    from detect.sketch_store import SketchStore
+    from detect.sketch_store import Sketch, SketchStore
     from graphdb.store import Store
 
 
@@ -36,7 +37,20 @@ class CannotCompare(Failure):
 @endpoint_option
 @evidence_options
 @click.option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ... [default: cuda where there is one].")
+@click.option(
+    "--among",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Weigh the models under this folder as well.",
+)
 @click.option("--all", "everything", is_flag=True, help="Print every layer, also of very deep models.")
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw it as well: change, growth and inheritance of every tensor (.png, .svg, .pdf).",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 def explain(
     child: str,
@@ -45,7 +59,9 @@ def explain(
     sketches: str | None,
     endpoint: str | None,
     device: str | None,
+    among: Path | None,
     everything: bool,
+    picture: Path | None,
     json_wanted: bool,
     **evidence: Any,
 ) -> None:
@@ -54,7 +70,9 @@ def explain(
     Each is a repository, repository@revision, folder or file; two folders need no store. The known models of their architecture
     are weighed as well.
 
-    Example: lineage explain acme/digits-mlp-rotated acme/digits-mlp
+    \b
+    lineage explain acme/digits-mlp-rotated acme/digits-mlp
+    lineage explain ./child ./parent --among ./checkpoints --plot evidence.png
     """
     from detect.cli import SCAN_BUDGET_VALUES, checked_device, options_of
     from detect.cli_lookup import graph_if_there, hub_at, look_up
@@ -74,8 +92,13 @@ def explain(
             kept,
             options_of(**evidence),
             checked_device(device),
+            beside=_beside(among, [found.sketch for found in looked]) if among else (),
         )
     claims = list(dict.fromkeys(claim.base for claim in looked[0].declarations))
+    if picture:
+        from detect.plot import plot
+
+        plot(found, picture)
     if json_wanted:
         click.echo(json.dumps(explanation_as_json(found, claims), indent=1))
     else:
@@ -95,10 +118,12 @@ def explain_pair(
     sketches: SketchStore,
     options: Options,
     device: str | None = None,
+    beside: Sequence[Subject] = (),
 ) -> Explanation:
     """
     Args:
         child, parent: what was found, and what to call it.
+        beside: further models that are weighed as well as those of the graph.
     Raises:
         click.UsageError: both are one model. CannotCompare: nothing of them can be compared.
     """
@@ -121,10 +146,21 @@ def explain_pair(
     ]
     on = pick_device(device)
     others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, on)
+    others = [*others, *(s for s in beside if s.id not in {o.id for o in others})]
     try:
         return explain_subjects(subjects[0], subjects[1], others, options, on)
     except NotComparable as error:
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
+
+
+def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:
+    """Models under a folder that can be weighed with the two: of their architecture, and neither of them."""
+    from detect.cli import read_folder, reading_shown
+
+    with reading_shown() as track:
+        subjects, _, _ = read_folder(folder, track)
+    known = {sketch.digest for sketch in pair}
+    return [s for s in subjects.get(pair[0].signature, []) if s.sketch.digest not in known]
 
 
 def _subject(looked: Looked, name: str, graph: Store | None, apart: bool) -> Subject:

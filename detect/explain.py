@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from detect.align import align
+from detect.align import Layer, align
 from detect.decision import Decision
 from detect.gram import gram
 from detect.methods.registry import decide_with
 from detect.pipeline import Options, Subject
-from detect.signals.growth import growth
+from detect.signals.growth import growth, measurable
 from detect.signals.relatedness import relatedness
 
 
@@ -20,16 +20,25 @@ from detect.signals.relatedness import relatedness
 class LayerEvidence:
     """
     Attributes:
+        depth: the tensor's place in the model, 0 to 1.
         moved: |child - parent| / |parent| of the sampled units; equal_units: share of units that are equal bit for bit.
-        growth_z: of this layer alone; positive says that the parent came first.
+        growth_z: of this layer alone; positive says that the parent came first. growth_gamma, growth_error: what z is made of, None
+            where growth does not apply (vectors, heads, embeddings, too few units).
+        slope, slope_error: share of what the parent learned since its own parent that is still in the child, about 1 where the
+            child was trained from it; None where the parent has no known parent or did not change.
     """
 
     name: str
+    depth: float
     units: int
     values: int
     moved: float
     equal_units: float
     growth_z: float
+    growth_gamma: float | None
+    growth_error: float | None
+    slope: float | None
+    slope_error: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class Explanation:
         equal: share of the compared units that are equal bit for bit.
         background: relatedness of the child with every model at hand, highest first, at most ten: (id, value).
         decision: about the child, with all models at hand; weighed: how many those are, the two included.
+        since: id of the model that the slopes look from: the parent's own parent, None where none is known.
     """
 
     child: str
@@ -56,6 +66,7 @@ class Explanation:
     background: tuple[tuple[str, float], ...]
     decision: Decision
     weighed: int
+    since: str | None
     names: Mapping[str, str]
 
     @property
@@ -73,27 +84,16 @@ def explain(
     Raises:
         NotComparable: child and parent share no trained values.
     """
-    layers = align([parent.sketch, child.sketch], device)
+    everyone = [parent, child, *others]
+    decisions = {decision.model: decision for decision in decide_with(options.method, everyone, options, device)}
+    since = next((s for s in others if s.id == decisions[parent.id].parent), None)
+    layers = align([s.sketch for s in (parent, child, since) if s], device)
     pair = torch.tensor([[0, 1]], device=device)
-    rows = []
-    for layer in layers:
-        first, second = layer.values[0].double(), layer.values[1].double()
-        rows.append(
-            LayerEvidence(
-                name=layer.name,
-                units=layer.values.shape[1],
-                values=layer.values[0].numel(),
-                moved=float((second - first).norm() / first.norm().clamp(min=1e-300)),
-                equal_units=float((first == second).all(1).double().mean()),
-                growth_z=float(growth([layer], pair).z[0]),
-            )
-        )
+    rows = [_layer_evidence(layer, pair) for layer in layers]
     whole = growth(layers, pair)
     size = sum(float(layer.values[0].double().square().sum()) for layer in layers)
-    everyone = [parent, child, *others]
     excess = relatedness(align([s.sketch for s in everyone], device))[1]
     ranked = sorted(((float(excess[i]), s.id) for i, s in enumerate(everyone) if i != 1), reverse=True)
-    decision = next(d for d in decide_with(options.method, everyone, options, device) if d.model == child.id)
     return Explanation(
         child=child.id,
         parent=parent.id,
@@ -105,7 +105,35 @@ def explain(
         values=sum(row.values for row in rows),
         layers=tuple(rows),
         background=tuple((name, value) for value, name in ranked[:10]),
-        decision=decision,
+        decision=decisions[child.id],
         weighed=len(everyone),
+        since=since.id if since else None,
         names={subject.id: subject.label for subject in everyone},
+    )
+
+
+def _layer_evidence(layer: Layer, pair: torch.Tensor) -> LayerEvidence:
+    """layer: of parent, child and, where there is one, the parent's own parent."""
+    first, second = layer.values[0].double(), layer.values[1].double()
+    grown = growth([layer], pair) if measurable(layer) else None
+    z, gamma = (float(grown.z[0]), float(grown.gamma[0])) if grown else (0.0, 0.0)
+    slope = slope_error = None
+    if len(layer.values) == 3:
+        before = layer.values[2].double()
+        learned = (first - before).norm()
+        if learned > 0:
+            slope = float(((second - before) * (first - before)).sum() / learned.square())
+            slope_error = float((second - first).norm() / learned / first.numel() ** 0.5)
+    return LayerEvidence(
+        name=layer.name,
+        depth=layer.depth,
+        units=layer.values.shape[1],
+        values=layer.values[0].numel(),
+        moved=float((second - first).norm() / first.norm().clamp(min=1e-300)),
+        equal_units=float((first == second).all(1).double().mean()),
+        growth_z=z,
+        growth_gamma=gamma if z else None,
+        growth_error=abs(gamma / z) if z else None,
+        slope=slope,
+        slope_error=slope_error,
     )

@@ -1,9 +1,10 @@
 """Evidence of one family -> its directed tree, decided for the family as a whole.
 
-For every model that could be the family's root, the tree that inheritance gives is built: the parent of b is the nearest model whose
-change since the root is still in b, or else the root. How well the directions of the tree's edges and drift at its top fit
-is the root's score; a softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots,
-so that "cannot tell which of these two" comes out exactly where the alternatives disagree.
+For every model that could be the family's root, a tree is built: the parent of b is the nearest model that is an ancestor of b as seen
+from there (ancestor.py), or else the root. How well the directions of the tree's edges and drift at its top fit is the root's score; a
+softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots, so that "cannot tell which
+of these two" comes out exactly where the alternatives disagree. Edges of one family share what misleads them, so their sum
+counts as the square root of their number would: once for two models, three times for ten.
 
 Dimension letters: m models, k neighbours of each, r possible roots, g groups of values.
 """
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from detect.ancestor import log_odds, pair_features, root_features
 from detect.gram import Gram
 from detect.signals.drift import drift
 from detect.signals.inheritance import inheritance
@@ -22,24 +24,27 @@ from detect.signals.inheritance import inheritance
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
+CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
+SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Constants of the decision.
+class Evidence:
+    """What is known about pairs of a family's models, all (m, m) float64.
 
     Attributes:
-        slope, slope_at: logistic of "s is an ancestor of b": steepness, and the low slope at which it is even.
-        slope_limit: total slope beyond which both lie on one trajectory rather than in line.
-        clip: log-odds of a pair's direction beyond which they count no more.
-        siblings: weight of drift between two children of the root.
+        came_first: [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed: what the roots are told apart by.
+        learning_free: the same without the trained detector: what ancestors are told by.
+        certain: [a, b]: log-odds from what only ever grows (counters) or shrinks (bare decay).
+        even: how much likelier the pair's balance is for siblings of an unseen parent than for parent and child, a log.
+        prior: [child, parent]: log-odds from other evidence than weights (dates, declarations).
     """
 
-    slope: float = 20.0
-    slope_at: float = 0.85
-    slope_limit: float = 1.5
-    clip: float = 6.0
-    siblings: float = 1.0
+    came_first: Tensor
+    learning_free: Tensor
+    certain: Tensor
+    even: Tensor
+    prior: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +80,25 @@ def possible_roots(came_first: Tensor, neighbours: Tensor, count: int = ROOTS) -
     return came_first.gather(1, neighbours).clamp(-6, 6).mean(1).topk(count).indices
 
 
-def decide_tree(
-    gram: Gram,
-    came_first: Tensor,
-    neighbours: Tensor,
-    roots: Tensor,
-    prior: Tensor | None = None,
-    weights: Weights | None = None,
-) -> FamilyTree:
+def decide_tree(gram: Gram, distance: Tensor, neighbours: Tensor, roots: Tensor, evidence: Evidence) -> FamilyTree:
     """
     Args:
-        gram: of the family's m >= 2 models.
-        came_first: (m, m) float64, [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed.
+        gram: of the family's m >= 2 models; distance: (m, m) float64, squared.
         neighbours, roots: see `nearest` and `possible_roots`.
-        prior: (m, m) float64, [child, parent]: log-odds from other evidence (dates, declarations), added to an edge's score.
     """
-    weights = weights or Weights()
-    models = came_first.shape[0]
-    evidence = came_first.T.clamp(-weights.clip, weights.clip)  # [child, parent]
-    if prior is not None:
-        evidence = evidence + prior
+    models = distance.shape[0]
+    trained = evidence.came_first.T.clamp(-CLIP, CLIP) - evidence.even  # [child, parent]
+    settled = evidence.certain.T + evidence.prior
+    pairs = pair_features(evidence.learning_free, evidence.certain, evidence.even)
+    correlated = (models - 1) ** -0.5
     products = gram.products.sum(0)
     shares, slopes, scores = [], [], []
     for root in roots.tolist():
-        share, low = parents_under(gram, root, neighbours, weights)
-        score = (share[:, :-1] * evidence.gather(1, neighbours)).sum() + (share[:, -1] * evidence[:, root]).sum()
+        share, low = parents_under(gram, root, neighbours, distance, pairs)
+        score = _over_edges(share, trained, root, neighbours) + drift_score(products, root, share)
+        scores.append(correlated * score + _over_edges(share, settled, root, neighbours))
         shares.append(share)
         slopes.append(low)
-        scores.append(score + drift_score(products, root, share, weights))
     likely = torch.stack(scores).softmax(0)  # (r,)
     best = int(likely.argmax())
     root_probability = torch.zeros(models, dtype=torch.float64).index_add_(0, roots, likely)
@@ -121,19 +117,23 @@ def decide_tree(
     return FamilyTree(root_probability, parent, best_root, best_parent, slope)
 
 
-def parents_under(gram: Gram, root: int, neighbours: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+def parents_under(gram: Gram, root: int, neighbours: Tensor, distance: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
     """The tree if `root` is the root.
 
+    Args:
+        pairs: (m, m, 3) float64, see ancestor.pair_features.
     Returns:
         (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent; rows
         sum to 1, the root's own row is 0. And (m, k) float64, the low slope of each neighbour's change since the root.
     """
     models = neighbours.shape[0]
+    child = torch.arange(models)[:, None]
     seen = inheritance(gram, root, neighbours)
     low, since_root = seen.low, seen.moved
-    possible = (since_root[neighbours] < since_root[:, None]) & (seen.total <= weights.slope_limit) & ~low.isnan()
+    possible = (since_root[neighbours] < since_root[:, None]) & (seen.total <= SLOPE_LIMIT) & ~low.isnan()
     possible &= (neighbours != root) & (since_root[neighbours] > 0)
-    ancestor = torch.where(possible, (weights.slope * (low.nan_to_num() - weights.slope_at)).sigmoid(), 0.0)  # (m, k)
+    features = root_features(low, distance[:, root], distance[child, neighbours])
+    ancestor = torch.where(possible, log_odds(pairs[neighbours, child], features).sigmoid(), 0.0)  # (m, k)
     before = torch.cat([torch.ones(models, 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
     share = torch.cat([ancestor * before, torch.zeros(models, 1, dtype=torch.float64)], 1)
     share[:, -1] = 1 - share.sum(1)
@@ -141,8 +141,13 @@ def parents_under(gram: Gram, root: int, neighbours: Tensor, weights: Weights) -
     return share, low
 
 
-def drift_score(products: Tensor, root: int, share: Tensor, weights: Weights) -> Tensor:
+def _over_edges(share: Tensor, scores: Tensor, root: int, neighbours: Tensor) -> Tensor:
+    """Sum of (m, m) scores [child, parent] over a tree's edges, each by its probability."""
+    return (share[:, :-1] * scores.gather(1, neighbours)).sum() + (share[:, -1] * scores[:, root]).sum()
+
+
+def drift_score(products: Tensor, root: int, share: Tensor) -> Tensor:
     """Drift at the root: its children, taken two by two, should have left it in partly the same direction. A scalar."""
     below = share[:, -1]
     pairs = (below[:, None] * below[None, :]).fill_diagonal_(0)
-    return weights.siblings * (pairs * drift(products, root)).sum() / pairs.sum().clamp(min=1)
+    return (pairs * drift(products, root)).sum() / pairs.sum().clamp(min=1)

@@ -16,7 +16,7 @@ from detect.accept import THRESHOLD, FamilyEvidence, accept
 from detect.align import Layer, NotComparable, align
 from detect.decision import Answer, Candidate, Decision
 from detect.families import families
-from detect.family_tree import FamilyTree, decide_tree, nearest, possible_roots
+from detect.family_tree import Evidence, FamilyTree, decide_tree, nearest, possible_roots
 from detect.frozen import same_bodies
 from detect.gram import gram, squared_lengths
 from detect.signals.balance import parting, unseen_parent
@@ -225,10 +225,16 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     ordered = counted + pairs.decay
     tree = decide_tree(
         products.only(index.to(products.products.device)).cpu(),
-        pairs.direction,
+        distance,
         neighbours,
         possible_roots(pairs.direction + ordered, neighbours),
-        _prior(own, options) - parting(pairs.balance) + ordered.T,
+        Evidence(
+            came_first=pairs.direction,
+            learning_free=pairs.direction,
+            certain=ordered,
+            even=parting(pairs.balance),
+            prior=_prior(own, options),
+        ),
     )
     parent, unseen = _with_unseen(tree, pairs.balance)
     evidence = FamilyEvidence(

@@ -154,10 +154,15 @@ def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str
                 "moved": round(layer.moved, 6),
                 "equal_units": round(layer.equal_units, 4),
                 "growth_z": round(layer.growth_z, 2),
+                "growth_gamma": _rounded(layer.growth_gamma),
+                "growth_error": _rounded(layer.growth_error),
+                "inheritance_slope": _rounded(layer.slope),
+                "inheritance_error": _rounded(layer.slope_error),
             }
             for layer in found.layers
         ],
         "background": [{"model": names[name], "related": round(value, 4)} for name, value in found.background],
+        "inherited_since": names.get(found.since or ""),
         "models_weighed": found.weighed,
         "declared": list(declared),
     }
@@ -176,13 +181,22 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
     lines = [verdict_sentence(found), "", *(f"  {name:<9} {text}" for name, text in pair), ""]
     layers = found.layers if everything else found.layers[:LAYERS_SHOWN]
     width = max(len("tensor"), *(len(layer.name) for layer in layers))
-    lines.append(f"  {'tensor':<{width}}  units  moved  equal  growth z")
+    lines.append(f"  {'tensor':<{width}}  units  moved  equal  growth z" + ("  inherited" if found.since else ""))
     lines += [
         f"  {layer.name:<{width}}  {layer.units:>5}  {layer.moved:>5.2f}  {layer.equal_units:>5.2f}  {_z(layer.growth_z):>8}"
+        + (f"  {_with_error(layer.slope, layer.slope_error)}" if found.since else "")
         for layer in layers
     ]
     if len(layers) < len(found.layers):
         lines.append(f"  … {len(found.layers) - len(layers)} more: --all")
+    if found.since:
+        lines += [
+            "",
+            f"  inherited: share of what {found.names[found.parent]} learned since {found.names[found.since]} that is still there",
+        ]
+    if decision_candidates := [c for c in found.decision.candidates if c.parent != found.parent]:
+        lines += ["", "  other candidates"]
+        lines += [f"    {found.names[c.parent]}  {chance(c.probability)}" for c in decision_candidates[:5]]
     beside = [(found.names[name], value) for name, value in found.background]
     width = max(len(name) for name, _ in beside)
     lines += ["", f"  {found.names[found.child]} beside the models of its architecture, by relatedness"]
@@ -210,6 +224,14 @@ def verdict_sentence(found: Explanation) -> str:
 def _z(value: float) -> str:
     """Empty for a tensor that growth says nothing about, such as a vector."""
     return f"{value:+.2f}" if value else ""
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return "" if value is None or error is None else f"{value:.2f} ± {error:.2f}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _growth_says(z: float) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from detect.gram import Gram
 
-QUANTILE = 0.10
+QUANTILE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
