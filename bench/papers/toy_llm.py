@@ -3,8 +3,8 @@
     python -m bench.papers.toy_llm --out FOLDER [--quick]
 
 A GPT-2-like and a Llama-like architecture; in each two roots A and B, trained apart, and A -> {A1, A2}, A1 -> {A11, A12}, A2 -> A21,
-B -> {B1, B2}, B1 -> B11: tuned in full, by a merged low-rank adapter, continued on the parent's own text, with other rows in the vocabulary,
-and stored in bfloat16. Texts of bench/datasets.py. Every method gets all ten models of an architecture in one folder and nothing else:
+B -> {B1, B2}, B1 -> B11: tuned in full, by a merged low-rank adapter, continued on the parent's own text, with other vocabulary rows, and
+stored in bfloat16. Texts of bench/datasets.py. Every method gets all ten models of an architecture in one folder and nothing else:
 every method of weights in the registry, and peers where they are installed (`pip install 'lineage[peers]'`). modeldna names no direction
 and no root: its answer is the other model that it gives the highest probability, by its raw score.
 Out: a table (directed parents of eight, roots given a parent, links without direction), and a last line of JSON.

@@ -1,0 +1,143 @@
+"""Neural Lineage's detector: its shapes and invariances, its file, training on a zoo of tiny families, and bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from detect.decision import Answer
+from detect.methods.nl_detector import BadZoo, train
+from detect.methods.nl_network import (
+    BadDetector,
+    Example,
+    LineageDetector,
+    Shape,
+    load_detector,
+    save_detector,
+    train_detector,
+    weight_picture,
+)
+from detect.methods.registry import BadSetting, Given, NeedsMore, decide_with
+from detect.pipeline import Options, Subject
+from tests.builders import sketch_of
+from tests.detect.methods import networks
+
+CPU = torch.device("cpu")
+
+
+def example(candidates: int = 4, target: int = 1, seed: int = 0) -> Example:
+    """A child whose parent's pictures are nearly its own."""
+    dice = torch.Generator().manual_seed(seed)
+    parents = torch.randn(candidates, 16, 16, generator=dice)
+    features = torch.randn(candidates, 20, 6, generator=dice)
+    child, seen = parents[target % candidates], features[target % candidates]
+    pairs = torch.stack([parents, (child + 0.05).expand_as(parents)], 1)
+    return Example(pairs, torch.stack([features, (seen + 0.05).expand_as(features)], 1), target)
+
+
+def test_probabilities_sum_to_one_and_end_with_no_parent() -> None:
+    found = LineageDetector(Shape()).probabilities(example())
+    assert found.shape == (5,) and float(found.sum()) == pytest.approx(1)
+    assert LineageDetector(Shape(none=False)).probabilities(example()).shape == (4,)
+
+
+def test_the_order_of_the_candidates_does_not_matter() -> None:
+    network, shown, order = LineageDetector(Shape()), example(), [2, 0, 3, 1]
+    straight = network.probabilities(shown)
+    turned = network.probabilities(shown.only(order, 3))
+    torch.testing.assert_close(turned, straight[[*order, 4]])
+
+
+def test_a_weight_picture_is_the_first_rows_and_columns_padded_with_zeros() -> None:
+    tensor = torch.arange(24.0).reshape(4, 2, 3)
+    picture = weight_picture(tensor, 5)
+    assert picture.shape == (5, 5)
+    for row in range(5):
+        for column in range(5):
+            expected = float(tensor.reshape(4, 6)[row, column]) if row < 4 and column < 6 else 0.0
+            assert float(picture[row, column]) == expected
+
+
+def test_training_is_the_same_again_with_the_same_seed() -> None:
+    examples = [example(target=i % 4, seed=i) for i in range(8)]
+    one, other = (train_detector(examples, Shape(), epochs=1, seed=3) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def zoo(folder: Path, families: int) -> None:
+    for family in range(families):
+        place = folder / f"family-{family}"
+        place.mkdir(parents=True)
+        pairs = []
+        for root in range(3):
+            parent = networks.start(100 * family + root)
+            save_file(parent, place / f"r{root}.safetensors")
+            for child in range(2):
+                moved = networks.moved(parent, 1000 * family + 10 * root + child, 0.02)
+                save_file(moved, place / f"c{root}{child}.safetensors")
+                pairs.append({"child": f"c{root}{child}", "parent": f"r{root}"})
+        truth = {"pairs": pairs, "roots": [f"r{root}" for root in range(3)]}
+        (place / "truth.json").write_text(json.dumps(truth))
+
+
+def given_at(folder: Path) -> Given:
+    from safetensors.torch import load_file
+
+    batch = {"x": networks.inputs(64)}
+    return Given(networks.layers, batch, lambda name: load_file(folder / f"{name}.safetensors"))
+
+
+def subjects_of(folder: Path) -> list[Subject]:
+    from safetensors.torch import load_file
+
+    paths = sorted(folder.glob("*.safetensors"))
+    return [Subject(p.stem, sketch_of({k: v.numpy() for k, v in load_file(p).items()}, p.stem)) for p in paths]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("features", [False, True])
+def test_trained_on_a_zoo_it_names_parents_in_a_family_it_never_saw(tmp_path: Path, features: bool) -> None:
+    zoo(tmp_path / "zoo", 12)
+    zoo(tmp_path / "other", 1)
+    out = tmp_path / "detector.safetensors"
+    told = train(tmp_path / "zoo", out, given_at if features else None, epochs=20)
+    assert told["families"] == 12 and told["children"] == 12 * 9 and told["features"] is features
+    family = tmp_path / "other" / "family-0"
+    options = Options(method="nl-detector", settings={"file": str(out), "parents": "r*"})
+    decisions = decide_with("nl-detector", subjects_of(family), options, CPU, given_at(family) if features else None)
+    right = sum(d.parent == f"r{d.model[1]}" for d in decisions if d.model.startswith("c"))
+    assert right >= 4
+    assert all(d.answer is Answer.ROOT for d in decisions if d.model.startswith("r"))
+    if features:
+        with pytest.raises(NeedsMore, match="trained on features"):
+            decide_with("nl-detector", subjects_of(family), options, CPU)
+
+
+def test_bad_input_is_said_in_one_line(tmp_path: Path) -> None:
+    zoo(tmp_path, 1)
+    subjects = subjects_of(tmp_path / "family-0")
+
+    def run(**settings: str) -> None:
+        decide_with("nl-detector", subjects, Options(method="nl-detector", settings=settings), CPU)
+
+    with pytest.raises(BadSetting, match="needs a trained network"):
+        run()
+    with pytest.raises(BadDetector, match="cannot read"):
+        run(file=str(tmp_path / "nowhere.safetensors"))
+    with pytest.raises(BadDetector, match="is no trained lineage detector"):
+        run(file=str(tmp_path / "family-0" / "r0.safetensors"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadZoo, match="holds no family"):
+        train(tmp_path / "empty", tmp_path / "out.safetensors")
+
+
+def test_a_saved_detector_answers_as_before(tmp_path: Path) -> None:
+    network = LineageDetector(Shape(none=False, embedding=8))
+    save_detector(network, tmp_path / "d.safetensors", {"tensor": "layers.1.weight"})
+    loaded, about = load_detector(tmp_path / "d.safetensors")
+    assert about["tensor"] == "layers.1.weight" and loaded.shape == network.shape
+    torch.testing.assert_close(loaded.probabilities(example()), network.probabilities(example()))
