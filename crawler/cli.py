@@ -18,8 +18,9 @@ from graphdb.cli import store_option
 from graphdb.schema import Status
 
 if TYPE_CHECKING:
-    from crawler.crawl import Batch, Sketcher
+    from crawler.batch import Batch
     from crawler.hub import Hub
+    from crawler.look import Sketcher
     from crawler.metrics import Metrics
     from crawler.walk import CrawlOptions
     from detect.sketch_store import SketchStore

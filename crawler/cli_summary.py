@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crawler.crawl import RepoFailure
+    from crawler.batch import RepoFailure
     from crawler.hub import Hub
 
 
 @dataclass(slots=True)
 class CrawlSummary:
-    """What one crawl did. `counts` as in crawler.crawl.Batch; `requests` and `body_bytes` by kind of request.
+    """What one crawl did. `counts` as in crawler.batch.Batch; `requests` and `body_bytes` by kind of request.
     `stopped` says why the crawl ended early, if its budget or a signal ended it."""
 
     started_at: datetime

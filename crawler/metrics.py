@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from graphdb.schema import Failure
 
 if TYPE_CHECKING:
-    from crawler.crawl import Batch
+    from crawler.batch import Batch
 
 
 class PortTaken(Failure):

@@ -14,9 +14,9 @@ from typing import Any
 
 from crawler.budget import BudgetSpent
 from crawler.components import parts_of
-from crawler.crawl import Sketcher, is_settled
 from crawler.hub import Hub
 from crawler.listing import Repository
+from crawler.look import Sketcher, is_settled
 from crawler.progress import Progress
 from crawler.quantised import choose_gguf
 from crawler.queue import has_weights, priority_of

@@ -6,7 +6,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from crawler.crawl import Batch, crawl
+from crawler.batch import Batch
+from crawler.crawl import crawl
 from crawler.hub import Hub
 from crawler.progress import Progress
 from crawler.walk import CrawlOptions

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from safetensors.numpy import save
 
 from crawler.budget import Budget, BudgetSpent
-from crawler.cli import SizeInBytes, crawl_into
 from crawler.cli import crawl as crawl_command
+from crawler.cli import crawl_into
+from crawler.cli_options import SizeInBytes
 from crawler.listing import parse_item
 from crawler.pacing import Pacer
 from crawler.plan import plan_crawl

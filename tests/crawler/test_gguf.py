@@ -195,7 +195,8 @@ def test_types_of_few_bits_are_dequantised_too(kind: Q, tmp_path: Path) -> None:
     weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])
     reference = gguf.GGUFReader(tmp_path / "m.gguf").tensors
     named = next(t for t in reference if t.name == "blk.0.attn_v.weight")
-    expected = gguf.quants.dequantize(named.data, named.tensor_type).reshape(-1)
+    with np.errstate(all="ignore"):  # random blocks, so random scales
+        expected = gguf.quants.dequantize(named.data, named.tensor_type).reshape(-1)
     wide = int(named.shape[0])
     from detect.sketch import Block
 

@@ -1,0 +1,336 @@
+"""One repository, or one model on disk -> what came of looking at it: model, claims, sketch. Raises for nothing that it is to blame for.
+
+What is known is not read again: an unchanged commit costs nothing, equal weight files cost no weight bytes, whatever the
+repository is called. Used from many threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+from crawler.answers import (
+    BadToken,
+    Disabled,
+    Gated,
+    HubDown,
+    HubFailure,
+    NoSuchFile,
+    NoSuchRepository,
+    Offline,
+    RateLimited,
+    StorageDown,
+)
+from crawler.batch import Outcome, RepoFailure
+from crawler.budget import BudgetSpent
+from crawler.components import parts_of
+from crawler.folder import LocalModel, content_hash
+from crawler.headers import TensorHeader
+from crawler.hub import Hub
+from crawler.listing import Repository
+from crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
+from crawler.progress import Asked, Done, Missing, Progress
+from crawler.quantised import is_low_rank, quantisation_in
+from crawler.weights import Unreadable
+from graphdb.schema import QUANTISED, Declaration, Failure, Model, Status, local_id
+
+logger = logging.getLogger(__name__)
+
+STOPPING = (BadToken, Offline, RateLimited, BudgetSpent)  # whoever is asked next, the answer would be the same
+READ_CLAIMS = ("adapter_config", "gguf")  # claims that the listing does not hold
+ASK_GATED_AGAIN = timedelta(days=7)
+
+
+class Sketcher(Protocol):
+    """Keeps samples of weights, by the digest of the weight files. Used from several threads, each digest from one."""
+
+    def signature_of(self, header: Sequence[TensorHeader]) -> str: ...
+    def plan(self, header: Sequence[TensorHeader]) -> list[Any]: ...
+    def signature_if_known(self, weights_digest: str) -> str | None: ...
+    def put(self, weights_digest: str, header: Sequence[TensorHeader], blocks: Iterable[tuple[Any, bytes]]) -> str: ...
+    def compact_if_due(self, at_end: bool = False) -> None: ...
+
+
+@dataclass(slots=True)
+class Look:
+    """Looks at models, one call each.
+
+    Attributes:
+        hub: not needed for models on disk.
+        identify: repo_id -> the Hub's identity of it, if that is known.
+    """
+
+    sketches: Sketcher
+    progress: Progress
+    hub: Hub | None
+    identify: Callable[[str], str | None]
+    now: Callable[[], datetime]
+    _locks: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
+    _locks_lock: Lock = field(default_factory=Lock)
+
+    def named(self, name: str) -> Outcome:
+        repo_id, _, revision = name.partition("@")
+        try:
+            repository = self.asked().info(repo_id, revision or None)
+        except STOPPING:
+            raise
+        except HubFailure as error:
+            failure = RepoFailure(name, type(error).__name__, error.message)
+            return Outcome(None, (), None, (), failure, _of_network(error))
+        known = self.progress.known([repository.hub_id])
+        return self.repository(repository, known.get(repository.hub_id))
+
+    def again(self, failed: Done) -> Outcome:
+        """Another try for what failed in an earlier crawl."""
+        try:
+            repository = self.asked().info(failed.repo_id)
+        except STOPPING:
+            raise
+        except HubFailure as error:
+            kind = type(error).__name__
+            done = replace(failed, failure=kind, checked_at=self.now())
+            return Outcome(None, (), done, (), RepoFailure(failed.repo_id, kind, error.message), _of_network(error))
+        return self.repository(repository, failed if repository.hub_id == failed.hub_id else None)
+
+    def missing(self, missing: Missing) -> Outcome:
+        """Asks for a model that no page listed. Two plain answers on different days that it is not there make it gone."""
+        known, now = missing.done, self.now()
+        name = known.repo_id
+        try:
+            repository = self.asked().info(known.repo_id)
+        except STOPPING:
+            raise
+        except NoSuchRepository:
+            why = "there is no such repository that we may see"
+        except HubFailure as error:
+            asked = Asked(known.hub_id, now, True, missing.denied_on)
+            failure = RepoFailure(known.repo_id, type(error).__name__, error.message)
+            return Outcome(None, (), None, ("missing",), failure, _of_network(error), asked)
+        else:
+            if repository.hub_id == known.hub_id:
+                found = self.repository(repository, known)
+                return replace(found, counts=("missing", *found.counts), asked=Asked(known.hub_id, now, False))
+            why = "another repository has its name"
+            name = (
+                f"{known.repo_id}#{known.hub_id}"  # as the graph calls one that lost its name; it must not take it back
+            )
+        first = missing.denied_on
+        if first is None or first >= now.date():
+            return Outcome(None, (), None, ("missing",), asked=Asked(known.hub_id, now, True, first or now.date()))
+        reason = f"the Hub said on {first} and on {now:%Y-%m-%d}: {why}"
+        done = replace(known, status=Status.GONE, reason=reason, failure=None, checked_at=now)
+        model = Model(known.hub_id, name, Status.GONE, reason=reason)
+        parts = tuple(
+            Outcome(
+                Model(part.hub_id, part.repo_id, Status.GONE, reason=reason),
+                (),
+                replace(part, status=Status.GONE),
+                ("parts",),
+            )
+            for part in self.progress.parts(known.hub_id)
+        )
+        return Outcome(model, (), done, ("missing",), asked=Asked(known.hub_id, now, True, first), parts=parts)
+
+    def repository(self, repository: Repository, known: Done | None) -> Outcome:
+        """Never raises for what only this repository is to blame for."""
+        if known is not None and self.is_settled(repository, known):
+            model = replace(
+                model_of(repository, known.status, known.reason),
+                weights_digest=known.weights_digest,
+                signature=known.signature,
+            )
+            kept = tuple(Declaration(known.hub_id, *claim) for claim in known.claims)
+            claims = (*repository.declarations, *kept)
+            if known.repo_id == repository.repo_id or "/" in known.hub_id:
+                return Outcome(model, claims, None, ("unchanged",))
+            renamed = self._renamed_parts(known, repository)
+            return Outcome(model, claims, replace(known, repo_id=repository.repo_id), ("unchanged",), parts=renamed)
+        news = "new" if known is None else "changed" if known.sha != repository.sha else "again"
+        found: OpenModel | None = None
+        if repository.files and not repository.disabled and (parts := parts_of(repository.files)):
+            return self._parts(repository, parts, news)
+        try:
+            found = locate_repository(repository, self.asked())
+            return self._sketched(found, news)
+        except STOPPING:
+            raise
+        except Failure as error:
+            return self._failed(error, repository, known, found, news)
+
+    def _renamed_parts(self, known: Done, repository: Repository) -> tuple[Outcome, ...]:
+        found = []
+        for part in self.progress.parts(known.hub_id):
+            name = repository.repo_id + "/" + part.hub_id.partition("/")[2]
+            listed = replace(repository, hub_id=part.hub_id, repo_id=name)
+            model = replace(self._as_known(listed, part), status=part.status, reason=part.reason)
+            found.append(Outcome(model, (), replace(part, repo_id=name), ("parts",)))
+        return tuple(found)
+
+    def _parts(self, repository: Repository, parts: Mapping[str, tuple[str, ...]], news: str) -> Outcome:
+        """A repository of several models, each a model of its own."""
+        outcomes = []
+        for name, files in parts.items():
+            part = replace(repository, hub_id=f"{repository.hub_id}/{name}", files=files, declarations=())
+            found = self.repository(part, self.progress.known([part.hub_id]).get(part.hub_id))
+            called = f"{repository.repo_id}/{name}"
+            done = found.done and replace(found.done, repo_id=called)
+            if done is not None and done.failure is not None:
+                done = replace(done, failure=None, sha=None)  # the whole is tried again, and this part with it
+            model = found.model and replace(found.model, repo_id=called)
+            outcomes.append(replace(found, model=model, done=done, counts=("parts", *found.counts[1:])))
+        gated = any(found.model is not None and found.model.status is Status.GATED for found in outcomes)
+        failed = next((found for found in outcomes if found.done is not None and found.done.sha is None), None)
+        reason = f"several models, each of its own: {', '.join(parts)}"
+        model = model_of(repository, Status.GATED if gated else Status.UNREADABLE, reason)
+        done = self._done_of(model)
+        if failed is not None and failed.failure is not None:
+            done = replace(done, failure=failed.failure.kind)
+        return Outcome(model, repository.declarations, done, (news,), parts=tuple(outcomes))
+
+    def deferred(self, repository: Repository, known: Done | None) -> Outcome:
+        """What can be said of a repository that is read later: what was known of it, or that it waits."""
+        model = model_of(repository, Status.UNREADABLE, "not read yet")
+        if known is not None and known.status is Status.SKETCHED:
+            model = self._as_known(repository, known)
+        return Outcome(model, repository.declarations, None, ("waiting",))
+
+    def is_settled(self, repository: Repository, known: Done) -> bool:
+        return is_settled(repository, known, self.sketches, self.asked().has_token, self.now())
+
+    def local(self, local: LocalModel) -> Outcome:
+        hub_id = (self.identify(local.repo_id) if local.repo_id else None) or local_id(local.path)
+        known = self.progress.known([hub_id]).get(hub_id)
+        found: OpenModel | None = None
+        try:
+            found = locate_local(local, self._hash_of, hub_id)
+            digest = found.model.weights_digest
+            same = known is not None and digest is not None and known.weights_digest == digest
+            return self._sketched(found, "unchanged" if same else "new" if known is None else "changed")
+        except Failure as error:
+            model = Model(hub_id, local.repo_id or str(local.path.resolve()), Status.UNREADABLE, reason=error.message)
+            if found is not None:
+                model = replace(found.model, status=Status.UNREADABLE, reason=error.message)
+            failure = RepoFailure(local.id, type(error).__name__, error.message)
+            claims = found.declarations if found else ()
+            return Outcome(model, claims, self._done_of(model), ("new" if known is None else "changed",), failure)
+
+    def _sketched(self, found: OpenModel, news: str) -> Outcome:
+        """The model with its signature, its sample in the sketch store.
+
+        Raises:
+            Failure: the weights cannot be read, or not be sketched.
+        """
+        model, counts = found.model, [news]
+        if found.weights is not None and model.weights_digest is not None:
+            digest = model.weights_digest
+            with self._lock_of(digest):
+                signature = self.sketches.signature_if_known(digest)
+                if signature is None:
+                    if not found.header:
+                        raise Unreadable(f"{model.repo_id}: there are no tensors in its weight files")
+                    blocks = self.sketches.plan(found.header)
+                    how = quantisation_in(found.header)
+                    if how and model.reason is None:
+                        model = replace(model, reason=QUANTISED + how)
+                    if not blocks:
+                        why = "none of its numbers can be compared"
+                        raise Unreadable(f"{model.reason}: {why}" if model.reason else f"{why} (an unknown format)")
+                    if is_low_rank(found.header):
+                        model = replace(
+                            model, status=Status.ADAPTER, reason="a low-rank adapter, which has no full weights"
+                        )
+                        return Outcome(
+                            model, found.declarations, self._done_of(model, found.declarations), tuple(counts)
+                        )
+                    signature = self.sketches.put(digest, found.header, found.read(blocks))
+                    found = replace(found, declarations=(*found.declarations, *found.claims_in_weights))
+                    counts.append("read")
+                elif news != "unchanged":
+                    counts.append("reused")
+            model = replace(model, signature=signature)
+        return Outcome(model, found.declarations, self._done_of(model, found.declarations), tuple(counts))
+
+    def _failed(
+        self, error: Failure, repository: Repository, known: Done | None, found: OpenModel | None, news: str
+    ) -> Outcome:
+        """A failure that may go away is tried again next time, and what was known of the model until then stays."""
+        kind = type(error).__name__
+        logger.info("%s: %s", repository.repo_id, error.message)
+        failure = RepoFailure(repository.repo_id, kind, error.message)
+        claims = found.declarations if found else repository.declarations
+        passing = isinstance(error, HubFailure) and not isinstance(error, (Gated, Disabled, NoSuchFile))
+        if passing and known is not None and known.status is Status.SKETCHED:
+            model = self._as_known(repository, known)
+            done = replace(known, failure=kind, checked_at=self.now())
+            return Outcome(model, claims, done, (news,), failure, _of_network(error))
+        status = Status.GATED if isinstance(error, Gated) else Status.UNREADABLE
+        digest = found.model.weights_digest if found else None
+        model = replace(model_of(repository, status, error.message), weights_digest=digest)
+        done = replace(self._done_of(model), failure=kind if passing else None)
+        return Outcome(model, claims, done, (news,), failure, _of_network(error))
+
+    @staticmethod
+    def _as_known(repository: Repository, known: Done) -> Model:
+        """What the listing says, with the weights as they were when they were last read."""
+        model = model_of(repository, Status.SKETCHED)
+        return replace(model, revision=known.sha, weights_digest=known.weights_digest, signature=known.signature)
+
+    def _done_of(self, model: Model, claims: Iterable[Declaration] = ()) -> Done:
+        return Done(
+            hub_id=model.hub_id,
+            repo_id=model.repo_id,
+            sha=model.revision,
+            status=model.status,
+            weights_digest=model.weights_digest,
+            signature=model.signature,
+            reason=model.reason,
+            failure=None,
+            checked_at=self.now(),
+            claims=tuple((c.base, c.relation, c.source) for c in claims if c.source in READ_CLAIMS),
+            with_token=self.hub is not None and self.hub.has_token,
+        )
+
+    def _hash_of(self, path: Path) -> str:
+        """sha256 of a local file, computed once for as long as the file stays as it is."""
+        known = self.progress.file_hash(path)
+        if known is None:
+            stat = path.stat()
+            known = content_hash(path)
+            self.progress.keep_file_hash(path, stat.st_size, stat.st_mtime_ns, stat.st_ino, known)
+        return known
+
+    def _lock_of(self, digest: str) -> Lock:
+        with self._locks_lock:
+            return self._locks[digest]
+
+    def forget_locks(self) -> None:
+        """Between batches, when nobody is looking at anything."""
+        self._locks.clear()
+
+    def asked(self) -> Hub:
+        assert self.hub is not None, "only a folder can be crawled without a Hub"
+        return self.hub
+
+
+def is_settled(repository: Repository, known: Done, sketches: Sketcher, has_token: bool, now: datetime) -> bool:
+    """Whether nothing has to be asked or read, given what is known."""
+    if known.failure is not None or known.sha is None or known.sha != repository.sha:
+        return False
+    if known.status is Status.GONE or (known.reason == DISABLED and not repository.disabled):
+        return False  # it is back
+    if known.status is Status.GATED:
+        same = repository.gated and known.with_token == has_token
+        return same and timedelta(0) <= now - known.checked_at < ASK_GATED_AGAIN
+    if known.status is Status.SKETCHED:
+        return known.weights_digest is not None and sketches.signature_if_known(known.weights_digest) is not None
+    return True
+
+
+def _of_network(error: Failure) -> Failure | None:
+    return error if isinstance(error, (HubDown, StorageDown)) else None
