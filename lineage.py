@@ -51,6 +51,8 @@ COMMANDS = {
     "cypher": ("queries.cli:cypher", "Ask the graph anything, read only."),
     "runs": ("crawler.cli_runs:runs", "What the latest passes did and cost."),
     "sketches": ("detect.cli_sketches:sketches", "The samples of weights: stats, check, compact, copy."),
+    "zoo": ("detect.cli_train:zoo", "The families of small models that detectors are trained on: build."),
+    "train": ("detect.cli_train:train", "Train a detector on families of known lineage."),
     "graph": ("graphdb.cli:graph", "The store itself: init, stats, serve, export, copy."),
 }
 

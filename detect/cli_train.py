@@ -1,0 +1,348 @@
+"""`lineage train` and `lineage zoo`: the detectors, made again from families of known lineage."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detect.cli import SCAN_BUDGET_VALUES, checked_device
+from graphdb.schema import Failure
+
+if TYPE_CHECKING:
+    import torch
+
+    from detect.detector.examples import Example
+    from detect.sketch_store import Sketch
+
+ZOO = click.argument("zoo", type=click.Path(path_type=Path))
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File for the trained network."
+)
+SPLIT = click.option("--split", metavar="NAME", help="Of families that name a half (tune, report), only this one.")
+DEVICE = click.option(
+    "--device", metavar="NAME", help="Where to train: cpu, cuda, ... [default: cuda where there is one]."
+)
+SEED = click.option("--seed", default=0, show_default=True, help="The same seed gives the same network.")
+JSON = click.option("--json", "json_wanted", is_flag=True, help="Print what came out as JSON.")
+
+
+class NoZoo(Failure):
+    """A folder without families of known lineage, or without enough of them."""
+
+
+class NeedsSource(Failure):
+    """Something that is part of the source tree and not of the installed package."""
+
+
+@click.group()
+def train() -> None:
+    """Train a detector on a folder of families: FAMILY/*.safetensors and FAMILY/truth.json, as `lineage zoo build` makes them.
+
+    \b
+    lineage train detector ./zoo --out detector.safetensors
+    lineage train np-detector ./zoo --out np.safetensors
+    """
+
+
+@train.command("detector")
+@ZOO
+@OUT
+@SPLIT
+@click.option("--without", multiple=True, metavar="ARCHITECTURE", help="Leave these families out; may be repeated.")
+@click.option("--steps", type=click.IntRange(min=10), help="Steps of each of the networks [default: 1500].")
+@click.option(
+    "--checkpoints",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep checkpoints here, and go on from those that are there.",
+)
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the losses (.png, .svg, .pdf).",
+)
+@SEED
+@DEVICE
+@JSON
+def train_detector(
+    zoo: Path,
+    out: Path,
+    split: str | None,
+    without: tuple[str, ...],
+    steps: int | None,
+    checkpoints: Path | None,
+    picture: Path | None,
+    seed: int,
+    device: str | None,
+    json_wanted: bool,
+) -> None:
+    """The detector that decides beside the learning-free evidence. Half an hour on one core; less where there is CUDA.
+
+    \b
+    lineage train detector ./zoo --out detector.safetensors --split tune --plot losses.png
+    """
+    from detect.align import pick_device
+    from detect.detector.scoring import Detector, save
+    from detect.detector.training import Recipe, Run, one_thread
+    from detect.detector.training import train as fit
+
+    on = pick_device(checked_device(device))
+    recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, direction_steps=steps, candidate_steps=steps)
+    with shown() as report, one_thread():
+        examples = [e for e in read_examples(zoo, split, on, report) if e.architecture not in without]
+        if len({e.family for e in examples}) < 2:
+            raise NoZoo(f"{zoo} holds fewer than two families to train on", "build some: lineage zoo build --out ZOO")
+        run = Run(on, checkpoints, report)
+        trained = fit(examples, recipe, run)
+    families = sorted({e.family for e in examples})
+    told: dict[str, Any] = {"families": len(families), "models": sum(len(e.models) for e in examples), "seed": seed}
+    told |= {"directed_left_out": directed(examples, trained.came_first), "file": str(out)}
+    save(Detector(trained.direction, trained.candidates), out, {"families": " ".join(families), "recipe": repr(recipe)})
+    if picture:
+        draw(run.losses, picture)
+    tell(told, json_wanted)
+
+
+@train.command("np-detector")
+@ZOO
+@OUT
+@SPLIT
+@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=1), help="Passes over drawn samples.")
+@SEED
+@DEVICE
+@JSON
+def train_np_detector(
+    zoo: Path, out: Path, split: str | None, epochs: int, seed: int, device: str | None, json_wanted: bool
+) -> None:
+    """Neural Phylogeny's detector, for --method np-detector.
+
+    \b
+    lineage train np-detector ./zoo --out np.safetensors
+    """
+    from detect.align import pick_device
+    from detect.methods.np_detector import Family, Plan, save
+    from detect.methods.np_detector import train as fit
+    from detect.pipeline import Subject
+
+    plan, families = Plan(epochs=epochs, seed=seed), []
+    for _, truth, sketches in folders(zoo, split):
+        parent = {p["child"]: p["parent"] for p in truth["pairs"]}
+        by_signature: dict[str, list[str]] = {}
+        for name, sketch in sketches.items():
+            by_signature.setdefault(sketch.signature, []).append(name)
+        for names in by_signature.values():
+            place = {name: i for i, name in enumerate(names)}
+            parents = tuple(place.get(parent.get(n, n), i) for i, n in enumerate(names))
+            families.append(Family(tuple(Subject(n, sketches[n]) for n in names), parents))
+    save(fit(families, plan, pick_device(checked_device(device))), plan, out)
+    tell({"families": len(families), "models": sum(len(f.subjects) for f in families), "file": str(out)}, json_wanted)
+
+
+@train.command("nl-detector")
+@ZOO
+@OUT
+@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=1), help="Passes over all children.")
+@click.option("--tensor", default="", metavar="NAME", help="The weight to show [default: the middle one of the body].")
+@SEED
+@DEVICE
+@JSON
+def train_nl_detector(
+    zoo: Path, out: Path, epochs: int, tensor: str, seed: int, device: str | None, json_wanted: bool
+) -> None:
+    """Neural Lineage's detector on weights alone, for --method nl-detector.
+
+    \b
+    lineage train nl-detector ./zoo --out nl.safetensors
+    """
+    from detect.align import pick_device
+    from detect.methods.nl_detector import train as fit
+
+    found = fit(zoo, out, tensor=tensor, epochs=epochs, seed=seed, device=pick_device(checked_device(device)))
+    tell({**found, "file": str(out)}, json_wanted)
+
+
+@click.group()
+def zoo() -> None:
+    """The families of small models that the detectors are trained on. Works from a clone of the source.
+
+    \b
+    lineage zoo build --out ./zoo
+    """
+
+
+@zoo.command("build")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder that gets one folder a family.",
+)
+@click.option(
+    "--models", type=click.IntRange(min=1), help="Stop after the families that hold so many models [default: all]."
+)
+@click.option("--only", multiple=True, metavar="ARCHITECTURE", help="Only this architecture; may be repeated.")
+@click.option("--split", type=click.Choice(("tune", "report")), help="Only this half of the configurations.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Families built at the same time [default: one a core].")
+@DEVICE
+@JSON
+def build_zoo(
+    out: Path,
+    models: int | None,
+    only: tuple[str, ...],
+    split: str | None,
+    jobs: int | None,
+    device: str | None,
+    json_wanted: bool,
+) -> None:
+    """Train the families, from seeds: the same command makes the same models. What is there already is not built again.
+
+    \b
+    LINEAGE_DATASETS=datasets lineage zoo build --out ./zoo
+    """
+    try:
+        command = importlib.import_module("bench.zoo.__main__").main
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("bench"):
+            raise
+        raise NeedsSource(
+            "the zoo is built from the source tree, not from the installed package", "run it in a clone"
+        ) from None
+    given = {"--models": models, "--split": split, "--jobs": jobs, "--device": device}
+    arguments = [
+        "--out",
+        str(out),
+        *(word for name, value in given.items() if value is not None for word in (name, str(value))),
+    ]
+    with to_stderr():
+        command.main([*arguments, *(word for name in only for word in ("--only", name))], standalone_mode=False)
+    tell({"families": len(list(out.glob("*/truth.json"))), "folder": str(out)}, json_wanted)
+
+
+def folders(root: Path, split: str | None) -> Iterator[tuple[str, dict[str, Any], dict[str, Sketch]]]:
+    """Name, truth and sketches of every family under a folder; models that cannot be read are left out.
+
+    Raises:
+        NoZoo: there is none.
+    """
+    from crawler.weights import LocalFile, Weights
+    from detect.sketch import plan
+    from detect.sketch_store import make_sketch
+
+    found = False
+    for path in sorted(root.glob("*/truth.json")):
+        try:
+            truth = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise NoZoo(f"{path} is not JSON: {error}", "build the family again") from None
+        if split and truth.get("split", split) != split:
+            continue
+        found, sketches = True, {}
+        for file in sorted(path.parent.glob("*.safetensors")):
+            try:
+                weights = Weights([LocalFile(file)])
+                blocks = plan(weights.header, SCAN_BUDGET_VALUES)
+                sketches[file.stem] = make_sketch(file.stem.encode().hex(), weights.header, weights.read(blocks))
+            except Failure:
+                continue
+        yield path.parent.name, truth, sketches
+    if not found:
+        raise NoZoo(
+            f"no family under {root}",
+            "each is a folder of .safetensors files and a truth.json; lineage zoo build makes some",
+        )
+
+
+def read_examples(
+    root: Path, split: str | None, device: torch.device, report: Callable[[str, int, int], None]
+) -> list[Example]:
+    """Examples of every family under a folder."""
+    from detect.detector.examples import examples_of
+
+    examples, count = [], len(list(root.glob("*/truth.json")))
+    for number, (name, truth, sketches) in enumerate(folders(root, split), start=1):
+        examples += examples_of(name, truth, sketches, device)
+        report("reading", number, count)
+    return examples
+
+
+def directed(examples: list[Example], came_first: list[torch.Tensor]) -> float:
+    """Share of true pairs whose direction a network says rightly that never saw their architecture."""
+    right = [
+        float(odds[p, c]) > 0
+        for e, odds in zip(examples, came_first, strict=True)
+        for c, p in enumerate(e.parent.tolist())
+        if p >= 0
+    ]
+    return round(sum(right) / max(1, len(right)), 4)
+
+
+@contextmanager
+def shown() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each stage on a terminal, a line for each elsewhere; gives what is told (stage, step, steps)."""
+    if not sys.stderr.isatty():
+        began = time.monotonic()
+
+        def line(stage: str, step: int, steps: int) -> None:
+            if step == steps:
+                click.echo(f"{stage}: {steps}, {time.monotonic() - began:.0f} s", err=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    with Progress(console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def move(stage: str, step: int, steps: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=steps)
+            bar.update(tasks[stage], completed=step)
+
+        yield move
+
+
+def draw(losses: dict[str, list[float]], picture: Path) -> None:
+    """Loss of every stage against steps, each as a running mean."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for stage, curve in losses.items():
+        width = max(1, len(curve) // 30)
+        axes.plot(
+            [sum(curve[max(0, i - width) : i + 1]) / (i + 1 - max(0, i - width)) for i in range(len(curve))],
+            label=stage,
+        )
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (running mean)")
+    axes.legend(fontsize=7)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture)
+
+
+def tell(found: dict[str, Any], json_wanted: bool) -> None:
+    click.echo(
+        json.dumps(found)
+        if json_wanted
+        else "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in found.items())
+    )
+
+
+@contextmanager
+def to_stderr() -> Iterator[None]:
+    """What is printed meanwhile goes to stderr."""
+    from contextlib import redirect_stdout
+
+    with redirect_stdout(sys.stderr):
+        yield
