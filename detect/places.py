@@ -37,7 +37,10 @@ class Place(Protocol):
         """Bytes [start, stop) of one file, each."""
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:
-        """On disk, under its name and whole, when this returns."""
+        """Whole or not at all, and its content on disk when this returns; its name, once `flush` or the next commit made it so."""
+
+    def flush(self, folder: str) -> None:
+        """The names in a folder are on disk when this returns."""
 
     def remove(self, name: str) -> None:
         """Also where it is gone already."""
@@ -80,7 +83,14 @@ class Folder:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        _flush(path.parent)
+
+    def flush(self, folder: str) -> None:
+        with contextlib.suppress(OSError):  # not every file system can
+            handle = os.open(self.path / folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -141,6 +151,9 @@ class Address:
                 self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(path, content)
 
+    def flush(self, folder: str) -> None:
+        """What such a service has accepted, it has."""
+
     def remove(self, name: str) -> None:
         with _told(self.address), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._at(name))
@@ -168,13 +181,3 @@ def _told(address: str, also_missing: bool = False) -> Iterator[None]:
             raise
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise NoSuchPlace(f"{address} cannot be used: {why}", "check the address, and the keys to it") from error
-
-
-def _flush(folder: Path) -> None:
-    """So that the name is on disk as well."""
-    with contextlib.suppress(OSError):  # not every file system can
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -181,6 +181,7 @@ def write_shard(place: Place, records: Sequence[Record], contents: Iterable[byte
     text += b" " * (-len(text) % 8)
     name = f"{FOLDER}/{hashlib.sha256(tables).hexdigest()[:24]}{SUFFIX}"
     place.write(name, chain([len(text).to_bytes(8, "little"), text, tables], contents))
+    place.flush(FOLDER)
     return name
 
 
