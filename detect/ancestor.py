@@ -17,7 +17,7 @@ from torch import Tensor
 
 FEATURES = ("inheritance", "direction", "certain", "even", "nearer")
 CLIP = 6.0  # log-odds beyond which direction says no more
-SHARPENED = 2.0  # one choice is made of many, so each may be surer; chosen on the tuning half
+SHARPENED = 3.0  # one choice is made of many, so each may be surer; chosen on the tuning half
 
 
 def pair_features(direction: Tensor, certain: Tensor, even: Tensor) -> Tensor:
