@@ -61,7 +61,7 @@ class Size:
     hybrids: int
 
 
-FULL, SMALL = Size(48, 200, 9), Size(24, 80, 3)
+FULL, SMALL = Size(32, 120, 6), Size(24, 80, 3)
 
 
 def planned(size: Size) -> list[Hybrid]:

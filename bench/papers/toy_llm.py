@@ -79,7 +79,7 @@ def write_models(folder: Path, architecture: str, sizes: Mapping[str, object], s
     states: dict[str, Tensors] = {}
     place = folder / architecture
     done = place / "done.json"
-    plan = json.dumps({"sizes": dict(sizes), "steps": steps, "data": data.source, "version": 2})
+    plan = json.dumps({"sizes": dict(sizes), "steps": steps, "data": data.source, "prefix": PREFIXES[architecture]})
     if done.exists() and done.read_text() == plan:
         return
     for number, (name, step) in enumerate(STEPS.items()):
@@ -97,9 +97,8 @@ def write_models(folder: Path, architecture: str, sizes: Mapping[str, object], s
         if step.half:
             states[name] = {n: t.bfloat16() for n, t in states[name].items()}
         (place / name).mkdir(parents=True, exist_ok=True)
-        save_file(
-            {n: t.contiguous() for n, t in states[name].items()}, place / name / "model.safetensors", {"format": "pt"}
-        )
+        tensors = {PREFIXES[architecture] + n: t.contiguous() for n, t in states[name].items()}
+        save_file(tensors, place / name / "model.safetensors", {"format": "pt"})
         (place / name / "config.json").write_text(json.dumps(_config(architecture, sizes, rows, step.half)))
     done.write_text(plan)
 

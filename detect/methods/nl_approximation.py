@@ -124,8 +124,11 @@ def taylor_terms(
 ) -> tuple[Tensor, Tensor]:
     """s(f(p), f(c)) and <grad_p s, c - p>, each (len(names), len(children)) float64, before `reported`.
 
-    The candidate's forward pass is made once, then there is one pull-back for each child and similarity.
+    For one similarity the candidate's forward pass is made once, with one pull-back for each child, as published. For several, how the
+    features change along c - p is found once for each child instead and serves them all: <grad_f s, J_p (c - p)> is the same number.
     """
+    if len(names) > 1:
+        return _terms_forward(parent, children, theirs, forward, names, fixed)
     moving = movable(parent, children, fixed)
     at, rest = {n: parent[n] for n in moving}, {n: v for n, v in parent.items() if n not in moving}
     own, pull = vjp(lambda moved: forward({**rest, **moved}), at)[:2]
@@ -139,6 +142,29 @@ def taylor_terms(
             (gradient,) = pull(back(torch.ones_like(value))[0])
             values[place].append(value)
             along[place].append(torch.stack([(gradient[n] * steps[n]).sum() for n in moving]).sum())
+    return _table(names, values), _table(names, along)
+
+
+def _terms_forward(
+    parent: Tensors,
+    children: Sequence[Tensors],
+    theirs: Sequence[Tensor],
+    forward: Forward,
+    names: Sequence[str],
+    fixed: frozenset[str],
+) -> tuple[Tensor, Tensor]:
+    moving = movable(parent, children, fixed)
+    at, rest = {n: parent[n] for n in moving}, {n: v for n, v in parent.items() if n not in moving}
+    values: list[list[Tensor]] = [[] for _ in names]
+    along: list[list[Tensor]] = [[] for _ in names]
+    for child, features in zip(children, theirs, strict=True):
+        step = {n: child[n] - at[n] for n in moving}
+        own, change = jvp(lambda moved: forward({**rest, **moved}), (at,), (step,))[:2]
+        for place, name in enumerate(names):
+            similarity = SIMILARITIES[name]
+            value, back = vjp(lambda f, s=similarity, g=features: s(f, g), own)[:2]
+            values[place].append(value)
+            along[place].append((back(torch.ones_like(value))[0] * change).sum())
     return _table(names, values), _table(names, along)
 
 

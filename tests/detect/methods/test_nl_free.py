@@ -86,6 +86,15 @@ def test_the_taylor_step_is_the_gradient_taken_value_by_value(name: str) -> None
         assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-7)
 
 
+def test_several_similarities_at_once_are_what_each_is_alone() -> None:
+    parent, children = family()
+    names = list(SIMILARITIES)
+    together = similarities(parent, children, features, names, Approximation("taylor", 0.1))
+    for row, name in zip(together, names, strict=True):
+        alone = similarities(parent, children, features, [name], Approximation("taylor", 0.1))[0]
+        torch.testing.assert_close(row, alone)
+
+
 def test_the_explicit_linearisation_moves_the_features_along_the_difference() -> None:
     parent, children = family()
     fast = similarities(parent, children, features, ["l1"], Approximation("linear"))[0]
