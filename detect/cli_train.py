@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from detect.detector.examples import Example
+    from detect.methods.registry import Given
     from detect.sketch_store import Sketch
 
 ZOO = click.argument("zoo", type=click.Path(path_type=Path))
@@ -151,24 +152,46 @@ def train_np_detector(
 @train.command("nl-detector")
 @ZOO
 @OUT
+@click.option("--forward", metavar="MODULE:FUNCTION", help="Your function that runs a model, to train on features too.")
+@click.option("--batch", type=click.Path(path_type=Path), metavar="FILE", help="Inputs for it: a .safetensors file.")
+@click.option("--layer", default="", metavar="NAME", help="The features to show [default: the third that it gives].")
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=1), help="Passes over all children.")
 @click.option("--tensor", default="", metavar="NAME", help="The weight to show [default: the middle one of the body].")
 @SEED
 @DEVICE
 @JSON
 def train_nl_detector(
-    zoo: Path, out: Path, epochs: int, tensor: str, seed: int, device: str | None, json_wanted: bool
+    zoo: Path,
+    out: Path,
+    forward: str | None,
+    batch: Path | None,
+    layer: str,
+    epochs: int,
+    tensor: str,
+    seed: int,
+    device: str | None,
+    json_wanted: bool,
 ) -> None:
-    """Neural Lineage's detector on weights alone, for --method nl-detector.
+    """Neural Lineage's detector, for --method nl-detector: on weights, and on features where --forward and --batch are given.
 
     \b
     lineage train nl-detector ./zoo --out nl.safetensors
+    lineage train nl-detector ./zoo --out nl.safetensors --forward mine:layers --batch inputs.safetensors
     """
     from detect.align import pick_device
+    from detect.cli_methods import given_for
     from detect.methods.nl_detector import train as fit
 
-    found = fit(zoo, out, tensor=tensor, epochs=epochs, seed=seed, device=pick_device(checked_device(device)))
-    tell({**found, "file": str(out)}, json_wanted)
+    given_for(zoo, forward, batch)  # says at once what is wrong with them
+    on = pick_device(checked_device(device))
+
+    def given(family: Path) -> Given:
+        found = given_for(family, forward, batch)
+        assert found is not None
+        return found
+
+    told = fit(zoo, out, given if forward else None, tensor, layer, epochs, seed, on)
+    tell({**told, "file": str(out)}, json_wanted)
 
 
 @click.group()

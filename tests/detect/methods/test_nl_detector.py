@@ -24,6 +24,7 @@ from detect.methods.nl_network import (
 from detect.methods.registry import BadSetting, Given, NeedsMore, decide_with
 from detect.pipeline import Options, Subject
 from tests.builders import sketch_of
+from tests.cli.command import command_at
 from tests.detect.methods import networks
 
 CPU = torch.device("cpu")
@@ -141,3 +142,21 @@ def test_a_saved_detector_answers_as_before(tmp_path: Path) -> None:
     loaded, about = load_detector(tmp_path / "d.safetensors")
     assert about["tensor"] == "layers.1.weight" and loaded.shape == network.shape
     torch.testing.assert_close(loaded.probabilities(example()), network.probabilities(example()))
+
+
+def test_the_commands_train_on_features_and_scan_with_what_was_trained(tmp_path: Path) -> None:
+    zoo(tmp_path / "zoo", 2)
+    save_file({"x": networks.inputs(64)}, tmp_path / "inputs.safetensors")
+    lineage, out = command_at(tmp_path), tmp_path / "nl.safetensors"
+    with_features = ["--forward", f"{networks.__name__}:layers", "--batch", tmp_path / "inputs.safetensors"]
+    trained = lineage("train", "nl-detector", tmp_path / "zoo", "--out", out, "--epochs", 1, *with_features, "--json")
+    assert trained.code == 0, trained.stderr
+    assert trained.json["families"] == 2 and trained.json["features"] is True
+    family = tmp_path / "zoo" / "family-0"
+    chosen = ["--method", "nl-detector", "--method-option", f"file={out}", "--method-option", "parents=r*"]
+    scanned = lineage("scan", family, *chosen, *with_features, "--json")
+    assert scanned.code == 0, scanned.stderr
+    assert all(edge["parent"].startswith("r") and edge["child"].startswith("c") for edge in scanned.json["edges"])
+    told = lineage("scan", family, *chosen)
+    assert told.code == 2 and len([line for line in told.told if line.startswith("lineage:")]) == 1
+    assert lineage("train", "nl-detector", tmp_path / "zoo", "--out", out, "--forward", "mine:layers").code == 2
