@@ -35,8 +35,9 @@ from bench.families import read_sketches, read_truth
 from bench.papers.scores import Score, score, spread
 from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
+from detect.decision import Answer, Decision
 from detect.methods.np_detector import Family, Plan, save, train
-from detect.methods.registry import decide_with
+from detect.methods.registry import PLAIN, decide_with
 from detect.methods.values import coordinates, distances, layers_of, one_layer, some_values
 from detect.pipeline import Options, Subject
 from graphdb.schema import Failure
@@ -157,16 +158,32 @@ def settings_grid(
     for name in ("nearest", "min-norm", "effective-rank", "kurtosis"):
         yield name, name, {}
     yield "kurtosis, lower", "kurtosis", {"parent": "lower"}
-    yield "lineage", "lineage", {}
+    yield PLAIN, PLAIN, {}
+    yield GUESSING, GUESSING, {}
+
+
+GUESSING = "lineage, always answering"
 
 
 def parents_of(method: str, subjects: Sequence[Subject], settings: Mapping[str, str]) -> dict[str, str | None]:
-    """What a method says; nothing about a model that it cannot decide about."""
+    """What a method says; nothing about a model that it cannot decide about. GUESSING is ours without its right to say so."""
     try:
-        decisions = decide_with(method, subjects, Options(dates=False, declared=False, settings=settings), CPU)
+        named = PLAIN if method == GUESSING else method
+        decisions = decide_with(named, subjects, Options(dates=False, declared=False, settings=settings), CPU)
     except Failure:
         return {}
-    return {d.model: d.parent for d in decisions if d.answer != "undecided"}
+    if method == GUESSING:
+        return {d.model: most_probable(d) for d in decisions}
+    return {d.model: d.parent for d in decisions if d.answer is not Answer.UNDECIDED}
+
+
+def most_probable(decision: Decision) -> str | None:
+    """The answer; where there is none, the likeliest candidate, or None where no candidate at all is likelier."""
+    if decision.answer is not Answer.UNDECIDED:
+        return decision.parent
+    best = max(decision.candidates, key=lambda c: c.probability, default=None)
+    nobody = 1 - sum(c.probability for c in decision.candidates)
+    return best.parent if best and best.probability >= nobody else None
 
 
 def halves(truth: Mapping[str, str | None], count: int, seed: int) -> list[dict[str, str | None]]:

@@ -22,10 +22,11 @@ import torch
 
 from bench.datasets import from_environment
 from bench.families import read_sketches, read_truth
-from bench.papers.neural_phylogeny import parents_of
+from bench.papers.neural_phylogeny import GUESSING, parents_of
 from bench.papers.scores import links, score
 from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
+from detect.methods.registry import PLAIN
 from detect.pipeline import Subject
 
 SETS = ("mnist", "fashion", "letters", "cifar", "omniglot")
@@ -70,7 +71,7 @@ def planned(generations: tuple[int, ...], seed: int) -> tuple[Planned, ...]:
 
 def rows() -> list[tuple[str, str, Mapping[str, str]]]:
     """(row, method, settings)"""
-    found: list[tuple[str, str, Mapping[str, str]]] = [("lineage", "lineage", {})]
+    found: list[tuple[str, str, Mapping[str, str]]] = [(PLAIN, PLAIN, {}), (GUESSING, GUESSING, {})]
     found += [(name, name, {}) for name in ("nearest", "min-norm", "effective-rank", "kurtosis")]
     found.append(("kurtosis, lower", "kurtosis", {"parent": "lower"}))
     found += [
@@ -122,7 +123,7 @@ def main() -> None:
         cells = " | ".join(f"{right}/{all_of} ({right / all_of:.3f})" for right, all_of in counts)
         print(f"| {row} | {cells} | {roots}/5 | {overall:.3f} | {seconds:.1f} |", flush=True)
         told[row] = {"links": counts, "roots": roots, "overall": round(overall, 4), "seconds": round(seconds, 2)}
-        if arguments.misses and row == "lineage":
+        if arguments.misses and row == PLAIN:
             wrong = {c: p for c, p in truth.items() if found.get(c, "cannot tell") != p}
             print("\n".join(f"  {c} <- {found.get(c, 'cannot tell')}, truly {p}" for c, p in wrong.items()))
     print(json.dumps(told))

@@ -11,10 +11,9 @@ in the loss (`softmax_twice`), the formula once. N models in a sample, E channel
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,6 @@ from detect.methods.answers import CannotTake, as_decisions
 from detect.methods.registry import BadSetting, settings_of
 from detect.methods.values import AUTO, layers_of, one_layer
 from detect.pipeline import Options, Subject
-from detect.sketch_store import Sketch
 from graphdb.schema import Failure
 
 NAME = "np-detector"
@@ -59,27 +57,6 @@ class Family:
 
     subjects: tuple[Subject, ...]
     parent: tuple[int, ...]
-
-
-def families_of(truth: Mapping[str, Any], sketches: Mapping[str, Sketch]) -> list[Family]:
-    """The families to learn from in one folder of known lineage, one an architecture.
-
-    Args:
-        truth: as `truth.json` says it: `pairs` of child and parent, `roots`. Models of which it says nothing are left out.
-        sketches: id -> sketch of the models that can be read.
-    """
-    parent = {pair["child"]: pair["parent"] for pair in truth["pairs"]}
-    roots = {row["model"] if isinstance(row, dict) else row for row in truth["roots"]}
-    found = []
-    for signature in sorted({sketch.signature for sketch in sketches.values()}):
-        own = [n for n, s in sketches.items() if s.signature == signature and (n in roots or parent.get(n) in sketches)]
-        place = {name: i for i, name in enumerate(own)}
-        known = [name for name in own if parent.get(name, name) in place]
-        place = {name: i for i, name in enumerate(known)}
-        parents = tuple(place.get(parent.get(name, name), i) for i, name in enumerate(known))
-        if known:
-            found.append(Family(tuple(Subject(name, sketches[name]) for name in known), parents))
-    return found
 
 
 class PhylogenyDetector(nn.Module):

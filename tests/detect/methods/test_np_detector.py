@@ -15,7 +15,6 @@ from detect.methods.np_detector import (
     PhylogenyDetector,
     Plan,
     crops,
-    families_of,
     load,
     save,
     train,
@@ -82,19 +81,6 @@ def test_what_is_saved_is_what_is_loaded_and_probabilities_sum_to_one(tmp_path: 
     torch.testing.assert_close(again(pictures), network(pictures))
     for decision in asked("np-detector", list(family(9, 2).subjects), file=str(path)):
         assert 0 < decision.probability <= 1 and len(decision.candidates) <= 4
-
-
-def test_families_are_read_from_what_a_folder_says() -> None:
-    sketches = {s.id: s.sketch for s in subjects_of(two_families(2)[0])}
-    pairs = [{"child": "a0", "parent": "a"}, {"child": "a1", "parent": "a"}, {"child": "b0", "parent": "gone"}]
-    (found,) = families_of({"pairs": pairs, "roots": [{"model": "a"}, "b"]}, sketches)
-    names = [subject.id for subject in found.subjects]
-    assert {name: names[p] for name, p in zip(names, found.parent, strict=True)} == {
-        "a": "a",
-        "a0": "a",
-        "a1": "a",
-        "b": "b",
-    }
 
 
 def test_training_needs_three_parents() -> None:
