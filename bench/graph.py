@@ -4,10 +4,10 @@
     python -m bench.graph --models 3000000 --neo4j-models 300000       # the whole Hub
 
 One family in three thousand models each, one large one with a quarter of all models, every second model a merge: three edges for
-two models; and claims of every third, a hundred thousand at most. Lookups are of random models of the large family, each by name; descendants of the models
-that have most children. Beside the milliseconds on the clock stand, in parentheses, those of processor time, which neighbours on
-the machine change little; for Neo4j that is the client's part alone. A store of no models is left out, and so is Neo4j where Java
-or Maven are not there.
+two models; and claims of every third, a hundred thousand at most. Lookups are of random models of the large family, each by name;
+descendants of the models that have most children. Beside the milliseconds on the clock stand, in parentheses, those of processor
+time, which neighbours on the machine change little; for Neo4j that is the client's part alone. A store of no models is left out,
+and so is Neo4j where Java or Maven are not there.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 DEFAULT_STORE = "~/.lineage"
+OF_ONE_MODEL = ("cyclonedx", "spdx", "newick")
 
 
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,19 +100,29 @@ def serve(store: str, port: int) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["graphml", "gexf", "node-link", "csv", "dot", "mermaid"]),
+    type=click.Choice(["graphml", "gexf", "node-link", "csv", "dot", "mermaid", *OF_ONE_MODEL]),
     default="node-link",
     show_default=True,
-    help="GraphML, GEXF, node-link JSON (networkx), CSV for neo4j-admin import, Graphviz DOT, or Mermaid.",
+    help="GraphML, GEXF, node-link JSON (networkx), CSV for neo4j-admin import, Graphviz DOT, or Mermaid; of one --model: "
+    "its ancestry in CycloneDX 1.6 or SPDX 3, its family in Newick.",
 )
+@click.option("--model", help="The model, for cyclonedx, spdx and newick.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File, for csv a folder; without it: stdout.")
 @click.option("--signature", help="Only models of this architecture.")
 @click.option("--all", "everything", is_flag=True, help="Claims, ties and history too, not only accepted edges.")
-def export(store: str, form: str, output: Path | None, signature: str | None, everything: bool) -> None:
-    """Write the graph in a format that other programs read.
+def export(
+    store: str, form: str, model: str | None, output: Path | None, signature: str | None, everything: bool
+) -> None:
+    """Write the graph, or the ancestry of one model, in a format that other programs read.
 
     Example: lineage graph export --format graphml -o lineage.graphml
     """
+    if (model is not None) != (form in OF_ONE_MODEL):
+        raise click.UsageError(f"--model goes with the formats {', '.join(OF_ONE_MODEL)}")
+    if model is not None:
+        text = _of_one_model(store, form, model)
+        click.echo(text, nl=False) if output is None else output.write_text(text, encoding="utf-8")
+        return
     from graphdb.export import export_graph
     from graphdb.store import open_store
 
@@ -120,6 +131,25 @@ def export(store: str, form: str, output: Path | None, signature: str | None, ev
     with open_store(store, create=False) as opened:
         count = export_graph(opened, form, output or sys.stdout, signature=signature, everything=everything)
     click.echo(f"{count.models} models, {count.edges} edges", err=True)
+
+
+def _of_one_model(store: str, form: str, name: str) -> str:
+    """The document about one model."""
+    from graphdb.store import open_store
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        model = resolve(opened, name)
+        if form == "newick":
+            from queries.family import tree
+            from queries.newick import newick
+
+            return newick(tree(opened, model))
+        from queries.pedigree import cyclonedx, pedigree, spdx
+
+        found = pedigree(opened, model)
+    document = cyclonedx(found) if form == "cyclonedx" else spdx(found)
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 @graph.command()

@@ -26,7 +26,7 @@ from graphdb.records import Row
 from graphdb.schema import Failure
 from graphdb.store import Execute, Store, T
 
-HEAP = "-Xmx1g"  # the engine would take half of the machine
+HEAP = "-Xmx768m"  # the engine would take half of the machine; while it collects garbage it may hold twice this
 OURS = {"graph", "sketches", "log", "owner.json"}  # what a store's folder may hold besides hidden files
 FLUSH = "yes_nometadata"  # fdatasync at commit; the engine's default is none
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")

@@ -117,10 +117,10 @@ def told(relative: Relative) -> str:
     return f"{relative.kind} {'' if relative.probability is None else chance(relative.probability)}".rstrip()
 
 
-def print_path(steps: Sequence[Step]) -> None:
-    """The way between two models, one line a model."""
+def print_path(steps: Sequence[Step], decided_by: Sequence[Sequence[str]]) -> None:
+    """The way between two models, one line a model; and what decided each edge."""
     out = console()
-    for step in steps:
+    for step, why in zip(steps, decided_by, strict=True):
         if step.direction is None:
             out.print(Text(step.relative.repo_id))
             continue
@@ -128,4 +128,6 @@ def print_path(steps: Sequence[Step]) -> None:
         text = Text(f"  {arrow} ", style="dim")
         text.append(step.relative.repo_id, style="not dim")
         text.append(f"  {told(step.relative)}", style="dim")
+        if why:
+            text.append(f"  by {', '.join(why)}", style="dim")
         out.print(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from graphdb.schema import Model
 from graphdb.store import Store
@@ -114,6 +116,18 @@ def path(store: Store, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[
     for upper, lower in zip(reversed(down[1:]), reversed(down[:-1]), strict=True):  # the edge is kept at its upper end
         steps.append(Step(replace(lower, kind=upper.kind, probability=upper.probability, via=upper.hub_id), "down"))
     return [replace(item, relative=replace(item.relative, depth=position)) for position, item in enumerate(steps)]
+
+
+def decided_by(store: Store, steps: Sequence[Step]) -> list[tuple[str, ...]]:
+    """The kinds of evidence that decided each edge of a way, beside its models; nothing for the first, and for ties and claims."""
+    rows = store.read(load("accepted_edges").text, {"models": [step.relative.hub_id for step in steps]})
+    found = {(row["child"], row["parent"], row["kind"]): tuple(row["decided_by"] or ()) for row in rows}
+    why: list[tuple[str, ...]] = [()] if steps else []
+    for before, after in pairwise(steps):
+        ends = before.relative.hub_id, after.relative.hub_id
+        child, parent = ends if after.direction == "up" else ends[::-1]
+        why.append(found.get((child, parent, after.relative.kind), ()))
+    return why
 
 
 def _line(store: Store, model: Model, limits: Limits) -> dict[str, Relative]:

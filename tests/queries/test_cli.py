@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 import lineage
 from graphdb.schema import Declaration, NoSuchModel, Relation, Verdict
 from graphdb.store import open_store
-from queries.cli import ask
+from queries.cli_ask import ask
 from tests.graphs import a_model, an_edge
 
 Run = Callable[..., tuple[int, str, str]]
@@ -90,6 +90,56 @@ def test_json_is_a_list_of_models_with_depth_kind_and_probability(run: Run) -> N
     ]
     _, out, _ = run("roots", "--json")
     assert json.loads(out) == [{"repo_id": "org/a", "depth": 0, "kind": None, "probability": None, "children": 2}]
+
+
+def test_every_question_about_the_whole_graph_is_a_command(run: Run) -> None:
+    for command, columns in (
+        (("leaves",), "repo_id,parent,kind,probability"),
+        (("families",), "repo_id,children,descendants"),
+        (("as-of", "org/d", "2100-01-01"), "repo_id,kind,probability,run_id,verified_at,superseded_at"),
+        (("changes", "2020-01-01"), "changed_at,change,child,kind,parent,probability,run_id"),
+        (("roots",), "repo_id,depth,kind,probability,children"),
+        (("declared",), "repo_id,agreement,reason,declared,detected"),
+        (("licences", "org/e"), "repo_id,depth,kind,probability,license,outcome,reason"),
+        (("blast-radius", "org/a"), "repo_id,depth,kind,weakest,way"),
+        (("descendants", "org/a"), "repo_id,depth,kind,probability"),
+        (("path", "org/d", "org/a"), "repo_id,depth,kind,probability,direction,decided_by"),
+    ):
+        code, out, err = run(*command, "--csv")
+        assert (code, err, out.splitlines()[0]) == (0, "", columns), command
+        _, as_json, _ = run(*command, "--json")
+        assert len(json.loads(as_json)) == len(list(csv.reader(io.StringIO(out)))) - 1, command
+        assert len(run(*command)[1].splitlines()) > 1, command
+    for command in (("copies",), ("stale",), ("orphans",), ("as-of", "org/d", "2000-01-01"), ("changes", "2100-01-01")):
+        code, out, err = run(*command)
+        assert (code, out, len(err.splitlines())) == (0, "", 1), command
+        assert json.loads(run(*command, "--json")[1]) == []
+
+
+def test_a_flaw_is_followed_over_the_surest_way(run: Run) -> None:
+    found = json.loads(run("blast-radius", "org/a", "--json")[1])
+    assert [(row["repo_id"], row["depth"], row["weakest"]) for row in found] == [
+        ("org/b", 1, 0.9), ("org/d", 2, 0.9), ("org/c", 1, 0.8), ("org/e", 2, 0.7)
+    ]  # fmt: skip
+    assert found[3]["way"] == ["org/a", "org/b", "org/e"]
+    assert "org/a > org/b > org/e" in run("blast-radius", "org/a")[1]
+
+
+def test_one_generation_can_be_asked_for(run: Run) -> None:
+    assert [row["repo_id"] for row in json.loads(run("ancestors", "org/e", "--generation", "2", "--json")[1])] == [
+        "org/a"
+    ]
+    assert json.loads(run("ancestors", "org/e", "--generation", "3", "--json")[1]) == []
+
+
+def test_one_model_is_exported_with_its_ancestry(run: Run, tmp_path: Path) -> None:
+    document = json.loads(run("graph", "export", "--format", "cyclonedx", "--model", "org/e")[1])
+    assert {above["name"] for above in document["metadata"]["component"]["pedigree"]["ancestors"]} == {"org/b", "org/c"}
+    assert run("graph", "export", "--format", "spdx", "--model", "org/e", "-o", str(tmp_path / "e.json"))[0] == 0
+    assert len(json.loads((tmp_path / "e.json").read_text())["@graph"]) > 8
+    assert run("graph", "export", "--format", "newick", "--model", "org/e")[1].endswith("'org/a';\n")
+    assert run("graph", "export", "--format", "spdx")[0] == run("graph", "export", "--model", "org/e")[0] == 2
+    assert run("graph", "export", "--format", "spdx", "--model", "org/nobody")[0] == 4
 
 
 def test_an_answer_of_nothing_is_an_empty_list_and_exit_code_0(run: Run) -> None:

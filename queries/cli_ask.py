@@ -1,0 +1,124 @@
+"""The commands that ask anything: `lineage cypher` a statement, `lineage ask` one of the questions of `queries/*.cypher`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphdb.cli import store_option
+from graphdb.schema import ACCEPTED
+from queries.cli_shared import format_options, show_rows
+
+if TYPE_CHECKING:
+    from graphdb.store import Store
+
+
+@click.command()
+@click.argument("statement")
+@store_option
+@click.option(
+    "--param", "pairs", multiple=True, metavar="K=V", help="Value of $K; V is JSON, or else text. Can be repeated."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.001), default=60.0, show_default=True, metavar="S", help="Seconds to wait."
+)
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=10_000, show_default=True, metavar="N", help="Rows to fetch at most."
+)
+@format_options
+def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, limit: int, form: str | None) -> None:
+    """Ask the graph anything in Cypher. It is only read: a statement that writes is refused.
+
+    Example: lineage cypher 'MATCH (m:Model) WHERE m.license = $l RETURN m.repo_id' --param l=mit
+    """
+    from graphdb.failures import CypherError
+    from graphdb.store import open_store
+
+    params = parse_params(pairs)
+    with open_store(store, create=False) as opened:
+        try:
+            rows = opened.read(statement, params, timeout_seconds=timeout, limit=limit + 1)
+        except CypherError as error:
+            if error.detail:
+                click.echo(error.detail, err=True)
+            raise
+    if len(rows) > limit:
+        click.echo(f"there are more than {limit} rows; --limit fetches more", err=True)
+        rows = rows[:limit]
+    show_rows(rows, form, "no rows")
+
+
+@click.command()
+@click.argument("question", required=False)
+@store_option
+@click.option("--param", "pairs", multiple=True, metavar="K=V", help="Value of a parameter; V is JSON, or else text.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.001), default=60.0, show_default=True, metavar="S", help="Seconds to wait."
+)
+@format_options
+def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float, form: str | None) -> None:
+    """Ask one of the questions that come with lineage; without one, list them. Models are given by name.
+
+    Example: lineage ask as_of --param model=acme/digits-mlp-rotated --param at=2026-11-01
+    """
+    from queries import load, names
+
+    if question is None:
+        queries = [load(name) for name in names()]
+        listed = [
+            {
+                "name": query.name,
+                "params": list(query.params) if form == "json" else ", ".join(query.params),
+                "question": query.question,
+                **({"columns": list(query.columns)} if form == "json" else {}),
+            }
+            for query in queries
+        ]
+        show_rows(listed, form, "")
+        return
+    if question not in names():
+        raise click.UsageError(f"there is no question {question!r}; `lineage ask` lists them")
+    from graphdb.store import open_store
+
+    query = load(question)
+    given = parse_params(pairs)
+    if given.keys() - set(query.params):
+        raise click.UsageError(f"{question} takes {', '.join(query.params) or 'no parameters'}")
+    with open_store(store, create=False) as opened:
+        rows = opened.read(query.text, complete(opened, query.params, given), timeout_seconds=timeout)
+    show_rows(rows, form, "no rows")
+
+
+def complete(store: Store, names: Iterable[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a question: names of models become identities, what is not given gets its usual value."""
+    from queries.resolve import resolve
+
+    usual = {"kinds": [str(kind) for kind in ACCEPTED], "min_probability": 0.0, "limit": 100}
+    params = {}
+    for name in names:
+        if name not in given and name not in usual:
+            raise click.UsageError(f"it also needs --param {name}=…")
+        value = given.get(name, usual.get(name))
+        if name in ("model", "a", "b"):
+            value = resolve(store, str(value)).hub_id
+        elif name == "models":
+            value = [resolve(store, str(text)).hub_id for text in (value if isinstance(value, list) else [value])]
+        params[name] = value
+    return params
+
+
+def parse_params(pairs: Iterable[str]) -> dict[str, Any]:
+    """`k=v` pairs as Cypher parameters: v is JSON where it can be read as JSON, else text."""
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.isidentifier():
+            raise click.UsageError(f"--param takes name=value, not {pair!r}")
+        try:
+            params[name] = json.loads(value)
+        except ValueError:
+            params[name] = value
+    return params

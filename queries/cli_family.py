@@ -1,0 +1,249 @@
+"""The commands about one model's relatives: `lineage ancestors`, `descendants`, `siblings`, `tree`, `path`, `common-ancestor`, `licences`,
+`blast-radius`. Tables and trees for people, `--json` and `--csv` for programs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from queries.cli_shared import PEOPLE, as_row, limits, show, show_rows, walk_options
+
+
+@click.command()
+@click.argument("model")
+@walk_options
+@click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only the Nth: 2 for the grandparents.")
+def ancestors(
+    model: str,
+    store: str,
+    depth: int | None,
+    kinds: tuple[str, ...],
+    min_probability: float,
+    form: str | None,
+    generation: int | None,
+) -> None:
+    """What a model comes from, nearest first. MODEL is a repository, its id, or a path.
+
+    Example: lineage ancestors acme/digits-mlp-rotated
+    """
+    from graphdb.store import open_store
+    from queries.resolve import resolve
+    from queries.walk import ancestors as ask
+
+    with open_store(store, create=False) as opened:
+        start = resolve(opened, model)
+        found = ask(opened, start.hub_id, limits(generation or depth, kinds, min_probability))
+    if generation:
+        found = [relative for relative in found if relative.depth == generation]
+    show(
+        found, form, f"{start.repo_id} has no known ancestor" + (f" {generation} generations up" if generation else "")
+    )
+
+
+@click.command()
+@click.argument("model")
+@walk_options
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Print only the first N.")
+def descendants(
+    model: str,
+    store: str,
+    depth: int | None,
+    kinds: tuple[str, ...],
+    min_probability: float,
+    form: str | None,
+    limit: int | None,
+) -> None:
+    """What comes from a model, nearest first. MODEL is a repository, its id, or a path.
+
+    Example: lineage descendants acme/digits-mlp --depth 2
+    """
+    from graphdb.store import open_store
+    from queries.resolve import resolve
+    from queries.walk import descendants as ask
+
+    with open_store(store, create=False) as opened:
+        start = resolve(opened, model)
+        found = ask(opened, start.hub_id, limits(depth, kinds, min_probability), limit)
+    show(found, form, f"nothing is known to come from {start.repo_id}")
+
+
+@click.command()
+@click.argument("model")
+@walk_options
+def siblings(
+    model: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
+) -> None:
+    """Models with the same parent; with --depth 2 also with the same grandparent, and so on.
+
+    Example: lineage siblings acme/digits-mlp-rotated
+    """
+    from graphdb.store import open_store
+    from queries.family import siblings as ask
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        start = resolve(opened, model)
+        found = ask(opened, start, limits(depth, kinds, min_probability))
+    show(found, form, f"{start.repo_id} has no known sibling")
+
+
+@click.command()
+@click.argument("model")
+@walk_options
+@click.option("--all", "everything", is_flag=True, help="Print every model, also of very large families.")
+def tree(
+    model: str,
+    store: str,
+    depth: int | None,
+    kinds: tuple[str, ...],
+    min_probability: float,
+    form: str | None,
+    everything: bool,
+) -> None:
+    """The whole family of a model, from its oldest known ancestor down.
+
+    Example: lineage tree acme/digits-mlp
+    """
+    from graphdb.store import open_store
+    from queries.family import tree as ask
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        start = resolve(opened, model)
+        found = ask(opened, start, limits(depth, kinds, min_probability))
+    if form:
+        show(found, form, "")
+        return
+    from queries.display import print_trees
+
+    print_trees(found, marked=start.hub_id, everything=everything)
+
+
+@click.command()
+@click.argument("a", metavar="MODEL_A")
+@click.argument("b", metavar="MODEL_B")
+@walk_options
+def path(
+    a: str, b: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
+) -> None:
+    """How two models are related, edge by edge: up to the nearest model both come from, then down. `lineage explain` has the
+    evidence of one edge.
+
+    Example: lineage path acme/digits-mlp-rotated acme/digits-mlp
+    """
+    from graphdb.store import open_store
+    from queries.family import decided_by
+    from queries.family import path as ask
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        steps = ask(opened, resolve(opened, a), resolve(opened, b), limits(depth, kinds, min_probability))
+        evidence = decided_by(opened, steps)
+    if form or not steps:
+        rows = [
+            {**as_row(step.relative), "direction": step.direction, "decided_by": list(why)}
+            for step, why in zip(steps, evidence, strict=True)
+        ]
+        show_rows(rows, form, f"{a} and {b} share no known ancestor")
+        return
+    from queries.display import print_path
+
+    print_path(steps, evidence)
+
+
+@click.command("common-ancestor")
+@click.argument("a", metavar="MODEL_A")
+@click.argument("b", metavar="MODEL_B")
+@walk_options
+def common_ancestor(
+    a: str, b: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
+) -> None:
+    """The models that two models both come from, nearest first. Depth counts from MODEL_A.
+
+    Example: lineage common-ancestor acme/digits-mlp-rotated acme/digits-mlp-noisy
+    """
+    from graphdb.store import open_store
+    from queries.family import common_ancestors as ask
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        shared = ask(opened, resolve(opened, a), resolve(opened, b), limits(depth, kinds, min_probability))
+    none = f"{a} and {b} share no known ancestor"
+    if form:
+        rows = [{**as_row(item.ancestor), "depth_a": item.depth_a, "depth_b": item.depth_b} for item in shared]
+        show_rows(rows, form, none)
+        return
+    for_people: list[dict[str, Any]] = [
+        {"model": item.ancestor.repo_id, "a": item.depth_a, "b": item.depth_b} for item in shared
+    ]
+    show_rows(for_people, None, none, names={"a": f"above {a}", "b": f"above {b}"})
+
+
+@click.command()
+@click.argument("model")
+@walk_options
+@click.option("--conflicts", is_flag=True, help="Only those that contradict the model's own licence.")
+def licences(
+    model: str,
+    store: str,
+    depth: int | None,
+    kinds: tuple[str, ...],
+    min_probability: float,
+    form: str | None,
+    conflicts: bool,
+) -> None:
+    """The licences along the chain above a model, and which of them its own contradicts: something to look at, no legal advice.
+
+    Example: lineage licences acme/digits-mlp-rotated
+    """
+    from graphdb.store import open_store
+    from queries.licences import licence_chain
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        start = resolve(opened, model)
+        chain = licence_chain(opened, start, limits(depth, kinds, min_probability))
+    rows = [
+        {**as_row(link.ancestor), "license": link.license, "outcome": link.outcome, "reason": link.reason}
+        for link in chain
+        if link.outcome == "conflict" or not conflicts
+    ]
+    show_rows(
+        rows,
+        form,
+        f"no licence above {start.repo_id} is contradicted" if chain else f"{start.repo_id} has no known ancestor",
+        names=PEOPLE,
+    )
+
+
+@click.command("blast-radius")
+@click.argument("model")
+@walk_options
+def blast_radius(
+    model: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
+) -> None:
+    """Who inherits a flaw of a model: everything that comes from it, with the way there and its weakest edge, the surest first.
+
+    Example: lineage blast-radius acme/digits-mlp --min-probability 0.9
+    """
+    from graphdb.store import open_store
+    from queries.blast import blast_radius as ask
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        start = resolve(opened, model)
+        heirs = ask(opened, start, limits(depth, kinds, min_probability))
+    rows = [
+        {
+            "repo_id": heir.repo_id,
+            "depth": len(heir.way) - 1,
+            "kind": heir.kind,
+            "weakest": heir.weakest,
+            "way": list(heir.way) if form else " > ".join(heir.way),
+        }
+        for heir in heirs
+    ]
+    none = f"nothing is known to come from {start.repo_id}"
+    show_rows(rows, form, none, names=PEOPLE)

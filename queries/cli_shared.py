@@ -1,0 +1,119 @@
+"""What the commands that ask the graph share: options, what they become, and how answers are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from graphdb.cli import store_option
+from graphdb.schema import ACCEPTED, Relation, chance
+
+if TYPE_CHECKING:
+    from queries.walk import Limits, Relative
+
+FOLLOWED = [str(relation) for relation in Relation if relation is not Relation.SUPERSEDED]
+PEOPLE = {"repo_id": "model", "kind": "relation"}  # what columns are called in tables
+Rows = Sequence[Mapping[str, Any]]
+
+
+def format_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json` and `--csv`; the command gets `form`: `json`, `csv` or None for a table."""
+
+    @wraps(command)
+    def with_form(*args: Any, as_json: bool, as_csv: bool, **options: Any) -> Any:
+        if as_json and as_csv:
+            raise click.UsageError("--json or --csv, not both")
+        return command(*args, form="json" if as_json else "csv" if as_csv else None, **options)
+
+    with_form = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a line of column names.")(with_form)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(with_form)
+
+
+def walk_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--depth`, `--kind`, `--min-probability`, `--json`, `--csv`: the same on every question about relatives."""
+    for option in (
+        format_options,
+        click.option(
+            "--min-probability",
+            type=click.FloatRange(0.0, 1.0),
+            default=0.0,
+            metavar="P",
+            help="Follow no edge that is less probable.",
+        ),
+        click.option(
+            "--kind",
+            "kinds",
+            multiple=True,
+            type=click.Choice(FOLLOWED, case_sensitive=False),
+            metavar="RELATION",
+            help=f"Follow only this relation; can be repeated: {', '.join(FOLLOWED)} [default: the accepted ones].",
+        ),
+        click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Generations to go [default: all]."),
+        store_option,
+    ):
+        command = option(command)
+    return command
+
+
+def limit_option(default: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--limit N`."""
+    return click.option(
+        "--limit", type=click.IntRange(min=1), default=default, show_default=True, metavar="N", help="How many at most."
+    )
+
+
+def limits(depth: int | None, kinds: Iterable[str], min_probability: float) -> Limits:
+    """The options of a walk as the lookups take them."""
+    from queries.walk import Limits
+
+    return Limits(tuple(Relation(kind) for kind in kinds) or ACCEPTED, min_probability, depth)
+
+
+def as_row(relative: Relative) -> dict[str, Any]:
+    """A relative as programs get it."""
+    return {
+        "repo_id": relative.repo_id,
+        "depth": relative.depth,
+        "kind": relative.kind,
+        "probability": relative.probability,
+    }
+
+
+def show(found: Iterable[Relative], form: str | None, none: str) -> None:
+    """Relatives as a table, JSON or CSV."""
+    rows = [as_row(relative) for relative in found]
+    if form is None:  # people read the generation first
+        rows = [{"depth": row.pop("depth"), **row} for row in rows]
+    show_rows(rows, form, none, names=PEOPLE)
+
+
+def show_rows(rows: Rows, form: str | None, none: str, *, names: Mapping[str, str] | None = None) -> None:
+    """Rows with equal keys as a table, JSON or CSV; for people, a sentence on stderr where there is none.
+
+    Args:
+        names: what columns are called in a table, where that is not their key.
+    """
+    if form == "json":
+        click.echo(json.dumps(rows, default=lambda moment: moment.isoformat(), ensure_ascii=False))
+        return
+    from queries.display import print_csv, print_table, text_of
+
+    if form == "csv":
+        print_csv(rows)
+    elif not rows:
+        click.echo(none, err=True)
+    else:
+        cells = [[_chance_or(name, value, text_of) for name, value in row.items()] for row in rows]
+        print_table([(names or {}).get(name, name) for name in rows[0]], cells)
+
+
+def _chance_or(name: str, value: Any, text_of: Callable[[Any], str]) -> str:
+    if name in ("probability", "weakest") and isinstance(value, float):
+        return chance(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return text_of(value)
+    return f"{value:,}"

@@ -1,0 +1,184 @@
+"""The commands about the whole graph: `lineage roots`, `leaves`, `families`, `copies`, `orphans`, `stale`, `changes`, `as-of`,
+`declared`. Tables for people, `--json` and `--csv` for programs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from graphdb.cli import store_option
+from queries.cli_shared import Rows, format_options, limit_option, limits, show_rows, walk_options
+
+MOMENTS = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+
+
+@click.command()
+@walk_options
+@limit_option(100)
+def roots(
+    store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None, limit: int
+) -> None:
+    """Models that others come from and that come from none, those with most children first. --depth plays no part.
+
+    Example: lineage roots --limit 10
+    """
+    from graphdb.store import open_store
+    from queries.family import roots as ask
+
+    with open_store(store, create=False) as opened:
+        found = ask(opened, limits(depth, kinds, min_probability), limit)
+    none = "there is no edge in the graph yet"
+    if form:
+        about = {"depth": 0, "kind": None, "probability": None}
+        show_rows([{"repo_id": root.repo_id, **about, "children": root.children} for root in found], form, none)
+    else:
+        show_rows([{"model": root.repo_id, "children": root.children} for root in found], None, none)
+
+
+@click.command()
+@store_option
+@limit_option(100)
+@format_options
+def leaves(store: str, limit: int, form: str | None) -> None:
+    """Models that come from another and that nothing comes from, with their parents.
+
+    Example: lineage leaves --limit 10
+    """
+    show_rows(_asked(store, "leaves", limit=limit), form, "there is no edge in the graph yet")
+
+
+@click.command()
+@store_option
+@limit_option(20)
+@format_options
+def families(store: str, limit: int, form: str | None) -> None:
+    """The largest families: models that come from none, with all that comes from them.
+
+    Example: lineage families --limit 5
+    """
+    show_rows(_asked(store, "families", limit=limit), form, "there is no edge in the graph yet")
+
+
+@click.command()
+@store_option
+@limit_option(100)
+@format_options
+def copies(store: str, limit: int, form: str | None) -> None:
+    """Models with equal weight files under several names, those with most copies first.
+
+    Example: lineage copies
+    """
+    show_rows(_asked(store, "copies", limit=limit), form, "no two models have equal weight files")
+
+
+@click.command()
+@store_option
+@limit_option(100)
+@format_options
+def orphans(store: str, limit: int, form: str | None) -> None:
+    """Models that claim a base which is not in the graph, and that have no parent that was found.
+
+    Example: lineage orphans
+    """
+    show_rows(_asked(store, "orphans", limit=limit), form, "every base that is claimed is in the graph")
+
+
+@click.command()
+@store_option
+@limit_option(100)
+@format_options
+def stale(store: str, limit: int, form: str | None) -> None:
+    """Edges whose evidence is older than the weights that the models have now: they wait for the next detection.
+
+    Example: lineage stale
+    """
+    show_rows(_asked(store, "stale", limit=limit), form, "all evidence is about the weights that the models have now")
+
+
+@click.command()
+@click.argument("since", type=MOMENTS)
+@store_option
+@limit_option(1_000)
+@format_options
+def changes(since: datetime, store: str, limit: int, form: str | None) -> None:
+    """What changed since a moment (UTC): edges that are new, and edges that no longer hold.
+
+    Example: lineage changes 2026-11-01
+    """
+    rows = _asked(store, "changes", since=_utc(since), limit=limit)
+    show_rows(sorted(rows, key=lambda row: row["changed_at"]), form, "nothing changed since then")
+
+
+@click.command("as-of")
+@click.argument("model")
+@click.argument("moment", type=MOMENTS)
+@store_option
+@format_options
+def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
+    """The parents that a model had in the graph at a moment (UTC), whatever became of them since.
+
+    Example: lineage as-of acme/digits-mlp-rotated 2026-11-01
+    """
+    from graphdb.store import open_store
+    from queries import load
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        start = resolve(opened, model)
+        rows = opened.read(load("as_of").text, {"model": start.hub_id, "at": _utc(moment)})
+    show_rows(rows, form, f"no parent of {start.repo_id} was known then")
+
+
+@click.command()
+@click.argument("model", required=False)
+@store_option
+@click.option(
+    "--only", type=click.Choice(["agree", "contradicts", "missing", "cannot tell"]), help="Only this outcome."
+)
+@format_options
+def declared(model: str | None, store: str, only: str | None, form: str | None) -> None:
+    """What cards claim beside what the weights say: of one model, or of all.
+
+    Example: lineage declared --only contradicts
+    """
+    from graphdb.store import open_store
+    from queries.agreement import compare, compare_all
+    from queries.resolve import resolve
+
+    with open_store(store, create=False) as opened:
+        found = list(compare(opened, [resolve(opened, model).hub_id]) if model else compare_all(opened))
+    chosen = sorted((c for c in found if not only or c.agreement == only), key=lambda c: (c.repo_id, c.hub_id))
+    none = "no model claims a base or has a parent that was found" if not only else f"none: {only}"
+    if form is None:
+        rows: list[dict[str, Any]] = [
+            {"model": c.repo_id, "outcome": str(c.agreement or "-"), "why": c.reason} for c in chosen
+        ]
+        show_rows(rows, None, none)
+        return
+    rows = [
+        {
+            "repo_id": comparison.repo_id,
+            "agreement": comparison.agreement,
+            "reason": comparison.reason,
+            "declared": [claim.base for claim in comparison.declared],
+            "detected": list(comparison.detected),
+        }
+        for comparison in chosen
+    ]
+    show_rows(rows, form, none)
+
+
+def _asked(store: str, question: str, **params: Any) -> Rows:
+    """The answer of one question file."""
+    from graphdb.store import open_store
+    from queries import load
+
+    with open_store(store, create=False) as opened:
+        return opened.read(load(question).text, params)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat() + ("" if moment.tzinfo else "Z")

@@ -1,0 +1,100 @@
+"""Licences along the chain above a model, and where one contradicts another.
+
+A rule of thumb over the Hub's licence names, not legal advice: it finds what a person should look at. What a licence asks of models
+that come from one:
+
+    permissive       nothing that a later licence could contradict (apache-2.0, mit, cc-by-4.0, …)
+    share-alike      models that come from it keep the same licence (gpl-3.0, cc-by-sa-4.0, …)
+    non-commercial   models that come from it stay non-commercial (cc-by-nc-4.0, …)
+    no-derivatives   there are to be none (cc-by-nd-4.0, …)
+    own terms        its own terms go on with it (llama3, gemma, openrail, …)
+    unknown          nothing is said, or `other`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graphdb.schema import Model
+from graphdb.store import Store
+from queries import load
+from queries.walk import BATCH, EVERYTHING, Limits, Relative, ancestors
+
+CLASSES = (  # the first that fits; an own licence may carry a plain name within it (`llama3`, `bigscience-openrail-m`)
+    (
+        "own terms",
+        r"openrail|bigscience|bigcode|llama|gemma|deepseek|qwen|falcon|stability|mistral|cohere|apple|fair|grok",
+    ),
+    ("no-derivatives", r"^cc-.*nd\b"),
+    ("non-commercial", r"^cc-.*nc\b|non-?commercial|research"),
+    ("share-alike", r"^a?l?gpl|^cc-.*sa\b|^mpl|^osl|^epl|^eupl|^odbl|^cdla-sharing|^ms-rl|^ofl|^gfdl|^cecill"),
+    (
+        "permissive",
+        r"^apache|^mit$|^bsd|^isc$|^cc0|^cc-by(-\d.*)?$|^unlicense|^zlib|^bsl-1|^wtfpl|^artistic|^afl|^ncsa|^postgresql"
+        r"|^ecl|^lppl|^pddl|^odc-by|^cdla-permissive|^ms-pl|^etalab|^openmdw|^c-uda|^intel-",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An ancestor's licence beside that of the model that was asked about.
+
+    Attributes:
+        outcome: `fits`, `conflict` or `cannot tell`.
+        reason: one sentence.
+    """
+
+    ancestor: Relative
+    license: str | None
+    outcome: str
+    reason: str
+
+
+def licence_class(name: str | None) -> str:
+    """One of the classes above."""
+    key = (name or "").strip().lower()
+    if key in ("", "other", "unknown", "none"):
+        return "unknown"
+    return next((kind for kind, pattern in CLASSES if re.search(pattern, key)), "unknown")
+
+
+def judge(license: str | None, above: str | None) -> tuple[str, str]:
+    """(outcome, reason) for a model with one licence that comes from a model with another."""
+    own, kind = licence_class(license), licence_class(above)
+    if kind == "unknown":
+        return "cannot tell", "the ancestor's licence is not known"
+    if kind == "no-derivatives":
+        return "conflict", f"{above} allows no derived models"
+    if kind == "permissive":
+        return "fits", f"{above} asks nothing that could be contradicted"
+    if own == "unknown":
+        return "cannot tell", f"{above} asks something of derived models, and the model's own licence is not known"
+    if kind == "non-commercial":
+        if own in ("non-commercial", "no-derivatives"):
+            return "fits", f"{above} and {license} are both non-commercial"
+        return "conflict", f"{above} is non-commercial, {license} is not"
+    if (license or "").lower() == (above or "").lower():
+        return "fits", f"both are {above}"
+    what = "asks for the same licence" if kind == "share-alike" else "has terms of its own that go on"
+    return "conflict", f"{above} {what}, the model says {license}"
+
+
+def licence_chain(store: Store, model: Model, limits: Limits = EVERYTHING) -> list[Link]:
+    """Every ancestor's licence beside the model's own, nearest first."""
+    above = ancestors(store, model.hub_id, limits)
+    licences = _licences(store, [model.hub_id, *(relative.hub_id for relative in above)])
+    own = licences.get(model.hub_id)
+    return [
+        Link(relative, licences.get(relative.hub_id), *judge(own, licences.get(relative.hub_id))) for relative in above
+    ]
+
+
+def _licences(store: Store, models: list[str]) -> Mapping[str, str | None]:
+    found: dict[str, str | None] = {}
+    for start in range(0, len(models), BATCH):
+        rows = store.read(load("licences").text, {"models": models[start : start + BATCH]})
+        found |= {row["hub_id"]: row["license"] for row in rows}
+    return found
