@@ -30,15 +30,15 @@ from bench.families import read_sketches
 from bench.papers.generations import QUICK, SPECIAL, Member, Plan, build_generations, network_of, probe
 from bench.zoo.architectures import Network
 from detect.decision import Answer
-from detect.methods.nl_approximation import features_of, taylor_terms
+from detect.methods.nl_approximation import features_and_changes, features_of, taylor_from
 from detect.methods.nl_free import statistics
 from detect.methods.nl_network import Example, Shape, train_detector, weight_picture
-from detect.methods.nl_similarity import reported
+from detect.methods.nl_similarity import SIMILARITIES, reported
 from detect.pipeline import Options, Subject, decide
 from detect.sketch_store import Sketch
 
 FREE = ("l1", "l2", "cka", "dc")
-SCALES = {"": 0.0, " + approx": 1.0, " + approx 0.01": 0.01}  # the released code's default and its README's example
+SCALES = {"": 0.0, " + taylor": 1.0, " + taylor 0.01": 0.01}  # plain; the released code's default; its README's example
 MOST_CHILDREN = 48  # of a cell, evenly taken: published methods need a pass through the network for each pair
 WEIGHT = "layer2.0.conv1.weight"  # what the detector's pictures of weights show
 Tensors = Mapping[str, Tensor]
@@ -126,7 +126,7 @@ class Measured:
 def learning_free(
     cell: Cell, states: Mapping[str, Tensors], members: Mapping[str, Member], data: Data, samples: int
 ) -> dict[str, dict[str, str | None]]:
-    """Answers of nl-l1, nl-l2, nl-cka, nl-dc: plain, with the Taylor step and, for what it costs no more, the same on weights."""
+    """Answers of nl-l1, nl-l2, nl-cka, nl-dc: plain, with both approximations, and on weights."""
     answers: dict[str, dict[str, str | None]] = defaultdict(dict)
     by_set: dict[str, list[str]] = defaultdict(list)
     for child in cell.children:
@@ -138,10 +138,16 @@ def learning_free(
         tables: dict[str, list[Tensor]] = defaultdict(list)
         for candidate in cell.candidates:
             parent = states[candidate]
-            values, along = taylor_terms(parent, models, theirs, forward, FREE, statistics(parent))
-            for kind, scale in SCALES.items():
-                moved = values + scale * along
-                tables[kind].append(torch.stack([reported(n, row) for n, row in zip(FREE, moved, strict=True)]))
+            own, changes = features_and_changes(parent, models, forward, statistics(parent))
+            rows: dict[str, list[list[float]]] = defaultdict(list)
+            for name in FREE:
+                pairs = [taylor_from(own, c, f, name) for c, f in zip(changes, theirs, strict=True)]
+                for kind, scale in SCALES.items():
+                    rows[kind].append([float(reported(name, v + scale * a)) for v, a in pairs])
+                near = [SIMILARITIES[name](own + c, f) for c, f in zip(changes, theirs, strict=True)]
+                rows[" + linear"].append([float(reported(name, v)) for v in near])
+            for kind, found in rows.items():
+                tables[kind].append(torch.tensor(found, dtype=torch.float64))
         for kind, rows in tables.items():
             best = torch.stack(rows).argmax(0)  # (similarities, children)
             for row, name in zip(best, FREE, strict=True):
@@ -240,7 +246,7 @@ def run(folder: Path, quick: bool, samples: int, epochs: int) -> dict[str, Any]:
     cells = cells_of(members)
     measured = Measured(folder, f"{plan} {samples} {epochs}")
     for cell in cells:
-        measured.once("nl-l1", cell.name, lambda c=cell: learning_free(c, states, by_id, data, samples))
+        measured.once("nl-l1 + linear", cell.name, lambda c=cell: learning_free(c, states, by_id, data, samples))
     if "nl-detector" not in measured.found:
         for name, answers in detector(cells, states, by_id, data, epochs).items():
             measured.once("nl-detector", name, lambda a=answers: {"nl-detector": a})

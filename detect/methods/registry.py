@@ -88,7 +88,12 @@ _PARENTS = Setting(
 )
 _FEATURES = (
     _PARENTS,
-    Setting("approximation", "taylor", "of fine-tuning, before features are compared", ("taylor", "linear", "none")),
+    Setting(
+        "approximation",
+        "linear",
+        "of fine-tuning before features are compared: linear as in the paper, taylor as in its code",
+        ("linear", "taylor", "none"),
+    ),
     Setting("scale", 1.0, "of the approximated step (1 in the released code, 0.01 in its README)"),
     Setting("layer", "", "name of the features to compare; empty: the third that the function gives"),
     Setting("samples", 1024, "of the batch that are used"),
