@@ -44,12 +44,15 @@ class Batch:
             (equal weights are known); `malformed` (items of the listing); `missing` (no page listed them, so they were asked for
             by name); `waiting` (to be read later) and `left` (not looked at), where there is a budget; and models by status.
         failures: see RepoFailure.
+        more_pages: whether another page follows for certain. Then that one may be asked for before this one is acknowledged;
+            otherwise the crawl goes by what was acknowledged.
     """
 
     models: list[Model]
     declarations: list[Declaration]
     counts: Counter[str]
     failures: list[RepoFailure]
+    more_pages: bool
     _progress: Progress
     _done: list[Done]
     _walk: tuple[str, Walk | None] | None = None

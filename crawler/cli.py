@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,15 +75,24 @@ def crawl_into(
     summary = summary or CrawlSummary.begun()
     if hub is None and options.folder is None:
         hub = crawl_hub(None)
-    with Progress(progress_file) as progress:
+
+    def keep(batch: Batch) -> int:
+        store.upsert_models(batch.models)
+        present = [model.hub_id for model in batch.models if model.status is not Status.GONE]
+        claims = store.upsert_declarations(present, batch.declarations)
+        batch.acknowledge()
+        sketches.compact_if_due()
+        return claims
+
+    with Progress(progress_file) as progress, ThreadPoolExecutor(1, "store") as storing:
         pages = crawl_pages(options, sketches, progress, hub, identify=known_identity)
+        kept: Future[int] | None = None  # one page is stored while the next one is fetched and looked at
         try:
             for batch in pages:
-                store.upsert_models(batch.models)
-                present = [model.hub_id for model in batch.models if model.status is not Status.GONE]
-                summary.declarations += store.upsert_declarations(present, batch.declarations)
-                batch.acknowledge()
-                sketches.compact_if_due()
+                summary.declarations += kept.result() if kept else 0
+                kept = storing.submit(keep, batch)
+                if not batch.more_pages:
+                    kept.result()
                 summary.counts.update(batch.counts)
                 summary.failures.update(failure.kind for failure in batch.failures)
                 summary.first_failures += batch.failures[: FAILURES_TOLD - len(summary.first_failures)]
@@ -91,8 +101,10 @@ def crawl_into(
                 if should_stop():
                     summary.stopped = "told to stop"
                     break
+            summary.declarations += kept.result() if kept else 0
         except BudgetSpent as spent:
             summary.stopped = spent.message
+            summary.declarations += kept.result() if kept else 0
         finally:
             pages.close()
             summary.end(hub)

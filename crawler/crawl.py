@@ -45,7 +45,8 @@ def crawl(
     identify: Callable[[str], str | None] = lambda repo_id: None,
     now: Callable[[], datetime] = utc_now,
 ) -> Generator[Batch, None, None]:
-    """
+    """Batches; each is to be stored and acknowledged before the next one is asked for, but where it says that more pages follow.
+
     Args:
         hub: not needed for a folder.
         identify: repo_id -> the Hub's identity of it, if that is known; for models in Hugging Face's cache.
@@ -91,8 +92,9 @@ class _Crawler:
             outcomes = self._outcomes(pool, at_once, known)
             deferred = [self.look.deferred(r, known.get(r.hub_id)) for r in later]
             present = tuple(r.hub_id for r in page.repositories) if options.is_whole else ()
+            more = not options.has_budget and page.walk.cursor is not None
             yield self._batch(
-                chain(outcomes, deferred), Counter(malformed=page.malformed), (key, page.walk), present, later
+                chain(outcomes, deferred), Counter(malformed=page.malformed), (key, page.walk), present, later, more
             )
             if self.spent or (hub.spent_share > LISTING_SHARE and self.progress.waits(key)):
                 break
@@ -173,11 +175,12 @@ class _Crawler:
         walk: tuple[str, Walk | None] | None = None,
         present: tuple[str, ...] = (),
         waiting: Sequence[Repository] = (),
+        more_pages: bool = False,
     ) -> Batch:
         outcomes = [each for outcome in outcomes for each in (outcome, *outcome.parts)]
         if any("left" in outcome.counts for outcome in outcomes) and walk is not None:
             walk = walk[0], None  # the page is asked for again; what came of it until now is kept
-        batch = Batch([], [], counts, [], self.progress, [], walk, present, _waiting=list(waiting))
+        batch = Batch([], [], counts, [], more_pages, self.progress, [], walk, present, _waiting=list(waiting))
         for outcome in outcomes:
             if outcome.network_failure is not None:
                 self._failed_in_a_row += 1

@@ -93,8 +93,7 @@ def gguf_sets(paths: Iterable[str]) -> list[tuple[str, ...]]:
     sets: dict[str, dict[int, str]] = {}
     totals: dict[str, int] = {}
     for path in paths:
-        name = path.rpartition("/")[2]
-        if not name.endswith(".gguf") or _NO_MODEL.search(name.removesuffix(".gguf")):
+        if not path.endswith(".gguf") or _NO_MODEL.search(path.rpartition("/")[2].removesuffix(".gguf")):
             continue
         part = _GGUF_PART.fullmatch(path)
         stem, number, total = (part["stem"], int(part["number"]), int(part["total"])) if part else (path, 1, 1)

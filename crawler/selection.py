@@ -105,6 +105,8 @@ def weight_sets(paths: Iterable[str]) -> list[WeightSet]:
 
 def choose(paths: Collection[str]) -> Choice:
     """The one set of weights that is the model."""
+    if not any(path.endswith((".safetensors", INDEX_SUFFIX, "adapter_config.json")) for path in paths):
+        return Choice(None, reason=no_weights_reason(paths))  # most repositories of the Hub
     sets = weight_sets(paths)
     full = [s for s in sets if not s.adapter]
     root = [s for s in full if not s.folder]

@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs, urlencode
 
 from crawler.answers import HubDown, UnexpectedAnswer
@@ -105,13 +103,11 @@ def walk_listing(
     asked: set[str] = set()
     before: list[str] = []
     repeated = 0
-    coming: Future[Page] | None = None  # the page after this one, on its way while this one is worked on
     while True:
         asked.add(query)
         try:
-            page = coming.result() if coming is not None else hub.page(query)
+            page = hub.page(query)
         except UnexpectedAnswer:
-            coming = None
             if not resumed:
                 raise
             logger.warning("the saved place in the listing is no longer known; walking it from its beginning")
@@ -119,7 +115,6 @@ def walk_listing(
             asked.clear()
             continue
         except HubDown as error:  # heavy pages run into the Hub's own time limit
-            coming = None
             smaller = _with_smaller_pages(query)
             if error.status is None or smaller is None:
                 raise
@@ -136,26 +131,10 @@ def walk_listing(
         changes = [r.last_modified for r in page.repositories if r.last_modified is not None]
         newest = max(changes if walk.newest is None else [*changes, walk.newest], default=None)
         walk = replace(walk, seen=walk.seen + len(chosen), cursor=None if last else page.cursor, newest=newest)
-        ahead = page.cursor if not last and not options.has_budget else None
-        coming = _ahead(hub, ahead) if ahead is not None else None
         yield WalkedPage(chosen, page.malformed, _end(walk) if last else walk)
         if last or page.cursor is None:
             return
         query = page.cursor
-
-
-def _ahead(hub: Hub, query: str) -> Future[Page]:
-    """Asks for a page in a thread that nobody has to wait for when the crawl is stopped."""
-    future: Future[Page] = Future()
-
-    def ask() -> None:
-        try:
-            future.set_result(hub.page(query))
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=ask, name="page", daemon=True).start()
-    return future
 
 
 def _begin(last: Walk | None, options: CrawlOptions, now: datetime) -> Walk:

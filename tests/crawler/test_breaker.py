@@ -99,7 +99,7 @@ def test_a_hub_that_is_down_for_minutes_costs_few_requests_and_no_model(fake: Fa
     crawler.hub = hub_at(fake, sleeps=sleeps)
     fake.faults.status(503, kind="resolve", times=FAILURES_TO_OPEN + 2)
     crawler.run()
-    assert max(sleeps) >= 15, "somebody waited for it to come back"
+    assert max(sleeps) >= 8, "somebody waited for it to come back, less what passed while others waited"
     assert crawler.requests()["resolve"] <= 20 + FAILURES_TO_OPEN + 2
     models = crawler.models()  # one may have used up its tries before it was clear that nobody gets an answer
     assert {model.status for model in models.values()} == {"sketched"} and len(models) == 20
