@@ -45,11 +45,24 @@ def origins(model: str, candidates: Sequence[str], endpoint: str | None, thresho
         for name, found in _named(wanted, lambda: hub_at(endpoint))
         if wanted != model
     ]
-    labels = [name for name, _ in others]
-    if len(set(labels)) < len(labels):
-        raise click.UsageError("two candidates have one name; give their paths")
-    found = origins_of(_parts(model, opened[1]), [_parts(name, one) for name, one in others], threshold)
+    labels = short_names([name for name, _ in others])
+    found = origins_of(
+        _parts(model, opened[1]), [_parts(n, one) for n, (_, one) in zip(labels, others, strict=True)], threshold
+    )
     click.echo(json.dumps(as_json(model, labels, found), indent=1) if json_wanted else "\n".join(as_table(found)))
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """What to call candidates: the last part of a path where that tells them apart, else as they were typed.
+
+    Raises:
+        click.UsageError: two have one name.
+    """
+    short = [Path(n).name.removesuffix(".safetensors") if Path(n).expanduser().exists() else n for n in names]
+    found = short if len(set(short)) == len(short) else list(names)
+    if len(set(found)) < len(found):
+        raise click.UsageError("two candidates have one name; give their paths")
+    return found
 
 
 def _named(wanted: str, hub: Any) -> Iterator[tuple[str, OpenModel]]:

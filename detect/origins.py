@@ -189,7 +189,7 @@ def _origin(
     outcome = Outcome.UNDECIDED
     if top >= threshold:
         outcome = Outcome.FROM
-    elif 1 - related >= threshold:
+    elif weights and 1 - related >= threshold:  # vectors tell too little to deny an origin
         outcome = Outcome.NONE
     length = float(x.square().sum()) or 1.0
     return Origin(

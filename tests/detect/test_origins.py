@@ -82,6 +82,7 @@ def test_a_block_from_elsewhere_comes_from_none() -> None:
     found = {o.block: o for o in origins(parts("hybrid", hybrid), [parts(n, w) for n, w in models.items()])}
     assert found["blocks.1"].outcome is Outcome.NONE and found["blocks.1"].model is None
     assert found["blocks.0"].model == "m0"
+    assert found["norm"].outcome is not Outcome.NONE  # vectors tell too little to deny an origin
 
 
 def test_equal_candidates_are_a_tie_and_never_settled_by_a_coin() -> None:
@@ -126,5 +127,8 @@ def test_the_command_prints_a_table_and_json_and_takes_a_folder_of_candidates(tm
     assert "blocks.0" in table and "blocks: m" in table
     broken = lineage("origins", tmp_path / "broken.safetensors", tmp_path / "parts")
     assert broken.code == 4 and "NaN" in broken.stderr
+    each = [tmp_path / "parts" / f"{name}.safetensors" for name in models]
+    assert lineage("origins", tmp_path / "hybrid.safetensors", *each, "--json").json["blocks"] == told["blocks"]
+    assert lineage("origins", tmp_path / "hybrid.safetensors", each[0], each[0]).code == 2
     assert lineage("origins", tmp_path / "hybrid.safetensors").code == 2
     assert lineage("origins", tmp_path / "hybrid.safetensors", tmp_path / "nowhere").code == 4
