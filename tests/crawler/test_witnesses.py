@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,24 +76,54 @@ def mirrored(tmp_path: Path) -> Iterator[tuple[FakeHub, str]]:
         port = probe.getsockname()[1]
         probe.close()
         there, cdn = (url.removeprefix("http://") for url in (fake.url, fake.cdn_url))
-        words = [str(OLAH), "--host", "127.0.0.1", "--port", str(port), "--hf-scheme", "http", "--hf-netloc", there]
+        words = ["--host", "127.0.0.1", "--port", str(port), "--hf-scheme", "http", "--hf-netloc", there]
         words += ["--hf-lfs-netloc", cdn, "--mirror-scheme", "http", "--mirror-netloc", f"127.0.0.1:{port}"]
         words += ["--mirror-lfs-netloc", f"127.0.0.1:{port}", "--repos-path", str(tmp_path / "olah")]
         words += ["--log-path", str(tmp_path / "logs")]
-        with (tmp_path / "olah.log").open("wb") as log:
-            process = subprocess.Popen(words, stdout=log, stderr=log, cwd=tmp_path)
-        try:
-            for _ in range(300):
-                with socket.socket() as ask:
-                    if ask.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                if process.poll() is not None:
-                    pytest.fail(f"olah did not start: {(tmp_path / 'olah.log').read_text()[-800:]}")
-                time.sleep(0.1)
-            yield fake, f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
+        with olah(words, port, tmp_path) as address:
+            yield fake, address
+
+
+@contextmanager
+def olah(words: list[str], port: int, folder: Path) -> Iterator[str]:
+    """A running olah, and its address."""
+    with (folder / "olah.log").open("wb") as log:
+        process = subprocess.Popen([str(OLAH), *words], stdout=log, stderr=log, cwd=folder)
+    try:
+        for _ in range(600):
+            with socket.socket() as ask:
+                if ask.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if process.poll() is not None:
+                pytest.fail(f"olah did not start: {(folder / 'olah.log').read_text()[-800:]}")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def offline_mirror(tmp_path: Path) -> Iterator[str]:
+    """The address of an olah that has no Hub behind it, only a git repository on disk."""
+    place = tmp_path / "mirrors" / "models" / "acme" / "m0"
+    place.mkdir(parents=True)
+    for name, content in repository(0).items():
+        (place / name).write_bytes(content if isinstance(content, bytes) else content.read())
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for line in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *line], cwd=place, check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    here = f"127.0.0.1:{port}"
+    (tmp_path / "olah.toml").write_text(
+        f'[basic]\nhost = "127.0.0.1"\nport = {port}\nrepos-path = "{tmp_path}/cache"\nlog-path = "{tmp_path}/logs"\n'
+        f'mirror-netloc = "{here}"\nmirror-lfs-netloc = "{here}"\nmirrors-path = ["{tmp_path}/mirrors"]\n'
+        "[accessibility]\noffline = true\n"
+    )
+    with olah(["--config", str(tmp_path / "olah.toml")], port, tmp_path) as address:
+        yield address
 
 
 @needs_olah
@@ -123,3 +154,30 @@ def test_a_mirror_in_front_of_the_hub_is_noticed_and_nothing_wrong_is_stored(
                 assert kept.get(model.weights_digest or "") == expected.get(model.weights_digest or "")
     assert told, "an operator is told that something is wrong with this endpoint"
     print("olah:", *told, sorted((name, str(model.status)) for name, model in stored.items()), sep="\n  ")
+
+
+@needs_olah
+def test_a_mirror_in_place_of_the_hub_that_ignores_ranges_is_dropped_before_it_sends_the_file(
+    offline_mirror: str, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    received = 0
+    with open_store(str(tmp_path / "store")) as store:
+        for number, options in enumerate((CrawlOptions(), CrawlOptions(repos=("acme/m0", "acme/none")))):
+            sleeps = Sleeps()
+            hub = Hub(offline_mirror, False, Pacer(3600, sleeps.clock, sleeps))
+            kept = SketchStore(tmp_path / "sketches")
+            try:
+                summary = crawl_into(store, kept, tmp_path / f"p{number}.sqlite", options, hub=hub)
+                told += [failure.message for failure in summary.first_failures]
+            except HubFailure as failure:
+                told.append(failure.message)
+            received += sum(hub.traffic.summary()["bytes"].values())
+        stored = list(store.models())
+    hub = Hub(offline_mirror, False)
+    with pytest.raises(HubFailure) as refused:
+        hub.resolve("acme/m0", "main", "model.safetensors")
+    told.append(refused.value.message)
+    assert all(model.status is not Status.SKETCHED for model in stored) and received < 100_000
+    assert len(told) >= 3, "each way of asking says what is wrong with this endpoint"
+    print("olah without a Hub:", *told, sep="\n  ")
