@@ -58,7 +58,7 @@ def train() -> None:
 @OUT
 @SPLIT
 @click.option("--without", multiple=True, metavar="ARCHITECTURE", help="Leave these families out; may be repeated.")
-@click.option("--steps", type=click.IntRange(min=10), help="Steps of each of the networks [default: 1500].")
+@click.option("--steps", type=click.IntRange(min=10), help="Steps of each of the networks [default: 1000 and 800].")
 @click.option(
     "--checkpoints",
     type=click.Path(path_type=Path, file_okay=False),

@@ -105,13 +105,8 @@ def detector_scores(
     """
     device = layers[0].values.device
     detector = detector or shipped(str(device))
-    models, count = neighbours.shape
-    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1).cpu()], 1)
-    pairs = torch.unique(pairs.sort(1).values, dim=0)
-    said = torch.cat(
-        [direction_odds(detector.direction, tokens(layers, part.to(device))) for part in pairs.split(_PAIRS_AT_ONCE)]
-    )
-    odds = _matrix(said, pairs, models)
+    models = len(neighbours)
+    odds = directions(layers, neighbours, detector)
     seen_odds = odds if counted is None else odds + counted
     candidates = neighbours.cpu()
     products = Gram(gram.products.cpu(), gram.values.cpu(), gram.layer)
@@ -125,6 +120,19 @@ def detector_scores(
     choice = torch.cat(rows)  # (m, k + 1)
     parent = torch.zeros(models, models, dtype=torch.float64).scatter_(1, candidates, choice[:, :-1])
     return DetectorScores(odds, parent, choice[:, -1])
+
+
+def directions(layers: Sequence[Layer], neighbours: Tensor, detector: Detector | None = None) -> Tensor:
+    """(m, m) float64, [a, b]: log-odds that a came before b, for each model and its (m, k) neighbours; antisymmetric, elsewhere 0."""
+    device = layers[0].values.device
+    detector = detector or shipped(str(device))
+    models, count = neighbours.shape
+    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1).cpu()], 1)
+    pairs = torch.unique(pairs.sort(1).values, dim=0)
+    said = torch.cat(
+        [direction_odds(detector.direction, tokens(layers, part.to(device))) for part in pairs.split(_PAIRS_AT_ONCE)]
+    )
+    return _matrix(said, pairs, models)
 
 
 @torch.no_grad()

@@ -55,6 +55,17 @@ EVEN = (
     *(f"rows: {n}" for n in _GROUP_EVEN), *(f"columns: {n}" for n in _GROUP_EVEN), *_VALUE_EVEN, *_SPECTRUM_EVEN, *_LAYER_EVEN,
 )  # fmt: skip
 
+GROUPS = ("rows", "columns", "values", "spectrum", "alone")
+
+
+def kind_of(name: str) -> str:
+    """Which of GROUPS a number of ODD belongs to."""
+    if name.startswith(("rows:", "columns:")):
+        return name.partition(":")[0]
+    if name in _VALUE_ODD:
+        return "values"
+    return "spectrum" if name in _SPECTRUM_ODD else "alone"
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:

@@ -42,8 +42,8 @@ class Recipe:
 
     seed: int = 0
     folds: int = 4
-    direction_steps: int = 1500
-    candidate_steps: int = 1500
+    direction_steps: int = 1000
+    candidate_steps: int = 800
     batch: int = 128
     layers: int = 16
     siblings: float = 0.03

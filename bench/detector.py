@@ -1,0 +1,328 @@
+"""The trained detector on what it never saw: architectures, optimisers and strong decay left out, real families, calibration, speed.
+
+    python -m bench.detector --zoo ZOO --families REAL --cache FOLDER
+
+Networks learn from the half of the zoo that is for tuning; figures are of the other half. "Left out" means: the network that answers
+saw nothing of that architecture (folds of two architectures each). Beside it, on the same pairs: growth, the logistic of growth and decay,
+smaller norm, kurtosis, stable rank. Real families are never trained on. `--cache` keeps examples and networks between runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.families import read_sketches
+from detect.align import align
+from detect.detector.examples import ROOT, UNKNOWN, Example, examples_of
+from detect.detector.scoring import Detector, came_first_of, load, save
+from detect.detector.tokens import ODD
+from detect.detector.training import Recipe, Run, choose, fit_direction, folds, one_thread, question, train
+from detect.signals.direction import direction
+from detect.signals.growth import growth
+
+CPU = torch.device("cpu")
+SURE = 0.8
+HIGH_DECAY = {"adamw": 0.1, "adam": 1e-3, "sgd": 5e-3}
+
+
+@dataclass(frozen=True)
+class Known:
+    """An example, the recipes of its models, and what learning-free evidence says of its true pairs: (n,) positive if right."""
+
+    example: Example
+    recipes: dict[str, Any]
+    others: dict[str, Tensor]
+
+    @property
+    def true_pairs(self) -> Tensor:
+        """(n, 2) indices of (parent, child)."""
+        parent = self.example.parent
+        child = (parent >= 0).nonzero()[:, 0]
+        return torch.stack([parent[child], child], 1)
+
+
+def read(folder: Path, cache: Path) -> list[Known]:
+    """What is known of a family; from the cache where it is there."""
+    kept = cache / "examples" / f"{folder.name}.pt"
+    if kept.exists():
+        return torch.load(kept, weights_only=False)  # our own file
+    truth, sketches = json.loads((folder / "truth.json").read_text()), read_sketches(folder)
+    recipes = {m["id"]: m.get("recipe") or {} for m in truth.get("models", [])}
+    found = []
+    for example in examples_of(folder.name, truth, sketches, CPU):
+        known = Known(example, recipes, {})
+        pairs = known.true_pairs
+        layers = align([sketches[m] for m in example.models], CPU)
+        alone = {name: alone_of(example, pairs, name) for name in ("norm", "kurtosis", "stable rank")}
+        free = {"growth": growth(layers, pairs).z, "growth and decay": direction(layers, pairs)} if len(pairs) else {}
+        found.append(replace(known, others=free | alone))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(found, kept)
+    return found
+
+
+def alone_of(example: Example, pairs: Tensor, name: str) -> Tensor:
+    """(n,) mean over layers of a model's own number, child less parent."""
+    place = {(a, b): i for i, (a, b) in enumerate(example.pairs.tolist())}
+    rows = []
+    for parent, child in pairs.tolist():
+        turned = parent > child
+        at = place[min(parent, child), max(parent, child)]
+        present = example.tokens.present[at]
+        value = example.tokens.odd[at, present, ODD.index(name)].mean() if bool(present.any()) else torch.zeros(())
+        rows.append(-value if turned else value)
+    return torch.stack(rows) if rows else torch.zeros(0)
+
+
+@dataclass(frozen=True)
+class Answered:
+    known: Known
+    came_first: Tensor
+    choice: Tensor
+
+    def directions(self) -> Tensor:
+        pairs = self.known.true_pairs
+        return self.came_first[pairs[:, 0], pairs[:, 1]]
+
+
+def columns(answered: Sequence[Answered]) -> dict[str, float]:
+    """Figures of one table row."""
+    said = torch.cat([a.directions() for a in answered]).double()
+    sure = said.abs() > 2
+    children = right = asserted = asserted_right = nearest = roots = false = false_sure = 0
+    probability, correct = [], []
+    for a in answered:
+        example, everyone = a.known.example, torch.ones(len(a.known.example.models), dtype=torch.bool)
+        asked, answers, _ = question(example, a.came_first, everyone)
+        for i, answer in zip(asked.tolist(), answers.tolist(), strict=True):
+            none = a.choice.shape[1] - 1
+            best = int(a.choice[i].argmax())
+            p = float(a.choice[i, best].exp())
+            probability.append(p)
+            correct.append(best == answer)
+            if answer == none:
+                roots, false = roots + 1, false + (best != none)
+                false_sure += best != none and p >= SURE
+            else:
+                children, right, nearest = children + 1, right + (best == answer), nearest + (answer == 0)
+                asserted += best != none and p >= SURE
+                asserted_right += best == answer and p >= SURE
+    return {
+        "pairs": len(said), "direction": mean(said > 0), "beyond 2": mean(said[sure] > 0), "share beyond 2": mean(sure),
+        "direction ece": calibration(said.abs().sigmoid().tolist(), (said > 0).tolist()),
+        "children": children, "parent": right / max(1, children), "nearest": nearest / max(1, children),
+        "asserted": asserted / max(1, children), "asserted right": asserted_right / max(1, asserted),
+        "roots": roots, "false": false, "false asserted": false_sure, "parent ece": calibration(probability, correct),
+    }  # fmt: skip
+
+
+def mean(flags: Tensor) -> float:
+    return float(flags.double().mean()) if len(flags) else math.nan
+
+
+def calibration(probability: Sequence[float], correct: Sequence[bool], bins: int = 10) -> float:
+    """Expected calibration error: mean over equal bins of |probability - share right|, weighted by what lies in them."""
+    p, right = torch.tensor(probability, dtype=torch.float64), torch.tensor(correct, dtype=torch.float64)
+    place = (p * bins).long().clamp(max=bins - 1)
+    inside = [place == i for i in range(bins)]
+    return sum(float((p[m].mean() - right[m].mean()).abs()) * float(m.double().mean()) for m in inside if bool(m.any()))
+
+
+def hidden_roots(answered: Sequence[Answered], chooser: Callable[[Example], Any]) -> tuple[int, int, int]:
+    """Children of hidden roots; how many of them get any parent as the best answer; how many get one asserted."""
+    count = best_false = sure = 0
+    for a in answered:
+        example = a.known.example
+        kept = example.parent != ROOT
+        if int(kept.sum()) < 3 or bool(kept.all()):
+            continue
+        said = choose(chooser(example), example, a.came_first, kept)
+        asked, answers, _ = question(example, a.came_first, kept)
+        for i, answer in zip(asked.tolist(), answers.tolist(), strict=True):
+            if answer == said.shape[1] - 1:
+                best = int(said[i].argmax())
+                count += 1
+                best_false += best != answer
+                sure += best != answer and float(said[i, best].exp()) >= SURE
+    return count, best_false, sure
+
+
+def without(known: Known, unwanted: Callable[[dict[str, Any]], bool]) -> Example:
+    """The example with children of unwanted recipes unasked."""
+    example = known.example
+    barred = torch.tensor([unwanted(known.recipes.get(model, {})) for model in example.models])
+    return replace(example, parent=torch.where(barred & (example.parent >= 0), UNKNOWN, example.parent))
+
+
+def left_out(
+    zoo: Sequence[Known], unwanted: Callable[[dict[str, Any]], bool], recipe: Recipe, run: Run, name: str
+) -> str:
+    """One row: direction of report pairs of unwanted recipes by a network that learned from no such pair."""
+    learn = [without(k, unwanted) for k in zoo if k.example.split == "tune"]
+    network = fit_direction([e for e in learn if bool((e.parent != UNKNOWN).any())], recipe, run, f"without {name}")
+    said, free = [], {"growth": [], "growth and decay": []}
+    for known in zoo:
+        if known.example.split != "report":
+            continue
+        e = known.example
+        odds = came_first_of(network, e.tokens, e.pairs, len(e.models))
+        for i, (parent, child) in enumerate(known.true_pairs.tolist()):
+            if unwanted(known.recipes.get(e.models[child], {})):
+                said.append(float(odds[parent, child]))
+                for key in free:
+                    free[key].append(float(known.others[key][i]))
+    t = torch.tensor(said)
+    others = " | ".join(f"{mean(torch.tensor(v) > 0):.3f}" for v in free.values())
+    return f"| {name} | {len(said)} | {mean(t > 0):.3f} | {others} |"
+
+
+def high_decay(recipe: dict[str, Any]) -> bool:
+    return recipe.get("weight_decay", 0) >= HIGH_DECAY.get(recipe.get("optimiser", ""), math.inf)
+
+
+FREE = ("growth", "growth and decay", "norm", "kurtosis", "stable rank")
+DIRECTION_HEAD = (
+    "pairs",
+    "direction",
+    "beyond 2 (share)",
+    "ece",
+    *FREE[:3],
+    "kurtosis, better sign",
+    "stable rank, better sign",
+)
+PARENT_HEAD = (
+    "children", "directed parent, all answered", "nearest is the parent", "asserted at 0.8", "of these right", "roots",
+    "false, all answered", "false, asserted", "ece",
+)  # fmt: skip
+
+
+def print_tables(rows: Sequence[tuple[str, Sequence[Answered]]]) -> None:
+    rows = [(name, answered) for name, answered in rows if answered]
+    print_head(DIRECTION_HEAD)
+    for name, answered in rows:
+        c = columns(answered)
+        free = [
+            mean(torch.cat([a.known.others[key].double() for a in answered if key in a.known.others]) > 0)
+            for key in FREE
+        ]
+        free[3:] = [max(share, 1 - share) for share in free[3:]]
+        told = [f"{c['pairs']}", f"{c['direction']:.3f}", f"{c['beyond 2']:.3f} ({c['share beyond 2']:.2f})"]
+        print(
+            f"| {name} | {' | '.join([*told, format(c['direction ece'], '.3f'), *(format(share, '.3f') for share in free)])} |"
+        )
+    print()
+    print_head(PARENT_HEAD)
+    for name, answered in rows:
+        c = columns(answered)
+        told = [
+            f"{c['children']}",
+            f"{c['parent']:.3f}",
+            f"{c['nearest']:.3f}",
+            f"{c['asserted']:.2f}",
+            f"{c['asserted right']:.3f}",
+        ]
+        print(
+            f"| {name} | {' | '.join([*told, *(str(c[key]) for key in ('roots', 'false', 'false asserted'))])} | {c['parent ece']:.3f} |"
+        )
+
+
+def print_head(names: Sequence[str]) -> None:
+    print(f"| | {' | '.join(names)} |\n| --- {'| ---: ' * len(names)}|")
+
+
+def speed(path: Path) -> dict[str, float]:
+    """Seconds to load the file, and what the networks score a second on one thread."""
+    began = time.perf_counter()
+    detector = load(path, CPU)
+    loaded = time.perf_counter() - began
+    with torch.no_grad():
+        pairs = [torch.randn(1024, 24, n) for n in (len(ODD), detector.direction.read[0].in_features - len(ODD))]
+        present = torch.ones(1024, 24, dtype=torch.bool)
+        detector.direction(*pairs, present)
+        began = time.perf_counter()
+        for _ in range(3):
+            detector.direction(*pairs, present)
+        directed = 3 * 1024 / (time.perf_counter() - began)
+    return {
+        "load_s": round(loaded, 4),
+        "megabytes": round(path.stat().st_size / 1e6, 3),
+        "pairs_a_second": round(directed),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--zoo", type=Path, required=True)
+    parser.add_argument("--families", type=Path, help="real families")
+    parser.add_argument("--cache", type=Path, required=True, help="keeps examples and networks")
+    parser.add_argument("--learn", default="tune", help="half of the zoo to learn from, or all")
+    parser.add_argument("--steps", type=int, nargs=2, default=(Recipe().direction_steps, Recipe().candidate_steps))
+    parser.add_argument("--quick", action="store_true", help="without optimisers and decay left out")
+    parser.add_argument("--out", type=Path, help="write the networks that learned from all architectures")
+    arguments = parser.parse_args()
+    recipe = Recipe(direction_steps=arguments.steps[0], candidate_steps=arguments.steps[1])
+    began = time.monotonic()
+
+    def report(stage: str, step: int, steps: int) -> None:
+        if step == steps:
+            print(f"{stage}: {time.monotonic() - began:.0f} s", flush=True)
+
+    with one_thread():
+        zoo = [k for path in sorted(arguments.zoo.glob("*/truth.json")) for k in read(path.parent, arguments.cache)]
+        real = (
+            [k for path in sorted(arguments.families.glob("*/truth.json")) for k in read(path.parent, arguments.cache)]
+            if arguments.families
+            else []
+        )
+        examples = [k.example for k in zoo]
+        run = Run(CPU, arguments.cache / f"networks-{arguments.learn}", report)
+        trained = train(examples, recipe, run, lambda e: arguments.learn in ("all", e.split))
+        answered = [
+            Answered(k, odds, choice) for k, odds, choice in zip(zoo, trained.came_first, trained.choice, strict=True)
+        ]
+        for known in real:
+            odds = came_first_of(
+                trained.direction, known.example.tokens, known.example.pairs, len(known.example.models)
+            )
+            answered.append(Answered(known, odds, choose(trained.candidates, known.example, odds)))
+        out = arguments.out or arguments.cache / "detector.safetensors"
+        save(Detector(trained.direction, trained.candidates), out, {
+            "families": " ".join(sorted({e.family for e in examples if arguments.learn in ("all", e.split)})), "recipe": repr(recipe),
+        })  # fmt: skip
+        test = [a for a in answered if a.known.example.split == "report"]
+        kinds = sorted({a.known.example.architecture for a in test})
+        together = [
+            ", ".join(sorted({examples[i].architecture for i in part})) for part in folds(examples, recipe.folds)
+        ]
+        print(f"\nLeft out together: {'; '.join(together)}\n")
+        print_tables([
+            *((kind, [a for a in test if a.known.example.architecture == kind]) for kind in kinds), ("report half, all", test),
+            ("tune half, all", [a for a in answered if a.known.example.split == "tune"]),
+            *((k, [a for a in answered if a.known.example.family == k]) for k in sorted({k.example.family for k in real})),
+        ])  # fmt: skip
+        count, best, sure = hidden_roots(test, lambda example: trained.candidates)
+        print(
+            f"\nRoots hidden: {count} children of the report half; a parent is the best answer for {best}, asserted for {sure}."
+        )
+        if not arguments.quick:
+            print(
+                "\n| left out of training | report pairs | direction | growth | growth and decay |\n| --- | ---: | ---: | ---: | ---: |"
+            )
+            for optimiser in ("sgd", "adam", "adamw"):
+                print(left_out(zoo, lambda r, o=optimiser: r.get("optimiser") == o, recipe, run, optimiser), flush=True)
+            print(left_out(zoo, high_decay, recipe, run, "high decay"), flush=True)
+        print(json.dumps({"report": columns(test), "speed": speed(out), "families": len({e.family for e in examples})}))
+
+
+if __name__ == "__main__":
+    main()

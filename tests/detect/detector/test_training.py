@@ -1,0 +1,111 @@
+"""Training: learns, is the same for the same seed, goes on where it was cut off, and its commands tell what they made."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from detect.cli_train import train as train_command
+from detect.cli_train import zoo as zoo_command
+from detect.detector.examples import ROOT
+from detect.detector.scoring import came_first_of, load
+from detect.detector.training import Recipe, Run, choose, fit_direction, folds, question, train
+from tests.detect.detector.families import CPU, examples, write_zoo
+
+SHORT = Recipe(direction_steps=30, candidate_steps=30, batch=32, layers=6, folds=2, checkpoint_every=10)
+
+
+class CutOff(Exception):
+    """Somebody pulled the plug."""
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_architectures_are_dealt_whole():
+    found = examples()
+    parts = folds(found, 2)
+    assert sorted(i for part in parts for i in part) == list(range(len(found)))
+    kinds = [{found[i].architecture for i in part} for part in parts]
+    assert not kinds[0] & kinds[1]
+
+
+def test_hiding_models_asks_for_what_is_left():
+    example = max(examples(1), key=lambda e: len(e.models))
+    odds = torch.zeros(len(example.models), len(example.models), dtype=torch.float64)
+    kept = example.parent != ROOT
+    asked, answers, seen = question(example, odds, kept)
+    none = seen.candidates.shape[1]
+    top = [i for i, p in enumerate(example.parent.tolist()) if p >= 0 and int(example.parent[p]) == ROOT]
+    names = [model for model, keep in zip(example.models, kept.tolist(), strict=True) if keep]
+    orphans = {names[i] for i, answer in zip(asked.tolist(), answers.tolist(), strict=True) if answer == none}
+    assert (
+        orphans >= {example.models[i] for i in top if int(example.parent[example.parent[i]]) == ROOT} == {"b", "c", "d"}
+    )
+
+
+@pytest.mark.slow
+def test_the_direction_of_families_in_training_is_learned():
+    found = examples()
+    network = fit_direction(found, SHORT, Run(CPU), "direction")
+    for example in found:
+        odds = came_first_of(network, example.tokens, example.pairs, len(example.models))
+        assert all(float(odds[p, c]) > 0 for c, p in enumerate(example.parent.tolist()) if p >= 0)
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_networks_also_after_being_cut_off(tmp_path):
+    found = examples(2)
+    whole = train(found, SHORT, Run(CPU))
+
+    def pull(stage, step, steps):
+        if (stage, step) == ("direction", 15):
+            raise CutOff
+
+    with pytest.raises(CutOff):
+        train(found, SHORT, Run(CPU, tmp_path, pull))
+    again = Run(CPU, tmp_path)
+    resumed = train(found, SHORT, again)
+    assert same(whole.direction, resumed.direction) and same(whole.candidates, resumed.candidates)
+    assert len(again.losses["direction"]) == 30
+    choice = choose(resumed.candidates, found[0], resumed.came_first[0])
+    assert choice.exp().sum(1).tolist() == pytest.approx([1.0] * len(found[0].models), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_detector_and_a_picture(tmp_path):
+    write_zoo(tmp_path / "zoo", 2)
+    out, picture = tmp_path / "d.safetensors", tmp_path / "losses.png"
+    arguments = ["detector", str(tmp_path / "zoo"), "--out", str(out), "--plot", str(picture), "--steps", "10"]
+    done = CliRunner().invoke(train_command, [*arguments, "--device", "cpu", "--json"], catch_exceptions=False)
+    assert json.loads(done.stdout)["families"] == 2
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    load(out, CPU)
+
+
+@pytest.mark.slow
+def test_the_detectors_of_the_papers_are_trained_by_the_same_command(tmp_path):
+    write_zoo(tmp_path / "zoo", 1)
+    for name in ("np-detector", "nl-detector"):
+        out = tmp_path / f"{name}.safetensors"
+        arguments = [name, str(tmp_path / "zoo"), "--out", str(out), "--epochs", "1", "--device", "cpu", "--json"]
+        done = CliRunner().invoke(train_command, arguments, catch_exceptions=False)
+        assert json.loads(done.stdout)["families"] == 1
+        assert out.stat().st_size > 1000
+
+
+def test_a_folder_without_families_is_refused(tmp_path):
+    for name in ("detector", "np-detector", "nl-detector"):
+        done = CliRunner().invoke(train_command, [name, str(tmp_path), "--out", str(tmp_path / "o")])
+        assert "fam" in str(done.exception)
+        assert not (tmp_path / "o").exists()
+
+
+def test_the_zoo_is_built_from_the_source_only(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "bench.zoo.__main__", None)
+    done = CliRunner().invoke(zoo_command, ["build", "--out", str(tmp_path)])
+    assert "source tree" in str(done.exception)
