@@ -83,11 +83,9 @@ def sketches_folder(store_url: str, sketches: str | None) -> Path | str:
 
 
 def state_folder(store_url: str, sketches: str | None) -> Path:
-    """A folder on this disk for what a crawl remembers: that of the samples, or where they lie elsewhere, the store's."""
+    """A folder on this disk for what a crawl remembers: that of the samples, or where they lie elsewhere, the store's own."""
     folder = sketches_folder(store_url, sketches)
-    if isinstance(folder, str):
-        return Path("~/.lineage" if "://" in store_url else store_url).expanduser() / "crawl"
-    return folder
+    return folder if isinstance(folder, Path) else Path(sketches_folder(store_url, None))
 
 
 def options_of(
@@ -108,7 +106,9 @@ def options_of(
     from detect.pipeline import Options
 
     settings = read_settings(method, method_option)
-    return Options(threshold or THRESHOLD, not no_dates, not no_declared, method=method, settings=settings)
+    return Options(
+        threshold or THRESHOLD, not no_dates, not no_declared, not no_detector, method=method, settings=settings
+    )
 
 
 @click.command()

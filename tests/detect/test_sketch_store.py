@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from detect.compacting import gather
 from detect.shards import SUFFIX, is_single
 from detect.sketch_store import BadSketch, Sample, Sketch, SketchStore
 from graphdb.schema import Failure
+from tests.s3 import s3  # noqa: F401 - a fixture
 
 
 def a_sketch(number: int, signature: str = "aaaaaaaaaaaaaaaa", values: int = 64) -> Sketch:
@@ -224,23 +224,6 @@ def test_kill_9_in_the_middle_of_writing_and_compacting_loses_nothing(tmp_path: 
         expected = [a_sketch(n) for n in range(written)]
         assert read_all(SketchStore(tmp_path), expected) == expected
     assert written > 20 and SketchStore(tmp_path).check().damaged == ()
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """An S3 service on loopback, not written by us, and a bucket in it."""
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
-    server = pytest.importorskip("moto.server", reason="moto is not installed").ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        s3fs.S3FileSystem().mkdir("models")
-        yield "s3://models/night/sketches"
-    server.stop()
 
 
 @pytest.fixture(params=["memory", "file", "s3"])
