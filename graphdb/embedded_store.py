@@ -28,6 +28,7 @@ from graphdb.store import Execute, Store, T
 
 HEAP = "-Xmx768m"  # the engine would take half of the machine; while it collects garbage it may hold twice this
 OURS = {"graph", "sketches", "log", "owner.json"}  # what a store's folder may hold besides hidden files
+COLLISIONS = 4  # times that a transaction is tried while other threads make the same new nodes
 FLUSH = "yes_nometadata"  # fdatasync at commit; the engine's default is none
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
 
@@ -151,11 +152,14 @@ class EmbeddedStore(Store):
         def execute(cypher: str, params: Mapping[str, Any]) -> list[Row]:
             return [_plain(row) for row in self._database.command("opencypher", cypher, dict(params)).to_list()]
 
-        try:
-            result: T = self._database.run_in_transaction(lambda: work(execute))
-        except self._engine().ArcadeDBError as error:
-            raise _failure(error, None) from error
-        return result
+        for tries_left in reversed(range(COLLISIONS)):
+            try:
+                result: T = self._database.run_in_transaction(lambda: work(execute))
+                return result
+            except self._engine().ArcadeDBError as error:
+                if not (tries_left and _collided(error)):
+                    raise _failure(error, None) from error
+        raise AssertionError("the last try returns or raises")
 
     def define(self, cypher: str) -> None:
         self._database.command("opencypher", cypher).to_list()
@@ -229,6 +233,13 @@ def _failure(error: Exception, timeout_seconds: float | None) -> Exception:
         if kind == "SerializationException":
             return StoreDamaged(f"a record of the store cannot be read: {message}", "restore a copy, or crawl again")
     return error
+
+
+def _collided(error: Exception) -> bool:
+    """Whether another thread made a node with the same key first: once that is done, the same transaction finds it."""
+    native = getattr(error, "native", None) or {}
+    names = [native.get("cls", ""), *(name for name, _ in getattr(error, "java_chain", None) or ())]
+    return any(str(name).endswith("DuplicatedKeyException") for name in names)
 
 
 def _plain(value: Any) -> Any:

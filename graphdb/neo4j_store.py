@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from neo4j.exceptions import (
     AuthError,
     ClientError,
     ConfigurationError,
+    ConstraintError,
     DriverError,
     Neo4jError,
     ServiceUnavailable,
@@ -29,6 +31,7 @@ from graphdb.records import Row
 from graphdb.store import Execute, Store, T
 
 CONNECT_SECONDS = 5.0
+COLLISIONS = 3  # times that a transaction is tried again after another writer was first
 RETRY_SECONDS = 10.0  # the driver retries transient failures of a transaction this long
 OVERDUE = "exceeded the arcadedb.command.timeout"
 TIMED_OUT = ("TransactionTimedOut", "TransactionTimedOutClientConfiguration", "TransactionMarkedAsFailed", "Terminated")
@@ -106,6 +109,9 @@ class Neo4jStore(Store):
 
         try:
             with self._session(neo4j.WRITE_ACCESS) as session:
+                for _ in range(COLLISIONS):
+                    with suppress(ConstraintError):  # on ArcadeDB's server, two writers may merge one new node at once
+                        return session.execute_write(run)
                 return session.execute_write(run)
         except (Neo4jError, DriverError) as error:
             raise self._failure(error, None) from error

@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from graphdb.store import Store, open_store
-from tests.neo4j_server import NotHere, Server, free_port, neo4j_server
+from tests.neo4j_server import NotHere, Server, free_port, jars, neo4j_server
 
 KINDS = [pytest.param("embedded"), pytest.param("served"), pytest.param("neo4j", marks=pytest.mark.neo4j)]
 PASSWORD = "served to tests"
@@ -39,14 +40,27 @@ def running_neo4j() -> Server | NotHere:
     return server
 
 
+def not_here(reason: NotHere) -> NoReturn:
+    """Skips a test, or fails it where there must be a Neo4j."""
+    if os.environ.get("LINEAGE_REQUIRE_NEO4J") == "1":
+        pytest.fail(f"LINEAGE_REQUIRE_NEO4J=1, but {reason}")
+    pytest.skip(f"no Neo4j: {reason}")
+
+
+def jars_or_skip() -> None:
+    """For a test that starts a Neo4j of its own."""
+    try:
+        jars()
+    except NotHere as reason:
+        not_here(reason)
+
+
 @pytest.fixture
 def neo4j_url(monkeypatch: pytest.MonkeyPatch) -> str:
     """Address of a genuine Neo4j with an empty database; user and password are in the environment."""
     server = running_neo4j()
     if isinstance(server, NotHere):
-        if os.environ.get("LINEAGE_REQUIRE_NEO4J") == "1":
-            pytest.fail(f"LINEAGE_REQUIRE_NEO4J=1, but {server}")
-        pytest.skip(f"no Neo4j: {server}")
+        not_here(server)
     monkeypatch.setenv("NEO4J_USER", server.user)
     monkeypatch.setenv("NEO4J_PASSWORD", server.password)
     monkeypatch.delenv("NEO4J_DATABASE", raising=False)

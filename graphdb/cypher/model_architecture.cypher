@@ -4,5 +4,5 @@ UNWIND $rows AS row
 MERGE (a:Architecture {signature: row.signature})
 WITH row, a
 MATCH (m:Model {hub_id: row.hub_id})
-CREATE (m)-[:HAS_ARCHITECTURE]->(a)
-RETURN count(m) AS count;
+MERGE (m)-[h:HAS_ARCHITECTURE]->(a)
+RETURN count(h) AS count;

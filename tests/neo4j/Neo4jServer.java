@@ -4,6 +4,7 @@
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import org.neo4j.configuration.GraphDatabaseSettings;
@@ -24,8 +25,12 @@ public class Neo4jServer {
                 .setConfig(GraphDatabaseSettings.pagecache_memory, Long.parseLong(args[2]) * 1024 * 1024)
                 .build();
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdown));
-        server.database("system").executeTransactionally(
-                "ALTER USER neo4j SET PASSWORD $password CHANGE NOT REQUIRED", Map.of("password", password));
+        Path alreadySet = Path.of(args[0], "password-is-set"); // a server that starts again refuses the password it has
+        if (!Files.exists(alreadySet)) {
+            server.database("system").executeTransactionally(
+                    "ALTER USER neo4j SET PASSWORD $password CHANGE NOT REQUIRED", Map.of("password", password));
+            Files.createFile(alreadySet);
+        }
         System.out.println("ready " + Version.getNeo4jVersion());
         System.out.flush();
         while (input.readLine() != null) {}
