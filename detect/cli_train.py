@@ -232,6 +232,9 @@ def build_zoo(
     \b
     LINEAGE_DATASETS=datasets lineage zoo build --out ./zoo
     """
+    clone = Path(__file__).parent.parent
+    if (clone / "bench").is_dir() and str(clone) not in sys.path:
+        sys.path.insert(0, str(clone))  # the installed command does not look there by itself
     try:
         command = importlib.import_module("bench.zoo.__main__").main
     except ModuleNotFoundError as error:

@@ -109,3 +109,13 @@ def test_the_zoo_is_built_from_the_source_only(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "bench.zoo.__main__", None)
     done = CliRunner().invoke(zoo_command, ["build", "--out", str(tmp_path)])
     assert "source tree" in str(done.exception)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_training_on_cuda_learns_too():
+    found = examples(2)
+    network = fit_direction(found, SHORT, Run(torch.device("cuda")), "direction")
+    assert next(network.parameters()).is_cuda
+    odds = came_first_of(network, found[0].tokens, found[0].pairs, len(found[0].models))
+    assert all(float(odds[p, c]) > 0 for c, p in enumerate(found[0].parent.tolist()) if p >= 0)
