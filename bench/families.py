@@ -7,12 +7,15 @@ truth.json: `pairs` (child, parent, relation), `roots`, `unknown` (no claim; lef
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crawler.weights import LocalFile, Weights
 from detect.cli import SCAN_BUDGET_VALUES
+from detect.decision import Decision
+from detect.pipeline import Options, Subject, decide
 from detect.sketch import plan
 from detect.sketch_store import Sketch, make_sketch
 from graphdb.schema import Failure
@@ -33,8 +36,32 @@ class Truth:
         """Whether one may stand for the other: equal weights."""
         return one == other or (one in self.same and self.same.get(one) == self.same.get(other))
 
+    def line(self, name: str) -> list[str]:
+        """Ancestors, nearest first."""
+        found: list[str] = []
+        while name in self.parent and len(found) < 1000:
+            name = self.parent[name]
+            found.append(name)
+        return found
+
     def same_run(self, one: str, other: str) -> bool:
         return self.alike(one, other) or (one in self.run and self.run.get(one) == self.run.get(other))
+
+
+def folders(roots: Iterable[Path], split: str | None = None) -> Iterator[Path]:
+    """Folders of families, in order. split: of families that name one, only this half."""
+    for root in roots:
+        for path in sorted(root.glob("*/truth.json")):
+            if split is None or json.loads(path.read_text()).get("split") in (None, split):
+                yield path.parent
+
+
+def decide_all(sketches: Mapping[str, Sketch], options: Options) -> dict[str, Decision]:
+    """What the method `lineage` says about models, by id, each architecture on its own. Nothing but weights is given."""
+    groups: dict[str, list[Subject]] = {}
+    for name, sketch in sketches.items():
+        groups.setdefault(sketch.signature, []).append(Subject(name, sketch))
+    return {d.model: d for group in groups.values() for d in decide(group, options)}
 
 
 def read_truth(folder: Path) -> Truth:

@@ -18,8 +18,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from bench.families import Truth, read_sketches, read_truth
-from bench.fit_direction import folders
+from bench.families import Truth, folders, read_sketches, read_truth
 from detect.align import Layer, NotComparable, align
 from detect.ancestor import FEATURES, pair_features, root_features
 from detect.families import families
@@ -82,7 +81,7 @@ def _rows_of_tree(
     )  # (m, m-1, 5) of direction, certain, even, inheritance, nearer
     rows, said = [], []
     for b, name in enumerate(names):
-        line = _ancestors(name, truth, place)
+        line = {place[a] for a in truth.line(name) if a in place}
         if root not in line:
             continue
         for k, s in enumerate(everyone[b].tolist()):
@@ -92,15 +91,6 @@ def _rows_of_tree(
                 rows.append(features[b, k, [3, 0, 1, 2, 4]].numpy())
                 said.append(s in line)
     return np.array(rows).reshape(-1, len(FEATURES)), np.array(said, bool)
-
-
-def _ancestors(name: str, truth: Truth, place: dict[str, int]) -> set[int]:
-    line = set()
-    while name in truth.parent:
-        name = truth.parent[name]
-        if name in place:
-            line.add(place[name])
-    return line
 
 
 def fit(trees: list[tuple[np.ndarray, np.ndarray]]) -> LogisticRegression:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from bench.families import read_sketches, read_truth
+from bench.families import folders, read_sketches, read_truth
 from detect.align import NotComparable, align
 from detect.signals.direction import features
 
@@ -60,14 +59,6 @@ def fit(rows: list[np.ndarray]) -> np.ndarray:
         sample_weight=np.concatenate([weight, weight]) * len(x) / weight.sum(),
     )
     return np.asarray(model.coef_[0])
-
-
-def folders(roots: list[Path], split: str | None) -> Iterator[Path]:
-    for root in roots:
-        for path in sorted(root.glob("*/truth.json")):
-            found = json.loads(path.read_text()).get("split")
-            if split is None or found in (None, split):
-                yield path.parent
 
 
 def main() -> None:

@@ -33,15 +33,13 @@ class Evidence:
     """What is known about pairs of a family's models, all (m, m) float64.
 
     Attributes:
-        came_first: [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed: what the roots are told apart by.
-        learning_free: the same without the trained detector: what ancestors are told by.
+        came_first: [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed.
         certain: [a, b]: log-odds from what only ever grows (counters) or shrinks (bare decay).
         even: how much likelier the pair's balance is for siblings of an unseen parent than for parent and child, a log.
         prior: [child, parent]: log-odds from other evidence than weights (dates, declarations).
     """
 
     came_first: Tensor
-    learning_free: Tensor
     certain: Tensor
     even: Tensor
     prior: Tensor
@@ -89,7 +87,7 @@ def decide_tree(gram: Gram, distance: Tensor, neighbours: Tensor, roots: Tensor,
     models = distance.shape[0]
     trained = evidence.came_first.T.clamp(-CLIP, CLIP) - evidence.even  # [child, parent]
     settled = evidence.certain.T + evidence.prior
-    pairs = pair_features(evidence.learning_free, evidence.certain, evidence.even)
+    pairs = pair_features(evidence.came_first, evidence.certain, evidence.even)
     correlated = (models - 1) ** -0.5
     products = gram.products.sum(0)
     shares, slopes, scores = [], [], []

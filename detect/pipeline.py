@@ -15,6 +15,7 @@ from torch import Tensor
 from detect.accept import THRESHOLD, FamilyEvidence, accept
 from detect.align import Layer, NotComparable, align
 from detect.decision import Answer, Candidate, Decision
+from detect.detector.scoring import directions
 from detect.families import families
 from detect.family_tree import Evidence, FamilyTree, decide_tree, nearest, possible_roots
 from detect.frozen import same_bodies
@@ -34,6 +35,7 @@ DATE_LOG_ODDS = (
     4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
 )
 DECLARED_LOG_ODDS = 2.0
+LOOKED_AT = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """threshold: probability below which nothing is asserted; the switches turn off the kinds of evidence that are not weights.
+    """threshold: probability below which nothing is asserted; the switches turn off kinds of evidence: dates, claims, the trained detector.
 
     method, settings: which of `detect.methods.registry` decides, and its own options as text; this file is the method `lineage`.
     """
@@ -70,6 +72,7 @@ class Options:
     threshold: float = THRESHOLD
     dates: bool = True
     declared: bool = True
+    detector: bool = True
     method: str = METHOD
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -223,14 +226,17 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     pairs = pair_evidence(mine, neighbours)
     counted = counters([s.sketch for s in own])
     ordered = counted + pairs.decay
+    learned = directions(mine, neighbours[:, :LOOKED_AT]) if options.detector else torch.zeros_like(pairs.direction)
+    came_first = torch.where(
+        learned == 0, pairs.direction, (pairs.direction + learned) / 2
+    )  # they err apart: see bench/NOTES.md
     tree = decide_tree(
         products.only(index.to(products.products.device)).cpu(),
         distance,
         neighbours,
-        possible_roots(pairs.direction + ordered, neighbours),
+        possible_roots(came_first + ordered, neighbours),
         Evidence(
-            came_first=pairs.direction,
-            learning_free=pairs.direction,
+            came_first=came_first,
             certain=ordered,
             even=parting(pairs.balance),
             prior=_prior(own, options),
@@ -243,7 +249,8 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
         root=tree.root,
         z=pairs.growth_z,
         gamma=pairs.growth_gamma,
-        came_first=pairs.direction + ordered,
+        learning_free=pairs.direction,
+        learned=learned,
         counted=counted,
         decayed=pairs.decay,
         slope=tree.slope,

@@ -27,8 +27,8 @@ def test_three_generations_are_found_with_direction_and_strangers_stay_alone():
 
 def test_the_answer_does_not_depend_on_the_order_of_the_models():
     models, _ = three_generations(3)
-    forward = {d.model: (d.parent, round(d.probability, 9)) for d in decide(subjects(models))}
-    backward = {d.model: (d.parent, round(d.probability, 9)) for d in decide(subjects(dict(reversed(models.items()))))}
+    forward = {d.model: (d.parent, round(d.probability, 6)) for d in decide(subjects(models))}
+    backward = {d.model: (d.parent, round(d.probability, 6)) for d in decide(subjects(dict(reversed(models.items()))))}
     assert forward == backward
 
 
