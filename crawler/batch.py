@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from crawler.listing import Repository
-from crawler.progress import Asked, Done, Progress, Walk
+from crawler.progress import Progress
+from crawler.remembered import Asked, Done, Walk
 from graphdb.schema import Declaration, Failure, Model
 
 

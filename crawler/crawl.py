@@ -21,8 +21,9 @@ from crawler.folder import local_models
 from crawler.hub import Hub
 from crawler.listing import Repository
 from crawler.look import Look, Sketcher
-from crawler.progress import Done, Progress, Walk
+from crawler.progress import Progress
 from crawler.queue import has_weights
+from crawler.remembered import Done, Walk
 from crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from crawler.weights import Unreadable
 

@@ -35,8 +35,9 @@ from crawler.headers import TensorHeader
 from crawler.hub import Hub
 from crawler.listing import Repository
 from crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
-from crawler.progress import Asked, Done, Missing, Progress
+from crawler.progress import Progress
 from crawler.quantised import is_low_rank, quantisation_in
+from crawler.remembered import Asked, Done, Missing
 from crawler.weights import Unreadable
 from graphdb.schema import QUANTISED, Declaration, Failure, Model, Status, local_id
 

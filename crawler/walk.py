@@ -19,7 +19,8 @@ from urllib.parse import parse_qs, urlencode
 from crawler.answers import HubDown, UnexpectedAnswer
 from crawler.hub import PAGE_MODELS, Hub, Page, first_page
 from crawler.listing import Repository
-from crawler.progress import Progress, Walk
+from crawler.progress import Progress
+from crawler.remembered import Walk
 
 logger = logging.getLogger(__name__)
 

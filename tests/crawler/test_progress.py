@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from crawler.progress import BadProgress, Done, Progress, Walk
+from crawler.progress import BadProgress, Progress
+from crawler.remembered import Done, Walk
 from graphdb.schema import Status
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
