@@ -61,8 +61,11 @@ class Neo4jStore(Store):
             raise NotReachable(
                 f"{url} is not an address of a Neo4j: {error}", "for example bolt://127.0.0.1:7687"
             ) from error
+        self._bookmarks: neo4j.BookmarkManager | None = None
         try:
             self._is_neo4j = "ArcadeDB" not in self._hello()
+            if self._is_neo4j:  # on a cluster, each of our transactions sees what the ones before it wrote
+                self._bookmarks = GraphDatabase.bookmark_manager()
         except (Neo4jError, DriverError, OSError, ValueError) as error:  # ValueError: a port that is not a number
             self._driver.close()
             raise self._failure(error, None) from error
@@ -165,7 +168,9 @@ class Neo4jStore(Store):
         return answer
 
     def _session(self, access: str) -> neo4j.Session:
-        return self._driver.session(database=self._database, default_access_mode=access)
+        return self._driver.session(
+            database=self._database, default_access_mode=access, bookmark_manager=self._bookmarks
+        )
 
     def _failure(self, error: Exception, timeout_seconds: float | None) -> Exception:
         """The failure that a driver's error means to a person; the error itself where it is a bug of ours."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphdb.schema import Model, Status
+from graphdb.schema import Declaration, Model, Status
 from graphdb.store import Store
 from tests.graphs import a_model
 
@@ -183,3 +183,29 @@ def test_models_are_streamed_while_the_graph_is_written(store: Store) -> None:
             store.upsert_models([replace(model, license="mit")])
     assert seen == 300
     assert len(store.read("MATCH (m:Model) WHERE m.license = 'mit' RETURN m.hub_id AS id")) == 3
+
+
+def due(store: Store) -> set[str]:
+    return {row["id"] for row in store.read("MATCH (d:LinkDue) RETURN d.hub_id AS id")}
+
+
+def test_only_claims_that_changed_are_looked_at_again(store: Store) -> None:
+    store.upsert_models([a_model("a"), a_model("b"), a_model("c")])
+    claims = [Declaration("id-b", "org/a", None, "card"), Declaration("id-c", "org/later", None, "card")]
+    store.upsert_declarations(["id-a", "id-b", "id-c"], claims)
+    assert due(store) == {"id-b", "id-c"}
+    assert store.link_declarations() == 1
+    store.upsert_models([a_model("a"), a_model("b"), a_model("c")])
+    store.upsert_declarations(["id-a", "id-b", "id-c"], claims)
+    assert due(store) == set()  # the same again is no change
+    store.upsert_models([a_model("x", repo_id="Org/Later")])
+    assert due(store) == {"id-c"}  # the name that it claims is there now
+    assert store.link_declarations() == 2
+    store.upsert_models([a_model("y", repo_id="org/a")])  # another model takes the name
+    assert due(store) == {"id-b"}
+    assert store.link_declarations() == 2
+    rows = store.read("MATCH (c:Model)-[:DECLARES_BASE]->(p:Model) RETURN c.hub_id AS c, p.hub_id AS p ORDER BY c")
+    assert [(row["c"], row["p"]) for row in rows] == [("id-b", "id-y"), ("id-c", "id-x")]
+    store.upsert_declarations(["id-b"], [])
+    assert store.link_declarations() == 1
+    assert due(store) == set()
