@@ -6,8 +6,8 @@ Networks: fully connected 784-1024-256-128-10; three convolutions and two layers
 vision transformer. Recipe of the paper (Yu & Wang, ICLR 2025): parents on MNIST (CIFAR-10 for the colour variant), Adam, two learning rates
 x two batch sizes x Kaiming uniform and normal; children on Fashion-MNIST, notMNIST letters, CIFAR-10, three learning rates x two batch
 sizes. Smaller here: 10,000 pictures a set and batches an eighth of the paper's (32 and 128), so that an epoch has its number of steps, but
-1,000 steps instead of 50 epochs for parents and 500 instead of 30 epochs for children (quick: 120 and 60); 8 parents with 6 children each instead of
-64 with 24.
+1,000 steps instead of 50 epochs for parents and 500 instead of 30 epochs for children (quick: 120 and 60);
+8 parents with 6 children each instead of 64 with 24.
 Every method runs on the whole zoo and on random halves of it, the published ones with every seed, alpha and start as well: mean ± standard
 deviation (worst). "told": the true number of clusters, or the largest norm of a parent, which ours is never told.
 np-detector is trained on all parents and 70 % of their children and tested on the parents and the rest, as in the paper; so it knows the
