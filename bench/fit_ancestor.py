@@ -45,7 +45,7 @@ def rows_of(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         except NotComparable:
             continue
         for members in families(relatedness(layers)):
-            kept = _different(layers, members)
+            kept = different(layers, members)
             if len(kept) > 2:
                 index = torch.tensor(kept)
                 mine = [names[i] for i in kept]
@@ -54,7 +54,7 @@ def rows_of(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
                     yield rows
 
 
-def _different(layers: list[Layer], members: list[int]) -> list[int]:
+def different(layers: list[Layer], members: list[int]) -> list[int]:
     """One of each group of equal bodies."""
     mine = [layer.of(torch.tensor(members)) for layer in layers]
     relative = gram(mine).distances() / squared_lengths(mine)[:, None]

@@ -1,10 +1,10 @@
 """Evidence of one family -> its directed tree, decided for the family as a whole.
 
-For every model that could be the family's root, a tree is built: the parent of b is the nearest model that is an ancestor of b as seen
-from there (ancestor.py), or else the root. How well the directions of the tree's edges and drift at its top fit is the root's score; a
-softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots, so that "cannot tell which
-of these two" comes out exactly where the alternatives disagree. Edges of one family share what misleads them, so their sum
-counts as the square root of their number would: once for two models, three times for ten.
+For every model that could be the family's root, a tree is built: the parent of b is the nearest model that is an ancestor of b as
+seen from there (ancestor.py), or else the root. How well the directions of the tree's edges, drift at its top and opposition fit is
+the root's score; a softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots, so
+that "cannot tell which of these two" comes out exactly where the alternatives disagree. Edges of one family share what misleads them,
+so their sum counts as the square root of their number would: once for two models, three times for ten.
 
 Dimension letters: m models, k neighbours of each, r possible roots, g groups of values.
 """
@@ -20,6 +20,7 @@ from detect.ancestor import log_odds, pair_features, root_features
 from detect.gram import Gram
 from detect.signals.drift import drift
 from detect.signals.inheritance import inheritance
+from detect.signals.opposition import opposition
 
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
@@ -78,10 +79,12 @@ def possible_roots(came_first: Tensor, neighbours: Tensor, count: int = ROOTS) -
     return came_first.gather(1, neighbours).clamp(-6, 6).mean(1).topk(count).indices
 
 
-def decide_tree(gram: Gram, distance: Tensor, neighbours: Tensor, roots: Tensor, evidence: Evidence) -> FamilyTree:
+def decide_tree(
+    gram: Gram, distance: Tensor, lengths: Tensor, neighbours: Tensor, roots: Tensor, evidence: Evidence
+) -> FamilyTree:
     """
     Args:
-        gram: of the family's m >= 2 models; distance: (m, m) float64, squared.
+        gram: of the family's m >= 2 models; distance: (m, m) float64, squared; lengths: (m,), squared.
         neighbours, roots: see `nearest` and `possible_roots`.
     """
     models = distance.shape[0]
@@ -91,10 +94,10 @@ def decide_tree(gram: Gram, distance: Tensor, neighbours: Tensor, roots: Tensor,
     correlated = (models - 1) ** -0.5
     products = gram.products.sum(0)
     shares, slopes, scores = [], [], []
-    for root in roots.tolist():
+    for root, opposed in zip(roots.tolist(), opposition(products, lengths, roots), strict=True):
         share, low = parents_under(gram, root, neighbours, distance, pairs)
         score = _over_edges(share, trained, root, neighbours) + drift_score(products, root, share)
-        scores.append(correlated * score + _over_edges(share, settled, root, neighbours))
+        scores.append(correlated * score + opposed + _over_edges(share, settled, root, neighbours))
         shares.append(share)
         slopes.append(low)
     likely = torch.stack(scores).softmax(0)  # (r,)

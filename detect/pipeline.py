@@ -233,6 +233,7 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     tree = decide_tree(
         products.only(index.to(products.products.device)).cpu(),
         distance,
+        size[index],
         neighbours,
         possible_roots(came_first + ordered, neighbours),
         Evidence(

@@ -11,6 +11,7 @@ from detect.signals.content import copies, is_rounded_copy, precision
 from detect.signals.counters import LOG_ODDS, counters
 from detect.signals.direction import direction
 from detect.signals.drift import drift
+from detect.signals.opposition import angles, opposition
 from detect.signals.relatedness import relatedness
 from tests.builders import sketch_of, start, three_generations, tune
 
@@ -99,3 +100,19 @@ def test_a_rounded_copy_is_recognised_and_one_changed_value_is_enough_to_refuse(
     assert is_rounded_copy(sketch_of(coarse), sketch_of(fine))
     coarse["layers.1.weight"][3, 5] += np.float16(0.01)
     assert not is_rounded_copy(sketch_of(coarse), sketch_of(fine))
+
+
+def test_opposition_agrees_with_the_obvious_reference_and_picks_the_root_of_a_star():
+    rng = np.random.default_rng(5)
+    root, shared = rng.standard_normal(400), rng.standard_normal(400)
+    steps = (0.02, 0.2, 0.4, 0.8)  # one child hardly moved, one moved far
+    models = np.stack([root, *(root + s * (0.5 * shared + rng.standard_normal(400)) for s in steps)])
+    products, lengths = torch.from_numpy(models @ models.T), torch.from_numpy(np.square(models).sum(1))
+    for origin in range(len(models)):
+        away = [m - models[origin] for i, m in enumerate(models) if i != origin]
+        cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for i, a in enumerate(away) for b in away[:i]]
+        against = [max(0.0, -c) for c in cosines]
+        expected = [np.mean(against), max(against), np.mean(cosines), np.mean([c < -0.03 for c in cosines])]
+        assert angles(products, lengths, origin).tolist() == pytest.approx(expected, abs=1e-9)
+    assert int(opposition(products, lengths, torch.arange(5)).argmax()) == 0
+    assert angles(products[:2, :2], lengths[:2], 0).tolist() == [0.0] * 4, "two models have no angle"
