@@ -21,6 +21,7 @@ from detect.detector.context import SMALL, context, merged
 from detect.detector.network import CandidateNetwork, DirectionNetwork
 from detect.detector.tokens import Tokens, tokens
 from detect.gram import Gram
+from detect.signals.pairs import each_once
 from graphdb.schema import Failure
 
 VERSION = "1"
@@ -126,13 +127,11 @@ def directions(layers: Sequence[Layer], neighbours: Tensor, detector: Detector |
     """(m, m) float64, [a, b]: log-odds that a came before b, for each model and its (m, k) neighbours; antisymmetric, elsewhere 0."""
     device = layers[0].values.device
     detector = detector or shipped(str(device))
-    models, count = neighbours.shape
-    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1).cpu()], 1)
-    pairs = torch.unique(pairs.sort(1).values, dim=0)
+    pairs = each_once(neighbours)
     said = torch.cat(
         [direction_odds(detector.direction, tokens(layers, part.to(device))) for part in pairs.split(_PAIRS_AT_ONCE)]
     )
-    return _matrix(said, pairs, models)
+    return _matrix(said, pairs, len(neighbours))
 
 
 @torch.no_grad()

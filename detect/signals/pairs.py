@@ -15,6 +15,8 @@ from detect.align import Layer
 from detect.signals import balance, direction, growth
 from detect.signals.decay import decay
 
+LOOKED_AT = 12  # nearest neighbours of each model whose single values are compared: that sorts them
+
 
 @dataclass(frozen=True, slots=True)
 class PairEvidence:
@@ -39,9 +41,9 @@ def pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
     Args:
         neighbours: (m, k) int64: the models that each is measured against.
     """
-    models, count = neighbours.shape
-    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1).cpu()], 1)
-    pairs = torch.unique(pairs.sort(1).values, dim=0)  # (p, 2), each pair once
+    models = len(neighbours)
+    pairs = each_once(neighbours)
+    nearest = each_once(neighbours[:, :LOOKED_AT])
     on_device = pairs.to(layers[0].values.device)
     grown: list[Tensor] = []
     directed: list[Tensor] = []
@@ -58,7 +60,7 @@ def pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
             directed.append(torch.cat(rows))
             balanced.append(torch.cat(medians))
 
-    def matrix(values: Tensor, missing: float = 0.0) -> Tensor:
+    def matrix(values: Tensor, missing: float = 0.0, pairs: Tensor = pairs) -> Tensor:
         filled = torch.full((models, models), missing, dtype=torch.float64)
         filled[pairs[:, 0], pairs[:, 1]] = values.cpu()
         filled[pairs[:, 1], pairs[:, 0]] = -values.cpu()
@@ -70,5 +72,12 @@ def pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
         growth_gamma=matrix(whole.gamma),
         direction=matrix(direction.log_odds(direction.combined(directed, on_device))),
         balance=matrix(balance.combined(balanced, on_device), torch.nan),
-        decay=matrix(decay(layers, on_device)),
+        decay=matrix(decay(layers, nearest.to(on_device.device)), pairs=nearest),
     )
+
+
+def each_once(neighbours: Tensor) -> Tensor:
+    """(m, k) int64 -> (p, 2) int64 on the CPU: every pair of a model and one of its neighbours, once, in rising order."""
+    models, count = neighbours.shape
+    pairs = torch.stack([torch.arange(models).repeat_interleave(count), neighbours.reshape(-1).cpu()], 1)
+    return torch.unique(pairs.sort(1).values, dim=0)
