@@ -249,7 +249,7 @@ def test_wrong_usage(offline: Command, tmp_path: Path) -> None:
     misused(offline("sycn"), "Did you mean 'sync'?")
     misused(offline("who-is-parent"), "Missing argument 'MODEL'")
     misused(offline("who-is-parent", "a/b", "--threshold", "2"), "--threshold")
-    misused(offline("scan", tmp_path, "--method", "astrology"), "'astrology' is not 'lineage'")
+    misused(offline("scan", tmp_path, "--method", "astrology"), "'astrology' is not one of")
     misused(offline("scan", tmp_path, "--device", "abacus"), "there is no device 'abacus' here")
     misused(offline("sync", "--author", "a", "--folder", tmp_path), "not several of them")
     misused(offline("cypher", "RETURN 1", "--json", "--csv"), "not both")
