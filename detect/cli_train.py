@@ -119,11 +119,25 @@ def train_detector(
 @OUT
 @SPLIT
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=1), help="Passes over drawn samples.")
+@click.option(
+    "--softmax",
+    default="twice",
+    show_default=True,
+    type=click.Choice(("twice", "once")),
+    help="How often the loss takes it: twice as in the released code, once as in the paper.",
+)
 @SEED
 @DEVICE
 @JSON
 def train_np_detector(
-    zoo: Path, out: Path, split: str | None, epochs: int, seed: int, device: str | None, json_wanted: bool
+    zoo: Path,
+    out: Path,
+    split: str | None,
+    epochs: int,
+    softmax: str,
+    seed: int,
+    device: str | None,
+    json_wanted: bool,
 ) -> None:
     """Neural Phylogeny's detector, for --method np-detector.
 
@@ -135,7 +149,7 @@ def train_np_detector(
     from detect.methods.np_detector import train as fit
     from detect.pipeline import Subject
 
-    plan, families = Plan(epochs=epochs, seed=seed), []
+    plan, families = Plan(epochs=epochs, seed=seed, softmax_twice=softmax == "twice"), []
     for _, truth, sketches in folders(zoo, split):
         parent = {p["child"]: p["parent"] for p in truth["pairs"]}
         by_signature: dict[str, list[str]] = {}

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from bench.datasets import Data
 from bench.families import read_truth
+from bench.papers.kept import Kept
 from bench.papers.neural_phylogeny import PaperConv, halves, most_probable, planned
 from bench.papers.scores import ancestors, links, score, spread
 from bench.papers.study_300 import GENERATIONS
@@ -104,3 +105,25 @@ def test_a_zoo_is_trained_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     parent, child = (load_file(tmp_path / f"{name}.safetensors") for name in ("p", "p-c"))
     moved = (parent["conv1.weight"] - child["conv1.weight"]).abs().max()
     assert 0 < float(moved) < 0.01  # three steps of Adam
+
+
+def test_answers_of_published_methods_are_kept_until_the_models_change_and_ours_never_are(tmp_path: Path) -> None:
+    asked, counts = {"seed": "0"}, {"np-kmeans": 0, "lineage": 0, "lineage, always answering": 0}
+
+    def ask(method: str) -> None:
+        def work() -> dict[str, str | None]:
+            counts[method] += 1
+            return {"a": None, "b": "a"}
+
+        kept = Kept(tmp_path)
+        assert kept.parents(method, asked, work) == {"a": None, "b": "a"}
+        kept.write()
+
+    (tmp_path / "plan.txt").write_text("one plan")
+    for method in counts:
+        ask(method)
+        ask(method)
+    assert counts == {"np-kmeans": 1, "lineage": 2, "lineage, always answering": 2}
+    (tmp_path / "plan.txt").write_text("another plan")
+    ask("np-kmeans")
+    assert counts["np-kmeans"] == 2

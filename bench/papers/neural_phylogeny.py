@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from bench.datasets import from_environment
 from bench.families import read_sketches, read_truth
+from bench.papers.kept import Kept
 from bench.papers.scores import Score, score, spread
 from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
@@ -207,6 +208,7 @@ def run(folder: Path, quick: bool) -> dict[str, list[Score]]:
     sketches = read_sketches(folder, BUDGET_VALUES)
     truth: dict[str, str | None] = {name: known.parent.get(name) for name in sketches}
     rows: dict[str, list[Score]] = {}
+    kept = Kept(folder)
     for part in halves(truth, 1 if quick else 3, 0):
         subjects = [Subject(name, sketches[name]) for name in part]
         looked_at = one_layer("np-kmeans", layers_of("np-kmeans", subjects, CPU)).name
@@ -217,17 +219,22 @@ def run(folder: Path, quick: bool) -> dict[str, list[Score]]:
             seen = (
                 thin if method.startswith("np-") and settings.get("tensor") != "all" else subjects
             )  # quicker, the same
-            rows.setdefault(row, []).append(score(part, parents_of(method, seen, settings)))
-    for part, found in detector_runs(truth, sketches, 2 if quick else 5):
-        rows.setdefault("np-detector, parents known", []).append(score(part, found["np-detector"]))
-        rows.setdefault("lineage, on np-detector's test", []).append(score(part, found["lineage"]))
+            asked = {**settings, "models": list(part), "values": BUDGET_VALUES}
+            said = kept.parents(method, asked, lambda m=method, s=seen, o=settings: parents_of(m, s, o))
+            rows.setdefault(row, []).append(score(part, said))
+        kept.write()
+    for part, found in detector_runs(truth, sketches, 2 if quick else 5, kept):
+        for row, said in found.items():
+            rows.setdefault(row, []).append(score(part, said))
+    kept.write()
     return rows
 
 
 def detector_runs(
-    truth: Mapping[str, str | None], sketches: Mapping[str, Any], runs: int
+    truth: Mapping[str, str | None], sketches: Mapping[str, Any], runs: int, kept: Kept
 ) -> Iterator[tuple[dict[str, str | None], dict[str, dict[str, str | None]]]]:
-    """(tested models, what np-detector and lineage say of them), each run with its own split of the children."""
+    """(tested models, row -> what is said of them), each run with its own split of the children. The loss of the released code takes
+    soft-max twice, the paper's formula once."""
     for seed in range(runs):
         dice = random.Random(seed)
         learned: list[str] = []
@@ -237,15 +244,25 @@ def detector_runs(
         seen = [name for name, parent in truth.items() if parent is None or name in learned]
         place = {name: i for i, name in enumerate(seen)}
         parent = tuple(place[truth[name] or name] for name in seen)
-        plan = Plan(epochs=20, samples_an_epoch=25, seed=seed)
-        network = train([Family(tuple(Subject(n, sketches[n]) for n in seen), parent)], plan, CPU)
+        family = Family(tuple(Subject(n, sketches[n]) for n in seen), parent)
         part = {name: parent for name, parent in truth.items() if name not in learned}
         subjects = [Subject(name, sketches[name]) for name in part]
-        with tempfile.TemporaryDirectory() as kept:
-            path = Path(kept) / "detector.safetensors"
-            save(network, plan, path)
-            said = parents_of("np-detector", subjects, {"file": str(path)})
-        yield part, {"np-detector": said, "lineage": parents_of("lineage", subjects, {})}
+        found = {"lineage, on np-detector's test": parents_of(PLAIN, subjects, {})}
+        for row, twice in (("np-detector, parents known", True), ("np-detector, parents known, soft-max once", False)):
+            plan = Plan(epochs=20, samples_an_epoch=25, seed=seed, softmax_twice=twice)
+            asked = {**asdict(plan), "learned": seen, "models": list(part), "values": BUDGET_VALUES}
+            found[row] = kept.parents(
+                "np-detector", asked, lambda f=family, p=plan, s=subjects: by_np_detector(f, p, s)
+            )
+        yield part, found
+
+
+def by_np_detector(family: Family, plan: Plan, subjects: Sequence[Subject]) -> dict[str, str | None]:
+    """What a detector that learned from one family says of these models."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "detector.safetensors"
+        save(train([family], plan, CPU), plan, path)
+        return parents_of("np-detector", subjects, {"file": str(path)})
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
 
 from detect.cli_train import train as train_command
 from detect.cli_train import zoo as zoo_command
@@ -96,6 +97,19 @@ def test_the_detectors_of_the_papers_are_trained_by_the_same_command(tmp_path):
         done = CliRunner().invoke(train_command, arguments, catch_exceptions=False)
         assert json.loads(done.stdout)["families"] == 1
         assert out.stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "twice"), [((), True), (("--softmax", "twice"), True), (("--softmax", "once"), False)]
+)
+def test_the_loss_of_the_paper_and_that_of_its_code_can_be_chosen(tmp_path, words, twice):
+    write_zoo(tmp_path / "zoo", 1)
+    out = tmp_path / "np.safetensors"
+    arguments = ["np-detector", str(tmp_path / "zoo"), "--out", str(out), "--epochs", "1", "--device", "cpu", *words]
+    CliRunner().invoke(train_command, arguments, catch_exceptions=False)
+    with safe_open(out, "pt") as file:
+        assert json.loads(file.metadata()["plan"])["softmax_twice"] is twice
 
 
 def test_a_folder_without_families_is_refused(tmp_path):
