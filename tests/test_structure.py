@@ -85,11 +85,25 @@ def loaded_by(*arguments: str) -> tuple[str, set[str]]:
     return done.stdout, set(json.loads(done.stderr.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
-def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    printed, loaded = loaded_by(*arguments)
-    assert printed.startswith(("Usage: ", "lineage, version "))
-    assert sorted(loaded & {*HEAVY, "arcadedb", "rich"}) == []
+def test_help_loads_nothing_heavy() -> None:
+    """All in one process, since what is loaded only grows: the first command after which a module is there has loaded it."""
+    calls = [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)]
+    code = (
+        "import contextlib, io, json, sys\n"
+        "from lineage import main\n"
+        f"for arguments in {calls!r}:\n"
+        "    printed = io.StringIO()\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(printed):\n"
+        "        main(arguments)\n"
+        "    loaded = sorted({name.partition('.')[0] for name in sys.modules})\n"
+        "    print(json.dumps([arguments, printed.getvalue(), loaded]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [arguments for arguments, _, _ in told] == calls
+    for arguments, printed, loaded in told:
+        assert printed.startswith(("Usage: ", "lineage, version ")), arguments
+        assert sorted(set(loaded) & {*HEAVY, "arcadedb", "rich"}) == [], arguments
 
 
 def test_who_is_parent_from_the_graph_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
+import pytest
+
 from graphdb.digest import graph_digest
 from graphdb.schema import Run
 from graphdb.store import open_store
@@ -53,6 +55,7 @@ def test_a_stopped_pass_says_how_far_it_came(own_world: World) -> None:
     assert run["outcome"] == "stopped" and run["models_seen"] > 3 and run["edges_added"] is None
 
 
+@pytest.mark.slow
 def test_a_crawl_is_stopped_as_cleanly(own_world: World) -> None:
     with own_world.hub.faults.slow(1.0, kind="list") as slow:
         running = own_world.lineage.start("crawl")

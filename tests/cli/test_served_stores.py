@@ -15,7 +15,9 @@ from tests.neo4j_server import free_port
 from tests.stores import neo4j_url, served_url  # noqa: F401  (fixtures)
 
 
-@pytest.mark.parametrize("kind", ["served", pytest.param("neo4j", marks=pytest.mark.neo4j)])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("served", marks=pytest.mark.slow), pytest.param("neo4j", marks=pytest.mark.neo4j)]
+)
 def test_the_whole_flow_with_a_server(world: World, tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
     url = request.getfixturevalue(f"{kind}_url")
     user = {name: os.environ[name] for name in ("NEO4J_USER", "NEO4J_PASSWORD")}

@@ -16,6 +16,7 @@ import pytest
 
 from graphdb.statements import clean
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = "@neo4j-cypher/language-support@2.0.0-next.38"
 FOLDER = ROOT / ".neo4j" / "lint"

@@ -139,6 +139,7 @@ def test_a_damaged_store_is_a_failure_or_heals_but_never_a_traceback(tmp_path: P
         assert "\n" not in failure.message
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_every_acknowledged_batch_whole(tmp_path: Path) -> None:
     folder, acknowledged = str(tmp_path / "store"), -1
     for delay in (0.15, 0.4, 0.7):

@@ -66,7 +66,7 @@ class Running:
         return self.process.wait(timeout=30)
 
 
-@pytest.fixture(params=[None, "alice"], ids=["default user", "own user"])
+@pytest.fixture(params=[None, pytest.param("alice", marks=pytest.mark.slow)], ids=["default user", "own user"])
 def running(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     monkeypatch.delenv("NEO4J_PASSWORD", raising=False)
     monkeypatch.delenv("NEO4J_USER", raising=False)
