@@ -38,7 +38,7 @@ def rows_of(truth: Truth, said: dict[str, Decision]) -> Iterator[tuple[float, bo
             else 1 - sum(c.probability for c in decision.candidates)
         )
         likely = best.probability if best else 0.0
-        right = best is not None and parent is not None and truth.alike(best.parent, parent)
+        right = best is not None and truth.right(model, best.parent)
         yield max(likely, none), right if likely >= none else parent is None, likely, right, parent is None
 
 

@@ -23,9 +23,10 @@ from graphdb.schema import Failure
 
 @dataclass(frozen=True)
 class Truth:
-    """truth.json of one family, by model id."""
+    """truth.json of one family, by model id. parent: the first named one of a merge; parents: all of them."""
 
     parent: dict[str, str]
+    parents: dict[str, frozenset[str]]
     roots: frozenset[str]
     unknown: frozenset[str]
     tree: dict[str, str]
@@ -35,6 +36,10 @@ class Truth:
     def alike(self, one: str, other: str) -> bool:
         """Whether one may stand for the other: equal weights."""
         return one == other or (one in self.same and self.same.get(one) == self.same.get(other))
+
+    def right(self, child: str, said: str) -> bool:
+        """Whether the named parent is one of the child's parents, or a model of equal weights."""
+        return any(self.alike(said, parent) for parent in self.parents.get(child, ()))
 
     def line(self, name: str) -> list[str]:
         """Ancestors, nearest first."""
@@ -70,8 +75,12 @@ def read_truth(folder: Path) -> Truth:
     def names(rows: list[Any]) -> frozenset[str]:
         return frozenset(row["model"] if isinstance(row, dict) else row for row in rows)
 
+    parents: dict[str, list[str]] = {}
+    for pair in data["pairs"]:
+        parents.setdefault(pair["child"], []).append(pair["parent"])
     return Truth(
-        parent={pair["child"]: pair["parent"] for pair in data["pairs"]},
+        parent={child: named[0] for child, named in parents.items()},
+        parents={child: frozenset(named) for child, named in parents.items()},
         roots=names(data["roots"]),
         unknown=names(data.get("unknown", [])),
         tree={model: name for name, members in data["trees"].items() for model in members},

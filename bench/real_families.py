@@ -22,21 +22,24 @@ from detect.pipeline import Options
 
 
 def score(truth: Truth, found: dict[str, str | None], undecided: set[str]) -> Counter[str]:
-    """Counts for one family. found: model -> asserted parent, None where none is asserted."""
+    """Counts for one family. found: model -> asserted parent, None where none is asserted.
+
+    A child whose weights are its parent's bit for bit is left out: equal models have no direction. Of equal models one stands for all.
+    """
     count: Counter[str] = Counter()
     for child, parent in truth.parent.items():
-        if child in truth.unknown or parent in truth.unknown:
+        if child in truth.unknown or parent in truth.unknown or truth.alike(child, parent):
             continue
-        said = found.get(child)
+        said = found.get(child) or next((found[m] for m in found if truth.alike(m, child) and found[m]), None)
         count["children"] += 1
         count["asserted"] += said is not None
-        count["undecided"] += child in undecided
+        count["undecided"] += child in undecided and said is None
         if said is not None:
-            count["right"] += truth.alike(said, parent)
+            count["right"] += truth.right(child, said)
             count["right_run"] += truth.same_run(said, parent)
         elif found.get(parent) and truth.alike(str(found.get(parent)), child):
             count["turned"] += 1
-        linked = said is not None and truth.alike(said, parent)
+        linked = said is not None and truth.right(child, said)
         count["undirected"] += linked or bool(found.get(parent) and truth.alike(str(found[parent]), child))
     for root in truth.roots - truth.unknown:
         count["roots"] += 1
@@ -59,7 +62,8 @@ def measure(folder: Path, options: Options) -> tuple[Counter[str], list[str]]:
         for child, parent in truth.parent.items()
         if child not in truth.unknown
         and parent not in truth.unknown
-        and not truth.alike(found.get(child) or "", parent)
+        and not truth.alike(child, parent)
+        and not truth.right(child, found.get(child) or "")
     ]
     misses += [f"{folder.name}: root {r} <- {found[r]}" for r in sorted(truth.roots - truth.unknown) if found.get(r)]
     return score(truth, found, undecided), misses

@@ -174,10 +174,10 @@ def as_edges(
         child = decision.model
         verdicts.append(Verdict(child, decision.answer, decision.reason, decision.probability))
         if decision.answer is Answer.PARENT and decision.parent and decision.relation:
-            edges.append(
+            edges += [
                 Edge(
                     child,
-                    decision.parent,
+                    parent,
                     decision.relation,
                     decision.probability,
                     method,
@@ -185,9 +185,11 @@ def as_edges(
                     decision.decided_by,
                     decision.evidence,
                     revisions.get(child),
-                    revisions.get(decision.parent),
+                    revisions.get(parent),
+                    share,
                 )
-            )
+                for parent, share in decision.parents
+            ]
         edges += [
             Edge(
                 child,
@@ -200,6 +202,6 @@ def as_edges(
                 parent_revision=revisions.get(candidate.parent),
             )
             for candidate in decision.candidates
-            if candidate.parent != decision.parent and candidate.probability >= WORTH_STORING
+            if candidate.parent not in dict(decision.parents) and candidate.probability >= WORTH_STORING
         ]
     return edges, verdicts

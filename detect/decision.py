@@ -34,6 +34,7 @@ class Decision:
         decided_by: kinds of evidence that decided, strongest first.
         evidence: JSON-serialisable numbers behind the decision.
         reason: one sentence for people.
+        merged_from: of a merge, its parents and their shares of the weights, the larger one (`parent`) first; else empty.
     """
 
     model: str
@@ -45,3 +46,11 @@ class Decision:
     decided_by: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    merged_from: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def parents(self) -> tuple[tuple[str, float | None], ...]:
+        """Asserted parents with their shares of the weights: none, one without a share, or those of a merge."""
+        if self.parent is None:
+            return ()
+        return self.merged_from or ((self.parent, None),)

@@ -35,7 +35,7 @@ class Evidence:
 
     Attributes:
         came_first: [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed.
-        certain: [a, b]: log-odds from what only ever grows (counters) or shrinks (bare decay).
+        certain: [a, b]: log-odds from what only ever grows (counters) or shrinks (bare decay), and of parts of a mean.
         even: how much likelier the pair's balance is for siblings of an unseen parent than for parent and child, a log.
         prior: [child, parent]: log-odds from other evidence than weights (dates, declarations).
     """
@@ -133,6 +133,7 @@ def parents_under(gram: Gram, root: int, neighbours: Tensor, distance: Tensor, p
     low, since_root = seen.low, seen.moved
     possible = (since_root[neighbours] < since_root[:, None]) & (seen.total <= SLOPE_LIMIT) & ~low.isnan()
     possible &= (neighbours != root) & (since_root[neighbours] > 0)
+    possible &= pairs[neighbours, child, 1] > -CLIP  # what certainly came later is no ancestor
     features = root_features(low, distance[:, root], distance[child, neighbours])
     ancestor = torch.where(possible, log_odds(pairs[neighbours, child], features).sigmoid(), 0.0)  # (m, k)
     before = torch.cat([torch.ones(models, 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)

@@ -16,10 +16,12 @@ from detect.accept import THRESHOLD, FamilyEvidence, accept
 from detect.align import Layer, NotComparable, align
 from detect.decision import Answer, Candidate, Decision
 from detect.detector.scoring import directions
+from detect.equals import Equals, decide_equals, spread
 from detect.families import families
 from detect.family_tree import Evidence, FamilyTree, decide_tree, nearest, possible_roots
 from detect.frozen import same_bodies
 from detect.gram import gram, squared_lengths
+from detect.merges import MERGED, Merge, leaf_merges, merges, parts_first, renumbered
 from detect.signals.balance import parting, unseen_parent
 from detect.signals.content import copies, is_rounded_copy, precision
 from detect.signals.counters import counters
@@ -206,32 +208,44 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
     if not full:
         return decisions
     bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers])
-    for body in bodies:
-        members = [subjects[full[i]] for i in body.members]
-        decisions += _frozen(members, members[body.members.index(body.chosen)], body.probability, options)
+    equals = [
+        Equals(
+            tuple((subjects[full[i]].id, subjects[full[i]].label) for i in body.members),
+            body.members.index(body.chosen),
+            body.probability,
+        )
+        for body in bodies
+    ]
+    for group in equals:
+        decisions += decide_equals(group, options.threshold)
     known = {decision.model for decision in decisions}
     kept = [i for i, subject in enumerate(subjects) if subject.id not in known]
     own = [subjects[i] for i in kept]
     if len(own) == 1:
-        return [
-            *decisions,
-            _alone(
-                own[0], f"the one that {len(subjects) - 1} others are copies of, or were made from with the same body"
-            ),
-        ]
+        top = _alone(
+            own[0], f"the one that {len(subjects) - 1} others are copies of, or were made from with the same body"
+        )
+        return decisions + spread([top], equals, options.threshold)
+    inner = products.only(torch.tensor(kept, device=products.products.device)).cpu()
+    neighbours = nearest(distance[kept][:, kept])
+    mixed = merges(inner, size[kept], neighbours, [precision(s.sketch) for s in own])
+    leaves = leaf_merges(mixed, distance[kept][:, kept])
+    decisions += [merged_decision(own, mixed[i]) for i in leaves]
+    stay = [i for i in range(len(kept)) if i not in leaves]
+    mixed = renumbered(mixed, stay)
+    kept, own, inner = [kept[i] for i in stay], [own[i] for i in stay], inner.only(torch.tensor(stay))
     index = torch.tensor(kept)
     mine = [layer.of(index) for layer in layers]
     distance = distance[index][:, index]
     neighbours = nearest(distance)
     pairs = pair_evidence(mine, neighbours)
     counted = counters([s.sketch for s in own])
-    ordered = counted + pairs.decay
+    ordered = counted + pairs.decay + parts_first(mixed, len(own))
     learned = directions(mine, neighbours[:, :LOOKED_AT]) if options.detector else torch.zeros_like(pairs.direction)
-    came_first = torch.where(
-        learned == 0, pairs.direction, (pairs.direction + learned) / 2
-    )  # they err apart: see bench/NOTES.md
+    both = (pairs.direction + learned) / 2  # they err apart: see bench/NOTES.md
+    came_first = torch.where(learned == 0, pairs.direction, both)
     tree = decide_tree(
-        products.only(index.to(products.products.device)).cpu(),
+        inner,
         distance,
         size[index],
         neighbours,
@@ -259,42 +273,27 @@ def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor
         related=related[index][:, index],
         values=sum(layer.values[0].numel() for layer in layers),
     )
-    return decisions + accept([(s.id, s.label) for s in own], evidence, options.threshold)
+    said = accept([(s.id, s.label) for s in own], evidence, options.threshold)
+    said = [merged_decision(own, mixed[i]) if i in mixed else decision for i, decision in enumerate(said)]
+    return decisions + spread(said, equals, options.threshold)
 
 
-def _frozen(
-    members: list[Subject], chosen: Subject, probability: tuple[float, ...], options: Options
-) -> list[Decision]:
-    """Decisions for models that share their body with the chosen one bit for bit."""
-    sure = max(probability)
-    decisions = []
-    for member in members:
-        if member is chosen:
-            continue
-        others = sorted(
-            (
-                Candidate(m.id, round(p, 4))
-                for m, p in zip(members, probability, strict=True)
-                if m is not member and p >= 0.02
-            ),
-            key=lambda c: -c.probability,
-        )
-        tells = sure >= options.threshold
-        reason = "every weight of its body is equal bit for bit; only the head or vectors were trained"
-        decisions.append(
-            Decision(
-                model=member.id,
-                answer=Answer.PARENT if tells else Answer.UNDECIDED,
-                probability=sure,
-                parent=chosen.id if tells else None,
-                relation=Relation.FINE_TUNED_FROM if tells else None,
-                candidates=tuple(others),
-                decided_by=("exact sharing",) if tells else (),
-                evidence={"equal_bodies": len(members)},
-                reason=reason if tells else f"{reason}; cannot tell which of {len(members)} such models came first",
-            )
-        )
-    return decisions
+def merged_decision(subjects: list[Subject], merge: Merge) -> Decision:
+    """A model that lies exactly between two others is their weighted mean: it has two parents."""
+    first, second = subjects[merge.first], subjects[merge.second]
+    shares = sorted(((first.id, 1 - merge.share), (second.id, merge.share)), key=lambda pair: -pair[1])
+    return Decision(
+        model=subjects[merge.model].id,
+        answer=Answer.PARENT,
+        probability=MERGED,
+        parent=shares[0][0],
+        relation=Relation.MERGED_FROM,
+        candidates=tuple(Candidate(name, MERGED) for name, _ in shares),
+        decided_by=("merge",),
+        evidence={"shares": {name: round(share, 4) for name, share in shares}, "off_the_line": merge.off},
+        reason=f"every weight is a mean of those of {first.label} ({1 - merge.share:.2f}) and {second.label} ({merge.share:.2f})",
+        merged_from=tuple((name, round(share, 4)) for name, share in shares),
+    )
 
 
 def _with_unseen(tree: FamilyTree, evenness: Tensor) -> tuple[Tensor, float]:

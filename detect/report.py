@@ -41,14 +41,14 @@ def as_json(scan: Scan) -> dict[str, Any]:
         "edges": [
             {
                 "child": d.model,
-                "parent": d.parent,
+                "parent": parent,
                 "relation": d.relation,
                 "probability": round(d.probability, 4),
                 "decided_by": list(d.decided_by),
                 "evidence": {**d.evidence, "reason": d.reason},
             }
             for d in scan.decisions
-            if d.answer is Answer.PARENT
+            for parent, _ in d.parents
         ],
         "undecided": [
             {

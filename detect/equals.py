@@ -1,0 +1,102 @@
+"""Models of equal body in the answers: one stands in the family's tree for all, and how sure that choice is weighs on what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from detect.decision import Answer, Candidate, Decision
+from graphdb.schema import Relation
+
+WORTH_NAMING = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """Models whose bodies are equal bit for bit.
+
+    Attributes:
+        members: id and name of each, two or more; chosen: place of the one that stands for them.
+        probability: of each to be the one the others come from, see detect/frozen.py.
+    """
+
+    members: tuple[tuple[str, str], ...]
+    chosen: int
+    probability: tuple[float, ...]
+
+    @property
+    def stands(self) -> str:
+        """Id of the one that stands for them."""
+        return self.members[self.chosen][0]
+
+
+def decide_equals(group: Equals, threshold: float) -> list[Decision]:
+    """Decisions for those that do not stand in the tree."""
+    sure = max(group.probability)
+    tells = sure >= threshold
+    reason = "every weight of its body is equal bit for bit; only the head or vectors were trained"
+    return [
+        Decision(
+            model=member,
+            answer=Answer.PARENT if tells else Answer.UNDECIDED,
+            probability=sure,
+            parent=group.stands if tells else None,
+            relation=Relation.FINE_TUNED_FROM if tells else None,
+            candidates=_candidates(
+                {m: p for (m, _), p in zip(group.members, group.probability, strict=True) if m != member}
+            ),
+            decided_by=("exact sharing",) if tells else (),
+            evidence={"equal_bodies": len(group.members)},
+            reason=reason if tells else f"{reason}; cannot tell which of {len(group.members)} such models came first",
+        )
+        for member, _ in group.members
+        if member != group.stands
+    ]
+
+
+def spread(decisions: Sequence[Decision], groups: Sequence[Equals], threshold: float) -> list[Decision]:
+    """The decisions about a family's tree, once it is said how sure the choice among equals is.
+
+    An edge to the one that stands for others may belong to any of them; and if it is not the first of them, its parent is one of them.
+    """
+    by_stand = {group.stands: group for group in groups}
+    return [_spread(decision, by_stand, threshold) for decision in decisions]
+
+
+def _spread(decision: Decision, groups: dict[str, Equals], threshold: float) -> Decision:
+    own = groups.get(decision.model)
+    if decision.merged_from or (own is None and not any(c.parent in groups for c in decision.candidates)):
+        return decision
+    first = max(own.probability) if own else 1.0
+    chances: dict[str, float] = {}
+    for candidate in decision.candidates:
+        group = groups.get(candidate.parent)
+        members = zip(group.members, group.probability, strict=True) if group else [((candidate.parent, ""), 1.0)]
+        for (member, _), share in members:
+            chances[member] = chances.get(member, 0.0) + candidate.probability * share * first
+    for (member, _), share in zip(own.members, own.probability, strict=True) if own else ():
+        if member != decision.model:
+            chances[member] = chances.get(member, 0.0) + share
+    candidates = _candidates(chances)
+    probability = chances.get(decision.parent, 0.0) if decision.parent else decision.probability * first
+    if probability >= threshold:
+        return replace(decision, probability=probability, candidates=candidates)
+    if decision.answer is Answer.UNDECIDED:
+        return replace(decision, candidates=candidates)
+    near = groups.get(decision.parent or "") if own is None or first >= threshold else own
+    names = " and ".join(name for _, name in near.members[:3]) if near else decision.model
+    return replace(
+        decision,
+        answer=Answer.UNDECIDED,
+        probability=max((c.probability for c in candidates), default=probability),
+        parent=None,
+        relation=None,
+        decided_by=(),
+        candidates=candidates,
+        reason=f"the bodies of {names} are equal bit for bit; cannot tell which of them came first",
+    )
+
+
+def _candidates(chances: dict[str, float]) -> tuple[Candidate, ...]:
+    ranked = sorted(chances.items(), key=lambda item: -item[1])
+    return tuple(Candidate(parent, round(p, 4)) for parent, p in ranked if p >= WORTH_NAMING)
