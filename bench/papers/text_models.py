@@ -85,8 +85,9 @@ def answers(
     tokens = prompts.repeat_interleave(samples, 0)  # (prompts * samples, time)
     with torch.no_grad():
         for _ in range(length):
-            logits = functional_call(network, tensors, (tokens,))[:, -1]
-            tokens = torch.cat([tokens, torch.multinomial(logits.softmax(1), 1, generator=dice)], 1)
+            different, place = tokens.unique(dim=0, return_inverse=True)  # most draws begin like others
+            chance = functional_call(network, tensors, (different,))[:, -1].softmax(1)  # (different, characters)
+            tokens = torch.cat([tokens, torch.multinomial(chance[place], 1, generator=dice)], 1)
     texts = ["".join(ALPHABET[t] if t < len(ALPHABET) else "?" for t in row) for row in tokens[:, -length:].tolist()]
     return [texts[i : i + samples] for i in range(0, len(texts), samples)]
 
