@@ -53,18 +53,18 @@ def index_names(store: Store) -> None:
 
 def _set(execute: Execute, rows: list[Row], now: str, known: bool = True) -> None:
     """Claims of some models, inside a transaction; with `known`, those that are as they were are left alone."""
+    first: list[Row] = []
     if known:
         before = {row["hub_id"]: row for row in execute(statement("claims_of"), {"hub_ids": _ids(rows)})}
-        rows = [row for row in rows if row != before.get(row["hub_id"])]
+        first = [row | {"name_keys": _keys(row)} for row in rows if row["bases"] and row["hub_id"] not in before]
+        rows = [row for row in rows if row["hub_id"] in before and row != before[row["hub_id"]]]
+    if first:
+        execute(statement("declarations_first"), {"rows": first, "now": now})
     if not rows:
         return
     execute(statement("declarations_set"), {"rows": rows, "now": now})
     execute(statement("claimed_names_clear"), {"hub_ids": _ids(rows)})
-    names = [
-        {"hub_id": row["hub_id"], "name_key": key}
-        for row in rows
-        for key in sorted({name_key(base) for base in row["bases"] or ()})
-    ]
+    names = [{"hub_id": row["hub_id"], "name_key": key} for row in rows for key in _keys(row)]
     if names:
         execute(statement("claimed_names_set"), {"rows": names})
 
@@ -120,6 +120,11 @@ def _wanted(execute: Execute, claimants: list[Row]) -> dict[tuple[str, str], Row
 
 def _ids(rows: list[Row]) -> list[str]:
     return [row["hub_id"] for row in rows]
+
+
+def _keys(row: Row) -> list[str]:
+    """What the names that a model claims are looked up by."""
+    return sorted({name_key(base) for base in row["bases"] or ()})
 
 
 def _rank(source: str) -> int:

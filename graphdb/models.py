@@ -38,7 +38,12 @@ def _write(execute: Execute, batch: dict[str, Model], now: str) -> None:
     before = {row["hub_id"]: row for row in execute(statement("model_existing"), {"hub_ids": list(batch)})}
     rows = [model_row(model) for model in batch.values()]
     renames = _renames(rows, before, _owners(execute, rows))
-    execute(statement("model_upsert"), {"rows": rows, "now": now})
+    for name, some in (
+        ("model_create", [row for row in rows if row["hub_id"] not in before]),
+        ("model_upsert", [row for row in rows if row["hub_id"] in before]),
+    ):
+        if some:
+            execute(statement(name), {"rows": some, "now": now})
     if renames:
         execute(statement("model_rename"), {"rows": renames, "now": now})
     names = _names_that_moved(rows, before)

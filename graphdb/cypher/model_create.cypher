@@ -1,0 +1,24 @@
+// Models that are not in the graph yet; of a property that is null nothing is kept.
+// The properties are listed one by one: a model that is written once costs two thirds of one that is merged and then set.
+// params: rows (hub_id, props, created_at, last_modified, seen), now      columns: count
+WITH datetime($now) AS now
+UNWIND $rows AS row
+CREATE (m:Model {
+  hub_id: row.hub_id,
+  repo_id: row.props.repo_id,
+  name_key: row.props.name_key,
+  short_key: row.props.short_key,
+  status: row.props.status,
+  reason: row.props.reason,
+  revision: row.props.revision,
+  weights_digest: row.props.weights_digest,
+  signature: row.props.signature,
+  downloads: row.props.downloads,
+  license: row.props.license,
+  library: row.props.library,
+  first_seen: now,
+  created_at: datetime(row.created_at),
+  last_modified: datetime(row.last_modified),
+  last_seen: CASE WHEN row.seen THEN now ELSE null END
+})
+RETURN count(m) AS count;
