@@ -49,10 +49,9 @@ def merges(gram: Gram, lengths: Tensor, neighbours: Tensor, digits: Sequence[int
         near = neighbours[model, :LOOKED_AT]
         if len(near) < 2:
             continue
-        seen = (
-            products - products[:, model, None, :] - products[:, :, model, None] + products[:, model, model, None, None]
-        )
-        seen = seen[:, near][:, :, near]  # (g, k, k): inner products of the differences to the model
+        shared, to_model = products[:, near[:, None], near], products[:, near, model]  # (g, k, k), (g, k)
+        # inner products of the differences to the model, (g, k, k):
+        seen = shared - to_model[:, None, :] - to_model[:, :, None] + products[:, model, model, None, None]
         whole = seen.sum(0)
         own = whole.diagonal()
         apart = own[:, None] + own[None, :] - 2 * whole  # (k, k): squared distance of the parts
