@@ -13,6 +13,7 @@ and so is Neo4j where Java or Maven are not there.
 from __future__ import annotations
 
 import argparse
+import heapq
 import json
 import os
 import platform
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,17 +38,24 @@ LOOKUPS = 1_000
 DEPTH = 10
 FIRST = 1_000  # descendants asked for
 CLAIMS = 100_000  # at most
+NONE = -1  # no model
+TELL_SECONDS = 60.0  # between lines of progress where there is no terminal
+told = [float("-inf")]  # when the last one was printed
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Who comes from whom among `size` models, by number: parents come before children."""
+    """Who comes from whom among `size` models, by number: parents come before children. Eight bytes a model."""
 
-    parents: list[tuple[int, ...]]
+    first: array[int]  # the parent with the smallest number, NONE for a root
+    second: array[int]  # the other parent of a merge, NONE for all else
 
     @property
     def size(self) -> int:
-        return len(self.parents)
+        return len(self.first)
+
+    def parents(self, number: int) -> list[int]:
+        return [parent for parent in (self.first[number], self.second[number]) if parent != NONE]
 
     @property
     def large(self) -> int:
@@ -58,13 +66,13 @@ class Shape:
 def shape(size: int, seed: int = 7) -> Shape:
     """Preferring recent models as parents, so that there are generations; no deeper than 14."""
     rng = random.Random(seed)
-    parents: list[tuple[int, ...]] = []
-    depth: list[int] = []
+    graph, depth = Shape(array("i"), array("i")), array("b")
     first = 0
     for number in range(size):
         if number == 0 or (number >= size // 4 and (number - size // 4) % 3_000 == 0):
             first = number
-            parents.append(())
+            graph.first.append(NONE)
+            graph.second.append(NONE)
             depth.append(0)
             continue
         while True:
@@ -72,12 +80,11 @@ def shape(size: int, seed: int = 7) -> Shape:
             parent = max(first, number - back)
             if depth[parent] < 14:
                 break
-        others = {parent}
-        if rng.random() < 0.5:
-            others.add(rng.randrange(first, number))
-        parents.append(tuple(sorted(others)))
-        depth.append(1 + max(depth[other] for other in others))
-    return Shape(parents)
+        other = rng.randrange(first, number) if rng.random() < 0.5 else parent
+        graph.first.append(min(parent, other))
+        graph.second.append(max(parent, other) if other != parent else NONE)
+        depth.append(1 + max(depth[parent], depth[other]))
+    return graph
 
 
 def hub_id(number: int) -> str:
@@ -109,7 +116,7 @@ def models(numbers: Sequence[int]) -> list[Model]:
 def edges(graph: Shape, numbers: Sequence[int]) -> Iterator[Edge]:
     """Edges as detection gives them, with evidence."""
     for number in numbers:
-        for position, parent in enumerate(graph.parents[number]):
+        for position, parent in enumerate(graph.parents(number)):
             yield Edge(
                 hub_id(number),
                 hub_id(parent),
@@ -138,8 +145,8 @@ def load(store: Store, graph: Shape) -> dict[str, float]:
     edge_seconds, edge_cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     began = time.perf_counter()
     for chunk in chunks:
-        claimants = [n for n in chunk if n % 3 == 0 and n < 3 * CLAIMS and graph.parents[n]]
-        claims = [Declaration(hub_id(n), name(graph.parents[n][0]), "finetune", "card") for n in claimants]
+        claimants = [n for n in chunk if n % 3 == 0 and n < 3 * CLAIMS and graph.parents(n)]
+        claims = [Declaration(hub_id(n), name(graph.first[n]), "finetune", "card") for n in claimants]
         store.upsert_declarations([hub_id(n) for n in claimants], claims)
     linked = store.link_declarations()
     claim_seconds = time.perf_counter() - began
@@ -147,7 +154,7 @@ def load(store: Store, graph: Shape) -> dict[str, float]:
     began = time.perf_counter()
     store.upsert_declarations(
         [hub_id(n) for n in nightly],
-        [Declaration(hub_id(n), name(graph.parents[n][0]), "adapter", "card") for n in nightly if graph.parents[n]],
+        [Declaration(hub_id(n), name(graph.first[n]), "adapter", "card") for n in nightly if graph.parents(n)],
     )
     store.link_declarations()
     nightly_seconds = time.perf_counter() - began
@@ -171,7 +178,7 @@ def latencies(ask: Callable[[str], object], names: Sequence[str]) -> dict[str, f
         ask(text)
         worked.append((time.process_time() - cpu_began) * 1e3)
         taken.append((time.perf_counter() - began) * 1e3)
-    found = {}
+    found: dict[str, float] = {}
     for kind, values in (("", taken), ("cpu_", worked)):
         values = sorted(values[len(values) // 10 :])
         found |= {
@@ -189,8 +196,11 @@ def questions(store: Store, graph: Shape) -> dict[str, Any]:
 
     rng = random.Random(1)
     names = [name(n) for n in rng.sample(range(graph.large), min(LOOKUPS, graph.large))]
-    children = Counter(parent for parents in graph.parents for parent in parents)
-    hubs = [hub_id(number) for number, _ in children.most_common(20)] * 5
+    children = array("i", bytes(4 * graph.size))
+    for number in range(graph.size):
+        for parent in graph.parents(number):
+            children[parent] += 1
+    hubs = [hub_id(number) for number in heapq.nlargest(20, range(graph.size), children.__getitem__)] * 5
     return {
         "who_is_parent_ms": latencies(lambda text: parent_of(store, resolve(store, text)), names),
         "ancestors_ms": latencies(
@@ -206,7 +216,9 @@ def measure(url: str, size: int) -> dict[str, Any]:
     own = peak_mb()
     with open_store(url) as store:
         result: dict[str, Any] = load(store, graph) | {"bench_memory_mb": own}
-        result |= {"load_memory_mb": peak_mb()} | questions(store, graph)
+        result |= {"load_memory_mb": peak_mb()}
+        print(json.dumps(result), file=sys.stderr, flush=True)  # kept whatever becomes of the rest
+        result |= questions(store, graph)
     began = time.perf_counter()
     with open_store(url) as store:
         result["open_seconds"] = round(time.perf_counter() - began, 2)
@@ -214,8 +226,12 @@ def measure(url: str, size: int) -> dict[str, Any]:
 
 
 def tell(text: str) -> None:
+    """To a terminal on one line; else a line a minute at most, so that a load of hours can be followed."""
     if sys.stderr.isatty():
         print(text, end="   \r", file=sys.stderr, flush=True)
+    elif time.monotonic() - told[0] >= TELL_SECONDS:
+        told[0] = time.monotonic()
+        print(f"{text}, {peak_mb():,} MB at most so far", file=sys.stderr, flush=True)
 
 
 def peak_mb() -> int:
