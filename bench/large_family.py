@@ -26,7 +26,9 @@ from detect.sketch import plan
 from detect.sketch_store import make_sketch
 
 LAYERS, WIDTH = 8, 128
-NEWEST = 40  # half of the children come from one of so many newest models, which makes the tree deep; the others from any
+NEWEST = (
+    40  # half of the children come from one of so many newest models, which makes the tree deep; the others from any
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ def main() -> None:
         "undecided": sum(d.answer is Answer.UNDECIDED for d in found),
         "root_is_a_root": said["m0"].answer is Answer.ROOT,
     }
-    print("| models x values | threads | s | processor s | one product, s | peak MB | right parents | wrong | undecided |")
+    print(
+        "| models x values | threads | s | processor s | one product, s | peak MB | right parents | wrong | undecided |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     print(
         f"| {arguments.models:,} x {arguments.values:,} | {arguments.threads} | {seconds:.1f} | {processor_seconds:.1f} | {floor:.2f} "

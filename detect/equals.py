@@ -1,4 +1,4 @@
-"""Models of equal body in the answers: one stands in the family's tree for all, and how sure that choice is weighs on what is said of it."""
+"""Models of equal body in the answers: one stands in the family's tree for all, and how sure that choice is counts in what is said."""
 
 from __future__ import annotations
 
