@@ -86,6 +86,10 @@ def answer(store: Store, name: str) -> list[dict[str, Any]]:
             for value in row.values():
                 if isinstance(value, list) and value and isinstance(value[0], dict):
                     value.sort(key=lambda item: str(item.get("hub_id")))
+    if name == "children_at_once":  # parallel lists in no order
+        (lists,) = rows
+        ordered = sorted(zip(*lists.values(), strict=True))
+        rows = [dict(zip(lists, map(list, zip(*ordered, strict=True)), strict=True))]
     found: list[dict[str, Any]] = json.loads(json.dumps(rows, default=lambda moment: moment.isoformat()))
     return found
 
