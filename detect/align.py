@@ -49,7 +49,10 @@ class Layer:
     values: Tensor
 
     def of(self, models: Tensor) -> Layer:
-        """The same layer of some of the models."""
+        """The same layer of some of the models; itself where it is all of them, so that large families are not copied."""
+        everyone = torch.arange(len(self.values))
+        if len(models) == len(everyone) and torch.equal(models.cpu(), everyone):
+            return self
         return Layer(self.name, self.depth, self.part, self.size, self.values[models.to(self.values.device)])
 
 
