@@ -37,7 +37,16 @@ STRENGTH = 0.3  # inverse of the ridge
 
 def rows_of(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(n, 5) features and (n,) truth of every tree of a family that has one known root."""
-    truth, sketches = read_truth(folder), read_sketches(folder)
+    truth = read_truth(folder)
+    for layers, sketches in related_trees(folder):
+        rows = _rows_of_tree(layers, list(sketches.values()), list(sketches), truth)
+        if rows is not None and len(rows[0]):
+            yield rows
+
+
+def related_trees(folder: Path) -> Iterator[tuple[list[Layer], dict[str, Sketch]]]:
+    """Three or more related models at a time, aligned, with their sketches by name; one of each group of equal bodies."""
+    sketches = read_sketches(folder)
     for signature in sorted({sketch.signature for sketch in sketches.values()}):
         names = [name for name, sketch in sketches.items() if sketch.signature == signature]
         try:
@@ -45,16 +54,12 @@ def rows_of(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         except NotComparable:
             continue
         for members in families(relatedness(layers)):
-            kept = different(layers, members)
+            kept = _different(layers, members)
             if len(kept) > 2:
-                index = torch.tensor(kept)
-                mine = [names[i] for i in kept]
-                rows = _rows_of_tree([layer.of(index) for layer in layers], [sketches[n] for n in mine], mine, truth)
-                if rows is not None and len(rows[0]):
-                    yield rows
+                yield [layer.of(torch.tensor(kept)) for layer in layers], {names[i]: sketches[names[i]] for i in kept}
 
 
-def different(layers: list[Layer], members: list[int]) -> list[int]:
+def _different(layers: list[Layer], members: list[int]) -> list[int]:
     """One of each group of equal bodies."""
     mine = [layer.of(torch.tensor(members)) for layer in layers]
     relative = gram(mine).distances() / squared_lengths(mine)[:, None]

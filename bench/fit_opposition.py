@@ -17,33 +17,22 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from bench.families import folders, read_sketches, read_truth
-from bench.fit_ancestor import different
-from detect.align import NotComparable, align
-from detect.families import families
+from bench.families import folders, read_truth
+from bench.fit_ancestor import related_trees
 from detect.gram import gram, squared_lengths
 from detect.signals.opposition import angles
-from detect.signals.relatedness import relatedness
 
 RIDGE = 0.005
 
 
 def trees(folder: Path) -> Iterator[tuple[np.ndarray, int]]:
     """(m, 4) angles at every model of a tree, and the place of its root."""
-    truth, sketches = read_truth(folder), read_sketches(folder)
-    for signature in sorted({sketch.signature for sketch in sketches.values()}):
-        names = [name for name, sketch in sketches.items() if sketch.signature == signature]
-        try:
-            layers = align([sketches[name] for name in names], torch.device("cpu"))
-        except NotComparable:
-            continue
-        for members in families(relatedness(layers)):
-            kept = different(layers, members)
-            roots = [i for i, m in enumerate(kept) if names[m] in truth.roots]
-            if len(kept) > 2 and len(roots) == 1:
-                mine = [layer.of(torch.tensor(kept)) for layer in layers]
-                products, lengths = gram(mine).products.sum(0), squared_lengths(mine)
-                yield torch.stack([angles(products, lengths, v) for v in range(len(kept))]).numpy(), roots[0]
+    truth = read_truth(folder)
+    for layers, sketches in related_trees(folder):
+        roots = [i for i, name in enumerate(sketches) if name in truth.roots]
+        if len(roots) == 1:
+            products, lengths = gram(layers).products.sum(0), squared_lengths(layers)
+            yield torch.stack([angles(products, lengths, v) for v in range(len(sketches))]).numpy(), roots[0]
 
 
 def loss(weights: np.ndarray, found: list[tuple[np.ndarray, int]]) -> float:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from detect.accept import WORTH_NAMING
 from detect.decision import Answer, Candidate, Decision
 from graphdb.schema import Relation
-
-WORTH_NAMING = 0.02
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import datetime
 import torch
 from torch import Tensor
 
-from detect.accept import THRESHOLD, FamilyEvidence, accept
+from detect.accept import THRESHOLD, WORTH_NAMING, FamilyEvidence, accept
 from detect.align import Layer, NotComparable, align
 from detect.decision import Answer, Candidate, Decision
 from detect.detector.scoring import directions
@@ -346,7 +346,7 @@ def _quantised(subjects: list[Subject], relative: Tensor, options: Options) -> d
         weights = [(near[0][0] + 1e-30) / (distance + 1e-30) for distance, _ in near]  # (1, below 1, ...)
         chance = [0.98 * w**2 / sum(v**2 for v in weights) for w in weights]
         candidates = tuple(
-            Candidate(subjects[j].id, round(p, 4)) for (_, j), p in zip(near, chance, strict=True) if p >= 0.02
+            Candidate(subjects[j].id, round(p, 4)) for (_, j), p in zip(near, chance, strict=True) if p >= WORTH_NAMING
         )
         best = subjects[near[0][1]]
         tells = chance[0] >= options.threshold

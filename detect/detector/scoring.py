@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from detect.align import Layer
-from detect.detector.context import SMALL, context, merged
+from detect.detector.context import context, merged
 from detect.detector.network import CandidateNetwork, DirectionNetwork
 from detect.detector.tokens import Tokens, tokens
 from detect.gram import Gram
@@ -25,7 +25,6 @@ from detect.signals.pairs import each_once
 from graphdb.schema import Failure
 
 VERSION = "1"
-CANDIDATES = 24  # of a child, in large families
 _PAIRS_AT_ONCE = 4096
 _CHILDREN_AT_ONCE = 64
 
@@ -147,13 +146,6 @@ def direction_odds(network: DirectionNetwork, described: Tokens, at_once: int = 
 def came_first_of(network: DirectionNetwork, described: Tokens, pairs: Tensor, models: int) -> Tensor:
     """(m, m) float64, [a, b], from the tokens of pairs."""
     return _matrix(direction_odds(network, described), pairs, models)
-
-
-def candidates_of(distance: Tensor) -> Tensor:
-    """(m, m) squared distances -> (m, k) int64: the others, nearest first; all of them in a small family."""
-    others = distance.shape[0] - 1
-    own = distance.clone().fill_diagonal_(torch.inf)
-    return own.topk(others if distance.shape[0] <= SMALL else min(CANDIDATES, others), largest=False).indices
 
 
 def _matrix(odds: Tensor, pairs: Tensor, models: int) -> Tensor:

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from detect.detector.context import Context, context
 from detect.detector.examples import ROOT, UNKNOWN, Example
 from detect.detector.network import CandidateNetwork, DirectionNetwork
-from detect.detector.scoring import came_first_of, candidates_of
+from detect.detector.scoring import came_first_of
 from detect.detector.tokens import ODD
+from detect.family_tree import nearest
 
 Report = Callable[[str, int, int], None]
 
@@ -198,7 +199,7 @@ def question(example: Example, odds: Tensor, kept: Tensor) -> tuple[Tensor, Tens
     index = kept.nonzero()[:, 0]
     gram = example.gram.only(index)
     odds = odds[index][:, index]
-    candidates = candidates_of(gram.distances())
+    candidates = nearest(gram.distances())
     seen = context(gram, example.size[index], example.related[index][:, index], odds, candidates)
     place = {int(model): i for i, model in enumerate(index)}
     asked, answers = [], []

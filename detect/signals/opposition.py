@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from detect.signals.drift import drift
+
 # log-odds a unit of: mean negative part of the cosines, most negative cosine, mean cosine, share of clearly negative ones. A softmax over
 # the models of 84 trees of the zoo's tuning half, `bench/fit_opposition.py`; doubled, which the same half does not mind and stars of short
 # and long trainings need
@@ -33,15 +35,12 @@ def opposition(products: Tensor, lengths: Tensor, roots: Tensor) -> Tensor:
 
 def angles(products: Tensor, lengths: Tensor, origin: int) -> Tensor:
     """(4,) float64: what WEIGHTS weigh, over all pairs of other models seen from one; zeros where fewer than two others differ from it."""
-    at = products[origin]
-    seen = products - at[:, None] - at[None, :] + at[origin]  # (m, m)
-    kept = seen.diagonal() > SAME * lengths[origin]
+    own = products.diagonal()
+    kept = own - 2 * products[origin] + own[origin] > SAME * lengths[origin]  # (m,)
     kept[origin] = False
     if int(kept.sum()) < 2:
         return torch.zeros(4, dtype=torch.float64)
-    seen = seen[kept][:, kept]
-    length = seen.diagonal().sqrt()
-    cosine = (seen / (length[:, None] * length[None, :])).clamp(-1, 1)
+    cosine = drift(products, origin)[kept][:, kept]
     first, second = torch.triu_indices(len(cosine), len(cosine), 1)
     pairs = cosine[first, second]
     against = (-pairs).clamp(min=0)

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from detect.detector.context import context, merged
 from detect.detector.network import CandidateNetwork, DirectionNetwork
-from detect.detector.scoring import BadDetector, Detector, candidates_of, detector_scores, load, save, shipped
+from detect.detector.scoring import BadDetector, Detector, detector_scores, load, save, shipped
+from detect.family_tree import nearest
 from detect.gram import gram, squared_lengths
 from detect.signals.relatedness import relatedness
 from tests.detect.detector.families import CPU, layers_of_family
@@ -20,7 +21,7 @@ from tests.detect.detector.families import CPU, layers_of_family
 def scores(layers, **more):
     products = gram(layers)
     return detector_scores(
-        layers, candidates_of(products.distances()), products, squared_lengths(layers), relatedness(layers), **more
+        layers, nearest(products.distances()), products, squared_lengths(layers), relatedness(layers), **more
     )
 
 
@@ -67,7 +68,7 @@ def test_large_families_are_asked_about_the_neighbours_only():
 def test_slopes_of_a_chain_are_seen_whatever_the_number_of_groups():
     layers = layers_of_family()
     products = gram(layers)
-    candidates = candidates_of(products.distances())
+    candidates = nearest(products.distances())
     odds = torch.zeros(8, 8, dtype=torch.float64)
     seen = context(merged(products), squared_lengths(layers), relatedness(layers), odds, candidates)
     assert torch.isfinite(seen.pair).all() and torch.isfinite(seen.third).all()
