@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from detect.align import Layer
-from detect.signals.growth import measurable, pair_chunks, unit_statistics
+from detect.signals.growth import measured
 
 PRIOR = 0.10  # that the parent of a family's oldest known model's children is missing, before looking at them
 EVEN = 0.2  # width of the balance that siblings keep
@@ -27,13 +27,7 @@ def balance(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     Returns:
         (p,) float64: median over layers of the median over units of y / d; nan where nothing moved.
     """
-    found = [
-        torch.cat(
-            [layer_balance(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))]
-        )
-        for layer in layers
-        if measurable(layer)
-    ]
+    (found,) = measured(layers, pairs, layer_balance)
     return combined(found, pairs)
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from detect.align import Layer
-from detect.signals.growth import measurable, pair_chunks, unit_statistics
+from detect.signals.growth import measured
 
 FEATURES = ("growth", "growth beside radial", "radial fine", "radial coarse")
 GATES = ("always", "units alike", "layers alike", "moved far")
@@ -49,13 +49,7 @@ def log_odds(features: Tensor) -> Tensor:
 
 def features(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
     """(p, 16) float64: four features times four gates, in the order of FEATURES within GATES."""
-    rows = [
-        torch.cat(
-            [layer_features(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))]
-        )
-        for layer in layers
-        if measurable(layer)
-    ]
+    (rows,) = measured(layers, pairs, layer_features)
     return combined(rows, pairs)
 
 

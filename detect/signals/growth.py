@@ -8,7 +8,7 @@ the sign of gamma and of z exactly. Own method; the idea that models drift outwa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,27 +41,43 @@ def growth(layers: Sequence[Layer], pairs: Tensor) -> Growth:
     Returns:
         z and gamma of every pair; both 0 where nothing moved or no tensor has enough units.
     """
-    found = [
-        torch.cat(
-            [layer_growth(*unit_statistics(layer.values, pairs[part])) for part in pair_chunks(layer, len(pairs))], 1
-        )
-        for layer in layers
-        if measurable(layer)
-    ]
+    (found,) = measured(layers, pairs, layer_growth)
     return combined(found, pairs)
 
 
 def combined(found: Sequence[Tensor], pairs: Tensor) -> Growth:
-    """(2, p) gamma and variance of each layer, see `layer_growth` -> growth by inverse variance."""
+    """(p, 2) gamma and variance of each layer, see `layer_growth` -> growth by inverse variance."""
     weighted = torch.zeros(len(pairs), dtype=torch.float64, device=pairs.device)
     precision = torch.zeros_like(weighted)
-    for gamma, variance in found:
+    for gamma, variance in (each.T for each in found):
         certain = torch.isfinite(variance)
         weighted += torch.where(certain, gamma / variance, 0.0)
         precision += torch.where(certain, 1.0 / variance, 0.0)
     known = precision > 0
     gamma = torch.where(known, weighted / precision.clamp(min=1e-300), 0.0)
     return Growth(z=torch.where(known, weighted / precision.clamp(min=1e-300).sqrt(), 0.0), gamma=gamma)
+
+
+def measured(
+    layers: Sequence[Layer], pairs: Tensor, *measures: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> tuple[list[Tensor], ...]:
+    """What functions of the units' d, M, y say, in one pass over the values.
+
+    Args:
+        measures: each from (u, p) d, M, y of a layer to (p, ...).
+    Returns:
+        For each function a list of (p, ...), one a layer that can be measured.
+    """
+    found: tuple[list[Tensor], ...] = tuple([] for _ in measures)
+    for layer in layers:
+        if measurable(layer):
+            parts = []
+            for part in pair_chunks(layer, len(pairs)):
+                statistics = unit_statistics(layer.values, pairs[part])
+                parts.append([measure(*statistics) for measure in measures])
+            for into, chunks in zip(found, zip(*parts, strict=True), strict=True):
+                into.append(torch.cat(chunks))
+    return found
 
 
 def measurable(layer: Layer) -> bool:
@@ -115,7 +131,7 @@ def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     """Weighted least squares of y on (M, d) over the units of one layer, (u, p) each.
 
     Returns:
-        (2, p) float64: gamma and its variance, which is infinite where gamma is not determined.
+        (p, 2) float64: gamma and its variance, which is infinite where gamma is not determined.
     """
     used = (moved > 1e-12 * size) & (size > 0)  # (u, p)
     moved, size = torch.where(used, moved, 1.0), torch.where(used, size, 1.0)
@@ -132,4 +148,4 @@ def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     alpha = (moved_moved * size_grown - count * moved_grown) / determinant
     left = torch.maximum(grown_grown - alpha * size_grown - gamma * moved_grown, 1e-12 * grown_grown)
     variance = left / (count - 2).clamp(min=1) * size_size / determinant
-    return torch.stack([gamma, torch.where(determined & (variance > 0), variance, torch.inf)])
+    return torch.stack([gamma, torch.where(determined & (variance > 0), variance, torch.inf)], 1)

@@ -45,20 +45,9 @@ def pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
     pairs = each_once(neighbours)
     nearest = each_once(neighbours[:, :LOOKED_AT])
     on_device = pairs.to(layers[0].values.device)
-    grown: list[Tensor] = []
-    directed: list[Tensor] = []
-    balanced: list[Tensor] = []
-    for layer in layers:
-        if growth.measurable(layer):
-            fits, rows, medians = [], [], []
-            for part in growth.pair_chunks(layer, len(pairs)):
-                statistics = growth.unit_statistics(layer.values, on_device[part])
-                fits.append(growth.layer_growth(*statistics))
-                rows.append(direction.layer_features(*statistics))
-                medians.append(balance.layer_balance(*statistics))
-            grown.append(torch.cat(fits, 1))
-            directed.append(torch.cat(rows))
-            balanced.append(torch.cat(medians))
+    grown, directed, balanced = growth.measured(
+        layers, on_device, growth.layer_growth, direction.layer_features, balance.layer_balance
+    )
 
     def matrix(values: Tensor, missing: float = 0.0, pairs: Tensor = pairs) -> Tensor:
         filled = torch.full((models, models), missing, dtype=torch.float64)
