@@ -190,7 +190,7 @@ def latencies(ask: Callable[[str], object], names: Sequence[str]) -> dict[str, f
 
 def questions(store: Store, graph: Shape) -> dict[str, Any]:
     """Latencies of the questions people ask most."""
-    from queries.parent import parent_of
+    from queries.parent import parent_named
     from queries.resolve import resolve
     from queries.walk import Limits, ancestors, descendants
 
@@ -202,7 +202,7 @@ def questions(store: Store, graph: Shape) -> dict[str, Any]:
             children[parent] += 1
     hubs = [hub_id(number) for number in heapq.nlargest(20, range(graph.size), children.__getitem__)] * 5
     return {
-        "who_is_parent_ms": latencies(lambda text: parent_of(store, resolve(store, text)), names),
+        "who_is_parent_ms": latencies(lambda text: parent_named(store, text), names),
         "ancestors_ms": latencies(
             lambda text: ancestors(store, resolve(store, text).hub_id, Limits(depth=DEPTH)), names
         ),

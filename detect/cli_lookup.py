@@ -67,14 +67,15 @@ def stored_model(graph: Store | None, name: str) -> Model | None:
     from queries.resolve import find
 
     model = find(graph, name) if graph else None
-    if model is None:
-        return None
+    return model if model is not None and is_meant(model, name) else None
+
+
+def is_meant(model: Model, name: str) -> bool:
+    """Whether a model of the graph is what its name means: not at another revision, nor a path that holds other weights now."""
     repo_id, _, revision = name.partition("@")
     if revision and model.repo_id.lower() == repo_id.lower() and not _is_commit(revision, model.revision):
-        return None
-    if model.hub_id.startswith("local:") and _digest_now(model.repo_id) != model.weights_digest:
-        return None
-    return model
+        return False
+    return not model.hub_id.startswith("local:") or _digest_now(model.repo_id) == model.weights_digest
 
 
 def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:

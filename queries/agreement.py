@@ -58,7 +58,7 @@ def compare(store: Store, models: Iterable[str]) -> Iterator[Comparison]:
     source = iter(models)
     while batch := list(islice(source, BATCH)):
         for row in store.read(load("declared_vs_detected").text, {"models": batch}):
-            yield _compare(store, row)
+            yield compare_row(store, row)
 
 
 def compare_all(store: Store) -> Iterator[Comparison]:
@@ -91,7 +91,8 @@ def compare_found(
     return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), tuple(name for _, name in parents))
 
 
-def _compare(store: Store, row: dict[str, Any]) -> Comparison:
+def compare_row(store: Store, row: Mapping[str, Any]) -> Comparison:
+    """The comparison of one row of declared_vs_detected.cypher."""
     claims = claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])
     claims = _without_itself(claims, row["repo_id"])
     known = [base for base in row["known"] if base["hub_id"] is not None]

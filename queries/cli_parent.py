@@ -14,7 +14,7 @@ import click
 
 from crawler.cli import endpoint_option
 from detect.cli import evidence_options, sketches_folder, sketches_option
-from detect.cli_lookup import graph_if_there, hub_at, stored_model
+from detect.cli_lookup import graph_if_there, hub_at, is_meant
 from detect.methods.registry import PLAIN
 from graphdb.cli import store_option
 from graphdb.schema import Declaration, Failure, Model, Run, Status
@@ -106,25 +106,24 @@ def answer_stored(question: Question, graph: Store | None) -> Found | None:
     Returns:
         None if the graph does not know the model with these weights, or could not read it.
     """
-    known = stored_model(graph, question.name)
-    if known is None or graph is None:
+    from queries.parent import parent_named
+
+    answer = parent_named(graph, question.name) if graph else None
+    if graph is None or answer is None or not is_meant(answer.model, question.name):
         return None
-    if question.usual and (found := _stored_answer(graph, known)):
+    if question.usual and (found := _said_by_graph(answer)):
         return found
     from detect.cli_lookup import from_graph
     from detect.sketch_store import SketchStore
 
     sketches = SketchStore(question.sketches)
-    looked = from_graph(graph, sketches, known)
+    looked = from_graph(graph, sketches, answer.model)
     return _compare(question, graph, sketches, looked) if looked else None
 
 
-def _stored_answer(graph: Store, known: Model) -> Found | None:
+def _said_by_graph(answer: ParentAnswer) -> Found | None:
     """What the graph says; None if it never compared the model."""
-    from queries.parent import parent_of
-
-    answer = parent_of(graph, known)
-    if known.status is Status.ADAPTER and answer.answer == "unknown":
+    if answer.model.status is Status.ADAPTER and answer.answer == "unknown":
         answer = replace(answer, reason="an adapter: its own weights were not compared, only what it declares speaks")
     elif answer.answer == "unknown":
         return None
@@ -141,11 +140,11 @@ def answer_now(question: Question, graph: Store | None) -> Found:
     """
     from crawler.locate import open_model
     from detect.cli_lookup import read_now, same_weights
-    from queries.parent import ParentAnswer
+    from queries.parent import ParentAnswer, parent_of
 
     opened = open_model(question.name, lambda: hub_at(question.endpoint))
     if graph and question.usual and (known := same_weights(graph, opened)):
-        stored = _stored_answer(graph, known)
+        stored = _said_by_graph(parent_of(graph, known))
         if stored:
             return stored
     unknown = ParentAnswer(opened.model, "unknown", reason=opened.model.reason, declared=opened.declarations)

@@ -1,4 +1,4 @@
-"""Who is the parent of a model, as the graph knows it: two point lookups, a few milliseconds."""
+"""Who is the parent of a model, as the graph knows it: one statement, from the name on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from graphdb.records import claims_of
+from graphdb.records import claims_of, model_of, name_key
 from graphdb.schema import ACCEPTED, Declaration, Model, Relation
 from graphdb.store import Store
 from queries import load
-from queries.agreement import Comparison, compare
+from queries.agreement import Comparison, compare_row
+from queries.resolve import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +62,45 @@ class ParentAnswer:
     as_of: datetime | None = None
 
 
+def parent_named(store: Store, text: str) -> ParentAnswer | None:
+    """The answer for a model as a person names it; None if the graph does not know it."""
+    return next((answer for key in keys(text) if (answer := _answer(store, key, name_key(key))) is not None), None)
+
+
 def parent_of(store: Store, model: Model) -> ParentAnswer:
-    """The answer for a model of the graph (see `queries.resolve` for how to get one from a name)."""
-    about = store.read(load("answer").text, {"model": model.hub_id})[0]
-    rows = store.read(load("parent").text, {"model": model.hub_id})
-    accepted = [row for row in rows if row["kind"] in ACCEPTED]
-    possible = [row for row in rows if row["kind"] == Relation.POSSIBLE_PARENT]
-    declared = tuple(claims_of(model.hub_id, about["bases"], about["relations"], about["sources"]))
-    agreement = next(compare(store, [model.hub_id]), None)
+    """The answer for a model of the graph."""
+    answer = _answer(store, model.hub_id, "")
+    if answer is None:
+        raise ValueError(f"{model.hub_id} is not in the graph")
+    return answer
+
+
+def _answer(store: Store, hub_id: str, key: str) -> ParentAnswer | None:
+    """The answer for the model of an identity, else of a name's key."""
+    found = store.read(load("who_is_parent").text, {"hub_id": hub_id, "name_key": key})
+    if not found:
+        return None
+    about, model = found[0]["model"], model_of(found[0]["model"])
+    near = [row for row in found[0]["near"] if row["hub_id"] is not None]
+    near.sort(key=lambda row: (-(row["probability"] or 0.0), row["repo_id"], row["hub_id"], row["kind"]))
+    accepted = [row for row in near if row["kind"] in ACCEPTED]
+    possible = [row for row in near if row["kind"] == Relation.POSSIBLE_PARENT]
+    claims = {name: about.get(f"declared_{name}") for name in ("bases", "relations", "sources")}
+    declared = tuple(claims_of(model.hub_id, **claims))
+    beside = {**about, "answer": about.get("answer"), "signature": model.signature, **claims}
+    beside["known"] = [row for row in near if row["kind"] == Relation.DECLARES_BASE]
+    agreement = compare_row(store, beside | {"parents": accepted})
     others = tuple(_candidate(row) for row in possible)
     if not accepted:
         return ParentAnswer(
             model,
-            answer=about["answer"] if about["answer"] in ("root", "undecided") else "unknown",
-            probability=about["probability"],
-            reason=about["reason"],
+            answer=about["answer"] if about.get("answer") in ("root", "undecided") else "unknown",
+            probability=about.get("answer_probability"),
+            reason=about.get("answer_reason"),
             runners_up=others,
             declared=declared,
             agreement=agreement,
-            as_of=about["answered_at"],
+            as_of=about.get("answered_at"),
         )
     best = accepted[0]
     return ParentAnswer(
@@ -89,7 +110,7 @@ def parent_of(store: Store, model: Model) -> ParentAnswer:
         parent_id=best["hub_id"],
         relation=best["kind"],
         probability=best["probability"],
-        reason=about["reason"],
+        reason=about.get("answer_reason"),
         decided_by=tuple(best["decided_by"] or ()),
         evidence=json.loads(best["evidence"] or "{}"),
         method=best["method"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from graphdb.records import name_key, short_key
@@ -16,13 +17,20 @@ SUGGESTIONS = 3
 
 def find(store: Store, text: str) -> Model | None:
     """The model of a name (letter case ignored, former names too), an identity, `name@revision`, or a path that exists."""
+    return next((model for key in keys(text) if (model := store.model(key)) is not None), None)
+
+
+def keys(text: str) -> Iterator[str]:
+    """The names and identities that a text may mean, the likeliest first."""
     path = Path(text).expanduser()
     if text.startswith(PATH_STARTS) or text in (".", ".."):
-        return store.model(local_id(path))
-    found = store.model(text) or store.model(text.partition("@")[0])
-    if found is None and path.exists():
-        found = store.model(local_id(path))
-    return found
+        yield local_id(path)
+        return
+    yield text
+    if "@" in text:
+        yield text.partition("@")[0]
+    if path.exists():
+        yield local_id(path)
 
 
 def resolve(store: Store, text: str) -> Model:

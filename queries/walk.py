@@ -6,7 +6,6 @@ parallel edges and merges of merges cost no more than their edges.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ from graphdb.store import Store
 from queries import load
 
 BATCH = 2_000  # models a statement
-GENERATIONS = 5  # that ancestry.cypher reads at once
+WAYS = 2_000  # that ancestry.cypher follows at most in a statement
+FEWEST_WAYS = 50  # of one model, of however many it is asked
 ORDER = {str(relation): rank for rank, relation in enumerate(Relation)}
 
 
@@ -111,7 +111,11 @@ def step(store: Store, models: Iterable[str], limits: Limits, question: str) -> 
 
 def _children(store: Store, params: Mapping[str, Any]) -> list[Relative]:
     """What children.cypher answers, in its order: there may be many of them, and as lists they come in two thirds of the time."""
-    lists = store.read(load("children_at_once").text, params)[0]
+    return _rows_of_lists(store.read(load("children_at_once").text, params)[0])
+
+
+def _rows_of_lists(lists: Mapping[str, Any]) -> list[Relative]:
+    """Edges that come as parallel lists, in order."""
     rows = sorted(zip(*(lists[name] for name in ("via", "hub_id", "kind", "repo_id", "probability")), strict=True))
     return [
         Relative(hub_id, repo_id, 1, kind, None if probability < 0 else probability, via)
@@ -120,7 +124,7 @@ def _children(store: Store, params: Mapping[str, Any]) -> list[Relative]:
 
 
 class Above:
-    """Accepted edges above some models, read several generations at a time."""
+    """Accepted edges above some models, read ten generations at a time where there are not too many ways."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -137,14 +141,13 @@ class Above:
                     yield edge
 
     def _read(self, models: Sequence[str]) -> None:
-        found: dict[str, list[Relative]] = defaultdict(list)
-        for row in self._store.read(load("ancestry").text, {"models": list(models)}):
-            edge = Relative(row["hub_id"], row["repo_id"], 1, row["kind"], row["probability"], row["via"])
-            found[row["via"]].append(edge)
-        generation = set(models)
-        for _ in range(GENERATIONS):
-            self._edges.update({model: found.get(model, []) for model in generation})
-            generation = {edge.hub_id for model in generation for edge in found.get(model, [])} - self._edges.keys()
+        params = {"models": list(models), "ways": max(FEWEST_WAYS, WAYS // len(models))}
+        read: dict[str, list[Relative]] = {model: [] for model in models}
+        for row in _rows_of_lists(self._store.read(load("ancestry").text, params)[0]):
+            edges = read.setdefault(row.via or "", [])
+            if row.hub_id:
+                edges.append(row)
+        self._edges.update(read)
 
 
 def _enough(reached: dict[str, Relative], starts: Sequence[Relative], limit: int | None) -> bool:

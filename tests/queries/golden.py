@@ -28,6 +28,9 @@ PARAMS: dict[str, Any] = {
     "since": "2026-01-02",
     "name_prefix": "org",
     "short_prefix": "b",
+    "hub_id": "org/e",
+    "name_key": "org/e",
+    "ways": 100,
 }
 TOP = {"model": "id-a"}  # questions that look down
 OVERRIDES = {"descendants": TOP, "blast_radius": TOP}
@@ -80,13 +83,14 @@ def answer(store: Store, name: str) -> list[dict[str, Any]]:
     if name in (
         "claimed_or_found",
         "declared_vs_detected",
+        "who_is_parent",
     ):  # these say nothing of an order, the second not within its lists
-        rows.sort(key=lambda row: row["hub_id"])
+        rows.sort(key=lambda row: str(row.get("hub_id")))
         for row in rows:
             for value in row.values():
                 if isinstance(value, list) and value and isinstance(value[0], dict):
-                    value.sort(key=lambda item: str(item.get("hub_id")))
-    if name == "children_at_once":  # parallel lists in no order
+                    value.sort(key=lambda item: (str(item.get("hub_id")), str(item.get("kind"))))
+    if name in ("ancestry", "children_at_once"):  # parallel lists in no order
         (lists,) = rows
         ordered = sorted(zip(*lists.values(), strict=True))
         rows = [dict(zip(lists, map(list, zip(*ordered, strict=True)), strict=True))]

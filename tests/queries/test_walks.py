@@ -71,6 +71,35 @@ def test_ancestors_and_descendants_are_those_of_networkx(store: Store, seed: int
             check_edges(found, model.hub_id, down)
 
 
+@pytest.mark.parametrize("ways", [1, 4])
+def test_ancestors_are_the_same_however_few_ways_a_statement_follows(
+    store: Store, monkeypatch: pytest.MonkeyPatch, ways: int
+) -> None:
+    monkeypatch.setattr("queries.walk.WAYS", ways)
+    monkeypatch.setattr("queries.walk.FEWEST_WAYS", ways)
+    graph = random_graph(1)
+    fill(store, graph.models, graph.edges)
+    for limits in (Limits(), Limits(min_probability=0.4)):
+        up = child_to_parent(graph.edges, limits)
+        for model in graph.models:
+            found = ancestors(store, model.hub_id, limits)
+            assert {r.hub_id: r.depth for r in found} == depths(up, model.hub_id, None)
+
+
+def test_ten_generations_of_merges_of_ten_models_take_no_time(store: Store) -> None:
+    """Ten thousand million ways lead up; an answer that followed them all would never come."""
+    layers = [[f"{layer}{place}" for place in "abcdefghij"] for layer in "0123456789"]
+    edges = [
+        an_edge(child, parent, 0.9, kind=Relation.MERGED_FROM)
+        for below, above in pairwise(layers)
+        for child in below
+        for parent in above
+    ]
+    fill(store, [a_model(name) for layer in layers for name in layer], edges)
+    found = ancestors(store, "id-0a")
+    assert [relative.depth for relative in found] == [depth for depth in range(1, 10) for _ in range(10)]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_siblings_roots_and_counts_are_those_of_networkx(store: Store, seed: int) -> None:
     graph = random_graph(seed)
