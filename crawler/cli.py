@@ -16,7 +16,6 @@ from crawler.cli_options import crawl_options, endpoint_option, make_options, se
 from crawler.cli_summary import CrawlSummary, summary_text
 from detect.cli import sketches_folder, sketches_option, state_folder
 from graphdb.cli import store_option
-from graphdb.schema import Status
 
 if TYPE_CHECKING:
     from crawler.batch import Batch
@@ -77,9 +76,7 @@ def crawl_into(
         hub = crawl_hub(None)
 
     def keep(batch: Batch) -> int:
-        store.upsert_models(batch.models)
-        present = [model.hub_id for model in batch.models if model.status is not Status.GONE]
-        claims = store.upsert_declarations(present, batch.declarations)
+        claims = store.upsert_with_claims(batch.models, batch.declarations)
         batch.acknowledge()
         sketches.compact_if_due()
         return claims

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from crawler.quantised import quantisation_of
@@ -68,7 +69,7 @@ def parse_item(item: Any) -> Repository:
     Raises:
         MalformedItem: no usable `_id` or name.
     """
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         raise MalformedItem(f"not an object but {type(item).__name__}")
     hub_id, repo_id = item.get("_id"), item.get("id", item.get("modelId"))
     if not isinstance(hub_id, str) or not _HUB_ID.fullmatch(hub_id):
@@ -127,7 +128,7 @@ def declarations(
 def _bases(value: Any) -> Iterator[tuple[str, str | None]]:
     """(base, relation) of a text, a list of texts, a mapping from relation to either, or a list of such mappings."""
     for outer in value if isinstance(value, list) else [value]:
-        named = outer.items() if isinstance(outer, Mapping) else [(None, outer)]
+        named = outer.items() if isinstance(outer, dict) else [(None, outer)]
         for key, inner in named:
             for text in inner if isinstance(inner, list) else [inner]:
                 base = _text(text)
@@ -148,6 +149,7 @@ def _files(siblings: Any) -> tuple[str, ...] | None:
     return tuple(name for name in names if isinstance(name, str) and is_safe_path(name))
 
 
+@lru_cache(4096)  # most repositories have the same few names
 def is_safe_path(name: str) -> bool:
     """A path inside a repository that cannot lead out of it, nor break an address or a header."""
     return (
@@ -199,7 +201,7 @@ def _count(value: Any) -> int | None:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}  # JSON and YAML give no other; asking for a Mapping costs tenfold
 
 
 def _sequence(value: Any) -> list[Any]:

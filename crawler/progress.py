@@ -189,6 +189,8 @@ class Progress:
             )
             for d in done
         ]
+        number = _number(key) if key is not None else 0
+        seen = walk.started_at.timestamp() if walk is not None else 0.0
         with self._transaction():
             self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
             if key is not None and walk is not None:
@@ -210,14 +212,14 @@ class Progress:
                 )
                 self._connection.executemany(
                     "INSERT OR REPLACE INTO presence (walk, hub_id, seen) VALUES (?,?,?)",
-                    [(_number(key), hub_id, walk.started_at.timestamp()) for hub_id in present],
+                    [(number, hub_id, seen) for hub_id in present],
                 )
             if key is not None:
                 self._connection.executemany(
-                    "DELETE FROM waiting WHERE walk = ? AND hub_id = ?", [(_number(key), d.hub_id) for d in done]
+                    "DELETE FROM waiting WHERE walk = ? AND hub_id = ?", [(number, d.hub_id) for d in done]
                 )
                 for repository in waiting:
-                    self._wait(_number(key), repository)
+                    self._wait(number, repository)
                 self._connection.executemany(
                     "UPDATE presence SET missing = ?, denied_on = ?, asked_on = ?, seen = max(seen, ?)"
                     " WHERE walk = ? AND hub_id = ?",
@@ -227,7 +229,7 @@ class Progress:
                             _day(a.denied_on),
                             _day(a.at),
                             0 if a.missing else a.at.timestamp(),
-                            _number(key),
+                            number,
                             a.hub_id,
                         )
                         for a in asked

@@ -22,15 +22,24 @@ T = TypeVar("T")
 
 def upsert(store: Store, seen: Iterable[str], declarations: Iterable[Declaration]) -> int:
     """See `Store.upsert_declarations`."""
-    by_child: dict[str, list[Declaration]] = {hub_id: [] for hub_id in seen}
-    for declaration in declarations:
-        if declaration.child not in by_child:
-            raise ValueError(f"a claim of {declaration.child}, which is not among the models seen")
-        by_child[declaration.child].append(declaration)
-    rows = [claims_row(child, claims) for child, claims in by_child.items()]
+    rows = [claims_row(child, claims) for child, claims in by_child(seen, declarations).items()]
     for batch in _batches(rows):
-        store.transact(partial(_set, rows=batch, now=store.now()))
+        store.transact(partial(replace, rows=batch, now=store.now()))
     return sum(len(row["bases"] or ()) for row in rows)
+
+
+def by_child(seen: Iterable[str], declarations: Iterable[Declaration]) -> dict[str, list[Declaration]]:
+    """Identity of each model seen -> its claims.
+
+    Raises:
+        ValueError: if a claim is of a model that is not among those seen.
+    """
+    found: dict[str, list[Declaration]] = {hub_id: [] for hub_id in seen}
+    for declaration in declarations:
+        if declaration.child not in found:
+            raise ValueError(f"a claim of {declaration.child}, which is not among the models seen")
+        found[declaration.child].append(declaration)
+    return found
 
 
 def link(store: Store) -> int:
@@ -39,24 +48,49 @@ def link(store: Store) -> int:
     Only claims that are new, and those whose names stand for other models now, are looked at: both leave a mark (`LinkDue`)
     when they are written.
     """
-    for batch in _batches(row["hub_id"] for row in store.stream(statement("link_due"))):
-        store.transact(partial(_link, hub_ids=batch, now=store.now()))
+    for marks in _due(store):
+        store.transact(partial(_link, marks=marks, now=store.now()))
     count: int = store.read(statement("count_relation", Relation.DECLARES_BASE))[0]["count"]
     return count
+
+
+def _due(store: Store) -> Iterator[list[str]]:
+    """Marks of models that are to be linked, as many as go into one transaction."""
+    marks: list[str] = []
+    models = 0
+    for row in store.stream(statement("link_due")):
+        marks.append(row["mark"])
+        models += row["models"]
+        if models >= BATCH:
+            yield marks
+            marks, models = [], 0
+    if marks:
+        yield marks
+
+
+def with_names(row: Row) -> Row:
+    """Claims of a model, with the keys of the names in them."""
+    return row and row | {"name_keys": _keys(row)}
+
+
+def mark_due(execute: Execute, hub_ids: list[str], now: str) -> None:
+    """One mark for models that were made in this transaction, with their claims."""
+    if hub_ids:
+        execute(statement("link_due_set"), {"mark": hub_ids[0], "hub_ids": hub_ids, "now": now})
 
 
 def index_names(store: Store) -> None:
     """Ties every claimant to the names it claims and marks it to be linked: for a graph that was written without that."""
     for batch in _batches(store.stream(statement("claimants"))):
-        store.transact(partial(_set, rows=batch, now=store.now(), known=False))
+        store.transact(partial(replace, rows=batch, now=store.now(), known=False))
 
 
-def _set(execute: Execute, rows: list[Row], now: str, known: bool = True) -> None:
+def replace(execute: Execute, rows: list[Row], now: str, known: bool = True) -> None:
     """Claims of some models, inside a transaction; with `known`, those that are as they were are left alone."""
     first: list[Row] = []
     if known:
         before = {row["hub_id"]: row for row in execute(statement("claims_of"), {"hub_ids": _ids(rows)})}
-        first = [row | {"name_keys": _keys(row)} for row in rows if row["bases"] and row["hub_id"] not in before]
+        first = [with_names(row) for row in rows if row["bases"] and row["hub_id"] not in before]
         rows = [row for row in rows if row["hub_id"] in before and row != before[row["hub_id"]]]
     if first:
         execute(statement("declarations_first"), {"rows": first, "now": now})
@@ -69,11 +103,10 @@ def _set(execute: Execute, rows: list[Row], now: str, known: bool = True) -> Non
         execute(statement("claimed_names_set"), {"rows": names})
 
 
-def _link(execute: Execute, hub_ids: list[str], now: str) -> None:
-    """Claim edges of some models as their claims say, inside a transaction."""
-    execute(
-        statement("link_due_clear"), {"hub_ids": hub_ids}
-    )  # first: a claim that is written from here on is due again
+def _link(execute: Execute, marks: list[str], now: str) -> None:
+    """Claim edges of the models under some marks as their claims say, inside a transaction."""
+    cleared = execute(statement("link_due_clear"), {"marks": marks})  # first: what is written from here on is due again
+    hub_ids = list(dict.fromkeys(hub_id for row in cleared for hub_id in row["hub_ids"]))
     claimants = [row for row in execute(statement("claims_of"), {"hub_ids": hub_ids}) if row["bases"]]
     current = {
         (row["child"], row["parent"]): (row["base"], row["relation"], row["sources"])

@@ -6,13 +6,14 @@ another model bears takes it over; the other one keeps its node under `name#iden
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from graphdb.records import Row, displaced_name, model_row, name_key, short_key
-from graphdb.schema import Model
+from graphdb import claims
+from graphdb.records import Row, claims_row, displaced_name, model_row, name_key, short_key
+from graphdb.schema import Declaration, Model, Status
 from graphdb.statements import statement
 
 if TYPE_CHECKING:
@@ -21,34 +22,39 @@ if TYPE_CHECKING:
 BATCH = 2_000  # models a transaction
 
 
-def upsert(store: Store, rows: Iterable[Model]) -> int:
-    """See `Store.upsert_models`."""
+def upsert(store: Store, rows: Iterable[Model], declared: Mapping[str, Sequence[Declaration]] | None = None) -> int:
+    """See `Store.upsert_models`; with `declared`, by identity, the claims of the same models as well."""
     written = 0
     source = iter(rows)
     while batch := list(islice(source, BATCH)):
         latest = {model.hub_id: model for model in batch}
         now = store.now()
-        store.transact(partial(_write, batch=latest, now=now))
+        store.transact(partial(_write, batch=latest, now=now, declared=declared))
         written += len(latest)
     return written
 
 
-def _write(execute: Execute, batch: dict[str, Model], now: str) -> None:
+def _write(
+    execute: Execute, batch: dict[str, Model], now: str, declared: Mapping[str, Sequence[Declaration]] | None
+) -> None:
     """One batch inside a transaction."""
     before = {row["hub_id"]: row for row in execute(statement("model_existing"), {"hub_ids": list(batch)})}
     rows = [model_row(model) for model in batch.values()]
     renames = _renames(rows, before, _owners(execute, rows))
-    for name, some in (
-        ("model_create", [row for row in rows if row["hub_id"] not in before]),
-        ("model_upsert", [row for row in rows if row["hub_id"] in before]),
-    ):
+    names = _names_that_moved(rows, before)
+    if names:
+        execute(statement("claimants_due"), {"name_keys": names, "now": now})
+    new = [row for row in rows if row["hub_id"] not in before]
+    claimed: dict[str, Row] = {}
+    if declared is not None:  # of a model that is gone, what it claimed stays
+        there = (model.hub_id for model in batch.values() if model.status is not Status.GONE)
+        claimed = {hub_id: claims_row(hub_id, declared.get(hub_id, ())) for hub_id in there}
+        new = [row | claims.with_names(claimed.pop(row["hub_id"], {})) for row in new]
+    for name, some in (("model_create", new), ("model_upsert", [row for row in rows if row["hub_id"] in before])):
         if some:
             execute(statement(name), {"rows": some, "now": now})
     if renames:
         execute(statement("model_rename"), {"rows": renames, "now": now})
-    names = _names_that_moved(rows, before)
-    if names:
-        execute(statement("claimants_due"), {"name_keys": names, "now": now})
 
     changed = []
     for row in rows:
@@ -62,6 +68,9 @@ def _write(execute: Execute, batch: dict[str, Model], now: str) -> None:
         execute(statement("model_architecture_clear"), {"hub_ids": untie})
     if tie:
         execute(statement("model_architecture"), {"rows": tie})
+    claims.mark_due(execute, [row["hub_id"] for row in new if row.get("bases")], now)
+    if claimed:
+        claims.replace(execute, list(claimed.values()), now)
 
 
 def _owners(execute: Execute, rows: list[Row]) -> dict[str, list[Row]]:

@@ -173,6 +173,21 @@ class Store(ABC):
         """
         return claims.upsert(self, child_hub_ids_seen, declarations)
 
+    def upsert_with_claims(self, rows: Iterable[Model], declarations: Iterable[Declaration]) -> int:
+        """Writes models as `upsert_models` does, together with all that they claim: a model and its claims in one transaction.
+
+        The claims replace what the models claimed before; of a model that is gone, they stay as they were.
+
+        Returns:
+            The number of claims given.
+        Raises:
+            ValueError: if a claim is of a model that is not among the rows.
+        """
+        latest = list(rows)
+        by_child = claims.by_child((model.hub_id for model in latest), declarations)
+        models.upsert(self, latest, by_child)
+        return sum(map(len, by_child.values()))
+
     def link_declarations(self) -> int:
         """Makes `DECLARES_BASE` edges of the claims whose base is a known model; supersedes those no longer claimed.
 

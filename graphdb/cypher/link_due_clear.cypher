@@ -1,6 +1,7 @@
-// Claims of some models are about to be linked.
-// params: hub_ids      columns: count
-UNWIND $hub_ids AS hub_id
-MATCH (d:LinkDue {hub_id: hub_id})
+// Claims of the models under some marks are about to be linked.
+// params: marks      columns: hub_ids
+UNWIND $marks AS mark
+MATCH (d:LinkDue {hub_id: mark})
+WITH d, coalesce(d.hub_ids, [d.hub_id]) AS hub_ids
 DELETE d
-RETURN count(*) AS count;
+RETURN hub_ids;

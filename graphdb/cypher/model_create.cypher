@@ -1,6 +1,6 @@
-// Models that are not in the graph yet; of a property that is null nothing is kept.
+// Models that are not in the graph yet, tied to the names that they claim; of a property that is null nothing is kept.
 // The properties are listed one by one: a model that is written once costs two thirds of one that is merged and then set.
-// params: rows (hub_id, props, created_at, last_modified, seen), now      columns: count
+// params: rows (hub_id, props, created_at, last_modified, seen; with claims: bases, relations, sources, name_keys), now      columns: count
 WITH datetime($now) AS now
 UNWIND $rows AS row
 CREATE (m:Model {
@@ -16,9 +16,16 @@ CREATE (m:Model {
   downloads: row.props.downloads,
   license: row.props.license,
   library: row.props.library,
+  declared_bases: row.bases,
+  declared_relations: row.relations,
+  declared_sources: row.sources,
   first_seen: now,
   created_at: datetime(row.created_at),
   last_modified: datetime(row.last_modified),
   last_seen: CASE WHEN row.seen THEN now ELSE null END
 })
-RETURN count(m) AS count;
+WITH m, row
+UNWIND row.name_keys AS name_key
+MERGE (n:ClaimedName {key: name_key})
+CREATE (m)-[c:CLAIMS]->(n)
+RETURN count(c) AS count;

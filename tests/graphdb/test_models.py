@@ -209,3 +209,26 @@ def test_only_claims_that_changed_are_looked_at_again(store: Store) -> None:
     store.upsert_declarations(["id-b"], [])
     assert store.link_declarations() == 1
     assert due(store) == set()
+
+
+def test_models_come_with_their_claims_in_one_transaction(store: Store) -> None:
+    first = [Declaration("id-b", "org/a", "finetune", "card"), Declaration("id-c", "org/later", None, "tag")]
+    assert store.upsert_with_claims([a_model("a"), a_model("b"), a_model("c")], first) == 2
+    assert len(due(store)) == 1  # one mark for all that were made together
+    assert store.link_declarations() == 1
+    assert due(store) == set()
+    assert store.upsert_with_claims([a_model("a"), a_model("b"), a_model("c")], first) == 2
+    assert due(store) == set()  # the same again is no change
+
+    gone = replace(a_model("c"), status=Status.GONE)
+    then = [Declaration("id-a", "org/x", None, "card"), Declaration("id-x", "org/b", None, "card")]
+    store.upsert_with_claims([gone, a_model("x", repo_id="org/later"), a_model("a"), a_model("b")], then)
+    assert due(store) == {"id-a", "id-b", "id-c", "id-x"}
+    assert store.link_declarations() == 2
+    rows = store.read("MATCH (c:Model)-[:DECLARES_BASE]->(p:Model) RETURN c.hub_id AS c, p.hub_id AS p ORDER BY c")
+    # b claims nothing any more, c is gone and keeps its claim, whose base is there now; a's base is not known
+    assert [(row["c"], row["p"]) for row in rows] == [("id-c", "id-x"), ("id-x", "id-b")]
+    ties = store.read("MATCH (m:Model)-[:CLAIMS]->(n:ClaimedName) RETURN m.hub_id AS m, n.key AS name ORDER BY m")
+    assert [tuple(row.values()) for row in ties] == [("id-a", "org/x"), ("id-c", "org/later"), ("id-x", "org/b")]
+    with pytest.raises(ValueError, match="not among the models seen"):
+        store.upsert_with_claims([a_model("a")], [Declaration("id-b", "org/x", None, "card")])

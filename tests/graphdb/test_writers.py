@@ -45,11 +45,12 @@ def test_two_writers_of_the_same_models_write_nothing_twice(store: Store, store_
 
     def writer(mine: Store, number: int) -> None:
         for round_number in range(5):
-            mine.upsert_models(a_model(name) for name in CHILDREN)
-            edges = [an_edge(child, f"p{number}") for child in CHILDREN]
             ids = [f"id-{child}" for child in CHILDREN]
+            claims = [Declaration(id, f"org/p{number}", None, "card") for id in ids]
+            mine.upsert_with_claims((a_model(name) for name in CHILDREN), claims)
+            edges = [an_edge(child, f"p{number}") for child in CHILDREN]
             mine.replace_edges(ids, edges, [], f"run-{number}-{round_number}")
-            mine.upsert_declarations(ids, [Declaration(id, f"org/p{number}", None, "card") for id in ids])
+            mine.upsert_declarations(ids, claims)
             mine.link_declarations()
 
     try:
