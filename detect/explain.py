@@ -12,8 +12,9 @@ from detect.decision import Decision
 from detect.gram import gram
 from detect.methods.registry import decide_with
 from detect.pipeline import Options, Subject
-from detect.signals.growth import growth, measurable
+from detect.signals.growth import growth
 from detect.signals.relatedness import relatedness
+from detect.signals.units import measurable
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from detect.align import Layer, Part, blocks_of_units
 
+_STRIP = 64  # models whose products with the others are made at a time
+
 
 @dataclass(frozen=True, slots=True)
 class Gram:
@@ -42,17 +44,26 @@ class Gram:
 
 def gram(layers: Sequence[Layer]) -> Gram:
     """Groups are blocks of whole units, one to four a layer of the body or the embedding."""
-    products, values, owner = [], [], []
-    for index, layer in enumerate(layers):
-        if layer.part is Part.REST:
-            continue
-        for block in blocks_of_units(layer):  # (m, v)
-            centred = block.double() - block.mean(0, dtype=torch.float64)
-            products.append(centred @ centred.T)
-            values.append(block.shape[1])
-            owner.append(index)
-    device = layers[0].values.device
-    return Gram(torch.stack(products), torch.tensor(values, dtype=torch.float64, device=device), tuple(owner))
+    blocks = [
+        (index, block)
+        for index, layer in enumerate(layers)
+        if layer.part is not Part.REST
+        for block in blocks_of_units(layer)
+    ]
+    device, models = layers[0].values.device, len(layers[0].values)
+    products = torch.empty(len(blocks), models, models, dtype=torch.float64, device=device)
+    for into, (_, block) in zip(products, blocks, strict=True):
+        _inner_products(block.double() - block.mean(0, dtype=torch.float64), into)
+    values = torch.tensor([block.shape[1] for _, block in blocks], dtype=torch.float64, device=device)
+    return Gram(products, values, tuple(index for index, _ in blocks))
+
+
+def _inner_products(rows: Tensor, into: Tensor) -> None:
+    """rows @ rows.T of (m, v) rows, written into (m, m): half of it is computed, the other half copied."""
+    for start in range(0, len(rows), _STRIP):
+        strip = slice(start, start + _STRIP)
+        torch.mm(rows[strip], rows[start:].T, out=into[strip, start:])
+        into[start + _STRIP :, strip] = into[strip, start + _STRIP :].T
 
 
 def squared_distances(products: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from detect.align import Layer
-from detect.signals.growth import measured
+from detect.signals.units import measured
 
 PRIOR = 0.10  # that the parent of a family's oldest known model's children is missing, before looking at them
 EVEN = 0.2  # width of the balance that siblings keep
@@ -40,6 +40,7 @@ def combined(found: Sequence[Tensor], pairs: Tensor) -> Tensor:
 
 def layer_balance(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     """(u, p) d, M, y of one layer's units -> (p,) median of y / d; nan where nothing moved."""
+    moved, size, grown = moved.double(), size.double(), grown.double()
     return torch.where(moved > 1e-12 * size, grown / moved, torch.nan).nanquantile(0.5, dim=0)
 
 

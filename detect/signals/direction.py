@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from detect.align import Layer
-from detect.signals.growth import measured
+from detect.signals.units import measured
 
 FEATURES = ("growth", "growth beside radial", "radial fine", "radial coarse")
 GATES = ("always", "units alike", "layers alike", "moved far")
@@ -87,6 +87,7 @@ def weights() -> Tensor:
 
 def layer_features(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     """From d, M, y of each unit, (u, p): (p, 7) of valid, weight, both z, median and spread of the cosine, log of the movement."""
+    moved, size, grown = moved.double(), size.double(), grown.double()
     used = (moved > 1e-12 * size) & (size > 0)
     count = used.sum(0).double()
     valid = (count >= 4).double()

@@ -14,6 +14,7 @@ from torch import Tensor
 from detect.align import Layer
 from detect.signals import balance, direction, growth
 from detect.signals.decay import decay
+from detect.signals.units import measured
 
 LOOKED_AT = 12  # nearest neighbours of each model whose single values are compared: that sorts them
 
@@ -45,7 +46,7 @@ def pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
     pairs = each_once(neighbours)
     nearest = each_once(neighbours[:, :LOOKED_AT])
     on_device = pairs.to(layers[0].values.device)
-    grown, directed, balanced = growth.measured(
+    grown, directed, balanced = measured(
         layers, on_device, growth.layer_growth, direction.layer_features, balance.layer_balance
     )
 

@@ -56,3 +56,30 @@ def test_a_weighted_quantile_reaches_its_share_of_the_weight_and_skips_what_is_m
     assert weighted_quantile(values, torch.tensor([1.0, 1.0, 50.0, 8.0]), 0.10) == 1.0
     assert weighted_quantile(values, torch.tensor([1.0, 1.0, 50.0, 8.0]), 0.15) == 2.0
     assert weighted_quantile(torch.full((3,), torch.nan), torch.ones(3), 0.5).isnan()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5, 32, 33])
+def test_weighted_quantiles_are_those_of_a_plain_sort(groups):
+    random = np.random.default_rng(groups)
+    values, weights = random.standard_normal((groups, 40)), random.exponential(size=(groups, 40)) * 1e-30
+    weights[random.random((groups, 40)) < 0.2] = 0.0
+    found = weighted_quantile(torch.from_numpy(values), torch.from_numpy(weights), 0.25)
+    for value, weight, quantile in zip(values.T, weights.T, found.tolist(), strict=True):
+        order = np.argsort(value)
+        reached = np.cumsum(weight[order]) >= 0.25 * weight.sum()
+        expected = value[order][reached & (weight[order] > 0)]
+        assert np.isnan(quantile) if not len(expected) else quantile == pytest.approx(expected[0], rel=1e-6)
+
+
+def test_slopes_of_few_candidates_are_those_among_all(family):
+    _, _, layers = family
+    products = gram(layers)
+    models = layers[0].values.shape[0]
+    everyone = torch.arange(models).expand(models, models)
+    few = (torch.arange(models)[:, None] + torch.tensor([1, 3])) % models
+    whole, part = inheritance(products, 0, everyone), inheritance(products, 0, few)
+    expected = whole.low.gather(1, few).flatten().tolist()
+    assert part.low.flatten().tolist() == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True)
+    assert torch.equal(part.moved, whole.moved)
+    moved = whole.moved[few] > 0
+    assert part.total[moved].tolist() == pytest.approx(whole.total.gather(1, few)[moved].tolist())
