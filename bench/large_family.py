@@ -48,7 +48,9 @@ def family(parents: list[int], values: int, random: np.random.Generator) -> Iter
     """Models of LAYERS matrices, WIDTH values a unit, `values` in all; parents stand before their children."""
     units = max(1, values // (LAYERS * WIDTH))
     header = [Header(f"layers.{i}.weight", "F32", (units, WIDTH)) for i in range(LAYERS)]
-    made: list[np.ndarray] = []
+    made = np.empty(
+        (len(parents), LAYERS, units, WIDTH), np.float32
+    )  # one piece, or what is left of it would count as memory
     for index, parent in enumerate(parents):
         noise = random.standard_normal((LAYERS, units, WIDTH), dtype=np.float32)
         if parent < 0:
@@ -57,7 +59,7 @@ def family(parents: list[int], values: int, random: np.random.Generator) -> Iter
             moved = random.uniform(0.1, 0.5) * random.lognormal(0.0, 0.5, (LAYERS, units, 1)).astype(np.float32)
             shrunk = 1 - random.uniform(0, 0.04)
             model = (shrunk * made[parent] + moved * noise).astype(np.float32)
-        made.append(model)
+        made[index] = model
         raw = {tensor.name: layer.tobytes() for tensor, layer in zip(header, model, strict=True)}
         blocks = ((b, raw[b.tensor][4 * b.start : 4 * b.stop]) for b in plan(header, values))
         yield Subject(f"m{index}", make_sketch(hashlib.sha256(b"".join(raw.values())).hexdigest(), header, blocks))

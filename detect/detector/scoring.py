@@ -19,7 +19,7 @@ from torch import Tensor
 from detect.align import Layer
 from detect.detector.context import context, merged
 from detect.detector.network import CandidateNetwork, DirectionNetwork
-from detect.detector.tokens import Tokens, tokens
+from detect.detector.tokens import Tokens, measured_alone, tokens
 from detect.gram import Gram
 from detect.signals.pairs import each_once
 from graphdb.schema import Failure
@@ -127,8 +127,12 @@ def directions(layers: Sequence[Layer], neighbours: Tensor, detector: Detector |
     device = layers[0].values.device
     detector = detector or shipped(str(device))
     pairs = each_once(neighbours)
+    alone = measured_alone(layers)
     said = torch.cat(
-        [direction_odds(detector.direction, tokens(layers, part.to(device))) for part in pairs.split(_PAIRS_AT_ONCE)]
+        [
+            direction_odds(detector.direction, tokens(layers, part.to(device), alone))
+            for part in pairs.split(_PAIRS_AT_ONCE)
+        ]
     )
     return _matrix(said, pairs, len(neighbours))
 

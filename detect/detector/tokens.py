@@ -24,7 +24,7 @@ from detect.align import Layer, Part
 BINS = 4
 DIRECTIONS = 4
 ONE_BY_ONE = 1024  # single values looked at in a layer; with 512 to 4096 the shipped networks say the same
-_CHUNK_VALUES = 1 << 22
+_CHUNK_VALUES = 1 << 20
 _TINY = 1e-30
 
 _GROUP_ODD = (
@@ -84,17 +84,18 @@ class Tokens:
         return Tokens(-self.odd, self.even, self.present)
 
 
-def tokens(layers: Sequence[Layer], pairs: Tensor) -> Tokens:
+def tokens(layers: Sequence[Layer], pairs: Tensor, alone: Sequence[Tensor] | None = None) -> Tokens:
     """
     Args:
         layers: l of them, of m models; pairs: (p, 2) int64, indices of models (a, b).
+        alone: `measured_alone` of the same layers, where several runs of pairs share it.
     """
+    alone = measured_alone(layers) if alone is None else alone
     found: tuple[list[Tensor], ...] = ([], [], [])
     for index, layer in enumerate(layers):
-        alone = _alone(layer)
         sample = _sampled(layer)
         step = max(1, _CHUNK_VALUES // max(1, layer.values[0].numel()))
-        parts = [_of_layer(layer, index, len(layers), alone, sample, part) for part in pairs.split(step)]
+        parts = [_of_layer(layer, index, len(layers), alone[index], sample, part) for part in pairs.split(step)]
         for into, each in zip(found, zip(*parts, strict=True), strict=True):
             into.append(torch.cat(each))
     odd, even, present = (torch.stack(each, 1) for each in found)
@@ -279,9 +280,19 @@ def _orthonormal(columns: Tensor) -> Tensor:
     return torch.stack(found, 2)
 
 
-def _alone(layer: Layer) -> Tensor:
-    """(m, 9) float64: what is measured of each model alone."""
-    values = layer.values.double()
+def measured_alone(layers: Sequence[Layer]) -> list[Tensor]:
+    """What is measured of each model alone: (m, 9) float64 for each layer."""
+    found = []
+    for layer in layers:
+        gain = layer.values.shape[2] == 1 and bool((layer.values.mean(dtype=torch.float64) - 1).abs() < 0.5)
+        step = max(1, _CHUNK_VALUES // layer.values[0].numel())
+        found.append(torch.cat([_alone(models, gain) for models in layer.values.split(step)]))
+    return found
+
+
+def _alone(values: Tensor, gain: bool) -> Tensor:
+    """(m, u, w) values of one layer -> (m, 9) float64. gain: they are factors that start at 1."""
+    values = values.double()
     flat = values.flatten(1)  # (m, v)
     square = flat.square().mean(1).clamp(min=_TINY)
     rms = square.sqrt()
@@ -293,8 +304,7 @@ def _alone(layer: Layer) -> Tensor:
     stable = products.square().sum((1, 2)).clamp(min=_TINY) / products.diagonal(dim1=1, dim2=2).sum(1).square().clamp(
         min=_TINY
     )
-    vector = layer.values.shape[2] == 1
-    gain = vector and bool((flat.mean() - 1).abs() < 0.5)
+    vector = values.shape[2] == 1
     started = (
         (flat - 1.0 if gain else flat).square().sum(1).clamp(min=_TINY).log() / 2 if vector else torch.zeros_like(rms)
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ PILE = 16  # values in a layer's pile at least
 ALL = 32  # values in all piles at least
 SHRUNK = 2e-5  # log of the factor at least
 _VALUES_A_LAYER = 8192
-_CHUNK = 1 << 22  # pairs times values at a time
+_CHUNK = 1 << 20  # pairs times values at a time
 _WORK = 1 << 27  # pairs times values in all; a large family samples
 
 
@@ -66,12 +67,17 @@ def piles(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     ratio = (second / torch.where(kept, first, 1.0)).log()  # (p, v)
     place = torch.arange(ratio.shape[1], device=ratio.device)
     ratio = torch.where(kept & (ratio.abs() < 1), ratio, 10.0 + place)  # what is left out stands apart
-    ratio = ratio.sort(1).values
+    ratio = _sorted(ratio)
     count, middle = torch.zeros_like(ratio[:, 0]), torch.zeros_like(ratio[:, 0])
     crowded = ((ratio[:, PILE - 1 :] - ratio[:, : 1 - PILE]) <= WINDOW).any(1).nonzero()[:, 0]
     if len(crowded):
         count[crowded], middle[crowded] = _highest(ratio[crowded].double(), place)
     return count, middle
+
+
+def _sorted(rows: Tensor) -> Tensor:
+    """Each row in rising order; on the CPU numpy is several times as fast as torch, which also finds out where each number was."""
+    return torch.from_numpy(np.sort(rows.numpy(), axis=1)) if rows.device.type == "cpu" else rows.sort(1).values
 
 
 def _highest(ratio: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
