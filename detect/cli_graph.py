@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from detect.cli_known import Known, children_of, declared_in, known_of, subjects_of
+from detect.cli_known import Known, Original, children_of, declared_in, known_of, subjects_of
 from detect.methods.registry import PLAIN
 from graphdb.schema import Declaration, Edge, Model, Relation, Verdict
 
@@ -70,7 +70,7 @@ def detect_into(
         read = subjects_of(known.models, known.declared, sketches)
         subjects = {model: subject for model, subject in read if subject is not None}
         if subjects:
-            for name, value in _detect_group(graph, subjects, known, options, run_id, device).items():
+            for name, value in _detect_group(graph, sketches, subjects, known, options, run_id, device).items():
                 count[name] += value
         if len(subjects) == len(known.models):  # what cannot be read now is no reason not to look again
             graph.set_decided(signature, digest)
@@ -79,7 +79,13 @@ def detect_into(
 
 
 def _detect_group(
-    graph: Store, subjects: Mapping[Model, Subject], known: Known, options: Options, run_id: str, device: str | None
+    graph: Store,
+    sketches: SketchStore,
+    subjects: Mapping[Model, Subject],
+    known: Known,
+    options: Options,
+    run_id: str,
+    device: str | None,
 ) -> dict[str, int]:
     from detect.align import pick_device
     from detect.decision import Answer
@@ -88,6 +94,8 @@ def _detect_group(
     unread = [model.hub_id for model in known.models if model not in subjects]
     bound = known.bound | children_of(graph, unread)
     decisions = decide_or_say(options.method, list(subjects.values()), options, pick_device(device))
+    if options.method == PLAIN:
+        decisions = _packed(decisions, subjects.values(), known if options.declared else None, sketches)
     decisions = [decision for decision in decisions if decision.model not in bound]
     edges, verdicts = as_edges(decisions, {model.hub_id: model.revision for model in subjects}, options.method)
     found = graph.replace_edges([decision.model for decision in decisions], edges, verdicts, run_id)
@@ -104,6 +112,45 @@ def _detect_group(
         "edges_superseded": found.superseded,
         "possible_parents": found.possible,
     }
+
+
+def _packed(
+    decisions: Sequence[Decision], subjects: Iterable[Subject], known: Known | None, sketches: SketchStore
+) -> list[Decision]:
+    """The decisions, with what quantised copies claim where nothing else is known of them. known: None where claims do not count."""
+    copies = {subject.id: subject for subject in subjects if subject.quantised}
+    originals = known.originals if known is not None else {}
+    return [
+        with_claims(decision, copies[decision.model], originals.get(decision.model, ()), sketches)
+        if decision.model in copies
+        else decision
+        for decision in decisions
+    ]
+
+
+def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original], sketches: SketchStore) -> Decision:
+    """The decision about a quantised copy, see detect/packed.py.
+
+    Args:
+        originals: models that it claims and that it was not compared with, see detect/cli_known.py.
+    """
+    from detect.packed import Claimed, settle
+
+    samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
+    claimed = [Claimed(hub_id, name, said, samples.get(digest or "")) for hub_id, name, said, digest in originals]
+    return settle(decision, copy.sketch, claimed)
+
+
+def originals_claimed(graph: Store | None, copy: Subject, claims: Iterable[Declaration]) -> list[Original]:
+    """Models of other architectures that a quantised copy names and that the graph knows, for a copy that it does not know."""
+    said: dict[str, list[str]] = {}
+    found: dict[str, Model] = {}
+    for claim in claims:
+        model = graph.model(claim.base) if graph is not None else None
+        if model is not None and not model.quantised and model.signature != copy.sketch.signature:
+            found[model.hub_id] = model
+            said.setdefault(model.hub_id, []).append(claim.source)
+    return [(model.hub_id, model.repo_id, tuple(said[model.hub_id]), model.weights_digest) for model in found.values()]
 
 
 def found_text(summary: Mapping[str, Any]) -> str:

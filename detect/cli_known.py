@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+Original = tuple[str, str, tuple[str, ...], str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """The models of one architecture that have weights, also those that are gone from where they were.
@@ -34,6 +37,8 @@ class Known:
         models: those whose sample is at hand, in order of identity.
         declared: hub_id -> hub_ids of the models that its card names.
         without_sketch: hub_ids of those whose sample is not at hand.
+        originals: of quantised copies, hub_id -> the models of other architectures that they claim: (hub_id, name, sources, digest of
+            weights).
         bound: hub_ids of those that were found to come, or possibly to come, from a model that lacks now. What was found of
             them stays.
     """
@@ -42,6 +47,7 @@ class Known:
     declared: Mapping[str, frozenset[str]]
     without_sketch: tuple[str, ...]
     bound: frozenset[str]
+    originals: Mapping[str, Sequence[Original]] = field(default_factory=dict)
 
     def digest(self, options: Options) -> str:
         """Of everything that a decision about them depends on. A commit that leaves the weights alone changes nothing."""
@@ -57,6 +63,8 @@ class Known:
             for model in self.models
         ]
         all_of_it = [_code(), asdict(options), models, sorted(self.bound), sorted(self.without_sketch)]
+        if self.originals:
+            all_of_it.append(sorted(self.originals.items()))
         return hashlib.sha256(json.dumps(all_of_it, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -74,7 +82,9 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Known:
     without = tuple(model.hub_id for model in missing)
     for model in missing:
         logger.info("%s: its sample is not at hand", model.repo_id)
-    return Known(models, declared_in(graph, signature), without, children_of(graph, without) | absent)
+    bound = children_of(graph, without) | absent
+    originals = claimed_originals(graph, signature) if any(model.quantised for model in models) else {}
+    return Known(models, declared_in(graph, signature), without, bound, originals)
 
 
 def subjects_of(
@@ -109,6 +119,18 @@ def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
     for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
         declared[row["child"]] = declared.get(row["child"], frozenset()) | {row["parent"]}
     return declared
+
+
+def claimed_originals(graph: Store, signature: str) -> Mapping[str, Sequence[Original]]:
+    """hub_id of a quantised copy -> models that it claims and that were not compared with it; see `Known.originals`."""
+    from queries import load
+
+    found: dict[str, list[Original]] = {}
+    for row in graph.stream(load("claimed_originals").text, {"signature": signature}):
+        if not row["quantised"]:
+            original = (row["parent"], row["name"], tuple(row["sources"] or ()), row["weights_digest"])
+            found.setdefault(row["child"], []).append(original)
+    return found
 
 
 def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:

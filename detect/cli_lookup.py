@@ -154,7 +154,8 @@ def read_now(opened: OpenModel, sketches: SketchStore) -> Looked:
         if named not in failure.message:
             failure.message = f"{model.repo_id}: {failure.message}"
         raise
-    return Looked(replace(model, signature=sketch.signature), opened.declarations, sketch, stored=False)
+    claims = (*opened.declarations, *opened.claims_in_weights)
+    return Looked(replace(model, signature=sketch.signature), claims, sketch, stored=False)
 
 
 def plan_of(header: Sequence[TensorSpec], budget_values: int) -> list[Block]:

@@ -169,8 +169,9 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     """The model beside the known ones of its architecture."""
     from detect.align import pick_device
     from detect.cli import options_of
-    from detect.cli_graph import declared_bases, relatives_in
+    from detect.cli_graph import declared_bases, originals_claimed, relatives_in, with_claims
     from detect.methods.answers import decide_or_say
+    from detect.methods.registry import PLAIN
     from queries.parent import ParentAnswer
 
     model = looked.model
@@ -179,13 +180,17 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     known = relatives_in(graph, sketches, subject, {model.hub_id}, device)
     options = options_of(**question.evidence)
     decision = decide_or_say(options.method, [subject, *known], options, device)[0]
+    names = {other.id: other.label for other in known}
+    if subject.quantised and options.method == PLAIN:
+        originals = originals_claimed(graph, subject, looked.declarations) if options.declared else []
+        decision = with_claims(decision, subject, originals, sketches)
+        names |= {hub_id: name for hub_id, name, *_ in originals}
     if keep and graph:
         _keep(graph, sketches, looked, decision, options.method)
-    if not known:
+    if not known and not decision.candidates:
         reason = "no other model of its architecture is known; `lineage sync --search NAME` makes some known"
         unknown = ParentAnswer(model, "unknown", reason=reason, declared=looked.declarations, as_of=datetime.now(UTC))
         return Found(unknown, stored=keep)
-    names = {other.id: other.label for other in known}
     return Found(_as_answer(graph, decision, looked, names, options.method), stored=keep)
 
 

@@ -75,7 +75,7 @@ class Header:
     shape: tuple[int, ...]
 
 
-_DTYPES = {"float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "uint8": "U8"}
+_DTYPES = {"int32": "I32", "float32": "F32", "float16": "F16", "float64": "F64", "int64": "I64", "uint8": "U8"}
 
 
 def sketch_of(weights: Weights, name: str = "model", budget_values: int = BUDGET_VALUES) -> Sketch:

@@ -51,6 +51,7 @@ def tell(store: Store) -> None:
         for place, name in enumerate("abcdef")
     ]
     store.upsert_models([*models, a_model("g", weights_digest="digest-f"), a_model("gone", signature=None)])
+    store.upsert_models([a_model("packed", weights_digest="digest-packed", reason="quantised: gptq 4 bits")])
     edges = [
         an_edge("b", "a", 0.9, decided_by=("growth",), evidence={"z": 7}),
         an_edge("d", "b", 0.95, kind=Relation.COPY_OF),
@@ -68,8 +69,9 @@ def tell(store: Store) -> None:
         Declaration("id-e", "org/b", None, "config"),
         Declaration("id-g", "nobody/knows", None, "card"),
         Declaration("id-b", "org/a", "finetune", "tag"),
+        Declaration("id-packed", "org/gone", "quantized", "card"),
     ]
-    store.upsert_declarations(["id-b", "id-e", "id-g"], claims)
+    store.upsert_declarations(["id-b", "id-e", "id-g", "id-packed"], claims)
     store.link_declarations()
     day(3)
     store.upsert_models([a_model("c", license="cc-by-nc-4.0", weights_digest="other")])
