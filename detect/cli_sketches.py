@@ -96,7 +96,11 @@ def _tell(kept: SketchStore, found: Stored, json_wanted: bool) -> None:
     if json_wanted:
         click.echo(json.dumps(asdict(found)))
         return
+    samples, shards = (
+        f"{n} {what}{'' if n == 1 else 's'}"
+        for n, what in ((found.single + found.in_shards, "sample"), (found.shards, "shard"))
+    )
     click.echo(
-        f"{found.single + found.in_shards} samples at {kept.address}: {found.in_shards} in {found.shards} shards of "
-        f"{found.bytes / 1e6:.1f} MB in all, {found.single} in files of their own"
+        f"{samples} at {kept.address}: {found.in_shards} in {shards} of {found.bytes / 1e6:.1f} MB in all, "
+        f"{found.single} in files of their own"
     )
