@@ -2,12 +2,17 @@
 
     python -m bench.graph                                              # 100,000 models embedded, 20,000 on Neo4j
     python -m bench.graph --models 3000000 --neo4j-models 300000       # the whole Hub
+    python -m bench.graph --only neo4j --neo4j-models 300000           # one of the two
 
 One family in three thousand models each, one large one with a quarter of all models, every second model a merge: three edges for
 two models; and claims of every third, a hundred thousand at most. Lookups are of random models of the large family, each by name;
 descendants of the models that have most children. Beside the milliseconds on the clock stand, in parentheses, those of processor
 time, which neighbours on the machine change little; for Neo4j that is the client's part alone. A store of no models is left out,
 and so is Neo4j where Java or Maven are not there.
+
+What is measured is printed as soon as it is, on stderr, with a line of progress a minute; if a run is ended or dies, the table at the
+end has what there was. The embedded store is killed with -9 when it has been asked everything, then opened, ended in order, and
+opened again, each time by another process.
 """
 
 from __future__ import annotations
@@ -20,13 +25,14 @@ import platform
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -129,27 +135,32 @@ def edges(graph: Shape, numbers: Sequence[int]) -> Iterator[Edge]:
             )
 
 
-def load(store: Store, graph: Shape) -> dict[str, float]:
-    """Writes everything and says how many a second."""
+def load(store: Store, graph: Shape) -> Iterator[dict[str, Any]]:
+    """Writes everything and says how many a second, of one kind after the other."""
     chunks = [range(start, min(graph.size, start + CHUNK)) for start in range(0, graph.size, CHUNK)]
     began = time.perf_counter()
     for chunk in chunks:
         store.upsert_models(models(chunk))
         tell(f"{chunk.stop:,} models in {time.perf_counter() - began:.0f} s")
-    model_seconds = time.perf_counter() - began
+    yield {"models": graph.size, "models_per_second": round(graph.size / (time.perf_counter() - began))}
     began, cpu_began, written = time.perf_counter(), time.process_time(), 0
     for chunk in chunks:
         counts = store.replace_edges([hub_id(n) for n in chunk], edges(graph, chunk), [], "bench")
         written += counts.added
         tell(f"{written:,} edges in {time.perf_counter() - began:.0f} s")
     edge_seconds, edge_cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+    yield {
+        "edges": written,
+        "edges_per_second": round(written / edge_seconds),
+        "edges_per_cpu_second": round(written / edge_cpu_seconds),
+    }
     began = time.perf_counter()
     for chunk in chunks:
         claimants = [n for n in chunk if n % 3 == 0 and n < 3 * CLAIMS and graph.parents(n)]
         claims = [Declaration(hub_id(n), name(graph.first[n]), "finetune", "card") for n in claimants]
         store.upsert_declarations([hub_id(n) for n in claimants], claims)
     linked = store.link_declarations()
-    claim_seconds = time.perf_counter() - began
+    yield {"claims": linked, "claims_per_second": round(linked / (time.perf_counter() - began))}
     nightly = range(1, graph.size, max(1, graph.size // 3_000))
     began = time.perf_counter()
     store.upsert_declarations(
@@ -157,17 +168,7 @@ def load(store: Store, graph: Shape) -> dict[str, float]:
         [Declaration(hub_id(n), name(graph.first[n]), "adapter", "card") for n in nightly if graph.parents(n)],
     )
     store.link_declarations()
-    nightly_seconds = time.perf_counter() - began
-    return {
-        "models": graph.size,
-        "edges": written,
-        "claims": linked,
-        "models_per_second": round(graph.size / model_seconds),
-        "edges_per_second": round(written / edge_seconds),
-        "edges_per_cpu_second": round(written / edge_cpu_seconds),
-        "claims_per_second": round(linked / claim_seconds),
-        "nightly_claims_seconds": round(nightly_seconds, 2),
-    }
+    yield {"nightly_claims_seconds": round(time.perf_counter() - began, 2)}
 
 
 def latencies(ask: Callable[[str], object], names: Sequence[str]) -> dict[str, float]:
@@ -188,8 +189,8 @@ def latencies(ask: Callable[[str], object], names: Sequence[str]) -> dict[str, f
     return found
 
 
-def questions(store: Store, graph: Shape) -> dict[str, Any]:
-    """Latencies of the questions people ask most."""
+def questions(store: Store, graph: Shape) -> Iterator[dict[str, Any]]:
+    """Latencies of the questions people ask most, one after the other."""
     from queries.parent import parent_named
     from queries.resolve import resolve
     from queries.walk import Limits, ancestors, descendants
@@ -201,28 +202,30 @@ def questions(store: Store, graph: Shape) -> dict[str, Any]:
         for parent in graph.parents(number):
             children[parent] += 1
     hubs = [hub_id(number) for number in heapq.nlargest(20, range(graph.size), children.__getitem__)] * 5
-    return {
-        "who_is_parent_ms": latencies(lambda text: parent_named(store, text), names),
-        "ancestors_ms": latencies(
-            lambda text: ancestors(store, resolve(store, text).hub_id, Limits(depth=DEPTH)), names
-        ),
-        "first_descendants_ms": latencies(lambda text: descendants(store, text, limit=FIRST), hubs),
-    }
+    yield {"who_is_parent_ms": latencies(lambda text: parent_named(store, text), names)}
+    above = Limits(depth=DEPTH)
+    yield {"ancestors_ms": latencies(lambda text: ancestors(store, resolve(store, text).hub_id, above), names)}
+    yield {"first_descendants_ms": latencies(lambda text: descendants(store, text, limit=FIRST), hubs)}
 
 
-def measure(url: str, size: int) -> dict[str, Any]:
-    """Everything for one store, in this process."""
+def measure(url: str, size: int, *, killed: bool) -> Iterator[dict[str, Any]]:
+    """Everything for one store, in this process; with `killed`, the process then ends by signal 9, the store open."""
     graph = shape(size)
-    own = peak_mb()
+    yield {"bench_memory_mb": peak_mb()}
     with open_store(url) as store:
-        result: dict[str, Any] = load(store, graph) | {"bench_memory_mb": own}
-        result |= {"load_memory_mb": peak_mb()}
-        print(json.dumps(result), file=sys.stderr, flush=True)  # kept whatever becomes of the rest
-        result |= questions(store, graph)
+        for part in load(store, graph):
+            yield part | {"memory_mb": peak_mb()}
+        for part in questions(store, graph):
+            yield part | {"memory_mb": peak_mb()}
+        if killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def opening(url: str) -> float:
+    """Seconds that it takes to open a store and ask for its version, until then not touched by this process."""
     began = time.perf_counter()
-    with open_store(url) as store:
-        result["open_seconds"] = round(time.perf_counter() - began, 2)
-    return result
+    with open_store(url, create=False):
+        return round(time.perf_counter() - began, 2)
 
 
 def tell(text: str) -> None:
@@ -238,52 +241,85 @@ def peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def in_its_own_process(url: str, size: int) -> dict[str, Any]:
-    """So that memory is that of one store."""
-    command = [sys.executable, "-m", "bench.graph", "--only", url, "--models", str(size)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+@dataclass
+class Run:
+    """One store's figures, as they come in."""
+
+    kind: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, *arguments: str) -> None:
+        """A part of the work in a process of its own, so that memory is that of one store; its lines are kept as they come."""
+        command = [sys.executable, "-m", "bench.graph", *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.keep(json.loads(line))
+        if process.returncode not in (0, -signal.SIGKILL):
+            print(f"{self.kind}: ended with {process.returncode}; what was measured is kept", file=sys.stderr)
+
+    def keep(self, part: dict[str, Any]) -> None:
+        self.figures |= part
+        print(f"{self.kind} {json.dumps(part)}", file=sys.stderr, flush=True)
 
 
-def embedded(size: int) -> dict[str, Any]:
+def embedded(run: Run, size: int) -> None:
     """Everything for the embedded store, with the size of its files."""
     folder = Path(tempfile.mkdtemp(prefix="bench-graph-"))
+    url = str(folder / "store")
     try:
-        result = in_its_own_process(str(folder / "store"), size)
+        run.step("--measure", url, "--killed", "--models", str(size))
+        for name in ("open_after_kill_seconds", "open_seconds"):
+            run.step("--opening", url, "--as", name)
         files = [file for file in (folder / "store" / "graph").rglob("*") if file.is_file()]
-        return result | {"disk_mb": round(sum(file.stat().st_size for file in files) / 1e6)}
+        run.keep({"disk_mb": round(sum(file.stat().st_size for file in files) / 1e6)})
     finally:
         shutil.rmtree(folder)
 
 
-def neo4j(size: int) -> dict[str, Any]:
+def neo4j(run: Run, size: int) -> None:
     """Everything for a Neo4j with the memory that docker-compose.yml gives it, by its version; nothing where there is none."""
     from tests.neo4j_server import NotHere, neo4j_server
 
     try:
         with neo4j_server(heap="2g", page_cache_mb=1024) as server:
             os.environ |= {"NEO4J_USER": server.user, "NEO4J_PASSWORD": server.password}
-            return {f"neo4j {server.version}": in_its_own_process(server.url, size)}
+            run.kind = f"neo4j {server.version}"
+            run.step("--measure", server.url, "--models", str(size))
+            run.step("--opening", server.url, "--as", "open_seconds")
     except NotHere as reason:
         print(f"Neo4j left out: {reason}", file=sys.stderr)
-        return {}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=100_000, help="on the embedded store")
     parser.add_argument("--neo4j-models", type=int, default=20_000)
-    parser.add_argument("--only", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["embedded", "neo4j"], help="one of the two stores")
+    for name in ("--measure", "--opening", "--as"):  # what `Run.step` asks of another process
+        parser.add_argument(name, metavar="X", help=argparse.SUPPRESS)
+    parser.add_argument("--killed", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.only:
-        print(json.dumps(measure(options.only, options.models)))
+    if options.measure:
+        for part in measure(options.measure, options.models, killed=options.killed):
+            print(json.dumps(part), flush=True)
         return
-    results = {}
-    if options.models:
-        results["embedded"] = embedded(options.models)
-    if options.neo4j_models:
-        results |= neo4j(options.neo4j_models)
+    if options.opening:
+        print(json.dumps({vars(options)["as"]: opening(options.opening)}))
+        return
+    runs = []
+    try:
+        for kind, work, size in (("embedded", embedded, options.models), ("neo4j", neo4j, options.neo4j_models)):
+            if size and options.only in (None, kind):
+                runs.append(Run(kind))
+                work(runs[-1], size)
+    except KeyboardInterrupt:
+        print("ended; the table has what was measured", file=sys.stderr)
+    show({run.kind: run.figures for run in runs if run.figures})
+
+
+def show(results: dict[str, dict[str, Any]]) -> None:
+    """The table, and one line of JSON."""
     load_now = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {load_now}, Python {platform.python_version()}")
     rows = list(dict.fromkeys(key for result in results.values() for key in result))

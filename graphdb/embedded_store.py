@@ -179,6 +179,9 @@ class _Rows(list[Any]):
 def engine_module(folder: Path) -> Any:
     """The engine's module. Its settings are read once in a process, when it is first used: the log goes to that first store."""
     os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", HEAP)
+    os.environ.setdefault(
+        "ARCADEDB_NATIVE_CMD", "0"
+    )  # its other way of passing parameters keeps 4,096 of them for ever
     os.environ.setdefault("ARCADEDB_LOG_CONSOLE", "0")
     os.environ.setdefault("ARCADEDB_LOG_DIR", str(folder.absolute() / "log"))
     import arcadedb
