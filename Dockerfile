@@ -20,7 +20,7 @@ COPY crawler /src/crawler
 COPY detect /src/detect
 COPY graphdb /src/graphdb
 COPY queries /src/queries
-RUN pip install /src && rm -rf /src
+RUN pip install "/src[s3]" && rm -rf /src
 
 USER lineage
 WORKDIR /data

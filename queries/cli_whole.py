@@ -38,64 +38,64 @@ def roots(
         show_rows([{"model": root.repo_id, "children": root.children} for root in found], None, none)
 
 
-@click.command()
-@store_option
-@limit_option(100)
-@format_options
-def leaves(store: str, limit: int, form: str | None) -> None:
+def _listing(name: str, about: str, none: str, limit: int = 100) -> click.Command:
+    """A command that prints the rows of one question file, which takes a `limit` and nothing else.
+
+    Args:
+        about: its help. none: what people are told where there is no row.
+    """
+
+    @click.command(name, help=about)
+    @store_option
+    @limit_option(limit)
+    @format_options
+    def listing(store: str, limit: int, form: str | None) -> None:
+        show_rows(_asked(store, name, limit=limit), form, none)
+
+    return listing
+
+
+leaves = _listing(
+    "leaves",
     """Models that come from another and that nothing comes from, with their parents.
 
     Example: lineage leaves --limit 10
-    """
-    show_rows(_asked(store, "leaves", limit=limit), form, "there is no edge in the graph yet")
-
-
-@click.command()
-@store_option
-@limit_option(20)
-@format_options
-def families(store: str, limit: int, form: str | None) -> None:
+    """,
+    "there is no edge in the graph yet",
+)
+families = _listing(
+    "families",
     """The largest families: models that come from none, with all that comes from them.
 
     Example: lineage families --limit 5
-    """
-    show_rows(_asked(store, "families", limit=limit), form, "there is no edge in the graph yet")
-
-
-@click.command()
-@store_option
-@limit_option(100)
-@format_options
-def copies(store: str, limit: int, form: str | None) -> None:
+    """,
+    "there is no edge in the graph yet",
+    limit=20,
+)
+copies = _listing(
+    "copies",
     """Models with equal weight files under several names, those with most copies first.
 
     Example: lineage copies
-    """
-    show_rows(_asked(store, "copies", limit=limit), form, "no two models have equal weight files")
-
-
-@click.command()
-@store_option
-@limit_option(100)
-@format_options
-def orphans(store: str, limit: int, form: str | None) -> None:
+    """,
+    "no two models have equal weight files",
+)
+orphans = _listing(
+    "orphans",
     """Models that claim a base which is not in the graph, and that have no parent that was found.
 
     Example: lineage orphans
-    """
-    show_rows(_asked(store, "orphans", limit=limit), form, "every base that is claimed is in the graph")
-
-
-@click.command()
-@store_option
-@limit_option(100)
-@format_options
-def stale(store: str, limit: int, form: str | None) -> None:
+    """,
+    "every base that is claimed is in the graph",
+)
+stale = _listing(
+    "stale",
     """Edges whose evidence is older than the weights that the models have now: they wait for the next detection.
 
     Example: lineage stale
-    """
-    show_rows(_asked(store, "stale", limit=limit), form, "all evidence is about the weights that the models have now")
+    """,
+    "all evidence is about the weights that the models have now",
+)
 
 
 @click.command()

@@ -108,6 +108,8 @@ def test_command_of_the_service_is_one_that_lineage_and_the_scheduler_accept(com
     assert command is not None
     options = command.make_context(name, list(arguments)).params
     CronTrigger.from_crontab(options["cron"], timezone=service["environment"]["TZ"])
+    assert "--log-json" in arguments
+    assert f"127.0.0.1:{options['metrics_port']}/metrics" in service["healthcheck"]["test"][-1]
 
 
 def test_dockerfile_copies_every_package_and_runs_as_nobody_special(compose: dict[str, Any]) -> None:
