@@ -1,21 +1,30 @@
 """Distances, slopes and growth statistics of all pairs of n samples, against one plain matrix product of that size in the same run.
 
-    python -m bench.all_pairs [--models 2000] [--values 65536] [--block 500] [--blocks 1] [--threads 2] [--device cuda]
+    python -m bench.all_pairs [--models 2000] [--values 65536] [--block 1000] [--blocks 1] [--threads 2] [--device cuda]
 
 Floor: one (models, values) @ (values, models) product in float32, measured in the same run. Measured: what detection uses
 (`detect.gram.gram`, slopes of `inheritance` seen from one model, `growth`) on all pairs within a block of models, so that memory stays
-bounded; the share is the floor's time an inner product over ours. On the CPU processor time is compared, so that a busy machine does not
-count as much. Values are random.
+bounded; the share is the floor's time an inner product over ours. On the CPU processor time is compared, threads that wait left out, so
+that a busy machine does not count as much: it still counts, by what others leave of the caches. Values are random.
+
+What each must do at least, for V values an inner product:
+- distances: half of the products (they are symmetric) in float64, at half the rate of float32: V multiplications' time, share 1.0.
+- slopes: read one float64 a group, 32 here, and put 32 numbers in order: 191 comparisons of eight bytes in a network. No product.
+- growth: half of the products in float32, V/2 multiplications, share 2.0 if that were all. But for each of the V/128 units of half of the
+  pairs it also passes some 16 times over one float32: about 30 KB through the cache an inner product, 0.6 us at 50 GB/s.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: threads that wait shall not spin
 
 import torch
 from torch import Tensor
@@ -81,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, help="2,000; 20,000 on a GPU")
     parser.add_argument("--values", type=int, default=65_536)
-    parser.add_argument("--block", type=int, default=500, help="models whose pairs are held together")
+    parser.add_argument("--block", type=int, default=1000, help="models whose pairs are held together")
     parser.add_argument("--blocks", type=int, default=1, help="how many such blocks are measured")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
