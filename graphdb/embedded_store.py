@@ -26,7 +26,9 @@ from graphdb.records import Row
 from graphdb.schema import Failure
 from graphdb.store import Execute, Store, T
 
-HEAP = "-Xmx768m"  # the engine would take half of the machine; while it collects garbage it may hold twice this
+MEMORY = (
+    "-Xmx1g -Darcadedb.maxPageRAM=450"  # the engine would take half of the machine, and pages (MB) a quarter of that
+)
 OURS = {"graph", "sketches", "log", "owner.json"}  # what a store's folder may hold besides hidden files
 COLLISIONS = 4  # times that a transaction is tried while other threads make the same new nodes
 FLUSH = "yes_nometadata"  # fdatasync at commit; the engine's default is none
@@ -178,7 +180,7 @@ class _Rows(list[Any]):
 
 def engine_module(folder: Path) -> Any:
     """The engine's module. Its settings are read once in a process, when it is first used: the log goes to that first store."""
-    os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", HEAP)
+    os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", MEMORY)
     os.environ.setdefault(
         "ARCADEDB_NATIVE_CMD", "0"
     )  # its other way of passing parameters keeps 4,096 of them for ever

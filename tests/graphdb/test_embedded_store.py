@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -241,3 +242,29 @@ def test_a_full_disk_keeps_every_batch_before_it(tmp_path: Path) -> None:
     with open_store(folder) as store:
         assert store.counts()["models"] == stored
         store.upsert_models([a_model("after")])
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc says what is allocated")
+def test_what_was_written_does_not_stay_in_memory(tmp_path: Path) -> None:
+    """A load of millions of models would otherwise need as much memory as it writes."""
+
+    class Allocated(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in (*"abcd", "mapped", *"fg", "used", *"ij")]
+
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = Allocated
+
+    def allocated() -> int:
+        found = mallinfo2()
+        return int(found.mapped) + int(found.used)
+
+    with open_store(str(tmp_path)) as store:
+
+        def write(number: int) -> None:
+            store.upsert_models([a_model("m", reason=f"{number} " + "x" * 200_000)])
+
+        write(0)
+        before = allocated()
+        for number in range(1, 40):
+            write(number)
+        assert allocated() - before < 3_000_000
