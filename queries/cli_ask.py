@@ -48,7 +48,7 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
     if len(rows) > limit:
         click.echo(f"there are more than {limit} rows; --limit fetches more", err=True)
         rows = rows[:limit]
-    show_rows(rows, form, "no rows")
+    show_rows(rows, form, "no rows", names={})
 
 
 @click.command()
@@ -89,7 +89,7 @@ def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float
         raise click.UsageError(f"{question} takes {', '.join(query.params) or 'no parameters'}")
     with open_store(store, create=False) as opened:
         rows = opened.read(query.text, complete(opened, query.params, given), timeout_seconds=timeout)
-    show_rows(rows, form, "no rows")
+    show_rows(rows, form, "no rows", names={})
 
 
 def complete(store: Store, names: Iterable[str], given: dict[str, Any]) -> dict[str, Any]:

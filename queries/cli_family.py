@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from queries.cli_shared import PEOPLE, as_row, limits, show, show_rows, walk_options
+from queries.cli_shared import as_row, limits, show, show_rows, walk_options
 
 
 @click.command()
@@ -214,7 +214,6 @@ def licences(
         rows,
         form,
         f"no licence above {start.repo_id} is contradicted" if chain else f"{start.repo_id} has no known ancestor",
-        names=PEOPLE,
     )
 
 
@@ -246,4 +245,4 @@ def blast_radius(
         for heir in heirs
     ]
     none = f"nothing is known to come from {start.repo_id}"
-    show_rows(rows, form, none, names=PEOPLE)
+    show_rows(rows, form, none)

@@ -88,10 +88,10 @@ def show(found: Iterable[Relative], form: str | None, none: str) -> None:
     rows = [as_row(relative) for relative in found]
     if form is None:  # people read the generation first
         rows = [{"depth": row.pop("depth"), **row} for row in rows]
-    show_rows(rows, form, none, names=PEOPLE)
+    show_rows(rows, form, none)
 
 
-def show_rows(rows: Rows, form: str | None, none: str, *, names: Mapping[str, str] | None = None) -> None:
+def show_rows(rows: Rows, form: str | None, none: str, *, names: Mapping[str, str] = PEOPLE) -> None:
     """Rows with equal keys as a table, JSON or CSV; for people, a sentence on stderr where there is none.
 
     Args:
@@ -108,7 +108,7 @@ def show_rows(rows: Rows, form: str | None, none: str, *, names: Mapping[str, st
         click.echo(none, err=True)
     else:
         cells = [[_chance_or(name, value, text_of) for name, value in row.items()] for row in rows]
-        print_table([(names or {}).get(name, name) for name in rows[0]], cells)
+        print_table([names.get(name, name) for name in rows[0]], cells)
 
 
 def _chance_or(name: str, value: Any, text_of: Callable[[Any], str]) -> str:
