@@ -96,7 +96,7 @@ def complete(store: Store, names: Iterable[str], given: dict[str, Any]) -> dict[
     """Parameters of a question: names of models become identities, what is not given gets its usual value."""
     from queries.resolve import resolve
 
-    usual = {"kinds": [str(kind) for kind in ACCEPTED], "min_probability": 0.0, "limit": 100}
+    usual = {"kinds": [str(kind) for kind in ACCEPTED], "min_probability": 0.0, "limit": 100, "ways": 1_000}
     params = {}
     for name in names:
         if name not in given and name not in usual:

@@ -15,7 +15,7 @@ from graphdb.store import Store
 from queries import load
 
 BATCH = 2_000  # models a statement
-WAYS = 2_000  # that ancestry.cypher follows at most in a statement
+WAYS = 500  # that ancestry.cypher follows at most in a statement
 FEWEST_WAYS = 50  # of one model, of however many it is asked
 ORDER = {str(relation): rank for rank, relation in enumerate(Relation)}
 
