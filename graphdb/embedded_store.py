@@ -26,9 +26,7 @@ from graphdb.records import Row
 from graphdb.schema import Failure
 from graphdb.store import Execute, Store, T
 
-MEMORY = (
-    "-Xmx1g -Darcadedb.maxPageRAM=450"  # the engine would take half of the machine, and pages (MB) a quarter of that
-)
+HEAP = "-Xmx1g"  # the engine would take half of the machine; a quarter of it holds pages
 OURS = {"graph", "sketches", "log", "owner.json"}  # what a store's folder may hold besides hidden files
 COLLISIONS = 4  # times that a transaction is tried while other threads make the same new nodes
 FLUSH = "yes_nometadata"  # fdatasync at commit; the engine's default is none
@@ -180,7 +178,7 @@ class _Rows(list[Any]):
 
 def engine_module(folder: Path) -> Any:
     """The engine's module. Its settings are read once in a process, when it is first used: the log goes to that first store."""
-    os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", MEMORY)
+    os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", HEAP)
     os.environ.setdefault(
         "ARCADEDB_NATIVE_CMD", "0"
     )  # its other way of passing parameters keeps 4,096 of them for ever
@@ -255,12 +253,12 @@ def _collided(error: Exception) -> bool:
 def _plain(value: Any) -> Any:
     """A value without anything of the engine: moments as aware datetimes, nodes and relationships as maps of their properties."""
     if isinstance(value, str):
-        return datetime.fromisoformat(value) if len(value) >= 17 and MOMENT.fullmatch(value) else value
+        return datetime.fromisoformat(value) if value[4:5] == "-" and MOMENT.fullmatch(value) else value
     if isinstance(value, dict):
         names = sorted(value) if "@rid" in value else value  # a node has no order of its own
         return {name: _plain(value[name]) for name in names if not name.startswith("@")}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+    if isinstance(value, (list, tuple)):  # most are long and of text: a call for each would be most of reading them
+        return [item if isinstance(item, str) and item[4:5] != "-" else _plain(item) for item in value]
     return value
 
 
