@@ -1,99 +1,132 @@
 """Fits the log-odds of detect/ancestor.py on trees of known lineage, seen from their true root.
 
-    python -m bench.fit_ancestor --families ZOO --split tune --out detect/ancestor_weights.json
+    python -m bench.fit_ancestor --families ZOO --split tune --checkpoints FOLDER --answers answers.json --out detect/ancestor_weights.json
 
-One row is a model b and an earlier-looking model s of its tree: is s among the ancestors of b? Each tree counts by the square root of its
-number of rows. Prints, for every architecture, what a fit without it says about it.
+Every related part of a family is settled and measured as detection does it. One row is a model b and a neighbour s of it: is s among the
+ancestors of b? Each tree counts by the square root of its number of rows. What the trained detector says of a family comes from a network
+that never saw the family's architecture (the folds of `lineage train detector --checkpoints FOLDER`), and is kept in the file of
+--answers; without these options the learning-free direction stands alone. Prints, for every architecture, what a fit without it says of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from bench.families import Truth, folders, read_sketches, read_truth
-from detect.align import Layer, NotComparable, align
+from detect.align import Layer
 from detect.ancestor import FEATURES, pair_features, root_features
-from detect.families import families
+from detect.family import LOOKED_AT, Family, Learned, measure
 from detect.family_tree import SLOPE_LIMIT
-from detect.frozen import EQUAL
-from detect.gram import gram, squared_lengths
-from detect.signals.balance import parting
-from detect.signals.counters import counters
+from detect.pipeline import families_of
 from detect.signals.inheritance import inheritance
-from detect.signals.pairs import pair_evidence
-from detect.signals.relatedness import relatedness
-from detect.sketch_store import Sketch
+from detect.signals.kept import kept
+from detect.subject import Options, Subject
 
-STRENGTH = 0.3  # inverse of the ridge
+CPU = torch.device("cpu")
+STRENGTH = 1.0  # inverse of the ridge
+ORDER = [3, 0, 1, 2, 4, 5]  # of the features of pair and root, as FEATURES has them
+
+Answers = dict[str, dict[str, float]]
 
 
-def rows_of(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(n, 5) features and (n,) truth of every tree of a family that has one known root."""
-    truth = read_truth(folder)
-    for layers, sketches in related_trees(folder):
-        rows = _rows_of_tree(layers, list(sketches.values()), list(sketches), truth)
+def rows_of(folder: Path, answers: Answers | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(n, 6) features and (n,) truth of every tree of a family that has one known root."""
+    truth, options = read_truth(folder), Options(detector=answers is not None)
+    learned = cross_fitted(answers[folder.name]) if answers else None
+    for family in related_families(folder, options):
+        rows = _rows_of_tree(family, options, truth, learned)
         if rows is not None and len(rows[0]):
             yield rows
 
 
-def related_trees(folder: Path) -> Iterator[tuple[list[Layer], dict[str, Sketch]]]:
-    """Three or more related models at a time, aligned, with their sketches by name; one of each group of equal bodies."""
-    sketches = read_sketches(folder)
-    for signature in sorted({sketch.signature for sketch in sketches.values()}):
-        names = [name for name, sketch in sketches.items() if sketch.signature == signature]
-        try:
-            layers = align([sketches[name] for name in names], torch.device("cpu"))
-        except NotComparable:
-            continue
-        for members in families(relatedness(layers)):
-            kept = _different(layers, members)
-            if len(kept) > 2:
-                yield [layer.of(torch.tensor(kept)) for layer in layers], {names[i]: sketches[names[i]] for i in kept}
+def related_families(folder: Path, options: Options) -> Iterator[Family]:
+    """Three or more related models at a time, as detection settles them."""
+    by_signature: dict[str, list[Subject]] = {}
+    for name, sketch in read_sketches(folder).items():
+        by_signature.setdefault(sketch.signature, []).append(Subject(name, sketch))
+    for subjects in by_signature.values():
+        for found in families_of(subjects, options, CPU):
+            if isinstance(found, Family) and len(found.own) > 2:
+                yield found
 
 
-def _different(layers: list[Layer], members: list[int]) -> list[int]:
-    """One of each group of equal bodies."""
-    mine = [layer.of(torch.tensor(members)) for layer in layers]
-    relative = gram(mine).distances() / squared_lengths(mine)[:, None]
-    return [m for i, m in enumerate(members) if not (relative[i, :i] <= EQUAL).any()]
+def cross_fitted(said: dict[str, float]) -> Learned:
+    """What the detector of a family's fold says, in the place of the one that ships."""
+
+    def learned(subjects: Sequence[Subject], layers: Sequence[Layer], neighbours: Tensor) -> Tensor:
+        odds = torch.zeros(len(subjects), len(subjects), dtype=torch.float64)
+        for a, near in enumerate(neighbours[:, :LOOKED_AT].tolist()):
+            for b in near:
+                odds[a, b] = said.get(f"{subjects[a].id} {subjects[b].id}", 0.0)
+                odds[b, a] = -odds[a, b]
+        return odds
+
+    return learned
+
+
+def read_answers(path: Path, zoos: Sequence[Path], split: str | None, checkpoints: Path | None) -> Answers:
+    """From the file, or from the folds of a training of the detector, which are trained where they are not there."""
+    if path.exists():
+        kept_answers: Answers = json.loads(path.read_text())
+        return kept_answers
+    from detect.cli_train import read_examples, shown
+    from detect.detector.training import Recipe, Run, one_thread, train
+
+    with shown() as report, one_thread():
+        examples = [e for zoo in zoos for e in read_examples(zoo, split, CPU, report)]
+        trained = train(examples, Recipe(), Run(CPU, checkpoints, report))
+    answers: Answers = {}
+    for example, odds in zip(examples, trained.came_first, strict=True):
+        said = answers.setdefault(example.family, {})
+        for a, first in enumerate(example.models):
+            said |= {f"{first} {b}": round(float(odds[a, i]), 4) for i, b in enumerate(example.models) if i != a}
+    path.write_text(json.dumps(answers))
+    return answers
 
 
 def _rows_of_tree(
-    layers: list[Layer], sketches: list[Sketch], names: list[str], truth: Truth
+    family: Family, options: Options, truth: Truth, learned: Learned | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    roots = [i for i, name in enumerate(names) if name in truth.roots]
+    names = [subject.id for subject in family.own]
+    place = {name: i for i, name in enumerate(names)}
+    for group in family.equals:  # the one that stands in the tree stands for its equals
+        stands = next((place[name] for name, _ in group.members if name in place), None)
+        place |= {name: stands for name, _ in group.members if stands is not None}
+    roots = {place[name] for name in truth.roots if name in place}
     if len(roots) != 1:
         return None
-    root, count = roots[0], len(names)
-    place = {name: i for i, name in enumerate(names)}
-    products = gram(layers)
-    distance = products.distances()
-    everyone = torch.stack([torch.tensor([j for j in range(count) if j != i]) for i in range(count)])
-    found = pair_evidence(layers, everyone)
-    pairs = pair_features(found.direction, counters(sketches) + found.decay, parting(found.balance))
-    seen = inheritance(products, root, everyone)
-    child = torch.arange(count)[:, None]
+    root = roots.pop()
+    found = measure(family, options, learned) if learned else measure(family, options)
+    if root not in found.roots:
+        return None
+    near = found.neighbours
+    child = torch.arange(len(names))[:, None]
+    pairs = pair_features(found.evidence.came_first, found.evidence.certain, found.evidence.even)
+    seen = inheritance(family.gram, root, near)
+    still = kept(found.units, near, int((found.roots == root).nonzero()))
+    seen_from = root_features(seen.low, family.distance[:, root], family.distance[child, near], still)
     features = torch.cat(
-        [pairs[everyone, child], root_features(seen.low, distance[:, root], distance[child, everyone])], 2
-    )  # (m, m-1, 5) of direction, certain, even, inheritance, nearer
+        [pairs[near, child], seen_from], 2
+    )  # (m, k, 6) of direction, certain, even, inheritance, nearer, kept
     rows, said = [], []
     for b, name in enumerate(names):
-        line = {place[a] for a in truth.line(name) if a in place}
-        if root not in line:
+        line = {place[a] for a in truth.line(name) if a in place} - {b}
+        if root not in line or b in family.mixed:
             continue
-        for k, s in enumerate(everyone[b].tolist()):
-            moved = seen.moved[s] < seen.moved[b] and seen.moved[s] > 0
-            related = s != root and names[s] in truth.tree and truth.tree[names[s]] == truth.tree.get(name)
-            if related and moved and seen.total[b, k] <= SLOPE_LIMIT and not seen.low[b, k].isnan():
-                rows.append(features[b, k, [3, 0, 1, 2, 4]].numpy())
+        for k, s in enumerate(near[b].tolist()):
+            moved = 0 < seen.moved[s] < seen.moved[b]
+            known = s != root and truth.tree.get(names[s], "") == truth.tree.get(name)
+            if known and moved and seen.total[b, k] <= SLOPE_LIMIT and not seen.low[b, k].isnan():
+                rows.append(features[b, k, ORDER].numpy())
                 said.append(s in line)
     return np.array(rows).reshape(-1, len(FEATURES)), np.array(said, bool)
 
@@ -108,12 +141,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", type=Path, action="append", required=True)
     parser.add_argument("--split", help="of families that name one, only this half")
+    parser.add_argument("--checkpoints", type=Path)
+    parser.add_argument("--answers", type=Path)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    answers = None
+    if arguments.answers:
+        answers = read_answers(arguments.answers, arguments.families, arguments.split, arguments.checkpoints)
     by_kind: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for folder in folders(arguments.families, arguments.split):
         kind = json.loads((folder / "truth.json").read_text()).get("architecture", folder.name)
-        by_kind.setdefault(kind, []).extend(rows_of(folder))
+        by_kind.setdefault(kind, []).extend(rows_of(folder, answers))
     by_kind = {kind: trees for kind, trees in by_kind.items() if trees}
     print("| architecture left out | rows | ancestors among them | right | area under the curve |")
     print("| --- | ---: | ---: | ---: | ---: |")

@@ -18,9 +18,9 @@ import torch
 from scipy.optimize import minimize
 
 from bench.families import folders, read_truth
-from bench.fit_ancestor import related_trees
-from detect.gram import gram, squared_lengths
+from bench.fit_ancestor import related_families
 from detect.signals.opposition import angles
+from detect.subject import Options
 
 RIDGE = 0.005
 
@@ -28,11 +28,11 @@ RIDGE = 0.005
 def trees(folder: Path) -> Iterator[tuple[np.ndarray, int]]:
     """(m, 4) angles at every model of a tree, and the place of its root."""
     truth = read_truth(folder)
-    for layers, sketches in related_trees(folder):
-        roots = [i for i, name in enumerate(sketches) if name in truth.roots]
+    for family in related_families(folder, Options()):
+        roots = [i for i, subject in enumerate(family.own) if subject.id in truth.roots]
         if len(roots) == 1:
-            products, lengths = gram(layers).products.sum(0), squared_lengths(layers)
-            yield torch.stack([angles(products, lengths, v) for v in range(len(sketches))]).numpy(), roots[0]
+            products, models = family.gram.products.sum(0), range(len(family.own))
+            yield torch.stack([angles(products, family.lengths, v) for v in models]).numpy(), roots[0]
 
 
 def loss(weights: np.ndarray, found: list[tuple[np.ndarray, int]]) -> float:

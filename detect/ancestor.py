@@ -1,9 +1,10 @@
 """Was b trained, directly or over others, from s? One log-odds from what each signal says, given where the family's root stands.
 
 Inheritance alone is a strict judge: a child that is tuned for another task with a new head loses in its upper layers much of what its
-parent had learned, and siblings that walk the same way look like a chain. What tells these apart is direction (a parent came first, a
-sibling need not), balance (siblings moved alike) and nearness (a parent is nearer to its child than the root is).
-`bench/fit_ancestor.py` fits the weights on trees of the zoo's tuning half with the true root given.
+parent had learned, and siblings that walk the same way look like a chain. What tells these apart is in how many units the change is kept
+(one vote each, wherever they lie), direction (a parent came first, a sibling need not), balance (siblings moved alike) and nearness (a
+parent is nearer to its child than the root is). `bench/fit_ancestor.py` fits the weights on trees of the zoo's tuning half, the true
+root given.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from importlib.resources import files
 import torch
 from torch import Tensor
 
-FEATURES = ("inheritance", "direction", "certain", "even", "nearer")
+FEATURES = ("inheritance", "direction", "certain", "even", "nearer", "kept")
 CLIP = 6.0  # log-odds beyond which direction says no more
-SHARPENED = 3.0  # one choice is made of many, so each may be surer; chosen on the tuning half
+SHARPENED = 2.0  # one choice is made of many, so each may be surer; chosen on the tuning half
 
 
 def pair_features(direction: Tensor, certain: Tensor, even: Tensor) -> Tensor:
@@ -33,28 +34,29 @@ def pair_features(direction: Tensor, certain: Tensor, even: Tensor) -> Tensor:
     return torch.stack([both, certain.clamp(-CLIP, CLIP), even], 2)
 
 
-def root_features(low: Tensor, from_root: Tensor, apart: Tensor) -> Tensor:
+def root_features(low: Tensor, from_root: Tensor, apart: Tensor, kept: Tensor) -> Tensor:
     """What depends on the root.
 
     Args:
         low: (m, k) float64: low slope of each neighbour's change since the root in b; nan where there is none.
         from_root: (m,) float64: squared distance of b from the root; apart: (m, k) float64: from each neighbour.
+        kept: (m, k) float64: share of units that kept the neighbour's change.
     Returns:
-        (m, k, 2) float64.
+        (m, k, 3) float64.
     """
     nearer = (from_root[:, None].clamp(min=1e-300) / apart.clamp(min=1e-300)).log().clamp(-5, 5)
-    return torch.stack([low.nan_to_num().clamp(-1, 2), nearer], 2)
+    return torch.stack([low.nan_to_num().clamp(-1, 2), nearer, kept], 2)
 
 
 def log_odds(pair: Tensor, root: Tensor) -> Tensor:
-    """(..., 3) and (..., 2) features -> (...) float64."""
+    """(..., 3) features of the pair and (..., 3) of the root -> (...) float64."""
     weight, constant = weights()
-    found = pair @ weight[1:4] + root @ weight[[0, 4]] + constant
+    found = pair @ weight[1:4] + root @ weight[[0, 4, 5]] + constant
     return SHARPENED * found
 
 
 @cache
 def weights() -> tuple[Tensor, float]:
-    """(5,) float64 in the order of FEATURES, and the constant, as fitted."""
+    """(6,) float64 in the order of FEATURES, and the constant, as fitted."""
     fitted = json.loads(files("detect").joinpath("ancestor_weights.json").read_text())
     return torch.tensor(fitted["weights"], dtype=torch.float64), float(fitted["constant"])

@@ -20,6 +20,7 @@ from detect.ancestor import log_odds, pair_features, root_features
 from detect.gram import Gram
 from detect.signals.drift import drift
 from detect.signals.inheritance import inheritance
+from detect.signals.kept import UnitDistances, kept
 from detect.signals.opposition import opposition
 
 ALL_PAIRS_UP_TO = 64
@@ -80,12 +81,18 @@ def possible_roots(came_first: Tensor, neighbours: Tensor, count: int = ROOTS) -
 
 
 def decide_tree(
-    gram: Gram, distance: Tensor, lengths: Tensor, neighbours: Tensor, roots: Tensor, evidence: Evidence
+    gram: Gram,
+    distance: Tensor,
+    lengths: Tensor,
+    neighbours: Tensor,
+    units: UnitDistances,
+    roots: Tensor,
+    evidence: Evidence,
 ) -> FamilyTree:
     """
     Args:
         gram: of the family's m >= 2 models; distance: (m, m) float64, squared; lengths: (m,), squared.
-        neighbours, roots: see `nearest` and `possible_roots`.
+        neighbours, roots: see `nearest` and `possible_roots`; units: of the same.
     """
     models = distance.shape[0]
     trained = evidence.came_first.T.clamp(-CLIP, CLIP) - evidence.even  # [child, parent]
@@ -94,8 +101,8 @@ def decide_tree(
     correlated = (models - 1) ** -0.5
     products = gram.products.sum(0)
     shares, slopes, scores = [], [], []
-    for root, opposed in zip(roots.tolist(), opposition(products, lengths, roots), strict=True):
-        share, low = parents_under(gram, root, neighbours, distance, pairs)
+    for place, (root, opposed) in enumerate(zip(roots.tolist(), opposition(products, lengths, roots), strict=True)):
+        share, low = parents_under(gram, root, neighbours, distance, kept(units, neighbours, place), pairs)
         score = _over_edges(share, trained, root, neighbours) + drift_score(products, root, share)
         scores.append(correlated * score + opposed + _over_edges(share, settled, root, neighbours))
         shares.append(share)
@@ -118,10 +125,13 @@ def decide_tree(
     return FamilyTree(root_probability, parent, best_root, best_parent, slope)
 
 
-def parents_under(gram: Gram, root: int, neighbours: Tensor, distance: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+def parents_under(
+    gram: Gram, root: int, neighbours: Tensor, distance: Tensor, still: Tensor, pairs: Tensor
+) -> tuple[Tensor, Tensor]:
     """The tree if `root` is the root.
 
     Args:
+        still: (m, k) float64: share of units in which each model has kept what each neighbour changed since the root.
         pairs: (m, m, 3) float64, see ancestor.pair_features.
     Returns:
         (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent; rows
@@ -134,7 +144,7 @@ def parents_under(gram: Gram, root: int, neighbours: Tensor, distance: Tensor, p
     possible = (since_root[neighbours] < since_root[:, None]) & (seen.total <= SLOPE_LIMIT) & ~low.isnan()
     possible &= (neighbours != root) & (since_root[neighbours] > 0)
     possible &= pairs[neighbours, child, 1] > -CLIP  # what certainly came later is no ancestor
-    features = root_features(low, distance[:, root], distance[child, neighbours])
+    features = root_features(low, distance[:, root], distance[child, neighbours], still)
     ancestor = torch.where(possible, log_odds(pairs[neighbours, child], features).sigmoid(), 0.0)  # (m, k)
     before = torch.cat([torch.ones(models, 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
     share = torch.cat([ancestor * before, torch.zeros(models, 1, dtype=torch.float64)], 1)

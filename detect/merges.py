@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from detect.decision import Answer, Candidate, Decision
 from detect.gram import Gram
+from graphdb.schema import Relation
 
 MERGED = 0.98
 CERTAIN = 12.0
@@ -126,3 +128,21 @@ def _alike_everywhere(first: Tensor, second: Tensor, both: Tensor, share: float)
     moved = apart > 1e-6 * apart.sum()
     here = (first - both)[moved] / apart[moved]
     return bool(moved.any()) and float((here - share).abs().max()) < 0.05
+
+
+def merged_decision(models: Sequence[tuple[str, str]], merge: Merge) -> Decision:
+    """A model that lies exactly between two others is their weighted mean: it has two parents. models: id and name of each."""
+    first, second = models[merge.first], models[merge.second]
+    shares = sorted(((first[0], 1 - merge.share), (second[0], merge.share)), key=lambda pair: -pair[1])
+    return Decision(
+        model=models[merge.model][0],
+        answer=Answer.PARENT,
+        probability=MERGED,
+        parent=shares[0][0],
+        relation=Relation.MERGED_FROM,
+        candidates=tuple(Candidate(name, MERGED) for name, _ in shares),
+        decided_by=("merge",),
+        evidence={"shares": {name: round(share, 4) for name, share in shares}, "off_the_line": merge.off},
+        reason=f"every weight is a mean of those of {first[1]} ({1 - merge.share:.2f}) and {second[1]} ({merge.share:.2f})",
+        merged_from=tuple((name, round(share, 4)) for name, share in shares),
+    )

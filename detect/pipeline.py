@@ -5,78 +5,29 @@ content identity -> related pairs -> families -> growth and inheritance -> tree 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from detect.accept import THRESHOLD, WORTH_NAMING, FamilyEvidence, accept
-from detect.align import Layer, NotComparable, align
+from detect.accept import FamilyEvidence, accept
+from detect.align import NotComparable, align
 from detect.decision import Answer, Candidate, Decision
-from detect.detector.scoring import directions
-from detect.equals import Equals, decide_equals, spread
+from detect.equals import spread
 from detect.families import families
-from detect.family_tree import Evidence, FamilyTree, decide_tree, nearest, possible_roots
-from detect.frozen import same_bodies
-from detect.gram import gram, squared_lengths
-from detect.merges import MERGED, Merge, leaf_merges, merges, parts_first, renumbered
-from detect.signals.balance import parting, unseen_parent
-from detect.signals.content import copies, is_rounded_copy, precision
-from detect.signals.counters import counters
-from detect.signals.pairs import pair_evidence
+from detect.family import Family, measure, settle
+from detect.family_tree import FamilyTree, decide_tree
+from detect.merges import merged_decision
+from detect.signals.balance import unseen_parent
+from detect.signals.content import copies
 from detect.signals.relatedness import relatedness
 from detect.signature import natural_key
-from detect.sketch_store import Sketch
+from detect.subject import METHOD, Options, Subject
 from graphdb.schema import LOCAL, Relation
 
-METHOD, METHOD_VERSION = "lineage", "1"
-NEAR = 2.0**-6  # relative distance under which one model may be the other one rounded
-DATE_LOG_ODDS = (
-    4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
-)
-DECLARED_LOG_ODDS = 2.0
-LOOKED_AT = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
+__all__ = ["METHOD", "METHOD_VERSION", "Options", "Subject", "decide", "relatives_of"]
 
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A model to decide about.
-
-    Attributes:
-        id: whatever the caller knows it by, unique.
-        name: what people call it, for sentences; the id if None.
-        quantised: its values were unpacked from few bits: a copy of one of the others, and nobody's parent.
-        created_at: when it was first published; None where unknown.
-        declared: ids of subjects that its card names as its base.
-    """
-
-    id: str
-    sketch: Sketch
-    created_at: datetime | None = None
-    declared: frozenset[str] = field(default_factory=frozenset)
-    name: str | None = None
-    quantised: bool = False
-
-    @property
-    def label(self) -> str:
-        return self.name or self.id
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """threshold: probability below which nothing is asserted; the switches turn off kinds of evidence: dates, claims, the trained detector.
-
-    method, settings: which of `detect.methods.registry` decides, and its own options as text; this file is the method `lineage`.
-    """
-
-    threshold: float = THRESHOLD
-    dates: bool = True
-    declared: bool = True
-    detector: bool = True
-    method: str = METHOD
-    settings: Mapping[str, str] = field(default_factory=dict)
+METHOD_VERSION = "2"
 
 
 def decide(
@@ -84,12 +35,39 @@ def decide(
 ) -> list[Decision]:
     """Decide about models of one signature, in the order given."""
     options = options or Options()
-    decisions = [d for copied in _copied(subjects, options) for d in copied]
-    known = {decision.model for decision in decisions}
-    originals = [subject for subject in subjects if subject.id not in known]
-    decisions += _decide_originals(originals, options, device or torch.device("cpu"))
-    by_model = {decision.model: decision for decision in decisions}
+    by_model: dict[str, Decision] = {}
+    for found in families_of(subjects, options, device or torch.device("cpu")):
+        for decision in _decide_family(found, options) if isinstance(found, Family) else [found]:
+            by_model[decision.model] = decision
     return [by_model[subject.id] for subject in subjects]
+
+
+def families_of(subjects: Sequence[Subject], options: Options, device: torch.device) -> Iterator[Family | Decision]:
+    """Families of related models to be decided, and decisions about those that are copies, alone, or cannot be compared."""
+    copied = [decision for group in _copied(subjects, options) for decision in group]
+    yield from copied
+    known = {decision.model for decision in copied}
+    subjects = [subject for subject in subjects if subject.id not in known]
+    if len(subjects) < 2:
+        yield from (_alone(s, "no other model of its architecture is known") for s in subjects)
+        return
+    try:
+        layers = align([s.sketch for s in subjects], device)
+    except NotComparable as error:
+        reason = f"could not compare: {error.message}"
+        yield from (Decision(s.id, Answer.UNDECIDED, 0.0, reason=reason) for s in subjects)
+        return
+    related = relatedness(layers)
+    for members in families(related):
+        own = [subjects[i] for i in members]
+        if len(own) == 1:
+            others = torch.cat([related[members[0], : members[0]], related[members[0], members[0] + 1 :]])
+            reason = f"none of {len(subjects) - 1} models of its architecture is related to it"
+            yield _alone(own[0], reason, float(others.max()))
+            continue
+        index = torch.tensor(members)
+        mine = [layer.of(index) for layer in layers]
+        yield settle(own, mine, related[index.to(device)][:, index.to(device)].cpu(), options)
 
 
 def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.device, at_most: int = 64) -> list[Subject]:
@@ -165,135 +143,43 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
     )
 
 
-def _decide_originals(subjects: Sequence[Subject], options: Options, device: torch.device) -> list[Decision]:
-    if len(subjects) < 2:
-        return [_alone(s, "no other model of its architecture is known") for s in subjects]
-    try:
-        layers = align([s.sketch for s in subjects], device)
-    except NotComparable as error:
-        return [Decision(s.id, Answer.UNDECIDED, 0.0, reason=f"could not compare: {error.message}") for s in subjects]
-    related = relatedness(layers)
-    decisions: list[Decision] = []
-    for members in families(related):
-        own = [subjects[i] for i in members]
-        if len(own) == 1:
-            others = torch.cat([related[members[0], : members[0]], related[members[0], members[0] + 1 :]])
-            decisions.append(
-                _alone(
-                    own[0],
-                    f"none of {len(subjects) - 1} models of its architecture is related to it",
-                    float(others.max()),
-                )
-            )
-            continue
-        index = torch.tensor(members)
-        mine = [layer.of(index) for layer in layers]
-        decisions += _decide_family(own, mine, related[index.to(device)][:, index.to(device)].cpu(), options)
-    return decisions
-
-
 def _alone(subject: Subject, reason: str, nearest_excess: float | None = None) -> Decision:
     evidence = {} if nearest_excess is None else {"related": round(nearest_excess, 4)}
     return Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
 
 
-def _decide_family(subjects: list[Subject], layers: list[Layer], related: Tensor, options: Options) -> list[Decision]:
-    products = gram(layers)
-    distance = products.distances().cpu()
-    size = squared_lengths(layers).cpu()  # (m,)
-    relative = distance / size[:, None]
-    coarser = _rounded(subjects, relative) | _quantised(subjects, relative, options)
-    decisions = list(coarser.values())
-    full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]
-    if not full:
-        return decisions
-    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers])
-    equals = [
-        Equals(
-            tuple((subjects[full[i]].id, subjects[full[i]].label) for i in body.members),
-            body.members.index(body.chosen),
-            body.probability,
-        )
-        for body in bodies
-    ]
-    for group in equals:
-        decisions += decide_equals(group, options.threshold)
-    known = {decision.model for decision in decisions}
-    kept = [i for i, subject in enumerate(subjects) if subject.id not in known]
-    own = [subjects[i] for i in kept]
-    if len(own) == 1:
-        top = _alone(
-            own[0], f"the one that {len(subjects) - 1} others are copies of, or were made from with the same body"
-        )
-        return decisions + spread([top], equals, options.threshold)
-    inner = products.only(torch.tensor(kept, device=products.products.device)).cpu()
-    neighbours = nearest(distance[kept][:, kept])
-    mixed = merges(inner, size[kept], neighbours, [precision(s.sketch) for s in own])
-    leaves = leaf_merges(mixed, distance[kept][:, kept])
-    decisions += [merged_decision(own, mixed[i]) for i in leaves]
-    stay = [i for i in range(len(kept)) if i not in leaves]
-    mixed = renumbered(mixed, stay)
-    kept, own, inner = [kept[i] for i in stay], [own[i] for i in stay], inner.only(torch.tensor(stay))
-    index = torch.tensor(kept)
-    mine = [layer.of(index) for layer in layers]
-    distance = distance[index][:, index]
-    neighbours = nearest(distance)
-    pairs = pair_evidence(mine, neighbours)
-    counted = counters([s.sketch for s in own])
-    ordered = counted + pairs.decay + parts_first(mixed, len(own))
-    learned = directions(mine, neighbours[:, :LOOKED_AT]) if options.detector else torch.zeros_like(pairs.direction)
-    both = (pairs.direction + learned) / 2  # they err apart: see bench/NOTES.md
-    came_first = torch.where(learned == 0, pairs.direction, both)
+def _decide_family(family: Family, options: Options) -> list[Decision]:
+    if len(family.own) < 2:
+        count = len(family.decisions)
+        top = [
+            _alone(s, f"the one that {count} others are copies of, or were made from with the same body")
+            for s in family.own
+        ]
+        return family.decisions + spread(top, family.equals, options.threshold)
+    found = measure(family, options)
     tree = decide_tree(
-        inner,
-        distance,
-        size[index],
-        neighbours,
-        possible_roots(came_first + ordered, neighbours),
-        Evidence(
-            came_first=came_first,
-            certain=ordered,
-            even=parting(pairs.balance),
-            prior=_prior(own, options),
-        ),
+        family.gram, family.distance, family.lengths, found.neighbours, found.units, found.roots, found.evidence
     )
-    parent, unseen = _with_unseen(tree, pairs.balance)
+    parent, unseen = _with_unseen(tree, found.pairs.balance)
     evidence = FamilyEvidence(
         parent=parent,
         unseen=unseen,
         root=tree.root,
-        z=pairs.growth_z,
-        gamma=pairs.growth_gamma,
-        learning_free=pairs.direction,
-        learned=learned,
-        counted=counted,
-        decayed=pairs.decay,
+        z=found.pairs.growth_z,
+        gamma=found.pairs.growth_gamma,
+        learning_free=found.pairs.direction,
+        learned=found.learned,
+        counted=found.counted,
+        decayed=found.pairs.decay,
         slope=tree.slope,
-        relative_distance=(distance / size[index][:, None]).sqrt(),
-        related=related[index][:, index],
-        values=sum(layer.values[0].numel() for layer in layers),
+        relative_distance=(family.distance / family.lengths[:, None]).sqrt(),
+        related=family.related,
+        values=sum(layer.values[0].numel() for layer in family.layers),
     )
-    said = accept([(s.id, s.label) for s in own], evidence, options.threshold)
-    said = [merged_decision(own, mixed[i]) if i in mixed else decision for i, decision in enumerate(said)]
-    return decisions + spread(said, equals, options.threshold)
-
-
-def merged_decision(subjects: list[Subject], merge: Merge) -> Decision:
-    """A model that lies exactly between two others is their weighted mean: it has two parents."""
-    first, second = subjects[merge.first], subjects[merge.second]
-    shares = sorted(((first.id, 1 - merge.share), (second.id, merge.share)), key=lambda pair: -pair[1])
-    return Decision(
-        model=subjects[merge.model].id,
-        answer=Answer.PARENT,
-        probability=MERGED,
-        parent=shares[0][0],
-        relation=Relation.MERGED_FROM,
-        candidates=tuple(Candidate(name, MERGED) for name, _ in shares),
-        decided_by=("merge",),
-        evidence={"shares": {name: round(share, 4) for name, share in shares}, "off_the_line": merge.off},
-        reason=f"every weight is a mean of those of {first.label} ({1 - merge.share:.2f}) and {second.label} ({merge.share:.2f})",
-        merged_from=tuple((name, round(share, 4)) for name, share in shares),
-    )
+    names = [(s.id, s.label) for s in family.own]
+    said = accept(names, evidence, options.threshold)
+    said = [merged_decision(names, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
+    return family.decisions + spread(said, family.equals, options.threshold)
 
 
 def _with_unseen(tree: FamilyTree, evenness: Tensor) -> tuple[Tensor, float]:
@@ -305,77 +191,3 @@ def _with_unseen(tree: FamilyTree, evenness: Tensor) -> tuple[Tensor, float]:
     parent = tree.parent.clone()
     parent[:, tree.best_root] *= 1 - unseen
     return parent, unseen
-
-
-def _rounded(subjects: list[Subject], relative: Tensor) -> dict[str, Decision]:
-    """Decisions for models that are another member's values in a coarser dtype."""
-    digits = [precision(s.sketch) for s in subjects]
-    decisions: dict[str, Decision] = {}
-    for i, j in (relative < NEAR**2).fill_diagonal_(False).nonzero().tolist():
-        coarse, fine = subjects[i], subjects[j]
-        if digits[i] < digits[j] and coarse.id not in decisions and is_rounded_copy(coarse.sketch, fine.sketch):
-            decisions[coarse.id] = Decision(
-                model=coarse.id,
-                answer=Answer.PARENT,
-                probability=0.999,
-                parent=fine.id,
-                relation=Relation.QUANTIZED_FROM,
-                candidates=(Candidate(fine.id, 0.999),),
-                decided_by=("content",),
-                evidence={
-                    "values_compared": coarse.sketch.sampled_values,
-                    "digits": digits[i],
-                    "digits_of_parent": digits[j],
-                },
-                reason=f"every value compared is that of {fine.label} rounded to {digits[i]} binary digits",
-            )
-    return decisions
-
-
-def _quantised(subjects: list[Subject], relative: Tensor, options: Options) -> dict[str, Decision]:
-    """Decisions for models unpacked from few bits: a copy of the nearest model that was not, if no other is nearly as near."""
-    decisions: dict[str, Decision] = {}
-    full = [i for i, subject in enumerate(subjects) if not subject.quantised]
-    for i, subject in enumerate(subjects):
-        if not subject.quantised:
-            continue
-        near = sorted((float(relative[i, j]), j) for j in full)[:3]
-        if not near:
-            decisions[subject.id] = _alone(subject, "a quantised copy; the model that it is a copy of is not known")
-            continue
-        weights = [(near[0][0] + 1e-30) / (distance + 1e-30) for distance, _ in near]  # (1, below 1, ...)
-        chance = [0.98 * w**2 / sum(v**2 for v in weights) for w in weights]
-        candidates = tuple(
-            Candidate(subjects[j].id, round(p, 4)) for (_, j), p in zip(near, chance, strict=True) if p >= WORTH_NAMING
-        )
-        best = subjects[near[0][1]]
-        tells = chance[0] >= options.threshold
-        decisions[subject.id] = Decision(
-            model=subject.id,
-            answer=Answer.PARENT if tells else Answer.UNDECIDED,
-            probability=chance[0],
-            parent=best.id if tells else None,
-            relation=Relation.QUANTIZED_FROM if tells else None,
-            candidates=candidates,
-            decided_by=("content",) if tells else (),
-            evidence={
-                "relative_distance": round(near[0][0] ** 0.5, 6),
-                "values_compared": subject.sketch.sampled_values,
-            },
-            reason=f"a quantised copy, nearest to {best.label}" + ("" if tells else ", but to others nearly as much"),
-        )
-    return decisions
-
-
-def _prior(subjects: list[Subject], options: Options) -> Tensor:
-    """(m, m) log-odds [child, parent] from dates and declarations; 0 where they are switched off or unknown."""
-    prior = torch.zeros(len(subjects), len(subjects), dtype=torch.float64)
-    place = {subject.id: i for i, subject in enumerate(subjects)}
-    for i, child in enumerate(subjects):
-        for j, parent in enumerate(subjects):
-            if options.dates and child.created_at and parent.created_at and child.created_at != parent.created_at:
-                prior[i, j] += DATE_LOG_ODDS if parent.created_at < child.created_at else -DATE_LOG_ODDS
-        if options.declared:
-            for name in child.declared & place.keys():
-                prior[i, place[name]] += DECLARED_LOG_ODDS
-    return prior

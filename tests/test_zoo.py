@@ -98,6 +98,16 @@ def test_a_name_always_describes_the_same_family_and_two_names_never_do() -> Non
     assert len(set(prints)) == len(prints)
 
 
+def test_long_trainings_are_longer_and_runs_of_them_leave_more_files() -> None:
+    for split in ("tune", "report"):
+        half = [f for f in catalogue() if f.split == split]
+        short, patient = ([f for f in half if ("-long-" in f.name) is long] for long in (False, True))
+        steps = [[m.recipe.saves[-1] for f in some for m in f.members if m.recipe] for some in (short, patient)]
+        assert sum(steps[1]) / len(steps[1]) > 4 * sum(steps[0]) / len(steps[0])
+        files = [max(len(m.names) for f in some for m in f.members) for some in (short, patient)]
+        assert files[1] >= 15 > files[0]
+
+
 def test_parents_are_planned_before_their_children() -> None:
     for family in catalogue(6):
         level = {name: member.generation for member in family.members for name in member.names}

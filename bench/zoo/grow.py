@@ -40,7 +40,7 @@ class Builder:
                 self.chain(self.root(), dice.randint(2, 4))
                 self.star(self.root(), 3)
             case "run":
-                self.run(dice.randint(5, 10))
+                self.run(dice.randint(5, 10) if self.style.patience == 1 else dice.randint(15, 26))
                 self.star(self.root(), dice.randint(3, 6))
             case "series":  # one recipe for a whole star, as people publish them: only the task differs
                 self.star(self.root(), dice.choice((5, 8, 12)), alike=True)
@@ -101,7 +101,7 @@ class Builder:
     def run(self, count: int) -> None:
         """One long training saved again and again; some models tuned from its last file."""
         recipe = self.style.root()
-        gap = max(10, recipe.saves[0] // 4)
+        gap = max(10, recipe.saves[0] // (4 if self.style.patience == 1 else 16))
         saves = tuple(gap * (i + 1) for i in range(count))
         last = self._add((), None, replace(recipe, saves=saves, note="run"), self.dice.getrandbits(31), 0, recipe.task)
         for _ in range(self.dice.randint(0, 3)):

@@ -16,6 +16,8 @@ from bench.zoo.grow import SHAPES, Builder
 from bench.zoo.recipes import Style
 
 PER_ARCHITECTURE = 16
+LONG_PER_ARCHITECTURE = 4  # families trained with patience
+PATIENCE = 8
 SIZES: dict[str, tuple[dict[str, object], ...]] = {  # 20,000 to 300,000 values
     "fc": ({"widths": (128, 96)}, {"widths": (160, 96, 64)}, {"widths": (96, 96, 96, 48)}, {"widths": (256, 128)}),
     "conv-bn": ({"widths": (16, 32, 64)}, {"widths": (24, 32, 64, 64)}, {"widths": (16, 48, 96)}),
@@ -41,15 +43,19 @@ BATCH_NORM = ("resnet", "mobile")
 STARTS = ("default", "default", "default", "xavier", "kaiming", "normal")
 
 
-def catalogue(per_architecture: int = PER_ARCHITECTURE) -> list[Family]:
+def catalogue(
+    per_architecture: int = PER_ARCHITECTURE, long_per_architecture: int = LONG_PER_ARCHITECTURE
+) -> list[Family]:
     """All families, architectures and halves taking turns, so that any beginning of the list is a varied zoo."""
-    numbers = range(1, per_architecture + 1)
-    return [describe(architecture, number) for number in numbers for architecture in ARCHITECTURES]
+    short = [describe(a, number) for number in range(1, per_architecture + 1) for a in ARCHITECTURES]
+    return short + [
+        describe(a, number, PATIENCE) for number in range(1, long_per_architecture + 1) for a in ARCHITECTURES
+    ]
 
 
-def describe(architecture: str, number: int) -> Family:
-    """The family `<architecture>-<number>`, always the same."""
-    name = f"{architecture}-{number:03d}"
+def describe(architecture: str, number: int, patience: int = 1) -> Family:
+    """The family `<architecture>-<number>`, or `<architecture>-long-<number>` with patience; always the same."""
+    name = f"{architecture}-{number:03d}" if patience == 1 else f"{architecture}-long-{number:03d}"
     dice = random.Random(seed_of(name))
     turn = list(ARCHITECTURES).index(architecture)
     shape = SHAPES[((number - 1) // 2 + turn) % len(SHAPES)]
@@ -59,7 +65,7 @@ def describe(architecture: str, number: int) -> Family:
     start = "default" if text else dice.choice(STARTS)
     if start == "normal" and architecture != "vit":
         start = "default"
-    style = Style(dice, architecture)
+    style = Style(dice, architecture, patience)
     has_stats = architecture in BATCH_NORM or sizes.get("norm") == "batch"
     return Family(
         name=name,

@@ -33,13 +33,17 @@ ROOT_STEPS = {
     "llama": 400,
     "lstm": 500,
 }
+ROOT_PATIENCE = 4
 
 
 class Style:
-    """The habits of one family: what its recipes have in common. "mixed" families draw each recipe afresh."""
+    """The habits of one family: what its recipes have in common. "mixed" families draw each recipe afresh.
 
-    def __init__(self, dice: random.Random, architecture: str):
-        self.dice, self.architecture = dice, architecture
+    patience: children train so many times as long, roots up to `ROOT_PATIENCE` times.
+    """
+
+    def __init__(self, dice: random.Random, architecture: str, patience: int = 1):
+        self.dice, self.architecture, self.patience = dice, architecture, patience
         self.text = architecture in READS_TEXT
         self.attention = architecture in ("vit", "gpt", "llama")
         kinds = ("adam", "adamw", "adamw") if self.attention else ("sgd", "sgd", "adam", "adamw")
@@ -78,6 +82,7 @@ class Style:
         source = "letters" if source == "cifar" and self.architecture in NO_CIFAR else source
         task = replace(self.task(source), change="plain")
         steps = round(ROOT_STEPS[self.architecture] * self.length * (2.5 if task.source == "cifar" else 1.0))
+        steps *= min(self.patience, ROOT_PATIENCE)
         return self._recipe(task, optimiser, rate, decay, (steps,))
 
     def child(self, base: Task) -> Recipe:
@@ -105,7 +110,7 @@ class Style:
             rate = 10 ** (1 + self.dice.uniform(low, high)) * (10 if self.architecture == "lstm" else 1)
         else:
             rate = 10 ** self.dice.uniform(low, high)
-        steps = max(8, round(2 ** self.dice.uniform(shortest, longest) * (0.5 if few else 1)))
+        steps = max(8, round(2 ** self.dice.uniform(shortest, longest) * (0.5 if few else 1))) * self.patience
         if optimiser == "sgd":  # momentum makes ten steps of one; no more than a third of a weight may decay
             decay = max(d for d in (0.0, 1e-4, 5e-4, 5e-3, 0.01, 0.1) if d <= decay and d * rate * steps * 10 < 0.4)
         recipe = self._recipe(replace(task, few=few), optimiser, rate, decay, (steps,))

@@ -11,6 +11,7 @@ from detect.signals.content import copies, is_rounded_copy, precision
 from detect.signals.counters import LOG_ODDS, counters
 from detect.signals.direction import direction
 from detect.signals.drift import drift
+from detect.signals.kept import KEPT, kept, unit_distances
 from detect.signals.opposition import angles, opposition
 from detect.signals.relatedness import relatedness
 from tests.builders import sketch_of, start, three_generations, tune
@@ -116,3 +117,23 @@ def test_opposition_agrees_with_the_obvious_reference_and_picks_the_root_of_a_st
         assert angles(products, lengths, origin).tolist() == pytest.approx(expected, abs=1e-9)
     assert int(opposition(products, lengths, torch.arange(5)).argmax()) == 0
     assert angles(products[:2, :2], lengths[:2], 0).tolist() == [0.0] * 4, "two models have no angle"
+
+
+def test_kept_agrees_with_slopes_of_single_units_and_tells_an_ancestor_from_a_sibling():
+    root = start(1)
+    parent, sibling = tune(root, 2), tune(root, 3)
+    layers = layers_of(root, parent, sibling, tune(parent, 4))
+    near = torch.tensor([[j for j in range(4) if j != i] for i in range(4)])
+    found = kept(unit_distances(layers, near, torch.arange(4)), near, 0)
+    trained = [layer.values.double() for layer in layers if layer.values.shape[2] > 1]
+    for b in range(4):
+        for place, s in enumerate(near[b].tolist()):
+            votes = []
+            for values in trained:
+                step, way = values[s] - values[0], values[b] - values[0]  # (u, w)
+                slope = (step * way).sum(1) / step.square().sum(1)
+                votes += [float(v) > KEPT for v in slope if v == v]
+            expected = sum(votes) / len(votes) if votes else 0.0
+            assert float(found[b, place]) == pytest.approx(expected, abs=0.01)
+    child = near[3].tolist()
+    assert float(found[3, child.index(1)]) > 0.9 > 0.5 > float(found[3, child.index(2)])

@@ -1,0 +1,173 @@
+"""Related models -> what needs no tree is settled, and the rest is measured: everything that the family's tree is decided from.
+
+settle: coarser copies, equal bodies, means of two. measure: every signal on every pair of neighbours. `pipeline.py` decides with both;
+`bench/fit_ancestor.py` fits its weights to the same measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from detect.align import Layer
+from detect.coarse import quantised, rounded
+from detect.decision import Decision
+from detect.detector.scoring import directions
+from detect.equals import Equals, decide_equals
+from detect.family_tree import Evidence, nearest, possible_roots
+from detect.frozen import same_bodies
+from detect.gram import Gram, gram, squared_lengths
+from detect.merges import Merge, leaf_merges, merged_decision, merges, parts_first, renumbered
+from detect.signals.balance import parting
+from detect.signals.content import precision
+from detect.signals.counters import counters
+from detect.signals.kept import UnitDistances, unit_distances
+from detect.signals.pairs import PairEvidence, pair_evidence
+from detect.subject import Options, Subject
+
+DATE_LOG_ODDS = (
+    4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
+)
+DECLARED_LOG_ODDS = 2.0
+LOOKED_AT = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
+
+Learned = Callable[[Sequence[Subject], Sequence[Layer], Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Related models after everything is settled that needs no tree.
+
+    Attributes:
+        decisions: the settled ones; equals: groups of equal bodies, one of each group stays in.
+        own: the m models that the tree is about; layers: their values.
+        mixed: those of them that are means of two others, by place.
+        gram: of `own`, on the CPU; distance: (m, m) squared; lengths: (m,) squared; related: (m, m) excess cosine.
+    """
+
+    decisions: list[Decision]
+    equals: list[Equals]
+    own: list[Subject]
+    layers: list[Layer]
+    mixed: Mapping[int, Merge]
+    gram: Gram
+    distance: Tensor
+    lengths: Tensor
+    related: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Everything that the tree is decided from, see family_tree.decide_tree.
+
+    Attributes:
+        learned: (m, m) log-odds of the trained detector, 0 where it did not look; counted: of counters alone.
+    """
+
+    neighbours: Tensor
+    roots: Tensor
+    units: UnitDistances
+    pairs: PairEvidence
+    learned: Tensor
+    counted: Tensor
+    evidence: Evidence
+
+
+def settle(subjects: Sequence[Subject], layers: Sequence[Layer], related: Tensor, options: Options) -> Family:
+    """
+    Args:
+        subjects: m >= 2 related models; layers: their values; related: (m, m) excess cosine, on the CPU.
+    """
+    products = gram(layers)
+    distance = products.distances().cpu()
+    size = squared_lengths(layers).cpu()  # (m,)
+    relative = distance / size[:, None]
+    coarser = rounded(subjects, relative) | quantised(subjects, relative, options)
+    decisions = list(coarser.values())
+    full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]
+    equals = _equals(subjects, relative, layers, full)
+    for group in equals:
+        decisions += decide_equals(group, options.threshold)
+    known = {decision.model for decision in decisions}
+    kept = [i for i, subject in enumerate(subjects) if subject.id not in known]
+    inner = products.only(torch.tensor(kept, dtype=torch.int64, device=products.products.device)).cpu()
+    mixed: dict[int, Merge] = {}
+    if len(kept) > 1:
+        own = [subjects[i] for i in kept]
+        apart = distance[kept][:, kept]
+        mixed = merges(inner, size[kept], nearest(apart), [precision(s.sketch) for s in own])
+        leaves = leaf_merges(mixed, apart)
+        decisions += [merged_decision([(s.id, s.label) for s in own], mixed[i]) for i in leaves]
+        stay = [i for i in range(len(kept)) if i not in leaves]
+        mixed = renumbered(mixed, stay)
+        kept, inner = [kept[i] for i in stay], inner.only(torch.tensor(stay, dtype=torch.int64))
+    index = torch.tensor(kept, dtype=torch.int64)
+    return Family(
+        decisions=decisions,
+        equals=equals,
+        own=[subjects[i] for i in kept],
+        layers=[layer.of(index) for layer in layers],
+        mixed=mixed,
+        gram=inner,
+        distance=distance[index][:, index],
+        lengths=size[index],
+        related=related[index][:, index],
+    )
+
+
+def _equals(subjects: Sequence[Subject], relative: Tensor, layers: Sequence[Layer], full: list[int]) -> list[Equals]:
+    """Groups of models of equal bodies among those in full precision."""
+    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers]) if full else []
+    return [
+        Equals(
+            tuple((subjects[full[i]].id, subjects[full[i]].label) for i in body.members),
+            body.members.index(body.chosen),
+            body.probability,
+        )
+        for body in bodies
+    ]
+
+
+def shipped_detector(subjects: Sequence[Subject], layers: Sequence[Layer], neighbours: Tensor) -> Tensor:
+    """(m, m) float64 log-odds of the detector that ships, 0 where it does not look."""
+    return directions(layers, neighbours[:, :LOOKED_AT])
+
+
+def measure(family: Family, options: Options, learned: Learned = shipped_detector) -> Measured:
+    """
+    Args:
+        family: of at least two models.
+        learned: what directions the trained detector gives; another one when weights are fitted.
+    """
+    own, layers = family.own, family.layers
+    neighbours = nearest(family.distance)
+    pairs = pair_evidence(layers, neighbours)
+    counted = counters([s.sketch for s in own])
+    said = learned(own, layers, neighbours) if options.detector else torch.zeros_like(pairs.direction)
+    both = (pairs.direction + said) / 2  # they err apart: see bench/NOTES.md
+    evidence = Evidence(
+        came_first=torch.where(said == 0, pairs.direction, both),
+        certain=counted + pairs.decay + parts_first(family.mixed, len(own)),
+        even=parting(pairs.balance),
+        prior=_prior(own, options),
+    )
+    roots = possible_roots(evidence.came_first + evidence.certain, neighbours)
+    units = unit_distances(layers, neighbours, roots)
+    return Measured(neighbours, roots, units, pairs, said, counted, evidence)
+
+
+def _prior(subjects: Sequence[Subject], options: Options) -> Tensor:
+    """(m, m) log-odds [child, parent] from dates and declarations; 0 where they are switched off or unknown."""
+    prior = torch.zeros(len(subjects), len(subjects), dtype=torch.float64)
+    place = {subject.id: i for i, subject in enumerate(subjects)}
+    for i, child in enumerate(subjects):
+        for j, parent in enumerate(subjects):
+            if options.dates and child.created_at and parent.created_at and child.created_at != parent.created_at:
+                prior[i, j] += DATE_LOG_ODDS if parent.created_at < child.created_at else -DATE_LOG_ODDS
+        if options.declared:
+            for name in child.declared & place.keys():
+                prior[i, place[name]] += DECLARED_LOG_ODDS
+    return prior
