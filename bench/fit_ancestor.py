@@ -105,7 +105,7 @@ def _rows_of_tree(
     if len(roots) != 1:
         return None
     root = roots.pop()
-    found = measure(family, options, learned) if learned else measure(family, options)
+    found = measure(family, options, learned)
     if root not in found.roots:
         return None
     near = found.neighbours

@@ -15,7 +15,7 @@ from torch import Tensor
 from detect.align import Layer
 from detect.coarse import quantised, rounded
 from detect.decision import Decision
-from detect.detector.scoring import directions
+from detect.detector.scoring import directions, loaded
 from detect.equals import Equals, decide_equals
 from detect.family_tree import Evidence, nearest, possible_roots
 from detect.frozen import same_bodies
@@ -131,17 +131,28 @@ def _equals(subjects: Sequence[Subject], relative: Tensor, layers: Sequence[Laye
     ]
 
 
-def shipped_detector(subjects: Sequence[Subject], layers: Sequence[Layer], neighbours: Tensor) -> Tensor:
-    """(m, m) float64 log-odds of the detector that ships, 0 where it does not look."""
-    return directions(layers, neighbours[:, :LOOKED_AT])
+def detector_of(options: Options) -> Learned:
+    """(m, m) float64 log-odds of the detector that ships or of the one asked for, 0 where it does not look.
+
+    Raises:
+        BadDetector: the file asked for is none.
+    """
+    file = options.settings.get("detector")
+
+    def learned(subjects: Sequence[Subject], layers: Sequence[Layer], neighbours: Tensor) -> Tensor:
+        detector = loaded(file, str(layers[0].values.device)) if file else None
+        return directions(layers, neighbours[:, :LOOKED_AT], detector)
+
+    return learned
 
 
-def measure(family: Family, options: Options, learned: Learned = shipped_detector) -> Measured:
+def measure(family: Family, options: Options, learned: Learned | None = None) -> Measured:
     """
     Args:
         family: of at least two models.
-        learned: what directions the trained detector gives; another one when weights are fitted.
+        learned: what directions the trained detector gives; the one of `options` if None, another one when weights are fitted.
     """
+    learned = learned or detector_of(options)
     own, layers = family.own, family.layers
     neighbours = nearest(family.distance)
     pairs = pair_evidence(layers, neighbours)

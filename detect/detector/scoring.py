@@ -59,6 +59,12 @@ def shipped(device: str = "cpu") -> Detector:
         return load(path, torch.device(device))
 
 
+@cache
+def loaded(file: str, device: str = "cpu") -> Detector:
+    """One of your own, see `load`; read once."""
+    return load(Path(file), torch.device(device))
+
+
 def load(path: Path, device: torch.device) -> Detector:
     """
     Raises:

@@ -120,10 +120,11 @@ _AMONG = Setting("among", "related", "whom it may choose: models found to be rel
 METHODS: tuple[Method, ...] = (
     Method(
         PLAIN,
-        "relatedness, growth, inheritance and drift of all sampled weights, joined in one tree; says when it cannot tell",
+        "growth, inheritance and a trained detector over all sampled weights, joined in one tree; says when it cannot tell",
         "this project, README.md",
         "weights",
         "detect.pipeline:decide",
+        (Setting("detector", "", "one that `lineage train detector` wrote, in place of the one that ships"),),
     ),
     *(
         Method(

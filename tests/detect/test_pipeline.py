@@ -1,8 +1,11 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import pytest
 
 from detect.decision import Answer
+from detect.detector.network import CandidateNetwork, DirectionNetwork
+from detect.detector.scoring import BadDetector, Detector, save, shipped
 from detect.pipeline import Options, Subject, decide
 from graphdb.schema import Relation
 from tests.builders import sketch_of, start, three_generations, tune
@@ -103,3 +106,18 @@ def test_a_quantised_copy_is_a_leaf_under_what_it_was_packed_from_and_nobodys_pa
         )
     }
     assert not parents_found(alone.values())
+
+
+def test_a_detector_of_ones_own_takes_the_place_of_the_one_that_ships(tmp_path):
+    models, _ = three_generations()
+    save(shipped(), tmp_path / "same.safetensors", {})
+    save(Detector(DirectionNetwork(), CandidateNetwork()), tmp_path / "untrained.safetensors", {})
+
+    def said(**settings):
+        decisions = decide(subjects(models), Options(settings=settings))
+        return {d.model: d.evidence.get("detector_log_odds") for d in decisions if d.answer is not Answer.ROOT}
+
+    assert said(detector=str(tmp_path / "same.safetensors")) == said()
+    assert said(detector=str(tmp_path / "untrained.safetensors")) != said()
+    with pytest.raises(BadDetector, match="cannot be read"):
+        said(detector=str(tmp_path / "nowhere.safetensors"))
