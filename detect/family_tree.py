@@ -4,7 +4,7 @@ For every model that could be the family's root, a tree is built: the parent of 
 seen from there (ancestor.py), or else the root. How well the directions of the tree's edges, drift at its top and opposition fit is
 the root's score; a softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots, so
 that "cannot tell which of these two" comes out exactly where the alternatives disagree. Edges of one family share what misleads them,
-so their sum counts as the square root of their number would: once for two models, three times for ten.
+so their sum counts about as the square root of their number would: once for two models, three times for ten.
 
 Dimension letters: m models, k neighbours of each, r possible roots, g groups of values.
 """
@@ -27,6 +27,8 @@ ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
+SPEAKS_UP = 3.0  # log-odds from which on an edge's direction is said in full voice
+SPEAK = 6  # nearest neighbours of each model that are asked
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
@@ -98,7 +100,7 @@ def decide_tree(
     trained = evidence.came_first.T.clamp(-CLIP, CLIP) - evidence.even  # [child, parent]
     settled = evidence.certain.T + evidence.prior
     pairs = pair_features(evidence.came_first, evidence.certain, evidence.even)
-    correlated = (models - 1) ** -0.5
+    correlated = shared_doubt(evidence.came_first, neighbours)
     products = gram.products.sum(0)
     shares, slopes, scores = [], [], []
     for place, (root, opposed) in enumerate(zip(roots.tolist(), opposition(products, lengths, roots), strict=True)):
@@ -151,6 +153,16 @@ def parents_under(
     share[:, -1] = 1 - share.sum(1)
     share[root] = 0
     return share, low
+
+
+def shared_doubt(came_first: Tensor, neighbours: Tensor) -> float:
+    """What the sum over a tree's edges is weighed by: one over the square root of how many of them speak up.
+
+    What misleads one edge misleads the others, so many sure edges are no surer together than their square root. Edges that say little, as
+    in a small sample, are kept from it by chance, each by its own: their sum counts in full.
+    """
+    said = came_first.gather(1, neighbours[:, :SPEAK]).abs().div(SPEAKS_UP).clamp(max=1).mean()
+    return float((1 + (came_first.shape[0] - 2) * said) ** -0.5)
 
 
 def _over_edges(share: Tensor, scores: Tensor, root: int, neighbours: Tensor) -> Tensor:
