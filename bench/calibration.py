@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.families import Truth, decide_all, folders, read_sketches, read_truth
 from detect.decision import Decision
-from detect.pipeline import Options
+from detect.subject import Options
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 

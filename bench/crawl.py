@@ -168,7 +168,7 @@ def rename_walk(folder: Path, before: str, after: str) -> None:
 def part_repos(count: int) -> list[Result]:
     from detect.accept import THRESHOLD
     from detect.cli_graph import detect_into
-    from detect.pipeline import Options
+    from detect.subject import Options
 
     with tempfile.TemporaryDirectory() as temporary, FakeHub() as hub:
         folder = Path(temporary)

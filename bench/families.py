@@ -15,9 +15,10 @@ from typing import Any
 from crawler.weights import LocalFile, Weights
 from detect.cli import SCAN_BUDGET_VALUES
 from detect.decision import Decision
-from detect.pipeline import Options, Subject, decide
+from detect.pipeline import decide
 from detect.sketch import plan
 from detect.sketch_store import Sketch, make_sketch
+from detect.subject import Options, Subject
 from graphdb.schema import Failure
 
 

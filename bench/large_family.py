@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from detect.decision import Answer
-from detect.pipeline import Options, Subject, decide
+from detect.pipeline import decide
 from detect.sketch import plan
 from detect.sketch_store import make_sketch
+from detect.subject import Options, Subject
 
 LAYERS, WIDTH = 8, 128
 NEWEST = (

@@ -21,8 +21,8 @@ from bench.families import Truth, decide_all, folders, read_sketches, read_truth
 from detect.align import NotComparable, align
 from detect.decision import Decision
 from detect.gram import gram
-from detect.pipeline import Options
 from detect.sketch_store import Sketch
+from detect.subject import Options
 
 FAR = 0.3  # of the way that the child went
 

@@ -18,7 +18,7 @@ from bench.families import Truth, read_truth
 from bench.plain_rules import RULES, plain_parents
 from detect.cli import scan_folder
 from detect.decision import Answer
-from detect.pipeline import Options
+from detect.subject import Options
 
 
 def score(truth: Truth, found: dict[str, str | None], undecided: set[str]) -> Counter[str]:

@@ -19,8 +19,8 @@ from graphdb.schema import Failure, NoSuchModel, Run
 
 if TYPE_CHECKING:
     from detect.methods.registry import Given
-    from detect.pipeline import Options, Subject
     from detect.report import Scan, Scanned
+    from detect.subject import Options, Subject
 
 SCAN_BUDGET_VALUES = 1 << 20  # reading from disk is cheap: models up to a million values are compared whole
 
@@ -103,7 +103,7 @@ def options_of(
     """
     from detect.accept import THRESHOLD
     from detect.methods.registry import read_settings
-    from detect.pipeline import Options
+    from detect.subject import Options
 
     settings = read_settings(method, method_option)
     return Options(
@@ -193,9 +193,9 @@ def read_folder(
     from crawler.folder import local_models
     from crawler.locate import locate_local
     from detect.cli_lookup import plan_of
-    from detect.pipeline import Subject
     from detect.report import Scanned
     from detect.sketch_store import make_sketch
+    from detect.subject import Subject
 
     subjects: dict[str, list[Subject]] = {}
     scanned, unreadable = [], {}

@@ -18,8 +18,8 @@ from graphdb.schema import Failure
 if TYPE_CHECKING:
     from detect.cli_lookup import Looked
     from detect.explain import Explanation
-    from detect.pipeline import Options, Subject
     from detect.sketch_store import Sketch, SketchStore
+    from detect.subject import Options, Subject
     from graphdb.store import Store
 
 

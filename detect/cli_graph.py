@@ -13,8 +13,8 @@ from graphdb.schema import Declaration, Edge, Model, Relation, Verdict
 
 if TYPE_CHECKING:
     from detect.decision import Decision
-    from detect.pipeline import Options, Subject
     from detect.sketch_store import SketchStore
+    from detect.subject import Options, Subject
     from graphdb.store import Store
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from graphdb.schema import ACCEPTED, Model, Relation
 
 if TYPE_CHECKING:
-    from detect.pipeline import Options, Subject
     from detect.sketch_store import SketchStore
+    from detect.subject import Options, Subject
     from graphdb.store import Store
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def subjects_of(
     Args:
         at_once: so many samples are in memory; None is all of them, which is read quickest.
     """
-    from detect.pipeline import Subject
+    from detect.subject import Subject
 
     source = iter(models)
     while some := list(islice(source, at_once)):

@@ -15,10 +15,10 @@ from graphdb.schema import Declaration, Failure, Model, NoSuchModel, Status
 if TYPE_CHECKING:
     from crawler.hub import Hub
     from crawler.locate import OpenModel
-    from detect.pipeline import Subject
     from detect.signature import TensorSpec
     from detect.sketch import Block
     from detect.sketch_store import Sketch, SketchStore
+    from detect.subject import Subject
     from graphdb.store import Store
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Looked:
     stored: bool
 
     def subject(self, declared: Iterable[str] = (), label: str | None = None) -> Subject:
-        from detect.pipeline import Subject
+        from detect.subject import Subject
 
         model = self.model
         claims = frozenset(declared)

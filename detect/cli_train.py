@@ -147,7 +147,7 @@ def train_np_detector(
     from detect.align import pick_device
     from detect.methods.np_detector import Family, Plan, save
     from detect.methods.np_detector import train as fit
-    from detect.pipeline import Subject
+    from detect.subject import Subject
 
     plan, families = Plan(epochs=epochs, seed=seed, softmax_twice=softmax == "twice"), []
     for _, truth, sketches in folders(zoo, split):

@@ -11,10 +11,10 @@ from detect.align import Layer, align
 from detect.decision import Decision
 from detect.gram import gram
 from detect.methods.registry import decide_with
-from detect.pipeline import Options, Subject
 from detect.signals.growth import growth
 from detect.signals.relatedness import relatedness
 from detect.signals.units import measurable
+from detect.subject import Options, Subject
 
 
 @dataclass(frozen=True, slots=True)

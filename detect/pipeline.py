@@ -22,10 +22,8 @@ from detect.signals.balance import unseen_parent
 from detect.signals.content import copies
 from detect.signals.relatedness import relatedness
 from detect.signature import natural_key
-from detect.subject import METHOD, Options, Subject
+from detect.subject import Options, Subject
 from graphdb.schema import LOCAL, Relation
-
-__all__ = ["METHOD", "METHOD_VERSION", "Options", "Subject", "decide", "relatives_of"]
 
 METHOD_VERSION = "2"
 

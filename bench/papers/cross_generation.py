@@ -37,8 +37,9 @@ from detect.methods.nl_similarity import SIMILARITIES, reported
 from detect.methods.np_detector import Family, crops
 from detect.methods.np_detector import Plan as PhylogenyPlan
 from detect.methods.np_detector import train as train_phylogeny
-from detect.pipeline import Options, Subject, decide
+from detect.pipeline import decide
 from detect.sketch_store import Sketch
+from detect.subject import Options, Subject
 
 FREE = ("l1", "l2", "cka", "dc")
 SCALES = {"": 0.0, " + taylor": 1.0, " + taylor 0.01": 0.01}  # plain; the released code's default; its README's example

@@ -40,7 +40,7 @@ from detect.decision import Answer, Decision
 from detect.methods.np_detector import Family, Plan, save, train
 from detect.methods.registry import PLAIN, decide_with
 from detect.methods.values import coordinates, distances, layers_of, one_layer, some_values
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 from graphdb.schema import Failure
 
 BUDGET_VALUES = 1 << 21  # every model is compared whole

@@ -27,7 +27,7 @@ from bench.datasets import ALPHABET, Data, from_environment
 from bench.papers.text_models import Recipe, Tensors, fresh, more_rows, tune
 from detect.cli import scan_folder
 from detect.methods.registry import METHODS
-from detect.pipeline import Options
+from detect.subject import Options
 from graphdb.schema import Failure
 
 EXTRA_ROWS = 8

@@ -9,7 +9,7 @@ import torch
 
 from detect.decision import Answer, Candidate, Decision
 from detect.methods.registry import Given, decide_with
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 from graphdb.schema import Failure, Relation
 
 

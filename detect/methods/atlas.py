@@ -21,7 +21,7 @@ from detect.decision import Decision
 from detect.methods.answers import CannotTake, as_decisions
 from detect.methods.registry import BadSetting, settings_of
 from detect.methods.values import distances, layers_of, related_groups
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 
 NAME = "atlas"
 FEW_VALUES = 256  # so many different values in hundreds of neurons: quantised

@@ -26,7 +26,7 @@ from detect.methods.answers import CannotTake, as_decisions
 from detect.methods.plain import kurtosis
 from detect.methods.registry import BadSetting, settings_of
 from detect.methods.values import layers_of
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 
 NAME = "mother"
 AGAINST = 0.3  # lambda: share of the mean distance that an edge against kurtosis costs more

@@ -31,9 +31,9 @@ from detect.methods.nl_network import (
     weight_picture,
 )
 from detect.methods.registry import BadSetting, Given, NeedsMore, settings_of
-from detect.pipeline import Options, Subject
 from detect.signature import Role, tensors_of
 from detect.sketch_store import Sketch
+from detect.subject import Options, Subject
 from graphdb.schema import Failure
 
 NAME = "nl-detector"

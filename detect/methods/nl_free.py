@@ -23,7 +23,7 @@ from detect.decision import Decision
 from detect.methods.answers import CannotTake, as_decisions, at_least
 from detect.methods.nl_approximation import Approximation, Forward, NoFeatures, features_of, similarities
 from detect.methods.registry import Given, NeedsMore, settings_of
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 
 FEATURE_INDEX = 2  # of the layers that the function gives, as in the released code
 ON_WEIGHTS = ("l1", "l2")

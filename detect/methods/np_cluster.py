@@ -23,7 +23,7 @@ from detect.methods.np_along import kmeans_along, meanshift_along
 from detect.methods.np_identify import FakeStart, identify
 from detect.methods.registry import BadSetting, settings_of
 from detect.methods.values import coordinates, distances, layers_of, some_values
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 
 NOISE = -1
 MOST_CLUSTERS = 64  # tried where the number is not given

@@ -23,7 +23,7 @@ from detect.decision import Decision
 from detect.methods.answers import CannotTake, as_decisions
 from detect.methods.registry import BadSetting, settings_of
 from detect.methods.values import AUTO, layers_of, one_layer
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 from graphdb.schema import Failure
 
 NAME = "np-detector"

@@ -20,7 +20,7 @@ from detect.gram import gram
 from detect.methods.answers import as_decisions
 from detect.methods.registry import settings_of
 from detect.methods.values import layers_of, related_groups
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 
 LESS = 1e-12  # relative: equal numbers say nothing
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from detect.decision import Decision
-    from detect.pipeline import Options, Subject
+    from detect.subject import Options, Subject
 
 Value = str | int | float | bool
 PLAIN = "lineage"  # our own method, the default

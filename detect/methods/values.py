@@ -13,8 +13,8 @@ from torch import Tensor
 from detect.align import Layer, NotComparable, Part, align
 from detect.families import families
 from detect.methods.answers import CannotTake, at_least
-from detect.pipeline import Subject
 from detect.signals.relatedness import relatedness
+from detect.subject import Subject
 
 AUTO, ALL = "auto", "all"
 # The tensor that Neural Phylogeny's code looks at: fully connected, convolutional, residual, ViT.

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from detect.align import pick_device
-from detect.pipeline import Subject, decide
+from detect.pipeline import decide
+from detect.subject import Subject
 from tests.builders import sketch_of, three_generations
 
 

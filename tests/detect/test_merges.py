@@ -5,7 +5,8 @@ import pytest
 
 from detect.cli_graph import as_edges
 from detect.decision import Answer
-from detect.pipeline import Options, Subject, decide
+from detect.pipeline import decide
+from detect.subject import Options, Subject
 from graphdb.schema import Relation
 from tests.builders import sketch_of, three_generations
 

@@ -15,8 +15,8 @@ from crawler.walk import CrawlOptions
 from detect.cli_graph import detect_into
 from detect.decision import Answer, Candidate, Decision
 from detect.packed import SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
-from detect.pipeline import Options
 from detect.sketch_store import SketchStore
+from detect.subject import Options
 from graphdb.schema import Relation
 from graphdb.store import Store, open_store
 from lineage import main

@@ -6,7 +6,8 @@ import pytest
 from detect.decision import Answer
 from detect.detector.network import CandidateNetwork, DirectionNetwork
 from detect.detector.scoring import BadDetector, Detector, save, shipped
-from detect.pipeline import Options, Subject, decide
+from detect.pipeline import decide
+from detect.subject import Options, Subject
 from graphdb.schema import Relation
 from tests.builders import sketch_of, start, three_generations, tune
 

@@ -8,7 +8,7 @@ import torch
 
 from detect.decision import Decision
 from detect.methods.registry import decide_with
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 from tests.builders import Weights, sketch_of, start, tune
 
 CPU = torch.device("cpu")

@@ -22,7 +22,7 @@ from detect.methods.nl_network import (
     weight_picture,
 )
 from detect.methods.registry import BadSetting, Given, NeedsMore, decide_with
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 from tests.builders import sketch_of
 from tests.cli.command import command_at
 from tests.detect.methods import networks

@@ -13,7 +13,7 @@ from detect.methods.answers import CannotTake
 from detect.methods.nl_approximation import Approximation, NoFeatures, movable, similarities
 from detect.methods.nl_similarity import LP_POWER, LSE_TEMPERATURE, SIMILARITIES, reported
 from detect.methods.registry import Given, NeedsMore, decide_with
-from detect.pipeline import Options, Subject
+from detect.subject import Options, Subject
 from tests.builders import sketch_of
 from tests.detect.methods import networks
 

@@ -20,7 +20,7 @@ from detect.methods.np_detector import (
     train,
 )
 from detect.methods.registry import BadSetting
-from detect.pipeline import Subject
+from detect.subject import Subject
 from tests.builders import sketch_of, start, tune
 from tests.detect.methods.models import CPU, SMALL, asked, parents, subjects_of, two_families
 

@@ -17,7 +17,8 @@ from detect.methods.registry import (
     read_settings,
     settings_of,
 )
-from detect.pipeline import Options, decide
+from detect.pipeline import decide
+from detect.subject import Options
 from graphdb.schema import Failure
 from tests.detect.methods.models import CPU, asked, subjects_of, two_families
 
