@@ -68,7 +68,7 @@ def test_a_card_that_lies_is_shown_beside_the_weights(own_world: World) -> None:
 
 
 def test_undecided_models_exit_with_3_and_name_the_candidates(own_world: World) -> None:
-    own_world.lineage("detect", "--threshold", "0.95")
+    own_world.lineage("detect", "--threshold", "0.999")
     question = "MATCH (m:Model) WHERE m.answer = 'undecided' RETURN m.repo_id AS name ORDER BY name"
     names = [row["name"] for row in own_world.lineage("cypher", question, "--json").json]
     assert names, "with such a threshold something is undecided"
