@@ -28,7 +28,7 @@ class When(TypedDict, total=False):
 
 @dataclass(eq=False)
 class Fault:
-    """One fault that is on; `struck` counts the requests that it has spoiled."""
+    """One fault that is on; `struck` counts the requests that it has spoiled, `ended` says that it was cleared."""
 
     name: str
     kind: str
@@ -38,6 +38,7 @@ class Fault:
     settings: Mapping[str, Any]
     owner: Faults
     struck: int = field(default=0)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def clear(self) -> None:
         self.owner.remove(self)
@@ -74,7 +75,7 @@ class Faults:
         return self._add("drop_connection", when, "any")
 
     def slow(self, seconds: float, **when: Unpack[When]) -> Fault:
-        """Wait before the answer."""
+        """Wait before the answer; when the fault is cleared, those that wait are answered."""
         return self._add("slow", when, "any", seconds=seconds)
 
     def redirect_to(self, location: str, *, status: int = 302, **when: Unpack[When]) -> Fault:
@@ -138,10 +139,13 @@ class Faults:
     def clear(self) -> None:
         """Switch all faults off."""
         with self._lock:
+            for fault in self._active:
+                fault.ended.set()
             self._active.clear()
 
     def remove(self, fault: Fault) -> None:
         with self._lock:
+            fault.ended.set()
             if fault in self._active:
                 self._active.remove(fault)
 
