@@ -20,7 +20,7 @@ from detect.align import Layer, Part
 UNITS = 512  # looked at, spread over all layers; more change nothing
 FEWEST = 4  # units of each layer
 KEPT = 0.8  # slope from which a unit has kept the change
-_CHUNK = 1 << 24  # inner products held at a time
+_CHUNK = 1 << 22  # inner products, or votes, held at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,12 @@ def kept(distances: UnitDistances, neighbours: Tensor, root: int) -> Tensor:
     Returns:
         (m, k) float64; 0 where the neighbour is the root.
     """
-    from_root = distances.root[:, :, root]  # (u, m)
-    step = from_root[:, neighbours]  # (u, m, k): |s - r|^2
-    moved = step > 0
-    nearer = from_root[:, :, None] - distances.near  # slope of s in b: (nearer / step + 1) / 2
-    still = (nearer > (2 * KEPT - 1) * step) & moved
-    return still.sum(0).double() / moved.sum(0).clamp(min=1)
+    models, count = neighbours.shape
+    still, moved = (torch.zeros(models, count, dtype=torch.float64) for _ in range(2))
+    some = max(1, _CHUNK // (models * count))
+    for near, from_root in zip(distances.near.split(some), distances.root[:, :, root].split(some), strict=True):
+        step = from_root[:, neighbours]  # (u, m, k): |s - r|^2
+        nearer = from_root[:, :, None] - near  # slope of s in b: (nearer / step + 1) / 2
+        still += ((nearer > (2 * KEPT - 1) * step) & (step > 0)).sum(0)
+        moved += (step > 0).sum(0)
+    return still / moved.clamp(min=1)
