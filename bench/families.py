@@ -64,10 +64,15 @@ def folders(roots: Iterable[Path], split: str | None = None) -> Iterator[Path]:
 
 def decide_all(sketches: Mapping[str, Sketch], options: Options) -> dict[str, Decision]:
     """What the method `lineage` says about models, by id, each architecture on its own. Nothing but weights is given."""
+    return {d.model: d for group in of_one_signature(sketches) for d in decide(group, options)}
+
+
+def of_one_signature(sketches: Mapping[str, Sketch]) -> list[list[Subject]]:
+    """The models of each architecture, in the order given."""
     groups: dict[str, list[Subject]] = {}
     for name, sketch in sketches.items():
         groups.setdefault(sketch.signature, []).append(Subject(name, sketch))
-    return {d.model: d for group in groups.values() for d in decide(group, options)}
+    return list(groups.values())
 
 
 def read_truth(folder: Path) -> Truth:

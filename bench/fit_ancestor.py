@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from bench.families import Truth, folders, read_sketches, read_truth
+from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
 from detect.align import Layer
 from detect.ancestor import FEATURES, pair_features, root_features
 from detect.family import LOOKED_AT, Family, Learned, measure
@@ -50,10 +50,7 @@ def rows_of(folder: Path, answers: Answers | None) -> Iterator[tuple[np.ndarray,
 
 def related_families(folder: Path, options: Options) -> Iterator[Family]:
     """Three or more related models at a time, as detection settles them."""
-    by_signature: dict[str, list[Subject]] = {}
-    for name, sketch in read_sketches(folder).items():
-        by_signature.setdefault(sketch.signature, []).append(Subject(name, sketch))
-    for subjects in by_signature.values():
+    for subjects in of_one_signature(read_sketches(folder)):
         for found in families_of(subjects, options, CPU):
             if isinstance(found, Family) and len(found.own) > 2:
                 yield found
@@ -98,9 +95,9 @@ def _rows_of_tree(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     names = [subject.id for subject in family.own]
     place = {name: i for i, name in enumerate(names)}
-    for group in family.equals:  # the one that stands in the tree stands for its equals
-        stands = next((place[name] for name, _ in group.members if name in place), None)
-        place |= {name: stands for name, _ in group.members if stands is not None}
+    for group in family.equals:
+        if group.stands in place:  # a mean that is left out of the tree stands for nobody there
+            place |= {name: place[group.stands] for name, _ in group.members}
     roots = {place[name] for name in truth.roots if name in place}
     if len(roots) != 1:
         return None

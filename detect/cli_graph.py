@@ -134,8 +134,10 @@ def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original]
     Args:
         originals: models that it claims and that it was not compared with, see detect/cli_known.py.
     """
-    from detect.packed import Claimed, settle
+    from detect.packed import Claimed, settle, told
 
+    if told(decision):
+        return decision  # before samples are read for nothing
     samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
     claimed = [Claimed(hub_id, name, said, samples.get(digest or "")) for hub_id, name, said, digest in originals]
     return settle(decision, copy.sketch, claimed)

@@ -35,9 +35,14 @@ class Claimed:
     sketch: Sketch | None
 
 
+def told(decision: Decision) -> bool:
+    """Whether values of weights have said something about a copy already: then its claims are not weighed."""
+    return decision.parent is not None or bool(decision.candidates)
+
+
 def settle(decision: Decision, sketch: Sketch, claimed: Sequence[Claimed]) -> Decision:
     """The decision about a quantised copy, once its claims are weighed; as it was where values of weights have told."""
-    if decision.parent is not None or decision.candidates:
+    if told(decision):
         return decision
     weighed = [(claim, *_weight(sketch, claim)) for claim in claimed]
     for claim, chance, evidence, why in weighed:
