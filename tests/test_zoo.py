@@ -21,7 +21,7 @@ from bench.zoo.__main__ import main
 from bench.zoo.architectures import ARCHITECTURES, READS_TEXT, build
 from bench.zoo.build import built, low_rank, rounded, train_family, trained_names, write_family
 from bench.zoo.description import Family, Member, Recipe
-from bench.zoo.grow import SHAPES
+from bench.zoo.grow import LONG_RUN, SHAPES
 from bench.zoo.plan import catalogue, describe, first_models
 from bench.zoo.tasks import PICTURE_CHANGES, TEXT_CHANGES, Task, stream
 from bench.zoo.train import Lane, Trained, at_once, rate, train
@@ -73,7 +73,7 @@ def test_the_catalogue_holds_two_thousand_models_and_every_architecture_and_shap
         half = [family for family in families if family.split == split]
         assert len(half) * 2 == len(families)
         assert {family.architecture for family in half} == set(ARCHITECTURES)
-        assert {family.shape for family in half} == set(SHAPES)
+        assert {family.shape for family in half} == {*SHAPES, LONG_RUN}
 
 
 def test_every_recipe_that_the_bench_promises_occurs_in_both_halves() -> None:
@@ -94,22 +94,34 @@ def test_every_recipe_that_the_bench_promises_occurs_in_both_halves() -> None:
 
 def test_a_name_always_describes_the_same_family_and_two_names_never_do() -> None:
     assert describe("fc", 3) == describe("fc", 3)
-    prints = [family.fingerprint for family in catalogue(4)]
+    prints = [family.fingerprint for family in catalogue({"short": 4, "long": 4, "run": 4})]
     assert len(set(prints)) == len(prints)
 
 
 def test_long_trainings_are_longer_and_runs_of_them_leave_more_files() -> None:
     for split in ("tune", "report"):
         half = [f for f in catalogue() if f.split == split]
-        short, patient = ([f for f in half if ("-long-" in f.name) is long] for long in (False, True))
+        short, patient = (
+            [f for f in half if f.name.count("-long-") == long and f.shape != LONG_RUN] for long in (0, 1)
+        )
         steps = [[m.recipe.saves[-1] for f in some for m in f.members if m.recipe] for some in (short, patient)]
         assert sum(steps[1]) / len(steps[1]) > 4 * sum(steps[0]) / len(steps[0])
         files = [max(len(m.names) for f in some for m in f.members) for some in (short, patient)]
         assert files[1] >= 15 > files[0]
 
 
+def test_long_runs_begin_with_the_first_steps_and_are_of_every_architecture() -> None:
+    for split in ("tune", "report"):
+        families = [f for f in catalogue() if f.split == split and f.shape == LONG_RUN]
+        assert {f.architecture for f in families} == set(ARCHITECTURES)
+        for family in families:
+            saves = family.members[0].recipe.saves
+            assert 12 <= len(saves) <= 27 and saves[0] <= saves[-1] / len(saves) + 1
+            assert saves[-1] >= 500
+
+
 def test_parents_are_planned_before_their_children() -> None:
-    for family in catalogue(6):
+    for family in catalogue({"short": 6, "long": 4, "run": 2}):
         level = {name: member.generation for member in family.members for name in member.names}
         assert len(level) == family.count
         for member in family.members:
@@ -123,7 +135,7 @@ def test_the_first_models_are_whole_families_and_enough() -> None:
 
 
 def test_networks_have_between_twenty_and_three_hundred_thousand_values() -> None:
-    for family in catalogue(4):
+    for family in catalogue({"short": 4, "long": 4, "run": 4}):
         network = build(family.architecture, family.outputs, dict(family.sizes), 0, family.start)
         assert 20_000 <= sum(p.numel() for p in network.parameters()) <= 300_000, family.name
 

@@ -13,6 +13,7 @@ from bench.zoo.recipes import Style
 from bench.zoo.tasks import Task
 
 SHAPES = ("star", "deep", "chain", "run", "series", "twins")
+LONG_RUN = "long run"  # of families of their own
 
 
 class Builder:
@@ -45,6 +46,9 @@ class Builder:
             case "series":  # one recipe for a whole star, as people publish them: only the task differs
                 self.star(self.root(), dice.choice((5, 8, 12)), alike=True)
                 self.tree(self.root(), 5, depth=3)
+            case "long run":
+                self.long_run(dice.randint(12, 27))
+                self.long_run(dice.randint(3, 8))
             case _:  # "twins": starts of one seed that are no family; half of them differ in nothing but the data
                 seed = dice.getrandbits(31)
                 recipe = self.style.root() if dice.random() < 0.5 else None
@@ -53,7 +57,7 @@ class Builder:
                 self.chain(twins[1], 2)
         for _ in range(dice.randint(1, 3)):
             self.root()
-        if shape not in ("twins", "run") and dice.random() < 0.4:
+        if shape not in ("twins", "run", LONG_RUN) and dice.random() < 0.4:
             self.root(self.members[0].seed)
         for _ in range(dice.choice((0, 1, 1, 2))):
             self.copy()
@@ -105,6 +109,17 @@ class Builder:
         saves = tuple(gap * (i + 1) for i in range(count))
         last = self._add((), None, replace(recipe, saves=saves, note="run"), self.dice.getrandbits(31), 0, recipe.task)
         for _ in range(self.dice.randint(0, 3)):
+            self.child(last)
+
+    def long_run(self, count: int) -> None:
+        """One training from its first steps to its end, saved at equal or growing distances; some models tuned from its last file."""
+        recipe = self.style.root()
+        steps = recipe.saves[-1] * self.dice.choice((1, 1, 2))
+        power = self.dice.choice((1, 1, 1.5, 2.5))
+        saves = sorted({max(i + 1, round(steps * ((i + 1) / count) ** power)) for i in range(count)})
+        recipe = replace(recipe, saves=tuple(saves), note="long run")
+        last = self._add((), None, recipe, self.dice.getrandbits(31), 0, recipe.task)
+        for _ in range(self.dice.choice((0, 0, 1, 2))):
             self.child(last)
 
     def copy(self) -> None:

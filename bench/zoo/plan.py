@@ -7,17 +7,16 @@ from a generator seeded with the family's name. Odd numbers are for tuning, even
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.datasets import ALPHABET, CLASSES
 from bench.zoo.architectures import ARCHITECTURES, READS_TEXT
 from bench.zoo.description import Family, seed_of
-from bench.zoo.grow import SHAPES, Builder
+from bench.zoo.grow import LONG_RUN, SHAPES, Builder
 from bench.zoo.recipes import Style
 
-PER_ARCHITECTURE = 16
-LONG_PER_ARCHITECTURE = 4  # families trained with patience
-PATIENCE = 8
+PER_ARCHITECTURE = {"short": 16, "long": 4, "run": 4}  # kinds of families, and how many there are of each
+PATIENCE = {"short": 1, "long": 8, "run": 8}
 SIZES: dict[str, tuple[dict[str, object], ...]] = {  # 20,000 to 300,000 values
     "fc": ({"widths": (128, 96)}, {"widths": (160, 96, 64)}, {"widths": (96, 96, 96, 48)}, {"widths": (256, 128)}),
     "conv-bn": ({"widths": (16, 32, 64)}, {"widths": (24, 32, 64, 64)}, {"widths": (16, 48, 96)}),
@@ -43,29 +42,29 @@ BATCH_NORM = ("resnet", "mobile")
 STARTS = ("default", "default", "default", "xavier", "kaiming", "normal")
 
 
-def catalogue(
-    per_architecture: int = PER_ARCHITECTURE, long_per_architecture: int = LONG_PER_ARCHITECTURE
-) -> list[Family]:
+def catalogue(per_architecture: Mapping[str, int] = PER_ARCHITECTURE) -> list[Family]:
     """All families, architectures and halves taking turns, so that any beginning of the list is a varied zoo."""
-    short = [describe(a, number) for number in range(1, per_architecture + 1) for a in ARCHITECTURES]
-    return short + [
-        describe(a, number, PATIENCE) for number in range(1, long_per_architecture + 1) for a in ARCHITECTURES
+    return [
+        describe(architecture, number, kind)
+        for kind, count in per_architecture.items()
+        for number in range(1, count + 1)
+        for architecture in ARCHITECTURES
     ]
 
 
-def describe(architecture: str, number: int, patience: int = 1) -> Family:
-    """The family `<architecture>-<number>`, or `<architecture>-long-<number>` with patience; always the same."""
-    name = f"{architecture}-{number:03d}" if patience == 1 else f"{architecture}-long-{number:03d}"
+def describe(architecture: str, number: int, kind: str = "short") -> Family:
+    """The family `<architecture>-<number>`, or `<architecture>-<kind>-<number>` if it is not short; always the same."""
+    name = f"{architecture}-{number:03d}" if kind == "short" else f"{architecture}-{kind}-{number:03d}"
     dice = random.Random(seed_of(name))
     turn = list(ARCHITECTURES).index(architecture)
-    shape = SHAPES[((number - 1) // 2 + turn) % len(SHAPES)]
+    shape = LONG_RUN if kind == "run" else SHAPES[((number - 1) // 2 + turn) % len(SHAPES)]
     text = architecture in READS_TEXT
     channels = 1 if text else dice.choice((1, 1, 3))
     sizes = _sizes(architecture, channels, dice)
     start = "default" if text else dice.choice(STARTS)
     if start == "normal" and architecture != "vit":
         start = "default"
-    style = Style(dice, architecture, patience)
+    style = Style(dice, architecture, PATIENCE[kind])
     has_stats = architecture in BATCH_NORM or sizes.get("norm") == "batch"
     return Family(
         name=name,
