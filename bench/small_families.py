@@ -61,8 +61,9 @@ def row(name: str, size: str, found: Counter[str]) -> str:
     def share(some: str, of: str) -> str:
         return f"{found[some]} ({found[some] / max(1, found[of]):.3f})"
 
-    children = " | ".join(share(key, "children") for key in ("right", "an ancestor", "wrong"))
-    return f"| {name} | {size} | {found['children']} | {children} | {found['oldest']} | {share('accused', 'oldest')} | {found['turned round']} |"
+    cells = [name, size, str(found["children"]), *(share(key, "children") for key in ("right", "an ancestor", "wrong"))]
+    cells += [str(found["oldest"]), share("accused", "oldest"), str(found["turned round"])]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -84,7 +85,8 @@ def main() -> None:
                 found.update(one)
                 by_family.setdefault(folder.name, Counter()).update(one)
     print(
-        "| family | models | children | nearest ancestor named | another ancestor | another model | oldest | given a parent | of them turned round |"
+        "| family | models | children | nearest ancestor named | another ancestor | another model "
+        "| oldest | given a parent | of them turned round |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, found in by_family.items() if arguments.by_family else ():
