@@ -4,7 +4,8 @@
 
 Networks learn from the half of the zoo that is for tuning; figures are of the other half. "Left out" means: the network that answers
 saw nothing of that architecture (folds of two architectures each). Beside it, on the same pairs: growth, the logistic of growth and decay,
-smaller norm, kurtosis, stable rank. Real families are never trained on. `--cache` keeps examples and networks between runs.
+smaller norm, kurtosis, effective rank, and Neural Phylogeny's detector trained on the same families. Real families are never trained on.
+`--cache` keeps examples and networks between runs.
 """
 
 from __future__ import annotations
@@ -21,67 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.families import read_sketches
-from detect.align import align
-from detect.detector.examples import ROOT, UNKNOWN, Example, examples_of
+from bench.detector_beside import CPU, Known, np_detectors, read
+from detect.detector.examples import ROOT, UNKNOWN, Example
 from detect.detector.scoring import Detector, came_first_of, load, save
-from detect.detector.tokens import ODD
+from detect.detector.tokens import EVEN, ODD
 from detect.detector.training import Recipe, Run, choose, fit_direction, folds, one_thread, question, train
-from detect.signals.direction import direction
-from detect.signals.growth import growth
 
-CPU = torch.device("cpu")
 SURE = 0.8
 HIGH_DECAY = {"adamw": 0.1, "adam": 1e-3, "sgd": 5e-3}
-
-
-@dataclass(frozen=True)
-class Known:
-    """An example, the recipes of its models, and what learning-free evidence says of its true pairs: (n,) positive if right."""
-
-    example: Example
-    recipes: dict[str, Any]
-    others: dict[str, Tensor]
-
-    @property
-    def true_pairs(self) -> Tensor:
-        """(n, 2) indices of (parent, child)."""
-        parent = self.example.parent
-        child = (parent >= 0).nonzero()[:, 0]
-        return torch.stack([parent[child], child], 1)
-
-
-def read(folder: Path, cache: Path) -> list[Known]:
-    """What is known of a family; from the cache where it is there."""
-    kept = cache / "examples" / f"{folder.name}.pt"
-    if kept.exists():
-        return torch.load(kept, weights_only=False)  # our own file
-    truth, sketches = json.loads((folder / "truth.json").read_text()), read_sketches(folder)
-    recipes = {m["id"]: m.get("recipe") or {} for m in truth.get("models", [])}
-    found = []
-    for example in examples_of(folder.name, truth, sketches, CPU):
-        known = Known(example, recipes, {})
-        pairs = known.true_pairs
-        layers = align([sketches[m] for m in example.models], CPU)
-        alone = {name: alone_of(example, pairs, name) for name in ("norm", "kurtosis", "stable rank")}
-        free = {"growth": growth(layers, pairs).z, "growth and decay": direction(layers, pairs)} if len(pairs) else {}
-        found.append(replace(known, others=free | alone))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(found, kept)
-    return found
-
-
-def alone_of(example: Example, pairs: Tensor, name: str) -> Tensor:
-    """(n,) mean over layers of a model's own number, child less parent."""
-    place = {(a, b): i for i, (a, b) in enumerate(example.pairs.tolist())}
-    rows = []
-    for parent, child in pairs.tolist():
-        turned = parent > child
-        at = place[min(parent, child), max(parent, child)]
-        present = example.tokens.present[at]
-        value = example.tokens.odd[at, present, ODD.index(name)].mean() if bool(present.any()) else torch.zeros(())
-        rows.append(-value if turned else value)
-    return torch.stack(rows) if rows else torch.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -190,15 +138,14 @@ def high_decay(recipe: dict[str, Any]) -> bool:
     return recipe.get("weight_decay", 0) >= HIGH_DECAY.get(recipe.get("optimiser", ""), math.inf)
 
 
-FREE = ("growth", "growth and decay", "norm", "kurtosis", "stable rank")
+FREE = ("growth", "growth and decay", "norm", "np-detector", "kurtosis", "effective rank")
 DIRECTION_HEAD = (
     "pairs",
     "direction",
     "beyond 2 (share)",
     "ece",
-    *FREE[:3],
-    "kurtosis, better sign",
-    "stable rank, better sign",
+    *FREE[:4],
+    *(f"{name}, better sign" for name in FREE[4:]),
 )
 PARENT_HEAD = (
     "children", "directed parent, all answered", "nearest is the parent", "asserted at 0.8", "of these right", "roots",
@@ -215,7 +162,7 @@ def print_tables(rows: Sequence[tuple[str, Sequence[Answered]]]) -> None:
             mean(torch.cat([a.known.others[key].double() for a in answered if key in a.known.others]) > 0)
             for key in FREE
         ]
-        free[3:] = [max(share, 1 - share) for share in free[3:]]
+        free[4:] = [max(share, 1 - share) for share in free[4:]]
         told = [f"{c['pairs']}", f"{c['direction']:.3f}", f"{c['beyond 2']:.3f} ({c['share beyond 2']:.2f})"]
         print(
             f"| {name} | {' | '.join([*told, format(c['direction ece'], '.3f'), *(format(share, '.3f') for share in free)])} |"
@@ -246,7 +193,7 @@ def speed(path: Path) -> dict[str, float]:
     detector = load(path, CPU)
     loaded = time.perf_counter() - began
     with torch.no_grad():
-        pairs = [torch.randn(1024, 24, n) for n in (len(ODD), detector.direction.read[0].in_features - len(ODD))]
+        pairs = [torch.randn(1024, 24, len(names)) for names in (ODD, EVEN)]
         present = torch.ones(1024, 24, dtype=torch.bool)
         detector.direction(*pairs, present)
         began = time.perf_counter()
@@ -285,8 +232,10 @@ def main() -> None:
             else []
         )
         examples = [k.example for k in zoo]
+        wanted = lambda e: arguments.learn in ("all", e.split)  # noqa: E731
+        zoo, real = np_detectors(zoo, real, folds(examples, recipe.folds), wanted)
         run = Run(CPU, arguments.cache / f"networks-{arguments.learn}", report)
-        trained = train(examples, recipe, run, lambda e: arguments.learn in ("all", e.split))
+        trained = train(examples, recipe, run, wanted)
         answered = [
             Answered(k, odds, choice) for k, odds, choice in zip(zoo, trained.came_first, trained.choice, strict=True)
         ]

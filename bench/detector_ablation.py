@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from bench.detector import CPU, Known, mean, read
+from bench.detector import mean
+from bench.detector_beside import CPU, Known, read
 from bench.families import read_sketches
 from detect.align import NotComparable, align
 from detect.detector.examples import Example

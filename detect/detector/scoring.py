@@ -24,7 +24,7 @@ from detect.gram import Gram
 from detect.signals.pairs import each_once
 from graphdb.schema import Failure
 
-VERSION = "1"
+VERSION = "2"
 _PAIRS_AT_ONCE = 4096
 _CHILDREN_AT_ONCE = 64
 

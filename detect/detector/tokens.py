@@ -23,6 +23,7 @@ from detect.align import Layer, Part
 
 BINS = 4
 DIRECTIONS = 4
+FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16}  # that a file's values may have been rounded to
 ONE_BY_ONE = 1024  # single values looked at in a layer; with 512 to 4096 the shipped networks say the same
 _CHUNK_VALUES = 1 << 20
 _TINY = 1e-30
@@ -44,9 +45,11 @@ _SPECTRUM_ODD = (
 _SPECTRUM_EVEN = ("stable rank of change", "share of the lead", "scaling share")
 _ALONE_ODD = (
     "norm", "norm by movement", "kurtosis", "shape L1", "largest", "zeros", "row norm spread", "column norm spread", "stable rank",
-    "from the start",
+    "from the start", *(f"of {dtype}" for dtype in FORMATS),
 )  # fmt: skip
-_LAYER_EVEN = ("moved", "values", "depth", "embedding", "vector", "matrix", "first", "last")
+_LAYER_EVEN = (
+    "moved", "values", "depth", "embedding", "vector", "matrix", "first", "last", *(f"both of {dtype}" for dtype in FORMATS),
+)  # fmt: skip
 
 ODD = (
     *(f"rows: {n}" for n in _GROUP_ODD), *(f"columns: {n}" for n in _GROUP_ODD), *_VALUE_ODD, *_SPECTRUM_ODD, *_ALONE_ODD,
@@ -129,6 +132,7 @@ def _of_layer(
             torch.tensor([[(layer.values[0].numel() + 1) ** 0.25 / 10, *map(float, kind)]])
             .to(d)
             .expand(len(pairs), -1),
+            (alone[pairs[:, 0]] + alone[pairs[:, 1]])[:, -len(FORMATS) :] / 2,
         ],
         1,
     )
@@ -281,7 +285,7 @@ def _orthonormal(columns: Tensor) -> Tensor:
 
 
 def measured_alone(layers: Sequence[Layer]) -> list[Tensor]:
-    """What is measured of each model alone: (m, 9) float64 for each layer."""
+    """What is measured of each model alone: (m, 11) float64 for each layer."""
     found = []
     for layer in layers:
         gain = layer.values.shape[2] == 1 and bool((layer.values.mean(dtype=torch.float64) - 1).abs() < 0.5)
@@ -291,7 +295,8 @@ def measured_alone(layers: Sequence[Layer]) -> list[Tensor]:
 
 
 def _alone(values: Tensor, gain: bool) -> Tensor:
-    """(m, u, w) values of one layer -> (m, 9) float64. gain: they are factors that start at 1."""
+    """(m, u, w) values of one layer -> (m, 11) float64. gain: they are factors that start at 1."""
+    on_grid = [(values.to(dtype).to(values.dtype) == values).double().mean((1, 2)) for dtype in FORMATS.values()]
     values = values.double()
     flat = values.flatten(1)  # (m, v)
     square = flat.square().mean(1).clamp(min=_TINY)
@@ -319,6 +324,7 @@ def _alone(values: Tensor, gain: bool) -> Tensor:
             4 * columns.log().std(1, correction=0),
             4 * stable.log(),
             2 * started,
+            *on_grid,
         ],
         1,
     )

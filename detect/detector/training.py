@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from detect.detector.context import Context, context
 from detect.detector.examples import ROOT, UNKNOWN, Example
-from detect.detector.network import CandidateNetwork, DirectionNetwork
+from detect.detector.network import MEMBERS, CandidateNetwork, DirectionNetwork
 from detect.detector.scoring import came_first_of
 from detect.detector.tokens import ODD
 from detect.family_tree import nearest
@@ -34,6 +35,7 @@ class Recipe:
     """How the networks are trained.
 
     Attributes:
+        members: of the direction network, see there.
         folds: into how many parts the architectures are dealt.
         layers: tokens of a pair looked at in one step; batch: pairs in one step.
         siblings: weight of a pair of siblings against one of parent and child.
@@ -42,12 +44,13 @@ class Recipe:
     """
 
     seed: int = 0
+    members: tuple[int, ...] = MEMBERS
     folds: int = 4
     direction_steps: int = 1000
     candidate_steps: int = 800
     batch: int = 128
     layers: int = 16
-    siblings: float = 0.03
+    siblings: float = 0.1
     blank: float = 0.1
     certainty: float = 0.98
     hidden: float = 0.7
@@ -147,22 +150,28 @@ def chosen_elsewhere(
 
 
 def fit_direction(examples: Sequence[Example], recipe: Recipe, run: Run, stage: str) -> DirectionNetwork:
-    """One direction network on all pairs of the examples that are related."""
+    """One direction network on all pairs of the examples that are related, its members one after the other."""
     torch.manual_seed(recipe.seed)
     pool = _Pool.of(examples, recipe)
-    network = DirectionNetwork().to(run.device)
-    dice = torch.Generator().manual_seed(recipe.seed)
+    network = DirectionNetwork(members=recipe.members).to(run.device)
+    for number, member in enumerate(network.members):
+        torch.manual_seed(recipe.seed + number)  # whatever the members before it have drawn
+        dice = torch.Generator().manual_seed(recipe.seed + number)
+        loss = partial(_direction_loss, member, pool, recipe, run.device, dice)
+        name = f"{stage}, member {number + 1}"
+        _fit(member, loss, dice, recipe.direction_steps, recipe.direction_rate, recipe, run, name)
+    return network.eval()
 
-    def loss() -> Tensor:
-        odd, even, answer = pool.draw(recipe.batch, recipe.layers, dice)
-        keep = torch.rand(odd.shape[:2], generator=dice) < torch.rand(len(odd), 1, generator=dice) * 0.9 + 0.1
-        keep[:, 0] = True
-        odd = odd * (torch.rand(len(odd), 1, odd.shape[2], generator=dice) > recipe.blank)
-        said = network(odd.to(run.device), even.to(run.device), keep.to(run.device))
-        return F.binary_cross_entropy_with_logits(said, (0.5 + (recipe.certainty - 0.5) * answer).to(said))
 
-    _fit(network, loss, dice, recipe.direction_steps, recipe.direction_rate, recipe, run, stage)
-    return network
+def _direction_loss(
+    member: nn.Module, pool: _Pool, recipe: Recipe, device: torch.device, dice: torch.Generator
+) -> Tensor:
+    odd, even, answer = pool.draw(recipe.batch, recipe.layers, dice)
+    keep = torch.rand(odd.shape[:2], generator=dice) < torch.rand(len(odd), 1, generator=dice) * 0.9 + 0.1
+    keep[:, 0] = True
+    odd = odd * (torch.rand(len(odd), 1, odd.shape[2], generator=dice) > recipe.blank)
+    said = member(odd.to(device), even.to(device), keep.to(device))
+    return F.binary_cross_entropy_with_logits(said, (0.5 + (recipe.certainty - 0.5) * answer).to(said))
 
 
 def fit_candidates(

@@ -59,6 +59,14 @@ class Family:
     parent: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All models of one architecture. crops: see `crops`; children: parent -> its children, for parents that have some."""
+
+    crops: Tensor
+    children: dict[int, list[int]]
+
+
 class PhylogenyDetector(nn.Module):
     def __init__(self, width: int, transformers: int):
         super().__init__()
@@ -103,9 +111,17 @@ def train(families: Sequence[Family], plan: Plan, device: torch.device) -> Phylo
     Raises:
         CannotTake: no architecture has three parents with a child each.
     """
+    return fit(list(_pools(families, plan.tensor, device)), plan, device)
+
+
+def fit(pools: Sequence[Pool], plan: Plan, device: torch.device) -> PhylogenyDetector:
+    """
+    Raises:
+        CannotTake: no pool has three parents with a child each.
+    """
     torch.manual_seed(plan.seed)
     random = torch.Generator().manual_seed(plan.seed)
-    pools = [pool for pool in _pools(families, plan.tensor, device) if len(pool.children) >= PARENTS]
+    pools = [pool for pool in pools if len(pool.children) >= PARENTS]
     if not pools:
         raise CannotTake(
             f"{NAME}: to train, an architecture needs {PARENTS} parents that have children", "add families"
@@ -125,15 +141,7 @@ def train(families: Sequence[Family], plan: Plan, device: torch.device) -> Phylo
     return network.eval()
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """All models of one architecture. children: parent -> its children, for parents that have some."""
-
-    crops: Tensor
-    children: dict[int, list[int]]
-
-
-def _pools(families: Sequence[Family], tensor: str, device: torch.device) -> Iterator[_Pool]:
+def _pools(families: Sequence[Family], tensor: str, device: torch.device) -> Iterator[Pool]:
     by_signature: dict[str, list[Family]] = {}
     for family in families:
         by_signature.setdefault(family.subjects[0].sketch.signature, []).append(family)
@@ -147,10 +155,10 @@ def _pools(families: Sequence[Family], tensor: str, device: torch.device) -> Ite
                     children.setdefault(first + parent, []).append(first + child)
             first += len(family.subjects)
         if len(children) >= PARENTS:
-            yield _Pool(crops(subjects, tensor, device), children)
+            yield Pool(crops(subjects, tensor, device), children)
 
 
-def _samples(pools: Sequence[_Pool], count: int, random: torch.Generator) -> Iterator[tuple[_Pool, Tensor, Tensor]]:
+def _samples(pools: Sequence[Pool], count: int, random: torch.Generator) -> Iterator[tuple[Pool, Tensor, Tensor]]:
     """(pool, (N,) models, (N,) index of each one's parent among them); parents point to themselves."""
     for _ in range(count):
         pool = pools[int(torch.randint(len(pools), (), generator=random))]

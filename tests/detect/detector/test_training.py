@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_networks_also_after_being_cut_off(tmp_path
     whole = train(found, SHORT, Run(CPU))
 
     def pull(stage, step, steps):
-        if (stage, step) == ("direction", 15):
+        if (stage, step) == ("direction, member 2", 15):
             raise CutOff
 
     with pytest.raises(CutOff):
@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_networks_also_after_being_cut_off(tmp_path
     again = Run(CPU, tmp_path)
     resumed = train(found, SHORT, again)
     assert same(whole.direction, resumed.direction) and same(whole.candidates, resumed.candidates)
-    assert len(again.losses["direction"]) == 30
+    assert len(again.losses["direction, member 2"]) == 30
     choice = choose(resumed.candidates, found[0], resumed.came_first[0])
     assert choice.exp().sum(1).tolist() == pytest.approx([1.0] * len(found[0].models), abs=1e-4)
 
