@@ -87,7 +87,7 @@ def train_detector(
     device: str | None,
     json_wanted: bool,
 ) -> None:
-    """The detector that decides beside the learning-free evidence. Half an hour on one core; less where there is CUDA.
+    """The detector that decides beside the learning-free evidence. Twenty minutes of one core; less where there is CUDA.
 
     \b
     lineage train detector ./zoo --out detector.safetensors --split tune --plot losses.png
@@ -353,20 +353,25 @@ def shown() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def draw(losses: dict[str, list[float]], picture: Path) -> None:
-    """Loss of every stage against steps, each as a running mean."""
+    """Loss against steps, each as a running mean, a panel for each network: those that ship in colour, those of the folds in grey."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for stage, curve in losses.items():
-        width = max(1, len(curve) // 30)
-        axes.plot(
-            [sum(curve[max(0, i - width) : i + 1]) / (i + 1 - max(0, i - width)) for i in range(len(curve))],
-            label=stage,
-        )
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (running mean)")
-    axes.legend(fontsize=7)
+    kinds = sorted({stage.partition(",")[0] for stage in losses}, reverse=True)
+    figure = Figure(figsize=(5 * len(kinds), 4), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        for stage, curve in losses.items():
+            if stage.partition(",")[0] != kind:
+                continue
+            width = max(1, len(curve) // 30)
+            mean = [sum(curve[max(0, i - width) : i + 1]) / (i + 1 - max(0, i - width)) for i in range(len(curve))]
+            if "fold" in stage:
+                axes.plot(mean, color="0.8", linewidth=0.8, zorder=1)
+            else:
+                axes.plot(mean, label=stage, zorder=2)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (running mean)")
+        axes.set_title(f"{kind}; folds in grey")
+        axes.legend(fontsize=7)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture)
 

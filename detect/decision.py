@@ -34,6 +34,7 @@ class Decision:
         decided_by: kinds of evidence that decided, strongest first.
         evidence: JSON-serialisable numbers behind the decision.
         reason: one sentence for people.
+        siblings: with it the models that may all come from one that is not at hand, itself included; evidence says how likely that is.
         merged_from: of a merge, its parents and their shares of the weights, the larger one (`parent`) first; else empty.
     """
 
@@ -46,6 +47,7 @@ class Decision:
     decided_by: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    siblings: tuple[str, ...] = ()
     merged_from: tuple[tuple[str, float], ...] = ()
 
     @property

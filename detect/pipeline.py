@@ -18,6 +18,7 @@ from detect.families import families
 from detect.family import Family, measure, settle
 from detect.family_tree import FamilyTree, decide_tree
 from detect.merges import merged_decision
+from detect.relatives import with_runs, with_siblings
 from detect.signals.balance import unseen_parent
 from detect.signals.content import copies
 from detect.signals.relatedness import relatedness
@@ -25,7 +26,7 @@ from detect.signature import natural_key
 from detect.subject import Options, Subject
 from graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "2"
+METHOD_VERSION = "3"
 
 
 def decide(
@@ -176,6 +177,7 @@ def _decide_family(family: Family, options: Options) -> list[Decision]:
     )
     names = [(s.id, s.label) for s in family.own]
     said = accept(names, evidence, options.threshold)
+    said = with_siblings(with_runs(said, family.layers), tree, unseen)
     said = [merged_decision(names, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
     return family.decisions + spread(said, family.equals, options.threshold)
 

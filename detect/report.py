@@ -64,6 +64,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
             for d in scan.decisions
             if d.answer is Answer.ROOT
         ],
+        "siblings": [{"models": list(names), "probability": round(p, 4)} for names, p in _siblings(scan)],
         "unreadable": [{"id": name, "reason": reason} for name, reason in scan.unreadable.items()],
     }
 
@@ -80,6 +81,10 @@ def as_tree(scan: Scan) -> list[str]:
     for top in sorted(tops, key=lambda d: (d.answer is Answer.UNDECIDED, d.model not in children)):
         lines.append(f"{top.model}   ({_why_on_top(top)})")
         lines += _branches(top.model, children, by_model, "")
+    lines += [
+        f"{_listed(names)} may all come from one model that is not here (probability {chance(p)})"
+        for names, p in _siblings(scan)
+    ]
     lines += [f"{name}   (not read: {reason})" for name, reason in scan.unreadable.items()]
     answers = [decision.answer for decision in scan.decisions]
     counts = [
@@ -90,6 +95,18 @@ def as_tree(scan: Scan) -> list[str]:
         f"{len(scan.unreadable)} not readable",
     ]
     return [*lines, "", ", ".join(counts)]
+
+
+def _siblings(scan: Scan) -> list[tuple[tuple[str, ...], float]]:
+    """Groups of models that may have one unseen parent, each once, and how likely that is."""
+    groups = {d.siblings: float(d.evidence["unseen_parent"]) for d in scan.decisions if d.siblings}
+    return sorted(groups.items())
+
+
+def _listed(names: Sequence[str], at_most: int = 5) -> str:
+    """As in "a, b and c"; beyond `at_most` the number of the others."""
+    shown = list(names) if len(names) <= at_most else [*names[: at_most - 1], f"{len(names) - at_most + 1} more"]
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _why_on_top(decision: Decision) -> str:

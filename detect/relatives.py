@@ -1,0 +1,57 @@
+"""What a family's decisions say beyond parents: which edges are files of one run, and who may be siblings of an unseen parent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from detect.align import Layer
+from detect.decision import Answer, Decision
+from detect.family_tree import FamilyTree
+from detect.signals.balance import PRIOR
+from detect.signals.same_run import same_run
+
+
+def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[Decision]:
+    """The same with `same_run` in the evidence of each asserted edge: the probability that parent and child are files of one training.
+
+    It takes a third model in line, the parent's parent or else a child of the child; None where there is none.
+
+    Args:
+        decisions: one for each model of the layers, in their order.
+    """
+    place = {decision.model: i for i, decision in enumerate(decisions)}
+    parent = {i: place[d.parent] for i, d in enumerate(decisions) if d.parent in place}
+    lines = [(parent[above], above, child) for child, above in parent.items() if above in parent]
+    chance = dict(zip(lines, same_run(layers, torch.tensor(lines).reshape(-1, 3)).tolist(), strict=True))
+    upwards = {line[1:]: p for line, p in chance.items()}
+    downwards: dict[tuple[int, int], float] = {}
+    for line, p in chance.items():
+        downwards[line[:2]] = max(p, downwards.get(line[:2], 0.0))
+    found = list(decisions)
+    for child, above in parent.items():
+        said = upwards.get((above, child), downwards.get((above, child)))
+        evidence = {**found[child].evidence, "same_run": None if said is None else round(said, 3)}
+        found[child] = replace(found[child], evidence=evidence)
+    return found
+
+
+def with_siblings(decisions: Sequence[Decision], tree: FamilyTree, unseen: float) -> list[Decision]:
+    """The same, naming who may be siblings: the tree's root and those of its children that are undecided, where an unseen parent of them
+    all is likelier than it is before anything is looked at.
+
+    Args:
+        unseen: the probability of such a parent, see signals/balance.py.
+    """
+    below = (tree.best_parent == tree.best_root).nonzero()[:, 0].tolist()
+    group = [tree.best_root, *(i for i in below if decisions[i].answer is Answer.UNDECIDED)]
+    found = list(decisions)
+    if unseen <= PRIOR or len(group) < 2 or decisions[tree.best_root].answer is Answer.PARENT:
+        return found
+    names = tuple(decisions[i].model for i in sorted(group))
+    for i in group:
+        evidence = {**found[i].evidence, "unseen_parent": round(unseen, 3)}
+        found[i] = replace(found[i], siblings=names, evidence=evidence)
+    return found
