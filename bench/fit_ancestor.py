@@ -25,7 +25,7 @@ from bench.families import Truth, folders, of_one_signature, read_sketches, read
 from detect.align import Layer
 from detect.ancestor import FEATURES, pair_features, root_features
 from detect.family import LOOKED_AT, Family, Learned, measure
-from detect.family_tree import SLOPE_LIMIT
+from detect.family_tree import SLOPE_LIMIT, turned_from
 from detect.pipeline import families_of
 from detect.signals.inheritance import inheritance
 from detect.signals.kept import kept
@@ -109,6 +109,7 @@ def _rows_of_tree(
     child = torch.arange(len(names))[:, None]
     pairs = pair_features(found.evidence.came_first, found.evidence.certain, found.evidence.even)
     seen = inheritance(family.gram, root, near)
+    turned = turned_from(root, family.distance, family.lengths)
     still = kept(found.units, near, int((found.roots == root).nonzero()))
     seen_from = root_features(seen.low, family.distance[:, root], family.distance[child, near], still)
     features = torch.cat(
@@ -120,7 +121,7 @@ def _rows_of_tree(
         if root not in line or b in family.mixed:
             continue
         for k, s in enumerate(near[b].tolist()):
-            moved = 0 < seen.moved[s] < seen.moved[b]
+            moved = seen.moved[s] > 0 and turned[s] < turned[b]
             known = s != root and truth.tree.get(names[s], "") == truth.tree.get(name)
             if known and moved and seen.total[b, k] <= SLOPE_LIMIT and not seen.low[b, k].isnan():
                 rows.append(features[b, k, ORDER].numpy())

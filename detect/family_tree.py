@@ -104,7 +104,7 @@ def decide_tree(
     products = gram.products.sum(0)
     shares, slopes, scores = [], [], []
     for place, (root, opposed) in enumerate(zip(roots.tolist(), opposition(products, lengths, roots), strict=True)):
-        share, low = parents_under(gram, root, neighbours, distance, kept(units, neighbours, place), pairs)
+        share, low = parents_under(gram, root, neighbours, distance, lengths, kept(units, neighbours, place), pairs)
         score = _over_edges(share, trained, root, neighbours) + drift_score(products, root, share)
         scores.append(correlated * score + opposed + _over_edges(share, settled, root, neighbours))
         shares.append(share)
@@ -128,11 +128,12 @@ def decide_tree(
 
 
 def parents_under(
-    gram: Gram, root: int, neighbours: Tensor, distance: Tensor, still: Tensor, pairs: Tensor
+    gram: Gram, root: int, neighbours: Tensor, distance: Tensor, lengths: Tensor, still: Tensor, pairs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The tree if `root` is the root.
 
     Args:
+        lengths: (m,) float64, squared.
         still: (m, k) float64: share of units in which each model has kept what each neighbour changed since the root.
         pairs: (m, m, 3) float64, see ancestor.pair_features.
     Returns:
@@ -143,7 +144,8 @@ def parents_under(
     child = torch.arange(models)[:, None]
     seen = inheritance(gram, root, neighbours)
     low, since_root = seen.low, seen.moved
-    possible = (since_root[neighbours] < since_root[:, None]) & (seen.total <= SLOPE_LIMIT) & ~low.isnan()
+    turned = turned_from(root, distance, lengths)
+    possible = (turned[neighbours] < turned[:, None]) & (seen.total <= SLOPE_LIMIT) & ~low.isnan()
     possible &= (neighbours != root) & (since_root[neighbours] > 0)
     possible &= pairs[neighbours, child, 1] > -CLIP  # what certainly came later is no ancestor
     features = root_features(low, distance[:, root], distance[child, neighbours], still)
@@ -153,6 +155,12 @@ def parents_under(
     share[:, -1] = 1 - share.sum(1)
     share[root] = 0
     return share, low
+
+
+def turned_from(root: int, distance: Tensor, lengths: Tensor) -> Tensor:
+    """(m,) float64: twice one minus the cosine of each model and the root. Unlike their distance it does not shrink where decay does."""
+    long = lengths.sqrt()
+    return (distance[:, root] - (long - long[root]).square()).clamp(min=0) / (long * long[root])
 
 
 def shared_doubt(came_first: Tensor, neighbours: Tensor) -> float:
