@@ -13,6 +13,8 @@ from detect.family_tree import FamilyTree
 from detect.signals.balance import PRIOR
 from detect.signals.same_run import same_run
 
+SURE = 0.9  # from which on people are told
+
 
 def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[Decision]:
     """The same with `same_run` in the evidence of each asserted edge: the probability that parent and child are files of one training.
@@ -34,7 +36,8 @@ def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[De
     for child, above in parent.items():
         said = upwards.get((above, child), downwards.get((above, child)))
         evidence = {**found[child].evidence, "same_run": None if said is None else round(said, 3)}
-        found[child] = replace(found[child], evidence=evidence)
+        more = "; both look like files of one training run" if said is not None and said >= SURE else ""
+        found[child] = replace(found[child], evidence=evidence, reason=found[child].reason + more)
     return found
 
 

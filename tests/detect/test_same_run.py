@@ -9,7 +9,7 @@ import torch
 from detect.align import Layer, Part
 from detect.decision import Answer, Decision
 from detect.family_tree import FamilyTree
-from detect.relatives import with_runs, with_siblings
+from detect.relatives import SURE, with_runs, with_siblings
 from detect.report import Scan, as_json, as_tree
 from detect.signals.same_run import FARTHEST, features, same_run
 
@@ -74,6 +74,7 @@ def test_edges_in_line_say_whether_they_are_of_one_run_and_others_say_that_they_
     told = with_runs([ROOT, parent("b", "a"), parent("c", "b"), parent("d", "c")], chain(RUN, RUN, OTHER))
     said = {d.model: d.evidence.get("same_run") for d in told}
     assert said["b"] == said["c"] > 0.6 > 0.2 > said["d"]  # b has no grandparent: its child c tells
+    assert ["one training run" in d.reason for d in told] == [False, said["b"] >= SURE, said["c"] >= SURE, False]
     assert "same_run" not in told[0].evidence
     alone = with_runs([ROOT, parent("b", "a")], chain(RUN))
     assert alone[1].evidence["same_run"] is None
