@@ -75,3 +75,18 @@ def test_pure_decay_is_seen_as_scaling_towards_zero():
     found = tokens(layers, PAIRS[:1])
     scaled = found.odd[0, found.present[0]][:, ODD.index("rows: scaled only")]
     assert scaled.tolist() == pytest.approx([-1.0] * len(scaled), abs=1e-3)
+
+
+def test_values_that_half_precision_can_hold_are_seen_of_one_model_and_of_both():
+    layers = layers_of_family()
+    rounded = []
+    for layer in layers:
+        values = layer.values.clone()
+        values[:2] = values[:2].bfloat16().float()  # the first two models
+        rounded.append(replace(layer, values=values))
+    found = tokens(rounded, torch.tensor([[0, 1], [0, 2], [2, 3]]))
+    one, both = ODD.index("of bfloat16"), EVEN.index("both of bfloat16")
+    there = found.present.all(0)
+    assert found.odd[0, there, one].tolist() == [0.0] * int(there.sum())
+    assert (found.odd[1, there, one] < -0.8).all() and (found.odd[2, there, one].abs() < 0.2).all()
+    assert (found.even[0, there, both] == 1).all() and (found.even[2, there, both] < 0.2).all()
