@@ -16,7 +16,7 @@ from detect.detector.scoring import came_first_of, load
 from detect.detector.training import Recipe, Run, choose, fit_direction, folds, question, train
 from tests.detect.detector.families import CPU, examples, write_zoo
 
-SHORT = Recipe(direction_steps=30, candidate_steps=30, batch=32, layers=6, folds=2, checkpoint_every=10)
+SHORT = Recipe(members=(0, 1), direction_steps=30, candidate_steps=30, batch=32, layers=6, folds=2, checkpoint_every=10)
 
 
 class CutOff(Exception):
