@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from bench.families import folders, read_sketches, read_truth
+from bench.families import folders, of_one_signature, read_sketches, read_truth
 from detect.align import NotComparable, align
 from detect.signals.direction import FEATURES, GATES, features
 
@@ -32,23 +32,19 @@ def pairs_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     further; and (pairs,) what each counts. Pairs that cannot be compared or did not move are left out.
     """
     truth = read_truth(folder)
-    sketches = read_sketches(folder)
-    by_signature: dict[str, list[str]] = {}
-    for name, sketch in sketches.items():
-        by_signature.setdefault(sketch.signature, []).append(name)
     rows, counts = [], []
-    for names in by_signature.values():
-        place = {name: i for i, name in enumerate(names)}
+    for subjects in of_one_signature(read_sketches(folder)):
+        place = {subject.id: i for i, subject in enumerate(subjects)}
         found = [
             (place[above], place[name], 1.0 if steps == 0 else FARTHER_COUNTS)
-            for name in names
+            for name in place
             for steps, above in enumerate(truth.line(name))
             if above in place and not {name, above} & truth.unknown and not truth.alike(name, above)
         ]
         if not found:
             continue
         try:
-            layers = align([sketches[name] for name in names], torch.device("cpu"))
+            layers = align([subject.sketch for subject in subjects], torch.device("cpu"))
         except NotComparable:
             continue
         pairs = torch.tensor([pair[:2] for pair in found])

@@ -22,10 +22,11 @@ from sklearn.metrics import roc_auc_score
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
 from detect.align import NotComparable, align
+from detect.detector.examples import COPIED
+from detect.relatives import SURE
 from detect.signals.same_run import FEATURES, features
 
-DERIVED = ("copy", "cast", "quantized", "merge")  # not trained
-SURE = 0.9
+DERIVED = (*COPIED, "merge")  # not trained
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ def main() -> None:
         other = fit([row for row in tune if row.kind != kind])
         said += [(other.predict_proba(row.x)[:, 1], row.y) for row in tune if row.kind == kind]
     print(line_of("tuning half, architecture left out", *(np.concatenate(each) for each in zip(*said, strict=True))))
-    report = [row for row in rows if row.split == "report"]
-    for name, some in (("reporting half", report), *((r.family, [r]) for r in (
-        row for folder in folders([arguments.report] if arguments.report else []) for row in rows_of(folder)
-    ))):  # fmt: skip
+    groups = {"reporting half": [row for row in rows if row.split == "report"]}
+    for folder in folders([arguments.report] if arguments.report else []):
+        groups[folder.name] = list(rows_of(folder))
+    for name, some in groups.items():
         if some:
             chances = np.concatenate([model.predict_proba(row.x)[:, 1] for row in some])
             print(line_of(name, chances, np.concatenate([row.y for row in some])))
