@@ -15,7 +15,7 @@ RUN useradd --create-home --uid 10001 lineage \
 RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch>=2.8,<3"
 
 COPY pyproject.toml README.md LICENSE /src/
-COPY lineage.py /src/
+COPY lineage /src/lineage
 COPY crawler /src/crawler
 COPY detect /src/detect
 COPY graphdb /src/graphdb

@@ -44,6 +44,6 @@ readme: $(INSTALLED) ## Write the transcripts in README.md anew, from what `make
 wheel: $(INSTALLED) ## Build the wheel and ask what it installs one question
 	rm -rf dist build
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(BIN)/python -m pip install --quiet --no-deps --target dist/unpacked dist/lineage-*.whl
+	$(BIN)/python -m pip install --quiet --no-deps --target dist/unpacked dist/model_lineage-*.whl
 	cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m lineage graph init --store store
 	cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m lineage roots --store store --json

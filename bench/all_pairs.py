@@ -3,8 +3,9 @@
     python -m bench.all_pairs [--models 2000] [--values 65536] [--block 1000] [--blocks 1] [--threads 2] [--device cuda]
 
 Floor: one (models, values) @ (values, models) product in float32, measured in the same run. Measured: what detection uses
-(`detect.gram.gram`, slopes of `inheritance` seen from one model, `growth`) on all pairs within a block of models, so that memory stays
-bounded; the share is the floor's time an inner product over ours. On the CPU processor time is compared, threads that wait left out, so
+(`lineage.detect.gram.gram`, slopes of `inheritance` seen from one model, `growth`) on all pairs within a block of models, so that
+memory stays bounded; the share is the floor's time an inner product over ours. On the CPU processor time is compared, threads that
+wait left out, so
 that a busy machine does not count as much: it still counts, by what others leave of the caches. Values are random.
 
 What each must do at least, for V values an inner product:
@@ -29,11 +30,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is import
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
-from detect.gram import Gram, gram
-from detect.signals.growth import growth
-from detect.signals.inheritance import inheritance
-from detect.signals.pairs import each_once
+from lineage.detect.align import Layer, Part
+from lineage.detect.gram import Gram, gram
+from lineage.detect.signals.growth import growth
+from lineage.detect.signals.inheritance import inheritance
+from lineage.detect.signals.pairs import each_once
 
 LAYERS, WIDTH = 8, 128
 T = TypeVar("T")

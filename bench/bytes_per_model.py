@@ -22,13 +22,13 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from crawler.crawl import crawl
-from crawler.headers import TensorHeader
-from crawler.hub import Hub
-from crawler.progress import Progress
-from crawler.walk import CrawlOptions
-from detect.sketch_store import SketchStore
-from graphdb.schema import Status
+from lineage.crawler.crawl import crawl
+from lineage.crawler.headers import TensorHeader
+from lineage.crawler.hub import Hub
+from lineage.crawler.progress import Progress
+from lineage.crawler.walk import CrawlOptions
+from lineage.detect.sketch_store import SketchStore
+from lineage.graphdb.schema import Status
 from tests.fake_hub import FakeHub, Request, StoredFile
 
 LAYERS, HIDDEN, KEYS, WIDE, VOCABULARY = 32, 4096, 8 * 128, 14336, 128256

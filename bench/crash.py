@@ -28,9 +28,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from graphdb.failures import NotReachable
-from graphdb.schema import Edge, Model, Relation, Status
-from graphdb.store import Store, open_store
+from lineage.graphdb.failures import NotReachable
+from lineage.graphdb.schema import Edge, Model, Relation, Status
+from lineage.graphdb.store import Store, open_store
 from tests.neo4j_server import free_port, neo4j_server
 
 BATCH = 40

@@ -32,14 +32,14 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from bench.listing_server import WINDOW_SECONDS, ListingHub, listing_hub
-from crawler.cli import crawl_into
-from crawler.crawl import crawl
-from crawler.hub import PAGE_MODELS, Hub
-from crawler.pacing import Pacer
-from crawler.progress import Progress
-from crawler.walk import CrawlOptions
-from detect.sketch_store import SketchStore
-from graphdb.store import open_store
+from lineage.crawler.crawl import crawl
+from lineage.crawler.hub import PAGE_MODELS, Hub
+from lineage.crawler.pacing import Pacer
+from lineage.crawler.progress import Progress
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawling import crawl_into
+from lineage.detect.sketch_store import SketchStore
+from lineage.graphdb.store import open_store
 from tests.fake_hub import FakeHub, StoredFile
 
 QUOTA = 1_000  # requests to the API in five minutes, with a free token
@@ -157,7 +157,7 @@ def rename_walk(folder: Path, before: str, after: str) -> None:
     """The server of the second night stands at another port: its walk is that of the first."""
     import sqlite3
 
-    from crawler.progress import _number
+    from lineage.crawler.progress import _number
 
     with sqlite3.connect(folder / "progress.sqlite") as database:
         old, new = (CrawlOptions().walk_key(url) for url in (before, after))
@@ -166,9 +166,9 @@ def rename_walk(folder: Path, before: str, after: str) -> None:
 
 
 def part_repos(count: int) -> list[Result]:
-    from detect.accept import THRESHOLD
-    from detect.cli_graph import detect_into
-    from detect.subject import Options
+    from lineage.detect.accept import THRESHOLD
+    from lineage.detect.subject import Options
+    from lineage.detection import detect_into
 
     with tempfile.TemporaryDirectory() as temporary, FakeHub() as hub:
         folder = Path(temporary)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 VARIABLE = "LINEAGE_DATASETS"
 SIDE = 16

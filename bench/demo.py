@@ -28,7 +28,7 @@ from rich.text import Text
 
 from bench.digits_family import Truth, publish, train_family
 from bench.side_by_side import TICKS, Origin, Verdict, draw, judge
-from graphdb.schema import ACCEPTED
+from lineage.graphdb.schema import ACCEPTED
 from tests.fake_hub import Count, FakeHub
 
 ROOT = Path(__file__).parent.parent

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from bench.detector_beside import CPU, Known, np_detectors, read
-from detect.detector.examples import ROOT, UNKNOWN, Example
-from detect.detector.scoring import Detector, came_first_of, load, save
-from detect.detector.tokens import EVEN, ODD
-from detect.detector.training import Recipe, Run, choose, fit_direction, folds, one_thread, question, train
+from lineage.detect.detector.examples import ROOT, UNKNOWN, Example
+from lineage.detect.detector.scoring import Detector, came_first_of, load, save
+from lineage.detect.detector.tokens import EVEN, ODD
+from lineage.detect.detector.training import Recipe, Run, choose, fit_direction, folds, one_thread, question, train
 
 SURE = 0.8
 HIGH_DECAY = {"adamw": 0.1, "adam": 1e-3, "sgd": 5e-3}

@@ -20,12 +20,12 @@ import torch
 from bench.detector import mean
 from bench.detector_beside import CPU, Known, read
 from bench.families import read_sketches
-from detect.align import NotComparable, align
-from detect.detector.examples import Example
-from detect.detector.network import DirectionNetwork
-from detect.detector.scoring import came_first_of, direction_odds, load
-from detect.detector.tokens import EVEN, GROUPS, ODD, Tokens, kind_of, tokens
-from detect.detector.training import Recipe, Run, fit_direction, folds, one_thread
+from lineage.detect.align import NotComparable, align
+from lineage.detect.detector.examples import Example
+from lineage.detect.detector.network import DirectionNetwork
+from lineage.detect.detector.scoring import came_first_of, direction_odds, load
+from lineage.detect.detector.tokens import EVEN, GROUPS, ODD, Tokens, kind_of, tokens
+from lineage.detect.detector.training import Recipe, Run, fit_direction, folds, one_thread
 
 FOLDS = (0, 1)
 Change = Callable[[Tokens], Tokens]

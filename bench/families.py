@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crawler.weights import LocalFile, Weights
-from detect.cli import SCAN_BUDGET_VALUES
-from detect.decision import Decision
-from detect.pipeline import decide
-from detect.sketch import plan
-from detect.sketch_store import Sketch, make_sketch
-from detect.subject import Options, Subject
-from graphdb.schema import Failure
+from lineage.crawler.weights import LocalFile, Weights
+from lineage.detect.decision import Decision
+from lineage.detect.pipeline import decide
+from lineage.detect.sketch import plan
+from lineage.detect.sketch_store import Sketch, make_sketch
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import Failure
+from lineage.scanning import SCAN_BUDGET_VALUES
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
-from detect.align import Layer
-from detect.ancestor import FEATURES, pair_features, root_features
-from detect.family import LOOKED_AT, Family, Learned, measure
-from detect.family_tree import SLOPE_LIMIT, turned_from
-from detect.pipeline import families_of
-from detect.signals.inheritance import inheritance
-from detect.signals.kept import kept
-from detect.subject import Options, Subject
+from lineage.detect.align import Layer
+from lineage.detect.ancestor import FEATURES, pair_features, root_features
+from lineage.detect.family import LOOKED_AT, Family, Learned, measure
+from lineage.detect.family_tree import SLOPE_LIMIT, turned_from
+from lineage.detect.pipeline import families_of
+from lineage.detect.signals.inheritance import inheritance
+from lineage.detect.signals.kept import kept
+from lineage.detect.subject import Options, Subject
 
 CPU = torch.device("cpu")
 STRENGTH = 1.0  # inverse of the ridge
@@ -75,8 +75,8 @@ def read_answers(path: Path, zoos: Sequence[Path], split: str | None, checkpoint
     if path.exists():
         kept_answers: Answers = json.loads(path.read_text())
         return kept_answers
-    from detect.cli_train import read_examples, shown
-    from detect.detector.training import Recipe, Run, one_thread, train
+    from lineage.commands.train import read_examples, shown
+    from lineage.detect.detector.training import Recipe, Run, one_thread, train
 
     with shown() as report, one_thread():
         examples = [e for zoo in zoos for e in read_examples(zoo, split, CPU, report)]

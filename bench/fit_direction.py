@@ -19,8 +19,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
-from detect.align import NotComparable, align
-from detect.signals.direction import FEATURES, GATES, features
+from lineage.detect.align import NotComparable, align
+from lineage.detect.signals.direction import FEATURES, GATES, features
 
 DECAYED, DECAYED_COUNTS = 0.8, 0.02
 FARTHER_COUNTS = 0.5  # a pair of a model and an ancestor that is not its parent

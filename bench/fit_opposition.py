@@ -19,8 +19,8 @@ from scipy.optimize import minimize
 
 from bench.families import folders, read_truth
 from bench.fit_ancestor import related_families
-from detect.signals.opposition import angles
-from detect.subject import Options
+from lineage.detect.signals.opposition import angles
+from lineage.detect.subject import Options
 
 RIDGE = 0.005
 

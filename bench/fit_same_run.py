@@ -21,10 +21,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
-from detect.align import NotComparable, align
-from detect.detector.examples import COPIED
-from detect.relatives import SURE
-from detect.signals.same_run import FEATURES, features
+from lineage.detect.align import NotComparable, align
+from lineage.detect.detector.examples import COPIED
+from lineage.detect.relatives import SURE
+from lineage.detect.signals.same_run import FEATURES, features
 
 DERIVED = (*COPIED, "merge")  # not trained
 

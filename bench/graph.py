@@ -36,8 +36,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphdb.schema import Declaration, Edge, Model, Relation, Status
-from graphdb.store import Store, open_store
+from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Status
+from lineage.graphdb.store import Store, open_store
 
 CHUNK = 20_000  # models a call
 LOOKUPS = 1_000
@@ -191,9 +191,9 @@ def latencies(ask: Callable[[str], object], names: Sequence[str]) -> dict[str, f
 
 def questions(store: Store, graph: Shape) -> Iterator[dict[str, Any]]:
     """Latencies of the questions people ask most, one after the other."""
-    from queries.parent import parent_named
-    from queries.resolve import resolve
-    from queries.walk import Limits, ancestors, descendants
+    from lineage.queries.parent import parent_named
+    from lineage.queries.resolve import resolve
+    from lineage.queries.walk import Limits, ancestors, descendants
 
     rng = random.Random(1)
     names = [name(n) for n in rng.sample(range(graph.large), min(LOOKUPS, graph.large))]

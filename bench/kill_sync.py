@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from graphdb.store import Store, open_store
+from lineage.graphdb.store import Store, open_store
 from tests.fake_hub import FakeHub
 
 MODELS = 16

@@ -16,7 +16,7 @@ import tempfile
 import time
 from typing import Any
 
-from graphdb.store import Store, open_store
+from lineage.graphdb.store import Store, open_store
 from tests.graphdb.fuzz import check_graph
 from tests.graphdb.language import READS, SCHEMA, UPSERTS, WRITES
 from tests.graphdb.test_language import answer

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from detect.decision import Answer
-from detect.pipeline import decide
-from detect.sketch import plan
-from detect.sketch_store import make_sketch
-from detect.subject import Options, Subject
+from lineage.detect.decision import Answer
+from lineage.detect.pipeline import decide
+from lineage.detect.sketch import plan
+from lineage.detect.sketch_store import make_sketch
+from lineage.detect.subject import Options, Subject
 
 LAYERS, WIDTH = 8, 128
 NEWEST = (

@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from graphdb.schema import Edge, Model, Relation, Status, Verdict
-from graphdb.store import open_store
+from lineage.graphdb.schema import Edge, Model, Relation, Status, Verdict
+from lineage.graphdb.store import open_store
 
 FAMILY = 100
 LOOKUP_BOUND_SECONDS, HELP_BOUND_SECONDS = 0.5, 0.3

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from bench.families import Truth, decide_all, folders, read_sketches, read_truth
-from detect.align import NotComparable, align
-from detect.decision import Decision
-from detect.gram import gram
-from detect.sketch_store import Sketch
-from detect.subject import Options
+from lineage.detect.align import NotComparable, align
+from lineage.detect.decision import Decision
+from lineage.detect.gram import gram
+from lineage.detect.sketch_store import Sketch
+from lineage.detect.subject import Options
 
 FAR = 0.3  # of the way that the child went
 

@@ -24,8 +24,8 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from crawler.gguf_header import read_gguf_header
-from crawler.headers import BadHeader, parse_header
+from lineage.crawler.gguf_header import read_gguf_header
+from lineage.crawler.headers import BadHeader, parse_header
 from tests.crawler.ggufs import llama, write
 
 LIMIT_SECONDS = 0.05

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 
 from bench.families import folders, read_sketches, read_truth
-from detect.align import NotComparable, align
-from detect.detector.scoring import directions
-from detect.signals.counters import counters
-from detect.signals.pairs import pair_evidence
-from detect.sketch_store import Sketch
+from lineage.detect.align import NotComparable, align
+from lineage.detect.detector.scoring import directions
+from lineage.detect.signals.counters import counters
+from lineage.detect.signals.pairs import pair_evidence
+from lineage.detect.sketch_store import Sketch
 
 CPU = torch.device("cpu")
 ABOVE = (2.0, 4.0, 8.0)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from bench.families import read_sketches
-from detect.align import NotComparable, Part, align
-from detect.families import families
-from detect.gram import gram, squared_lengths
-from detect.signals.relatedness import relatedness
+from lineage.detect.align import NotComparable, Part, align
+from lineage.detect.families import families
+from lineage.detect.gram import gram, squared_lengths
+from lineage.detect.signals.relatedness import relatedness
 
 RULES = ("nearest", "norm", "kurtosis", "low kurtosis")
 

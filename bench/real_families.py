@@ -16,9 +16,9 @@ from typing import Any
 
 from bench.families import Truth, read_truth
 from bench.plain_rules import RULES, plain_parents
-from detect.cli import scan_folder
-from detect.decision import Answer
-from detect.subject import Options
+from lineage.detect.decision import Answer
+from lineage.detect.subject import Options
+from lineage.scanning import scan_folder
 
 
 def score(truth: Truth, found: dict[str, str | None], undecided: set[str]) -> Counter[str]:

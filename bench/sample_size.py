@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.families import decide_all, folders, read_sketches, read_truth
 from bench.real_families import score
-from detect.decision import Answer
-from detect.subject import Options
+from lineage.detect.decision import Answer
+from lineage.detect.subject import Options
 
 VALUES = (1024, 4096, 16384, 65536, 131072, 1 << 20)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detect.sketch_store import Sample, Sketch, SketchStore
+from lineage.detect.sketch_store import Sample, Sketch, SketchStore
 
 TENSORS = 32
 WRITER = (

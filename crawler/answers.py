@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from graphdb.schema import Failure, NoSuchModel
+from lineage.graphdb.schema import Failure, NoSuchModel
 
 
 class HubFailure(Failure):

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from crawler.batch import Batch
-    from crawler.cli_summary import CrawlSummary
+    from lineage.crawler.batch import Batch
+    from lineage.crawler.summary import CrawlSummary
 
 
 class CrawlBar:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from crawler.listing import Repository
-from crawler.progress import Progress
-from crawler.remembered import Asked, Done, Walk
-from graphdb.schema import Declaration, Failure, Model
+from lineage.crawler.listing import Repository
+from lineage.crawler.progress import Progress
+from lineage.crawler.remembered import Asked, Done, Walk
+from lineage.graphdb.schema import Declaration, Failure, Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from crawler.answers import HubFailure
+from lineage.crawler.answers import HubFailure
 
 
 class BudgetSpent(HubFailure):

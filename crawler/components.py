@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from crawler.selection import INDEX_SUFFIX, WeightSet, choose, weight_sets
+from lineage.crawler.selection import INDEX_SUFFIX, WeightSet, choose, weight_sets
 
 MAX_PARTS = 16  # more are checkpoints or collections, not the parts of one thing
 

@@ -15,17 +15,17 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-from crawler.batch import Batch, Outcome
-from crawler.budget import BudgetSpent
-from crawler.folder import local_models
-from crawler.hub import Hub
-from crawler.listing import Repository
-from crawler.look import Look, Sketcher
-from crawler.progress import Progress
-from crawler.queue import has_weights
-from crawler.remembered import Done, Walk
-from crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
-from crawler.weights import Unreadable
+from lineage.crawler.batch import Batch, Outcome
+from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.folder import local_models
+from lineage.crawler.hub import Hub
+from lineage.crawler.listing import Repository
+from lineage.crawler.look import Look, Sketcher
+from lineage.crawler.progress import Progress
+from lineage.crawler.queue import has_weights
+from lineage.crawler.remembered import Done, Walk
+from lineage.crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
+from lineage.crawler.weights import Unreadable
 
 NAMES_PER_BATCH = 100
 LOCAL_MODELS_PER_BATCH = 32

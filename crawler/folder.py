@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from crawler.quantised import choose_gguf, gguf_sets
-from crawler.selection import Choice, Layout, WeightSet, choose, no_weights_reason, weight_sets
-from crawler.weights import Unreadable, shards_named_by
-from graphdb.schema import Failure, NoSuchModel
+from lineage.crawler.quantised import choose_gguf, gguf_sets
+from lineage.crawler.selection import Choice, Layout, WeightSet, choose, no_weights_reason, weight_sets
+from lineage.crawler.weights import Unreadable, shards_named_by
+from lineage.graphdb.schema import Failure, NoSuchModel
 
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader
+from lineage.crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader
 
 HEADER_LIMIT_BYTES = 48 * 1024 * 1024
 FIRST_READ_BYTES = 64 * 1024

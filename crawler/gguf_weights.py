@@ -15,9 +15,9 @@ from functools import cached_property
 
 import numpy as np
 
-from crawler.gguf_header import BLOCKS, GgufHeader, read_gguf_header
-from crawler.headers import TensorHeader, join_shards
-from crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
+from lineage.crawler.gguf_header import BLOCKS, GgufHeader, read_gguf_header
+from lineage.crawler.headers import TensorHeader, join_shards
+from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
 DEQUANTISED = frozenset(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 FIRST_READ_BYTES = 64 * 1024  # holds the whole header of most models; an 8B language model has about 35 KB
 SHARD_FIRST_READ_BYTES = 16 * 1024  # at least; the more files, the less of the header lies in each

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from crawler.addresses import check_redirect, origin
-from crawler.answers import HubFailure, NoSuchFile, NoSuchRepository, UnexpectedAnswer
-from crawler.budget import Budget
-from crawler.listing import EXPAND, MalformedItem, Repository, is_repo_id, is_safe_path, parse_item
-from crawler.pacing import Pacer
-from crawler.transport import REDIRECTS, Answer, Ask, Transport, redirect_target
+from lineage.crawler.addresses import check_redirect, origin
+from lineage.crawler.answers import HubFailure, NoSuchFile, NoSuchRepository, UnexpectedAnswer
+from lineage.crawler.budget import Budget
+from lineage.crawler.listing import EXPAND, MalformedItem, Repository, is_repo_id, is_safe_path, parse_item
+from lineage.crawler.pacing import Pacer
+from lineage.crawler.transport import REDIRECTS, Answer, Ask, Transport, redirect_target
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from crawler.quantised import quantisation_of
-from graphdb.schema import Declaration
+from lineage.crawler.quantised import quantisation_of
+from lineage.graphdb.schema import Declaration
 
 EXPAND = (
     "sha", "lastModified", "createdAt", "tags", "config", "cardData", "safetensors", "gguf", "siblings", "gated",

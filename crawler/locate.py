@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crawler.answers import BadToken, HubDown, HubFailure, Offline, RateLimited
-from crawler.budget import BudgetSpent
-from crawler.components import parts_of
-from crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
-from crawler.gguf_weights import GgufWeights
-from crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
-from crawler.hub import FileEntry, Hub
-from crawler.listing import Repository, declarations, declared_license, is_repo_id
-from crawler.quantised import choose_gguf, gguf_label, quantisation_of
-from crawler.remote import RemoteFile
-from crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
-from crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
-from graphdb.schema import QUANTISED, Declaration, Model, NoSuchModel, Status, local_id
+from lineage.crawler.answers import BadToken, HubDown, HubFailure, Offline, RateLimited
+from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.components import parts_of
+from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
+from lineage.crawler.gguf_weights import GgufWeights
+from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
+from lineage.crawler.hub import FileEntry, Hub
+from lineage.crawler.listing import Repository, declarations, declared_license, is_repo_id
+from lineage.crawler.quantised import choose_gguf, gguf_label, quantisation_of
+from lineage.crawler.remote import RemoteFile
+from lineage.crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
+from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
+from lineage.graphdb.schema import QUANTISED, Declaration, Model, NoSuchModel, Status, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 
 class AlreadyRunning(Failure):

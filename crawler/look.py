@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from crawler.answers import (
+from lineage.crawler.answers import (
     BadToken,
     Disabled,
     Gated,
@@ -27,19 +27,19 @@ from crawler.answers import (
     RateLimited,
     StorageDown,
 )
-from crawler.batch import Outcome, RepoFailure
-from crawler.budget import BudgetSpent
-from crawler.components import parts_of
-from crawler.folder import LocalModel, content_hash
-from crawler.headers import TensorHeader
-from crawler.hub import Hub
-from crawler.listing import Repository
-from crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
-from crawler.progress import Progress
-from crawler.quantised import is_low_rank, quantisation_in
-from crawler.remembered import Asked, Done, Missing
-from crawler.weights import Unreadable
-from graphdb.schema import QUANTISED, Declaration, Failure, Model, Status, local_id
+from lineage.crawler.batch import Outcome, RepoFailure
+from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.components import parts_of
+from lineage.crawler.folder import LocalModel, content_hash
+from lineage.crawler.headers import TensorHeader
+from lineage.crawler.hub import Hub
+from lineage.crawler.listing import Repository
+from lineage.crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
+from lineage.crawler.progress import Progress
+from lineage.crawler.quantised import is_low_rank, quantisation_in
+from lineage.crawler.remembered import Asked, Done, Missing
+from lineage.crawler.weights import Unreadable
+from lineage.graphdb.schema import QUANTISED, Declaration, Failure, Model, Status, local_id
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 if TYPE_CHECKING:
-    from crawler.batch import Batch
+    from lineage.crawler.batch import Batch
 
 
 class PortTaken(Failure):

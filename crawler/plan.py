@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crawler.budget import BudgetSpent
-from crawler.components import parts_of
-from crawler.hub import Hub
-from crawler.listing import Repository
-from crawler.look import Sketcher, is_settled
-from crawler.progress import Progress
-from crawler.quantised import choose_gguf
-from crawler.queue import has_weights, priority_of
-from crawler.selection import Layout, choose
-from crawler.walk import CrawlOptions, utc_now, walk_listing
+from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.components import parts_of
+from lineage.crawler.hub import Hub
+from lineage.crawler.listing import Repository
+from lineage.crawler.look import Sketcher, is_settled
+from lineage.crawler.progress import Progress
+from lineage.crawler.quantised import choose_gguf
+from lineage.crawler.queue import has_weights, priority_of
+from lineage.crawler.selection import Layout, choose
+from lineage.crawler.walk import CrawlOptions, utc_now, walk_listing
 
 SLICES_PER_MODEL = (
     12  # of an 8B language model, see bench/bytes_per_model.py; smaller models have fewer bytes, not fewer slices

@@ -16,10 +16,10 @@ from datetime import date, datetime
 from pathlib import Path
 from threading import RLock
 
-from crawler.listing import Repository
-from crawler.queue import pack, priority_of, unpack
-from crawler.remembered import Asked, Done, Missing, Walk
-from graphdb.schema import Failure, Status
+from lineage.crawler.listing import Repository
+from lineage.crawler.queue import pack, priority_of, unpack
+from lineage.crawler.remembered import Asked, Done, Missing, Walk
+from lineage.graphdb.schema import Failure, Status
 
 VERSION = 3
 _TABLES = """

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import PurePosixPath
 
-from crawler.listing import Repository
-from graphdb.schema import Declaration
+from lineage.crawler.listing import Repository
+from lineage.graphdb.schema import Declaration
 
 DECLARED_BONUS = 4.0  # as much as sixteen times the downloads
 NEW_SHAPE_BONUS = 4.0

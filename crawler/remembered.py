@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from graphdb.schema import Status
+from lineage.graphdb.schema import Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from threading import Lock
 
-from crawler.headers import FIRST_READ_BYTES
-from crawler.hub import FileEntry, Hub, RangeRefused, SignatureExpired
+from lineage.crawler.headers import FIRST_READ_BYTES
+from lineage.crawler.hub import FileEntry, Hub, RangeRefused, SignatureExpired
 
 
 class RemoteFile:

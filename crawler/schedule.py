@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crawler.cron import BadSchedule, trigger_of
-from graphdb.schema import Failure
+from lineage.crawler.cron import BadSchedule, trigger_of
+from lineage.graphdb.schema import Failure
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def _serve(
 ) -> None:
     from apscheduler.schedulers.background import BackgroundScheduler
 
-    from crawler.timetable import Timetable
+    from lineage.crawler.timetable import Timetable
 
     timetable = Timetable(file, schedule)
 

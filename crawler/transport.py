@@ -24,8 +24,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import get_session, get_token_to_send, httpx
 
-from crawler.addresses import check_redirect, origin
-from crawler.answers import (
+from lineage.crawler.addresses import check_redirect, origin
+from lineage.crawler.answers import (
     BadToken,
     HubDown,
     HubFailure,
@@ -35,9 +35,9 @@ from crawler.answers import (
     UnexpectedAnswer,
     failure_of,
 )
-from crawler.breaker import Breaker, Down
-from crawler.budget import Budget
-from crawler.pacing import Pacer
+from lineage.crawler.breaker import Breaker, Down
+from lineage.crawler.budget import Budget
+from lineage.crawler.pacing import Pacer
 
 logger = logging.getLogger(__name__)
 
@@ -153,9 +153,7 @@ class Transport:
         self._breakers = {which: Breaker(pacer.clock, self._wait_for_server) for which in ("hub", "storage")}
         self._reached = False
         self._token = get_token_to_send(token)
-        self._agent = (
-            f"lineage/{_version('lineage')}; hf_hub/{_version('huggingface_hub')}; python/{platform.python_version()}"
-        )
+        self._agent = f"lineage/{_version('model-lineage')}; hf_hub/{_version('huggingface_hub')}; python/{platform.python_version()}"
 
     @property
     def has_token(self) -> bool:

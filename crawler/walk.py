@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
-from crawler.answers import HubDown, UnexpectedAnswer
-from crawler.hub import PAGE_MODELS, Hub, Page, first_page
-from crawler.listing import Repository
-from crawler.progress import Progress
-from crawler.remembered import Walk
+from lineage.crawler.answers import HubDown, UnexpectedAnswer
+from lineage.crawler.hub import PAGE_MODELS, Hub, Page, first_page
+from lineage.crawler.listing import Repository
+from lineage.crawler.progress import Progress
+from lineage.crawler.remembered import Walk
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from crawler.headers import (
+from lineage.crawler.headers import (
     FIRST_READ_BYTES,
     LOCAL_HEADER_LIMIT_BYTES,
     REMOTE_HEADER_LIMIT_BYTES,
@@ -26,8 +26,8 @@ from crawler.headers import (
     join_shards,
     read_header,
 )
-from crawler.listing import is_safe_path
-from graphdb.schema import Failure
+from lineage.crawler.listing import is_safe_path
+from lineage.graphdb.schema import Failure
 
 MERGE_GAP_BYTES = 64 * 1024  # about what a request costs in time on a usual line
 MERGED_READ_BYTES = 4 * 1024 * 1024

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from detect.decision import Answer, Candidate, Decision
-from graphdb.schema import Relation
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.graphdb.schema import Relation
 
 THRESHOLD = 0.80
 SURE = 2.0  # log-odds from which a direction may not be contradicted

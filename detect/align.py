@@ -14,10 +14,10 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from detect.signature import FLOAT_DTYPES, Role, tensors_of
-from detect.signature import Tensor as TensorInfo
-from detect.sketch_store import Sample, Sketch
-from graphdb.schema import Failure
+from lineage.detect.signature import FLOAT_DTYPES, Role, tensors_of
+from lineage.detect.signature import Tensor as TensorInfo
+from lineage.detect.sketch_store import Sample, Sketch
+from lineage.graphdb.schema import Failure
 
 
 class NotComparable(Failure):

@@ -58,5 +58,5 @@ def log_odds(pair: Tensor, root: Tensor) -> Tensor:
 @cache
 def weights() -> tuple[Tensor, float]:
     """(6,) float64 in the order of FEATURES, and the constant, as fitted."""
-    fitted = json.loads(files("detect").joinpath("ancestor_weights.json").read_text())
+    fitted = json.loads(files("lineage.detect").joinpath("ancestor_weights.json").read_text())
     return torch.tensor(fitted["weights"], dtype=torch.float64), float(fitted["constant"])

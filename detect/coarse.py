@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from detect.accept import WORTH_NAMING
-from detect.decision import Answer, Candidate, Decision
-from detect.signals.content import is_rounded_copy, precision
-from detect.subject import Options, Subject
-from graphdb.schema import Relation
+from lineage.detect.accept import WORTH_NAMING
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.signals.content import is_rounded_copy, precision
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import Relation
 
 NEAR = 2.0**-6  # relative distance under which one model may be the other one rounded
 

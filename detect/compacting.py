@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from detect.places import Place
-from detect.shards import SHARD_BYTES, Record, Shard, digest_in, write_shard
-from detect.sketch_file import Damaged, signature_in, unpack
-from graphdb.schema import Failure
+from lineage.detect.places import Place
+from lineage.detect.shards import SHARD_BYTES, Record, Shard, digest_in, write_shard
+from lineage.detect.sketch_file import Damaged, signature_in, unpack
+from lineage.graphdb.schema import Failure
 
 SMALL_SHARD_BYTES = SHARD_BYTES // 4
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from graphdb.schema import Relation
+from lineage.graphdb.schema import Relation
 
 
 class Answer(StrEnum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from detect.accept import WORTH_NAMING
-from detect.decision import Answer, Candidate, Decision
-from graphdb.schema import Relation
+from lineage.detect.accept import WORTH_NAMING
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.graphdb.schema import Relation
 
 
 @dataclass(frozen=True, slots=True)

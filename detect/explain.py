@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from detect.align import Layer, align
-from detect.decision import Decision
-from detect.gram import gram
-from detect.methods.registry import decide_with
-from detect.signals.growth import growth
-from detect.signals.relatedness import relatedness
-from detect.signals.units import measurable
-from detect.subject import Options, Subject
+from lineage.detect.align import Layer, align
+from lineage.detect.decision import Decision
+from lineage.detect.gram import gram
+from lineage.detect.methods.registry import decide_with
+from lineage.detect.signals.growth import growth
+from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.signals.units import measurable
+from lineage.detect.subject import Options, Subject
 
 
 @dataclass(frozen=True, slots=True)

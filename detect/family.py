@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer
-from detect.coarse import quantised, rounded
-from detect.decision import Decision
-from detect.detector.scoring import directions, loaded
-from detect.equals import Equals, decide_equals
-from detect.family_tree import Evidence, nearest, possible_roots
-from detect.frozen import same_bodies
-from detect.gram import Gram, gram, squared_lengths
-from detect.merges import Merge, leaf_merges, merged_decision, merges, parts_first, renumbered
-from detect.signals.balance import parting
-from detect.signals.content import precision
-from detect.signals.counters import counters
-from detect.signals.kept import UnitDistances, unit_distances
-from detect.signals.pairs import PairEvidence, pair_evidence
-from detect.subject import Options, Subject
+from lineage.detect.align import Layer
+from lineage.detect.coarse import quantised, rounded
+from lineage.detect.decision import Decision
+from lineage.detect.detector.scoring import directions, loaded
+from lineage.detect.equals import Equals, decide_equals
+from lineage.detect.family_tree import Evidence, nearest, possible_roots
+from lineage.detect.frozen import same_bodies
+from lineage.detect.gram import Gram, gram, squared_lengths
+from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, parts_first, renumbered
+from lineage.detect.signals.balance import parting
+from lineage.detect.signals.content import precision
+from lineage.detect.signals.counters import counters
+from lineage.detect.signals.kept import UnitDistances, unit_distances
+from lineage.detect.signals.pairs import PairEvidence, pair_evidence
+from lineage.detect.subject import Options, Subject
 
 DATE_LOG_ODDS = (
     4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.ancestor import log_odds, pair_features, root_features
-from detect.gram import Gram
-from detect.signals.drift import drift
-from detect.signals.inheritance import inheritance
-from detect.signals.kept import UnitDistances, kept
-from detect.signals.opposition import opposition
+from lineage.detect.ancestor import log_odds, pair_features, root_features
+from lineage.detect.gram import Gram
+from lineage.detect.signals.drift import drift
+from lineage.detect.signals.inheritance import inheritance
+from lineage.detect.signals.kept import UnitDistances, kept
+from lineage.detect.signals.opposition import opposition
 
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24

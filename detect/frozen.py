@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
+from lineage.detect.align import Layer, Part
 
 EQUAL = 1e-14  # squared distance over squared length: nothing but rounding in sums
 NEARER = 0.8  # a head is kept if it is nearer to one by this factor than to the next

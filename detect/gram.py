@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part, blocks_of_units
+from lineage.detect.align import Layer, Part, blocks_of_units
 
 _STRIP = 64  # models whose products with the others are made at a time
 

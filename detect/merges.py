@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.decision import Answer, Candidate, Decision
-from detect.gram import Gram
-from graphdb.schema import Relation
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.gram import Gram
+from lineage.graphdb.schema import Relation
 
 MERGED = 0.98
 CERTAIN = 12.0

@@ -25,10 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detect.signature import FLOAT_DTYPES, Role, TensorSpec, natural_key, tensors_of
-from detect.signature import Tensor as TensorInfo
-from detect.sketch import Block
-from graphdb.schema import Failure
+from lineage.detect.signature import FLOAT_DTYPES, Role, TensorSpec, natural_key, tensors_of
+from lineage.detect.signature import Tensor as TensorInfo
+from lineage.detect.sketch import Block
+from lineage.graphdb.schema import Failure
 
 VALUES = 4 << 20  # read of one model, about
 RELATED_AT, RELATED_WIDTH = 0.08, 0.02  # logistic of the excess cosine

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from detect.decision import Answer, Candidate, Decision
-from detect.signature import FLOAT_DTYPES
-from detect.sketch_store import Sketch
-from graphdb.schema import Relation
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.signature import FLOAT_DTYPES
+from lineage.detect.sketch_store import Sketch
+from lineage.graphdb.schema import Relation
 
 EQUAL_VALUES = 0.97  # siblings whose norms were frozen have equal norms as well: the claim tells which of them it is
 SAME_SHAPES, SAME_VECTORS, UNSEEN = 0.75, 0.6, 0.5  # below every threshold that asserts: a claim is no finding

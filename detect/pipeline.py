@@ -10,21 +10,21 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from detect.accept import FamilyEvidence, accept
-from detect.align import NotComparable, align
-from detect.decision import Answer, Candidate, Decision
-from detect.equals import spread
-from detect.families import families
-from detect.family import Family, measure, settle
-from detect.family_tree import FamilyTree, decide_tree
-from detect.merges import merged_decision
-from detect.relatives import with_runs, with_siblings
-from detect.signals.balance import unseen_parent
-from detect.signals.content import copies
-from detect.signals.relatedness import relatedness
-from detect.signature import natural_key
-from detect.subject import Options, Subject
-from graphdb.schema import LOCAL, Relation
+from lineage.detect.accept import FamilyEvidence, accept
+from lineage.detect.align import NotComparable, align
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.equals import spread
+from lineage.detect.families import families
+from lineage.detect.family import Family, measure, settle
+from lineage.detect.family_tree import FamilyTree, decide_tree
+from lineage.detect.merges import merged_decision
+from lineage.detect.relatives import with_runs, with_siblings
+from lineage.detect.signals.balance import unseen_parent
+from lineage.detect.signals.content import copies
+from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.signature import natural_key
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import LOCAL, Relation
 
 METHOD_VERSION = "3"
 

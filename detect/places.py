@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 _FLAT = frozenset({"s3", "gs", "gcs", "az", "abfs", "oss", "oci"})  # no folders there, and buckets are not ours to make
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from detect.explain import Explanation, LayerEvidence
-from detect.report import verdict_sentence
-from graphdb.schema import Failure
+from lineage.detect.explain import Explanation, LayerEvidence
+from lineage.detect.report import verdict_sentence
+from lineage.graphdb.schema import Failure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from detect.align import Layer
-from detect.decision import Answer, Decision
-from detect.family_tree import FamilyTree
-from detect.signals.balance import PRIOR
-from detect.signals.same_run import same_run
+from lineage.detect.align import Layer
+from lineage.detect.decision import Answer, Decision
+from lineage.detect.family_tree import FamilyTree
+from lineage.detect.signals.balance import PRIOR
+from lineage.detect.signals.same_run import same_run
 
 SURE = 0.9  # from which on people are told
 

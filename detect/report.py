@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detect.decision import Answer, Decision
-from graphdb.schema import Relation, chance
+from lineage.detect.decision import Answer, Decision
+from lineage.graphdb.schema import Relation, chance
 
 if TYPE_CHECKING:
-    from detect.explain import Explanation
+    from lineage.detect.explain import Explanation
 
 LAYERS_SHOWN = 40
 GROWTH_TELLS = 3.0  # |z| below this says nothing

@@ -18,10 +18,10 @@ from itertools import chain
 
 import numpy as np
 
-from detect.places import Place
-from detect.sketch import SKETCH_VERSION
-from detect.sketch_file import Damaged
-from graphdb.schema import Failure
+from lineage.detect.places import Place
+from lineage.detect.sketch import SKETCH_VERSION
+from lineage.detect.sketch_file import Damaged
+from lineage.graphdb.schema import Failure
 
 logger = logging.getLogger(__name__)
 

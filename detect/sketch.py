@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from detect.signature import Role, Tensor, TensorSpec, tensors_of
+from lineage.detect.signature import Role, Tensor, TensorSpec, tensors_of
 
 SKETCH_VERSION = 1
 BUDGET_VALUES = 131_072  # 256 KiB of bfloat16; bench/NOTES.md has accuracy against budget

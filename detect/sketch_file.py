@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from detect.decode import decode
-from detect.sketch import SKETCH_VERSION
+from lineage.detect.decode import decode
+from lineage.detect.sketch import SKETCH_VERSION
 
 CHECKSUM = b'"sha256":"'
 _HEX_DIGITS = 64

@@ -18,14 +18,14 @@ from threading import RLock
 
 import numpy as np
 
-from detect.compacting import gather, merge, rewrite
-from detect.decode import DTYPE_BYTES
-from detect.places import place_of
-from detect.shards import Index, digest_in, is_shard, is_single, single_name
-from detect.signature import TensorSpec, signature_of, tensors_of
-from detect.sketch import BUDGET_VALUES, Block, plan
-from detect.sketch_file import Damaged, Sample, Sketch, header_bytes, pack, signature_in, unpack
-from graphdb.schema import Failure
+from lineage.detect.compacting import gather, merge, rewrite
+from lineage.detect.decode import DTYPE_BYTES
+from lineage.detect.places import place_of
+from lineage.detect.shards import Index, digest_in, is_shard, is_single, single_name
+from lineage.detect.signature import TensorSpec, signature_of, tensors_of
+from lineage.detect.sketch import BUDGET_VALUES, Block, plan
+from lineage.detect.sketch_file import Damaged, Sample, Sketch, header_bytes, pack, signature_in, unpack
+from lineage.graphdb.schema import Failure
 
 __all__ = ["BadSketch", "NotFinite", "Sample", "Sketch", "SketchStore", "make_sketch"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from detect.accept import THRESHOLD
-from detect.sketch_store import Sketch
+from lineage.detect.accept import THRESHOLD
+from lineage.detect.sketch_store import Sketch
 
 METHOD = "lineage"
 
@@ -40,7 +40,7 @@ class Subject:
 class Options:
     """threshold: probability below which nothing is asserted; the switches turn off kinds of evidence: dates, claims, the trained detector.
 
-    method, settings: which of `detect.methods.registry` decides, and its own options as text; this file is the method `lineage`.
+    method, settings: which of `lineage.detect.methods.registry` decides, and its own options as text; this file is the method `lineage`.
     """
 
     threshold: float = THRESHOLD

@@ -7,12 +7,12 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from graphdb.records import Row, claims_row, name_key
-from graphdb.schema import Declaration, Relation
-from graphdb.statements import statement
+from lineage.graphdb.records import Row, claims_row, name_key
+from lineage.graphdb.schema import Declaration, Relation
+from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from graphdb.store import Execute, Store
+    from lineage.graphdb.store import Execute, Store
 
 BATCH = 2_000  # models a transaction
 SOURCES = ("card", "tag", "adapter_config", "config")  # whose word on the relation counts first

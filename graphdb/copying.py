@@ -8,14 +8,14 @@ from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from graphdb.claims import index_names
-from graphdb.digest import contents, graph_digest
-from graphdb.records import TEMPORAL, Row, iso
-from graphdb.schema import Failure, Relation
-from graphdb.statements import statement
+from lineage.graphdb.claims import index_names
+from lineage.graphdb.digest import contents, graph_digest
+from lineage.graphdb.records import TEMPORAL, Row, iso
+from lineage.graphdb.schema import Failure, Relation
+from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from graphdb.store import Execute, Store
+    from lineage.graphdb.store import Execute, Store
 
 BATCH = 2_000  # rows a transaction
 STATEMENTS = {

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from graphdb.records import Row
-from graphdb.schema import Relation
-from graphdb.statements import statement
-from graphdb.store import Store
+from lineage.graphdb.records import Row
+from lineage.graphdb.schema import Relation
+from lineage.graphdb.statements import statement
+from lineage.graphdb.store import Store
 
 PASSING = frozenset(  # what a rerun that finds the same changes all the same: moments and runs, and counters of the Hub
     {

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from graphdb.records import Row, edge_row
-from graphdb.schema import ACCEPTED, Edge, Failure, Relation, Verdict
-from graphdb.statements import statement
+from lineage.graphdb.records import Row, edge_row
+from lineage.graphdb.schema import ACCEPTED, Edge, Failure, Relation, Verdict
+from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from graphdb.store import Execute, Store
+    from lineage.graphdb.store import Execute, Store
 
 BATCH = 1_000  # children a transaction
 DETECTED = (*ACCEPTED, Relation.POSSIBLE_PARENT)

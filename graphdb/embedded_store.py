@@ -20,11 +20,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from graphdb import owner
-from graphdb.failures import CypherError, NoSpace, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
-from graphdb.records import Row
-from graphdb.schema import Failure
-from graphdb.store import Execute, Store, T
+from lineage.graphdb import owner
+from lineage.graphdb.failures import CypherError, NoSpace, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
+from lineage.graphdb.records import Row
+from lineage.graphdb.schema import Failure
+from lineage.graphdb.store import Execute, Store, T
 
 HEAP = "-Xmx1g"  # the engine would take half of the machine; a quarter of it holds pages
 OURS = {"graph", "sketches", "log", "owner.json"}  # what a store's folder may hold besides hidden files

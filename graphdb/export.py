@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from graphdb.records import Row
-from graphdb.schema import ACCEPTED, Relation
-from graphdb.statements import statement
+from lineage.graphdb.records import Row
+from lineage.graphdb.schema import ACCEPTED, Relation
+from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
     import networkx as nx
 
-    from graphdb.store import Store
+    from lineage.graphdb.store import Store
 
 ARRAY_DELIMITER = "\x1f"  # a claim may hold any printable character
 NUMBERS = {"downloads": "long", "probability": "double", "answer_probability": "double", "share": "double"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 
 class CypherError(Failure):

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from graphdb import claims
-from graphdb.schema import SCHEMA_VERSION
+from lineage.graphdb import claims
+from lineage.graphdb.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from graphdb.store import Store
+    from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from graphdb import claims
-from graphdb.records import Row, claims_row, displaced_name, model_row, name_key, short_key
-from graphdb.schema import Declaration, Model, Status
-from graphdb.statements import statement
+from lineage.graphdb import claims
+from lineage.graphdb.records import Row, claims_row, displaced_name, model_row, name_key, short_key
+from lineage.graphdb.schema import Declaration, Model, Status
+from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from graphdb.store import Execute, Store
+    from lineage.graphdb.store import Execute, Store
 
 BATCH = 2_000  # models a transaction
 

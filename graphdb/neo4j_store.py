@@ -25,10 +25,10 @@ from neo4j.exceptions import (
 from neo4j.graph import Node, Relationship
 from neo4j.time import DateTime
 
-from graphdb.failures import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
-from graphdb.reading import may_write
-from graphdb.records import Row
-from graphdb.store import Execute, Store, T
+from lineage.graphdb.failures import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
+from lineage.graphdb.reading import may_write
+from lineage.graphdb.records import Row
+from lineage.graphdb.store import Execute, Store, T
 
 CONNECT_SECONDS = 5.0
 COLLISIONS = 3  # times that a transaction is tried again after another writer was first

@@ -1,4 +1,4 @@
-"""Between the dataclasses of `graphdb.schema` and the rows that the statements take and give."""
+"""Between the dataclasses of `lineage.graphdb.schema` and the rows that the statements take and give."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from graphdb.schema import Declaration, Edge, Model, Run, Status
+from lineage.graphdb.schema import Declaration, Edge, Model, Run, Status
 
 Row = dict[str, Any]
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphdb import owner
-from graphdb.embedded_store import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
-from graphdb.schema import Failure
-from graphdb.store import utc_now
+from lineage.graphdb import owner
+from lineage.graphdb.embedded_store import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
+from lineage.graphdb.schema import Failure
+from lineage.graphdb.store import utc_now
 
 DATABASE = "graph"
 INSIDE = "lineage-processes"  # the user of other `lineage` processes

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from graphdb.schema import Relation
+from lineage.graphdb.schema import Relation
 
 PLACEHOLDER = re.compile(
     r"(?<=:)RELATION\b"
@@ -16,7 +16,7 @@ PLACEHOLDER = re.compile(
 @cache
 def statement(name: str, relation: Relation | None = None) -> str:
     """One statement of `graphdb/cypher/<name>.cypher`, for one relationship type where the file asks for it."""
-    text = clean((files("graphdb.cypher") / f"{name}.cypher").read_text(encoding="utf-8"))
+    text = clean((files("lineage.graphdb.cypher") / f"{name}.cypher").read_text(encoding="utf-8"))
     if (relation is None) == (PLACEHOLDER.search(text) is not None):
         raise ValueError(f"{name}.cypher and relation={relation} do not go together")
     return PLACEHOLDER.sub(str(relation), text) if relation else text
@@ -25,7 +25,7 @@ def statement(name: str, relation: Relation | None = None) -> str:
 @cache
 def constraints() -> tuple[str, ...]:
     """The statements that create constraints and indexes, in order."""
-    text = (files("graphdb.cypher") / "constraints.cypher").read_text(encoding="utf-8")
+    text = (files("lineage.graphdb.cypher") / "constraints.cypher").read_text(encoding="utf-8")
     return tuple(part.strip() for part in clean(text).split(";"))
 
 

@@ -26,7 +26,7 @@ class Query:
 @cache
 def load(name: str) -> Query:
     """The question of `queries/<name>.cypher`."""
-    source = (files("queries") / f"{name}.cypher").read_text(encoding="utf-8")
+    source = (files("lineage.queries") / f"{name}.cypher").read_text(encoding="utf-8")
     head = [line[2:].strip() for line in source.splitlines() if line.startswith("//")]
     body = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith("//"))
     comment = " ".join(head)
@@ -38,7 +38,9 @@ def load(name: str) -> Query:
 def names() -> list[str]:
     """Every question there is."""
     return sorted(
-        entry.name.removesuffix(".cypher") for entry in files("queries").iterdir() if entry.name.endswith(".cypher")
+        entry.name.removesuffix(".cypher")
+        for entry in files("lineage.queries").iterdir()
+        if entry.name.endswith(".cypher")
     )
 
 

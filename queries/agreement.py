@@ -16,11 +16,11 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-from graphdb.records import claims_of, name_key
-from graphdb.schema import Declaration, Model, Status
-from graphdb.store import Store
-from queries import load
-from queries.walk import ancestors
+from lineage.graphdb.records import claims_of, name_key
+from lineage.graphdb.schema import Declaration, Model, Status
+from lineage.graphdb.store import Store
+from lineage.queries import load
+from lineage.queries.walk import ancestors
 
 BATCH = 1_000  # models a statement
 

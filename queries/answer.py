@@ -7,9 +7,9 @@ import sys
 import textwrap
 from typing import Any
 
-from graphdb.schema import Relation, chance
-from queries.agreement import Agreement
-from queries.parent import Candidate, ParentAnswer
+from lineage.graphdb.schema import Relation, chance
+from lineage.queries.agreement import Agreement
+from lineage.queries.parent import Candidate, ParentAnswer
 
 WIDTH = 100  # of lines that go somewhere else than to a terminal
 RUNNERS_UP_SHOWN = 3

@@ -11,9 +11,9 @@ import heapq
 from collections import defaultdict
 from dataclasses import dataclass
 
-from graphdb.schema import Model
-from graphdb.store import Store
-from queries.walk import EVERYTHING, Limits, Relative, step
+from lineage.graphdb.schema import Model
+from lineage.graphdb.store import Store
+from lineage.queries.walk import EVERYTHING, Limits, Relative, step
 
 
 @dataclass(frozen=True, slots=True)

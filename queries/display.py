@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from graphdb.schema import chance
+from lineage.graphdb.schema import chance
 
 if TYPE_CHECKING:
-    from queries.family import Step
-    from queries.walk import Relative
+    from lineage.queries.family import Step
+    from lineage.queries.walk import Relative
 
 SHOWN_CHILDREN = 12  # of one model, where not everything is asked for
 

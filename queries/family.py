@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from graphdb.schema import Model
-from graphdb.store import Store
-from queries import load
-from queries.walk import EVERYTHING, Limits, Relative, step, walk
+from lineage.graphdb.schema import Model
+from lineage.graphdb.store import Store
+from lineage.queries import load
+from lineage.queries.walk import EVERYTHING, Limits, Relative, step, walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graphdb.schema import Model
-from graphdb.store import Store
-from queries import load
-from queries.walk import BATCH, EVERYTHING, Limits, Relative, ancestors
+from lineage.graphdb.schema import Model
+from lineage.graphdb.store import Store
+from lineage.queries import load
+from lineage.queries.walk import BATCH, EVERYTHING, Limits, Relative, ancestors
 
 CLASSES = (  # the first that fits; an own licence may carry a plain name within it (`llama3`, `bigscience-openrail-m`)
     (

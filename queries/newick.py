@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from queries.walk import Relative
+from lineage.queries.walk import Relative
 
 
 def newick(found: Sequence[Relative]) -> str:
-    """The trees of a family, as `queries.family.tree` gives it."""
+    """The trees of a family, as `lineage.queries.family.tree` gives it."""
     children: dict[str, list[Relative]] = defaultdict(list)
     for relative in found:
         if relative.via is not None:

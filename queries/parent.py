@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from graphdb.records import claims_of, model_of, name_key
-from graphdb.schema import ACCEPTED, Declaration, Model, Relation
-from graphdb.store import Store
-from queries import load
-from queries.agreement import Comparison, compare_row
-from queries.resolve import keys
+from lineage.graphdb.records import claims_of, model_of, name_key
+from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation
+from lineage.graphdb.store import Store
+from lineage.queries import load
+from lineage.queries.agreement import Comparison, compare_row
+from lineage.queries.resolve import keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from graphdb.schema import LOCAL, Model, Relation, chance
-from graphdb.store import Store
-from queries import load
-from queries.walk import BATCH, ancestors
+from lineage.graphdb.schema import LOCAL, Model, Relation, chance
+from lineage.graphdb.store import Store
+from lineage.queries import load
+from lineage.queries.walk import BATCH, ancestors
 
 NAMESPACE = uuid.UUID("6f1d0a43-94a0-4b53-9b2c-5a0b9d6a7c11")  # of the serial numbers made here
 SPDX_CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from graphdb.records import name_key, short_key
-from graphdb.schema import Model, NoSuchModel, local_id
-from graphdb.store import Store
-from queries import load
+from lineage.graphdb.records import name_key, short_key
+from lineage.graphdb.schema import Model, NoSuchModel, local_id
+from lineage.graphdb.store import Store
+from lineage.queries import load
 
 PATH_STARTS = ("./", "../", "/", "~")
 CANDIDATES = 200  # names looked at when one is not found

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphdb.schema import ACCEPTED, Relation
-from graphdb.store import Store
-from queries import load
+from lineage.graphdb.schema import ACCEPTED, Relation
+from lineage.graphdb.store import Store
+from lineage.queries import load
 
 BATCH = 2_000  # models a statement
 WAYS = 500  # that ancestry.cypher follows at most in a statement

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from detect.sketch import BUDGET_VALUES, plan
-from detect.sketch_store import Sketch, make_sketch
+from lineage.detect.sketch import BUDGET_VALUES, plan
+from lineage.detect.sketch_store import Sketch, make_sketch
 
 Weights = dict[str, np.ndarray]
 SHAPES = {

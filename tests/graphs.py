@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphdb.schema import Edge, Model, Relation, Status
-from graphdb.store import Store
+from lineage.graphdb.schema import Edge, Model, Relation, Status
+from lineage.graphdb.store import Store
 
 KINDS = (Relation.FINE_TUNED_FROM, Relation.MERGED_FROM, Relation.COPY_OF, Relation.POSSIBLE_PARENT)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from lineage import COMMANDS, cli
+from lineage.commands import COMMANDS, cli
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

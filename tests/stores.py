@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import pytest
 
-from graphdb.store import Store, open_store
+from lineage.graphdb.store import Store, open_store
 from tests.neo4j_server import NotHere, Server, free_port, jars, neo4j_server
 
 KINDS = [pytest.param("embedded"), pytest.param("served"), pytest.param("neo4j", marks=pytest.mark.neo4j)]
@@ -76,7 +76,7 @@ def running_served() -> str:
     command = [
         sys.executable,
         "-c",
-        "from graphdb.cli import graph; graph()",
+        "from lineage.commands.graph import graph; graph()",
         "serve",
         "--store",
         str(folder),

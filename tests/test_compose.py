@@ -73,7 +73,8 @@ def test_images_are_pinned_and_neo4j_is_the_version_that_the_tests_run(compose: 
     from tests.neo4j_server import VERSION
 
     assert compose["services"]["neo4j"]["image"] == f"neo4j:{VERSION}-community"
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    from lineage import __version__ as version
+
     assert compose["services"]["lineage"]["image"] == f"lineage:{version}"
     assert re.fullmatch(r"python:3\.\d+-slim-\w+", re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)[-1])
 
@@ -100,7 +101,7 @@ def test_volumes_are_declared_and_used_and_ports_stay_on_this_machine(compose: d
 
 
 def test_command_of_the_service_is_one_that_lineage_and_the_scheduler_accept(compose: dict[str, Any]) -> None:
-    from lineage import cli
+    from lineage.commands import cli
 
     service = compose["services"]["lineage"]
     name, *arguments = service["command"]
@@ -114,10 +115,9 @@ def test_command_of_the_service_is_one_that_lineage_and_the_scheduler_accept(com
 
 def test_dockerfile_copies_every_package_and_runs_as_nobody_special(compose: dict[str, Any]) -> None:
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    folders = {package.split(".")[0] for package in tools["packages"]}
-    files = {f"{module}.py" for module in tools["py-modules"]}
+    folders = {package.split(".")[0] for package in tools["packages"]} | set(tools["package-dir"].values())
     copied = {word for line in re.findall(r"^COPY (.+) /src", DOCKERFILE, re.M) for word in line.split()}
-    assert folders | files | {"pyproject.toml", "README.md", "LICENSE"} == copied
+    assert folders | {"pyproject.toml", "README.md", "LICENSE"} == copied
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
     assert copied == kept
     after_user = DOCKERFILE.split("\nUSER ")[-1]

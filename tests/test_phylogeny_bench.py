@@ -16,7 +16,7 @@ from bench.papers.scores import ancestors, links, score, spread
 from bench.papers.study_300 import GENERATIONS
 from bench.papers.study_300 import planned as planned_study
 from bench.papers.trained import Planned, Zoo, build_zoo
-from detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import Answer, Candidate, Decision
 
 TRUTH = {"r": None, "a": "r", "b": "r", "aa": "a", "s": None, "c": "s"}
 

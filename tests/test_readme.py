@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lineage import COMMANDS, cli
+from lineage.commands import COMMANDS, cli
 from tests.invocations import check, commands, invocation
 
 ROOT = Path(__file__).parent.parent

@@ -7,34 +7,56 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import networkx
 import pytest
 
-from graphdb.schema import Edge, Model, Relation, Run, Status, Verdict
-from graphdb.store import open_store
-from lineage import COMMANDS
+from lineage.commands import COMMANDS
+from lineage.graphdb.schema import Edge, Model, Relation, Run, Status, Verdict
+from lineage.graphdb.store import open_store
 from tests.invocations import check, commands, invocation
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("crawler", "detect", "graphdb", "queries")
-OURS = {*PACKAGES, "lineage", "tests", "bench"}
-SHARED = "graphdb.schema"  # what crosses the borders
-MAY_IMPORT = {"crawler": set(), "detect": set(), "graphdb": set(), "queries": {"graphdb"}}
+PARTS = (
+    "crawler",
+    "detect",
+    "graphdb",
+    "queries",
+)  # folders at the top that are installed as lineage.crawler and so on
+OURS = {"lineage", "tests", "bench"}
+SHARED = "lineage.graphdb.schema"  # what crosses the borders
+MAY_IMPORT = {"crawler": set(), "detect": set(), "graphdb": set(), "queries": {"lineage.graphdb"}}
 HEAVY = ("torch", "networkx", "huggingface_hub", "numpy", "safetensors", "apscheduler", "neo4j", "sklearn")
 
 
 def library_modules() -> list[Path]:
-    """Modules of the packages that do not join them: all but `cli*.py`."""
-    return [
-        path
-        for package in PACKAGES
-        for path in sorted((ROOT / package).rglob("*.py"))
-        if not path.name.startswith("cli")
-    ]
+    """Modules of the four parts, which do not know each other."""
+    return [path for part in PARTS for path in sorted((ROOT / part).rglob("*.py"))]
+
+
+def joining_modules() -> list[Path]:
+    """Modules of the package that joins them, and its commands."""
+    folder = ROOT / "lineage"
+    return [path for path in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]) if path.parent.name not in PARTS]
+
+
+def shipped() -> list[Path]:
+    return [*joining_modules(), *library_modules()]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "lineage" else ("lineage", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
@@ -52,31 +74,96 @@ def test_library_modules_import_their_own_package_and_the_schema_only() -> None:
     assert len(modules) > 30
     strays = []
     for path in modules:
-        package = path.relative_to(ROOT).parts[0]
+        part = path.relative_to(ROOT).parts[0]
+        allowed = (f"lineage.{part}", SHARED, *MAY_IMPORT[part])
         for line, name in imported(path):
-            top = name.partition(".")[0]
-            shared = name == SHARED or name.startswith(SHARED + ".")
-            if top in OURS and top != package and not shared and top not in MAY_IMPORT[package]:
+            if name.partition(".")[0] in OURS and not any(within(name, package) for package in allowed):
                 strays.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
     assert not strays, "\n".join(strays)
 
 
-def test_nothing_that_ships_imports_tests_or_benches() -> None:
-    shipped = [ROOT / "lineage.py", *(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))]
+def test_the_joining_modules_do_not_import_commands() -> None:
     strays = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for path in shipped
+        for path in joining_modules()
+        if path.parent.name != "commands" and path.name != "__main__.py"
+        for line, name in imported(path)
+        if within(name, "lineage.commands") or within(name, "click")
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Circles among the modules of one part, by imports at their top; those within functions and for types do not count."""
+    paths = {module_name(path): path for path in shipped()}
+    edges = {name: {other for other in imported_at_the_top(path) if other in paths} for name, path in paths.items()}
+    circles = [
+        sorted(component)
+        for component in networkx.strongly_connected_components(networkx.DiGraph(edges))
+        if len(component) > 1
+    ]
+    assert not circles, circles
+
+
+def imported_at_the_top(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text(), str(path)).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            files = {name for name in names if (ROOT / name.replace(".", "/")).with_suffix(".py").exists()}
+            yield from files or {str(node.module)}
+
+
+def test_nothing_that_ships_imports_tests_or_benches() -> None:
+    strays = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in shipped()
         for line, name in imported(path)
         if name.partition(".")[0] in ("tests", "bench")
     ]
     assert not strays, "\n".join(strays)
 
 
+def test_nothing_imports_a_part_by_the_name_of_its_folder() -> None:
+    """From a checkout `import detect` would work, and load every module a second time."""
+    everything = [*shipped(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    strays = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in everything
+        for line, name in imported(path)
+        if name.partition(".")[0] in PARTS
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_every_package_and_every_data_file_is_named_for_the_wheel() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {module_name(path).rpartition(".")[0] for path in shipped() if path.name != "__init__.py"}
+    packages |= {module_name(path) for path in shipped() if path.name == "__init__.py"}
+    assert packages <= set(tools["packages"])
+    tracked = subprocess.run(
+        ["git", "ls-files", *PARTS, "lineage"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for file in map(Path, tracked.stdout.splitlines()):
+        if file.suffix == ".py" or file.is_symlink() or (ROOT / file).is_symlink():
+            continue
+        package = ".".join(file.parent.parts if file.parts[0] == "lineage" else ("lineage", *file.parent.parts))
+        assert package in tools["packages"], file
+        assert any(file.match(pattern) for pattern in tools["package-data"].get(package, ())), file
+
+
+def test_the_links_make_one_package_tree() -> None:
+    for part in PARTS:
+        link = ROOT / "lineage" / part
+        assert link.is_symlink() and link.resolve() == ROOT / part
+
+
 def loaded_by(*arguments: str) -> tuple[str, set[str]]:
     """What a command prints, and the top-level names of all modules it has loaded by its end."""
     code = (
         "import contextlib, json, sys\n"
-        "from lineage import main\n"
+        "from lineage.commands import main\n"
         "with contextlib.suppress(SystemExit):\n"
         f"    main({list(arguments)!r})\n"
         "sys.stderr.write(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
@@ -90,7 +177,7 @@ def test_help_loads_nothing_heavy() -> None:
     calls = [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)]
     code = (
         "import contextlib, io, json, sys\n"
-        "from lineage import main\n"
+        "from lineage.commands import main\n"
         f"for arguments in {calls!r}:\n"
         "    printed = io.StringIO()\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(printed):\n"
@@ -145,14 +232,8 @@ def test_every_option_has_help_and_every_answer_json(name: str, command: click.C
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    shipped = [
-        ROOT / "lineage.py",
-        *(p for p in library_modules() if p.name != "__init__.py"),
-        *(ROOT / "bench").rglob("*.py"),
-    ]
+    spoken = [*(p for p in shipped() if p.name != "__init__.py"), *(ROOT / "bench").rglob("*.py")]
     silent = [
-        str(p.relative_to(ROOT))
-        for p in shipped
-        if p.stat().st_size and not ast.get_docstring(ast.parse(p.read_text()))
+        str(p.relative_to(ROOT)) for p in spoken if p.stat().st_size and not ast.get_docstring(ast.parse(p.read_text()))
     ]
     assert not silent

@@ -29,17 +29,17 @@ from bench.datasets import Data, from_environment
 from bench.families import read_sketches
 from bench.papers.generations import QUICK, SPECIAL, Member, Plan, build_generations, network_of, probe
 from bench.zoo.architectures import Network
-from detect.decision import Answer
-from detect.methods.nl_approximation import features_and_changes, features_of, taylor_from
-from detect.methods.nl_free import statistics
-from detect.methods.nl_network import Example, Shape, train_detector, weight_picture
-from detect.methods.nl_similarity import SIMILARITIES, reported
-from detect.methods.np_detector import Family, crops
-from detect.methods.np_detector import Plan as PhylogenyPlan
-from detect.methods.np_detector import train as train_phylogeny
-from detect.pipeline import decide
-from detect.sketch_store import Sketch
-from detect.subject import Options, Subject
+from lineage.detect.decision import Answer
+from lineage.detect.methods.nl_approximation import features_and_changes, features_of, taylor_from
+from lineage.detect.methods.nl_free import statistics
+from lineage.detect.methods.nl_network import Example, Shape, train_detector, weight_picture
+from lineage.detect.methods.nl_similarity import SIMILARITIES, reported
+from lineage.detect.methods.np_detector import Family, crops
+from lineage.detect.methods.np_detector import Plan as PhylogenyPlan
+from lineage.detect.methods.np_detector import train as train_phylogeny
+from lineage.detect.pipeline import decide
+from lineage.detect.sketch_store import Sketch
+from lineage.detect.subject import Options, Subject
 
 FREE = ("l1", "l2", "cka", "dc")
 SCALES = {"": 0.0, " + taylor": 1.0, " + taylor 0.01": 0.01}  # plain; the released code's default; its README's example

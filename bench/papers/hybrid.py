@@ -32,8 +32,8 @@ from bench.papers.generations import probe
 from bench.zoo.architectures import Network, VitBlock, build
 from bench.zoo.tasks import Task, stream
 from bench.zoo.train import Lane, Tensors, train
-from detect.methods.nl_similarity import SIMILARITIES
-from detect.origins import Outcome, Parts, origins, parts_of
+from lineage.detect.methods.nl_similarity import SIMILARITIES
+from lineage.detect.origins import Outcome, Parts, origins, parts_of
 
 DEPTH, HEADS = 9, 4
 SETS = ("mnist", "fashion", "letters", "cifar")

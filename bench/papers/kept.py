@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from detect.methods.registry import PLAIN
+from lineage.detect.methods.registry import PLAIN
 
 SOURCE = Path(__file__).parents[2]
 READ_WITH = ("align", "families", "gram", "signature", "sketch", "sketch_store", "signals/relatedness")  # in detect/

@@ -36,12 +36,12 @@ from bench.papers.kept import Kept
 from bench.papers.scores import Score, score, spread
 from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
-from detect.decision import Answer, Decision
-from detect.methods.np_detector import Family, Plan, save, train
-from detect.methods.registry import PLAIN, decide_with
-from detect.methods.values import coordinates, distances, layers_of, one_layer, some_values
-from detect.subject import Options, Subject
-from graphdb.schema import Failure
+from lineage.detect.decision import Answer, Decision
+from lineage.detect.methods.np_detector import Family, Plan, save, train
+from lineage.detect.methods.registry import PLAIN, decide_with
+from lineage.detect.methods.values import coordinates, distances, layers_of, one_layer, some_values
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import Failure
 
 BUDGET_VALUES = 1 << 21  # every model is compared whole
 CPU = torch.device("cpu")

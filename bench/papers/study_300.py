@@ -27,8 +27,8 @@ from bench.papers.neural_phylogeny import ours, parents_of
 from bench.papers.scores import links, score
 from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
-from detect.methods.registry import PLAIN
-from detect.subject import Subject
+from lineage.detect.methods.registry import PLAIN
+from lineage.detect.subject import Subject
 
 SETS = ("mnist", "fashion", "letters", "cifar", "omniglot")
 WIDTHS = (96, 64)

@@ -25,10 +25,10 @@ from safetensors.torch import save_file
 
 from bench.datasets import ALPHABET, Data, from_environment
 from bench.papers.text_models import Recipe, Tensors, fresh, more_rows, tune
-from detect.cli import scan_folder
-from detect.methods.registry import METHODS
-from detect.subject import Options
-from graphdb.schema import Failure
+from lineage.detect.methods.registry import METHODS
+from lineage.detect.subject import Options
+from lineage.graphdb.schema import Failure
+from lineage.scanning import scan_folder
 
 EXTRA_ROWS = 8
 PARENTS = {"A1": "A", "A2": "A", "A11": "A1", "A12": "A1", "A21": "A2", "B1": "B", "B2": "B", "B11": "B1"}

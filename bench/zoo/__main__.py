@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 ARCHITECTURES = ("fc", "conv-bn", "resnet", "mobile", "vit", "gpt", "llama", "lstm")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.gram import Gram, squared_distances
-from detect.signals.inheritance import QUANTILE, weighted_quantile
+from lineage.detect.gram import Gram, squared_distances
+from lineage.detect.signals.inheritance import QUANTILE, weighted_quantile
 
 GROUPS = 48  # groups of values are merged to so many at most
 THIRDS = 24  # third models looked at for a child: its nearest

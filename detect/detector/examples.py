@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detect.align import Layer, NotComparable, align
-from detect.detector.context import merged
-from detect.detector.tokens import Tokens, tokens
-from detect.families import families
-from detect.frozen import EQUAL
-from detect.gram import Gram, gram, squared_lengths
-from detect.signals.relatedness import relatedness
-from detect.sketch_store import Sketch
+from lineage.detect.align import Layer, NotComparable, align
+from lineage.detect.detector.context import merged
+from lineage.detect.detector.tokens import Tokens, tokens
+from lineage.detect.families import families
+from lineage.detect.frozen import EQUAL
+from lineage.detect.gram import Gram, gram, squared_lengths
+from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.sketch_store import Sketch
 
 ROOT, UNKNOWN = -1, -2
 COPIED = ("copy", "cast", "quantized")

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from detect.detector.context import PAIR, THIRD
-from detect.detector.tokens import EVEN, ODD
+from lineage.detect.detector.context import PAIR, THIRD
+from lineage.detect.detector.tokens import EVEN, ODD
 
 HIDDEN = 64
 MEMBERS = (0, 1, 0, 1)

@@ -16,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from detect.align import Layer
-from detect.detector.context import context, merged
-from detect.detector.network import CandidateNetwork, DirectionNetwork
-from detect.detector.tokens import Tokens, measured_alone, tokens
-from detect.gram import Gram
-from detect.signals.pairs import each_once
-from graphdb.schema import Failure
+from lineage.detect.align import Layer
+from lineage.detect.detector.context import context, merged
+from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
+from lineage.detect.detector.tokens import Tokens, measured_alone, tokens
+from lineage.detect.gram import Gram
+from lineage.detect.signals.pairs import each_once
+from lineage.graphdb.schema import Failure
 
 VERSION = "2"
 _PAIRS_AT_ONCE = 4096
@@ -55,7 +55,7 @@ class DetectorScores:
 @cache
 def shipped(device: str = "cpu") -> Detector:
     """The detector that comes with the package."""
-    with as_file(files("detect.detector").joinpath("detector.safetensors")) as path:
+    with as_file(files("lineage.detect.detector").joinpath("detector.safetensors")) as path:
         return load(path, torch.device(device))
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
+from lineage.detect.align import Layer, Part
 
 BINS = 4
 DIRECTIONS = 4

@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detect.detector.context import Context, context
-from detect.detector.examples import ROOT, UNKNOWN, Example
-from detect.detector.network import MEMBERS, CandidateNetwork, DirectionNetwork
-from detect.detector.scoring import came_first_of
-from detect.detector.tokens import ODD
-from detect.family_tree import nearest
+from lineage.detect.detector.context import Context, context
+from lineage.detect.detector.examples import ROOT, UNKNOWN, Example
+from lineage.detect.detector.network import MEMBERS, CandidateNetwork, DirectionNetwork
+from lineage.detect.detector.scoring import came_first_of
+from lineage.detect.detector.tokens import ODD
+from lineage.detect.family_tree import nearest
 
 Report = Callable[[str, int, int], None]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from detect.decision import Answer, Candidate, Decision
-from detect.methods.registry import Given, decide_with
-from detect.subject import Options, Subject
-from graphdb.schema import Failure, Relation
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.methods.registry import Given, decide_with
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import Failure, Relation
 
 
 class CannotTake(Failure):

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detect.align import Layer
-from detect.decision import Decision
-from detect.methods.answers import CannotTake, as_decisions
-from detect.methods.registry import BadSetting, settings_of
-from detect.methods.values import distances, layers_of, related_groups
-from detect.subject import Options, Subject
+from lineage.detect.align import Layer
+from lineage.detect.decision import Decision
+from lineage.detect.methods.answers import CannotTake, as_decisions
+from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.values import distances, layers_of, related_groups
+from lineage.detect.subject import Options, Subject
 
 NAME = "atlas"
 FEW_VALUES = 256  # so many different values in hundreds of neurons: quantised

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
-from detect.decision import Decision
-from detect.methods.answers import CannotTake, as_decisions
-from detect.methods.plain import kurtosis
-from detect.methods.registry import BadSetting, settings_of
-from detect.methods.values import layers_of
-from detect.subject import Options, Subject
+from lineage.detect.align import Layer, Part
+from lineage.detect.decision import Decision
+from lineage.detect.methods.answers import CannotTake, as_decisions
+from lineage.detect.methods.plain import kurtosis
+from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.values import layers_of
+from lineage.detect.subject import Options, Subject
 
 NAME = "mother"
 AGAINST = 0.3  # lambda: share of the mean distance that an edge against kurtosis costs more

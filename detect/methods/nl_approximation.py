@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp
 
-from detect.methods.nl_similarity import SIMILARITIES, reported
-from graphdb.schema import Failure
+from lineage.detect.methods.nl_similarity import SIMILARITIES, reported
+from lineage.graphdb.schema import Failure
 
 Tensors = Mapping[str, Tensor]
 Forward = Callable[[Tensors], Tensor]  # tensors of one model -> (samples, ...) features, always on the same batch

@@ -17,11 +17,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from detect.decision import Decision
-from detect.methods.answers import CannotTake, as_decisions, at_least
-from detect.methods.nl_approximation import features_of
-from detect.methods.nl_free import candidates_among, forward_of
-from detect.methods.nl_network import (
+from lineage.detect.decision import Decision
+from lineage.detect.methods.answers import CannotTake, as_decisions, at_least
+from lineage.detect.methods.nl_approximation import features_of
+from lineage.detect.methods.nl_free import candidates_among, forward_of
+from lineage.detect.methods.nl_network import (
     SAMPLES,
     Example,
     Shape,
@@ -30,11 +30,11 @@ from detect.methods.nl_network import (
     train_detector,
     weight_picture,
 )
-from detect.methods.registry import BadSetting, Given, NeedsMore, settings_of
-from detect.signature import Role, tensors_of
-from detect.sketch_store import Sketch
-from detect.subject import Options, Subject
-from graphdb.schema import Failure
+from lineage.detect.methods.registry import BadSetting, Given, NeedsMore, settings_of
+from lineage.detect.signature import Role, tensors_of
+from lineage.detect.sketch_store import Sketch
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import Failure
 
 NAME = "nl-detector"
 

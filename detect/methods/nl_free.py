@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detect.align import NotComparable, align
-from detect.decision import Decision
-from detect.methods.answers import CannotTake, as_decisions, at_least
-from detect.methods.nl_approximation import Approximation, Forward, NoFeatures, features_of, similarities
-from detect.methods.registry import Given, NeedsMore, settings_of
-from detect.subject import Options, Subject
+from lineage.detect.align import NotComparable, align
+from lineage.detect.decision import Decision
+from lineage.detect.methods.answers import CannotTake, as_decisions, at_least
+from lineage.detect.methods.nl_approximation import Approximation, Forward, NoFeatures, features_of, similarities
+from lineage.detect.methods.registry import Given, NeedsMore, settings_of
+from lineage.detect.subject import Options, Subject
 
 FEATURE_INDEX = 2  # of the layers that the function gives, as in the released code
 ON_WEIGHTS = ("l1", "l2")

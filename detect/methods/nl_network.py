@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 SIDE = 32
 SAMPLES = 64

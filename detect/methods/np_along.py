@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.methods.np_identify import FakeStart, identify
+from lineage.detect.methods.np_identify import FakeStart, identify
 
 STEPS = 100
 STILL = 1e-5  # squared movement of the centres at which KMeans ends

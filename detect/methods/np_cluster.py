@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detect.decision import Decision
-from detect.methods.answers import CannotTake, as_decisions
-from detect.methods.np_along import kmeans_along, meanshift_along
-from detect.methods.np_identify import FakeStart, identify
-from detect.methods.registry import BadSetting, settings_of
-from detect.methods.values import coordinates, distances, layers_of, some_values
-from detect.subject import Options, Subject
+from lineage.detect.decision import Decision
+from lineage.detect.methods.answers import CannotTake, as_decisions
+from lineage.detect.methods.np_along import kmeans_along, meanshift_along
+from lineage.detect.methods.np_identify import FakeStart, identify
+from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.values import coordinates, distances, layers_of, some_values
+from lineage.detect.subject import Options, Subject
 
 NOISE = -1
 MOST_CLUSTERS = 64  # tried where the number is not given

@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detect.decision import Decision
-from detect.methods.answers import CannotTake, as_decisions
-from detect.methods.registry import BadSetting, settings_of
-from detect.methods.values import AUTO, layers_of, one_layer
-from detect.subject import Options, Subject
-from graphdb.schema import Failure
+from lineage.detect.decision import Decision
+from lineage.detect.methods.answers import CannotTake, as_decisions
+from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.values import AUTO, layers_of, one_layer
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import Failure
 
 NAME = "np-detector"
 SIDE = 32

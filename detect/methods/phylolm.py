@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 CHARACTERS = 4  # of an answer that make the allele
 LEAST_SIMILARITY = 1e-6  # models without a common allele are as far apart as this, not infinitely

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
-from detect.decision import Decision
-from detect.gram import gram
-from detect.methods.answers import as_decisions
-from detect.methods.registry import settings_of
-from detect.methods.values import layers_of, related_groups
-from detect.subject import Options, Subject
+from lineage.detect.align import Layer, Part
+from lineage.detect.decision import Decision
+from lineage.detect.gram import gram
+from lineage.detect.methods.answers import as_decisions
+from lineage.detect.methods.registry import settings_of
+from lineage.detect.methods.values import layers_of, related_groups
+from lineage.detect.subject import Options, Subject
 
 LESS = 1e-12  # relative: equal numbers say nothing
 

@@ -1,7 +1,8 @@
 """The methods that `--method NAME` knows. Plain data: a method's code is imported when it is asked for, so this file loads no torch.
 
 A method is a function `decide(subjects, options, device) -> list[Decision]` about models of one signature, in their order, like
-`detect.pipeline.decide`, which is the method `lineage`. A method that needs more than samples of weights takes `given: Given` as well.
+`lineage.detect.pipeline.decide`, which is the method `lineage`. A method that needs more than samples of weights takes
+`given: Given` as well.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 if TYPE_CHECKING:
     import torch
 
-    from detect.decision import Decision
-    from detect.subject import Options, Subject
+    from lineage.detect.decision import Decision
+    from lineage.detect.subject import Options, Subject
 
 Value = str | int | float | bool
 PLAIN = "lineage"  # our own method, the default
@@ -123,7 +124,7 @@ METHODS: tuple[Method, ...] = (
         "growth, inheritance and a trained detector over all sampled weights, joined in one tree; says when it cannot tell",
         "this project, README.md",
         "weights",
-        "detect.pipeline:decide",
+        "lineage.detect.pipeline:decide",
         (Setting("detector", "", "one that `lineage train detector` wrote, in place of the one that ships"),),
     ),
     *(
@@ -132,7 +133,7 @@ METHODS: tuple[Method, ...] = (
             f"{text}; the parent of a cluster is nearest to a random start",
             _NEURAL_PHYLOGENY,
             "weights",
-            f"detect.methods.np_cluster:{name.removeprefix('np-')}",
+            f"lineage.detect.methods.np_cluster:{name.removeprefix('np-')}",
             (*own, *_NP_VALUES),
         )
         for name, text, own in (
@@ -155,7 +156,7 @@ METHODS: tuple[Method, ...] = (
         "trained network that sees 32 x 32 values of every pair of models as a picture",
         _NEURAL_PHYLOGENY,
         "weights",
-        "detect.methods.np_detector:decide",
+        "lineage.detect.methods.np_detector:decide",
         (Setting("file", "", "the trained network, made by `lineage train np-detector`"),),
     ),
     Method(
@@ -163,7 +164,7 @@ METHODS: tuple[Method, ...] = (
         "weight distance, kurtosis and the cheapest arborescence",
         "Horwitz, Shul, Hoshen, ICLR 2025, https://arxiv.org/abs/2405.18432",
         "weights",
-        "detect.methods.mother:decide",
+        "lineage.detect.methods.mother:decide",
         (
             Setting("trees", 0, "how many trees there are; 0: the silhouette chooses"),
             Setting("stage", "specialisation", "which way kurtosis goes", ("specialisation", "generalisation")),
@@ -178,7 +179,7 @@ METHODS: tuple[Method, ...] = (
         "near-duplicate, date and distance rules; for evaluation only, needs dates",
         "Horwitz et al. 2025, https://arxiv.org/abs/2503.10633",
         "weights",
-        "detect.methods.atlas:decide",
+        "lineage.detect.methods.atlas:decide",
         (
             Setting("nearest", 5, "K: how many earlier models are looked at"),
             Setting("quantile", 0.6, "of all correlations, above which distance follows time"),
@@ -186,13 +187,13 @@ METHODS: tuple[Method, ...] = (
             Setting("seed", 0, "of the choice of units"),
         ),
     ),
-    Method("nearest", "the nearest model", "plain rule", "weights", "detect.methods.plain:nearest", (_AMONG,)),
+    Method("nearest", "the nearest model", "plain rule", "weights", "lineage.detect.methods.plain:nearest", (_AMONG,)),
     Method(
         "min-norm",
         "the nearest model of smaller norm",
         "plain rule; Neural Phylogeny's direction in expectation",
         "weights",
-        "detect.methods.plain:min_norm",
+        "lineage.detect.methods.plain:min_norm",
         (_AMONG,),
     ),
     Method(
@@ -200,7 +201,7 @@ METHODS: tuple[Method, ...] = (
         "the nearest model of lower effective rank",
         "plain rule; TensorLock's direction; Roy & Vetterli 2007",
         "weights",
-        "detect.methods.plain:by_effective_rank",
+        "lineage.detect.methods.plain:by_effective_rank",
         (_AMONG,),
     ),
     Method(
@@ -208,7 +209,7 @@ METHODS: tuple[Method, ...] = (
         "the nearest model of higher, or lower, kurtosis",
         "plain rule; MoTHer's direction",
         "weights",
-        "detect.methods.plain:by_kurtosis",
+        "lineage.detect.methods.plain:by_kurtosis",
         (_AMONG, Setting("parent", "higher", "whose kurtosis is", ("higher", "lower"))),
     ),
     Method(
@@ -216,7 +217,7 @@ METHODS: tuple[Method, ...] = (
         "nearest features by mean absolute difference, after fine-tuning is approximated; without --forward nearest weights",
         _NEURAL_LINEAGE,
         "either",
-        "detect.methods.nl_free:decide_l1",
+        "lineage.detect.methods.nl_free:decide_l1",
         (
             *_FEATURES,
             Setting(
@@ -229,7 +230,7 @@ METHODS: tuple[Method, ...] = (
         "the same by mean squared difference; without --forward nearest weights",
         _NEURAL_LINEAGE,
         "either",
-        "detect.methods.nl_free:decide_l2",
+        "lineage.detect.methods.nl_free:decide_l2",
         _FEATURES,
     ),
     Method(
@@ -237,7 +238,7 @@ METHODS: tuple[Method, ...] = (
         "the same by linear centred kernel alignment; layers may differ in width",
         _NEURAL_LINEAGE,
         "forward",
-        "detect.methods.nl_free:decide_cka",
+        "lineage.detect.methods.nl_free:decide_cka",
         _FEATURES,
     ),
     Method(
@@ -245,7 +246,7 @@ METHODS: tuple[Method, ...] = (
         "the same by distance correlation; layers may differ in width",
         _NEURAL_LINEAGE,
         "forward",
-        "detect.methods.nl_free:decide_dc",
+        "lineage.detect.methods.nl_free:decide_dc",
         _FEATURES,
     ),
     Method(
@@ -253,7 +254,7 @@ METHODS: tuple[Method, ...] = (
         "trained network over weights and features of a child and its candidates, which can answer that none is the parent",
         _NEURAL_LINEAGE,
         "either",
-        "detect.methods.nl_detector:decide",
+        "lineage.detect.methods.nl_detector:decide",
         (_PARENTS, Setting("file", "", "the trained network, made by `lineage train nl-detector`")),
     ),
     Method(
@@ -261,7 +262,7 @@ METHODS: tuple[Method, ...] = (
         "tree of language models from their answers to the same prompts, without direction: `lineage phylolm`",
         "Yax, Oudeyer & Palminteri, ICLR 2025, PhyloLM, https://arxiv.org/abs/2404.04671",
         "outputs",
-        "detect.methods.phylolm:compare",
+        "lineage.detect.methods.phylolm:compare",
     ),
 )
 

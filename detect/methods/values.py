@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from detect.align import Layer, NotComparable, Part, align
-from detect.families import families
-from detect.methods.answers import CannotTake, at_least
-from detect.signals.relatedness import relatedness
-from detect.subject import Subject
+from lineage.detect.align import Layer, NotComparable, Part, align
+from lineage.detect.families import families
+from lineage.detect.methods.answers import CannotTake, at_least
+from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.subject import Subject
 
 AUTO, ALL = "auto", "all"
 # The tensor that Neural Phylogeny's code looks at: fully connected, convolutional, residual, ViT.

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from detect.align import Layer
-from detect.signals.units import measured
+from lineage.detect.align import Layer
+from lineage.detect.signals.units import measured
 
 PRIOR = 0.10  # that the parent of a family's oldest known model's children is missing, before looking at them
 EVEN = 0.2  # width of the balance that siblings keep

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detect.decode import round_to
-from detect.sketch_store import Sketch
+from lineage.detect.decode import round_to
+from lineage.detect.sketch_store import Sketch
 
 COARSE = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from detect.align import describe
-from detect.signature import Role
-from detect.sketch_store import Sketch
+from lineage.detect.align import describe
+from lineage.detect.signature import Role
+from lineage.detect.sketch_store import Sketch
 
 LOG_ODDS = 4.0
 

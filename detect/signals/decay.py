@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
+from lineage.detect.align import Layer, Part
 
 LOG_ODDS = 6.0
 WINDOW = 2e-6  # width of a pile, in log ratio: rounding of float32 over a training

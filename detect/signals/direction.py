@@ -23,8 +23,8 @@ from importlib.resources import files
 import torch
 from torch import Tensor
 
-from detect.align import Layer
-from detect.signals.units import measured
+from lineage.detect.align import Layer
+from lineage.detect.signals.units import measured
 
 FEATURES = (
     "growth", "growth beside radial", "radial fine", "radial coarse", "growth by certainty",
@@ -95,7 +95,7 @@ def combined(rows: Sequence[Tensor], pairs: Tensor) -> Tensor:
 @cache
 def weights() -> Tensor:
     """(32,) float64, as fitted."""
-    fitted = json.loads(files("detect").joinpath("direction_weights.json").read_text())
+    fitted = json.loads(files("lineage.detect").joinpath("direction_weights.json").read_text())
     return torch.tensor(fitted["weights"], dtype=torch.float64)
 
 

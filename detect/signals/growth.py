@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer
-from detect.signals.units import MINIMUM_UNITS, measured
+from lineage.detect.align import Layer
+from lineage.detect.signals.units import MINIMUM_UNITS, measured
 
 _DIGITS = 1e-3  # what is smaller against the float32 numbers that it is the difference of has lost too many digits
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.gram import Gram
+from lineage.detect.gram import Gram
 
 QUANTILE = 0.25
 _CHUNK = 1 << 18  # groups times pairs at a time: they stay in the cache

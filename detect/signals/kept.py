@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
+from lineage.detect.align import Layer, Part
 
 UNITS = 512  # looked at, spread over all layers; more change nothing
 FEWEST = 4  # units of each layer

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from detect.signals.drift import drift
+from lineage.detect.signals.drift import drift
 
 # log-odds a unit of: mean negative part of the cosines, most negative cosine, mean cosine, share of clearly negative ones. A softmax over
 # the models of 84 trees of the zoo's tuning half, `bench/fit_opposition.py`; doubled, which the same half does not mind and stars of short

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer
-from detect.signals import balance, direction, growth
-from detect.signals.decay import decay
-from detect.signals.units import measured
+from lineage.detect.align import Layer
+from lineage.detect.signals import balance, direction, growth
+from lineage.detect.signals.decay import decay
+from lineage.detect.signals.units import measured
 
 LOOKED_AT = 12  # nearest neighbours of each model whose single values are compared: that sorts them
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
+from lineage.detect.align import Layer, Part
 
 MINIMUM_UNITS = 4
 

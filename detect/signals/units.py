@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from detect.align import Layer, Part
+from lineage.detect.align import Layer, Part
 
 MINIMUM_UNITS = 4
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -29,7 +29,7 @@ PRELOADED = [  # nothing that reads the environment when it is imported, as hugg
         "yaml",
         "filelock",
     ),
-    *("apscheduler.schedulers.background", "detect.explain", "detect.cli_graph", "queries.family"),
+    *("apscheduler.schedulers.background", "lineage.detect.explain", "lineage.detection", "lineage.queries.family"),
 ]
 TIMEOUT_SECONDS = 60
 _server = multiprocessing.get_context("forkserver")
@@ -137,6 +137,6 @@ def _main(arguments: list[str], environment: Mapping[str, str], folder: str) -> 
     import torch
 
     torch.set_num_threads(1)
-    from lineage import main
+    from lineage.commands import main
 
     main(arguments)

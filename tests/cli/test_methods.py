@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detect.methods.registry import METHODS
+from lineage.detect.methods.registry import METHODS
 from tests.builders import start, three_generations, write
 from tests.cli.command import Command
 from tests.cli.world import World

@@ -10,9 +10,9 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from graphdb.digest import graph_digest
-from graphdb.schema import Run
-from graphdb.store import open_store
+from lineage.graphdb.digest import graph_digest
+from lineage.graphdb.schema import Run
+from lineage.graphdb.store import open_store
 from tests.cli.command import Command, command_at
 from tests.cli.test_sync import requests, wait_for
 from tests.cli.world import World

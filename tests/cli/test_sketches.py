@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from graphdb.digest import graph_digest
-from graphdb.store import open_store
+from lineage.graphdb.digest import graph_digest
+from lineage.graphdb.store import open_store
 from tests.cli.command import command_at
 from tests.fake_hub import FakeHub
 from tests.s3 import s3  # noqa: F401 - a fixture

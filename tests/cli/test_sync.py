@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save
 
-from graphdb.digest import graph_digest
-from graphdb.store import open_store
+from lineage.graphdb.digest import graph_digest
+from lineage.graphdb.store import open_store
 from tests.builders import start, three_generations, write
 from tests.cli.command import Command, Running, command_at
 from tests.cli.world import World, card

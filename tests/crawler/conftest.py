@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from detect.sketch_store import SketchStore
+from lineage.detect.sketch_store import SketchStore
 from tests.crawler.crawls import Crawl
 from tests.fake_hub import FakeHub
 

@@ -6,13 +6,13 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from crawler.batch import Batch
-from crawler.crawl import crawl
-from crawler.hub import Hub
-from crawler.progress import Progress
-from crawler.walk import CrawlOptions
-from detect.sketch_store import SketchStore
-from graphdb.schema import Model
+from lineage.crawler.batch import Batch
+from lineage.crawler.crawl import crawl
+from lineage.crawler.hub import Hub
+from lineage.crawler.progress import Progress
+from lineage.crawler.walk import CrawlOptions
+from lineage.detect.sketch_store import SketchStore
+from lineage.graphdb.schema import Model
 from tests.crawler.toys import hub_at
 from tests.fake_hub import FakeHub
 

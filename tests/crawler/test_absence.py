@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from crawler.cli import crawl_into
-from crawler.walk import CrawlOptions
-from detect.sketch_store import SketchStore
-from graphdb.schema import Model, Status
-from graphdb.store import open_store
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawling import crawl_into
+from lineage.detect.sketch_store import SketchStore
+from lineage.graphdb.schema import Model, Status
+from lineage.graphdb.store import open_store
 from tests.crawler.crawls import DAY, Crawl
 from tests.crawler.toys import hub_at, repository
 from tests.fake_hub import FakeHub
@@ -124,7 +124,7 @@ def test_the_claims_of_a_model_that_is_gone_stay_in_the_graph(
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return DAY + cls.shift
 
-    monkeypatch.setattr("crawler.walk.datetime", Clock)
+    monkeypatch.setattr("lineage.crawler.walk.datetime", Clock)
     with open_store(str(tmp_path / "store")) as store:
         for day in range(3):
             Clock.shift = day * ONE_DAY
@@ -152,7 +152,7 @@ def test_what_is_disabled_or_gated_is_looked_at_again_when_it_no_longer_is(three
 
 
 def test_a_listing_that_shrank_is_not_believed(fake: FakeHub, crawler: Crawl, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crawler.walk.SHRUNK_MODELS", 10)
+    monkeypatch.setattr("lineage.crawler.walk.SHRUNK_MODELS", 10)
     fake.make_lots(50)
     crawler.run()
     with fake.faults.replace_json([], kind="list"):
@@ -177,7 +177,7 @@ def test_part_of_the_hub_says_nothing_about_the_rest(three: FakeHub, crawler: Cr
 @pytest.fixture
 def large(fake: FakeHub, crawler: Crawl, monkeypatch: pytest.MonkeyPatch) -> Crawl:
     """A Hub of 60 models, seen once, that counts as large."""
-    monkeypatch.setattr("crawler.walk.LARGE_HUB_MODELS", 30)
+    monkeypatch.setattr("lineage.crawler.walk.LARGE_HUB_MODELS", 30)
     fake.make_lots(60, created_at=DAY - timedelta(days=90), step=ONE_DAY)
     assert crawler.counts(CrawlOptions(page_models=10))["seen"] == 60
     return crawler
@@ -236,7 +236,7 @@ def test_what_disappears_from_a_large_hub_is_found_by_the_weekly_pass_and_settle
 def test_progress_of_the_former_version_is_taken_over(tmp_path: Path, fake: FakeHub, sketches: SketchStore) -> None:
     import sqlite3
 
-    from crawler.progress import VERSION
+    from lineage.crawler.progress import VERSION
 
     crawler = Crawl(fake, sketches)
     fake.add_repo("acme/m", repository(1))

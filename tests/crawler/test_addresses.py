@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.addresses import ForbiddenRedirect, check_redirect, nearness, origin
+from lineage.crawler.addresses import ForbiddenRedirect, check_redirect, nearness, origin
 
 PUBLIC = "https://93.184.216.34"
 

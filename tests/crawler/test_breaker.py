@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from crawler.answers import HubDown, UnexpectedAnswer
-from crawler.breaker import FAILURES_TO_OPEN, GIVE_UP_SECONDS, Breaker, Down
-from crawler.hub import Hub, first_page
-from crawler.pacing import Pacer
+from lineage.crawler.answers import HubDown, UnexpectedAnswer
+from lineage.crawler.breaker import FAILURES_TO_OPEN, GIVE_UP_SECONDS, Breaker, Down
+from lineage.crawler.hub import Hub, first_page
+from lineage.crawler.pacing import Pacer
 from tests.crawler.crawls import Crawl
 from tests.crawler.toys import Sleeps, hub_at, repository
 from tests.fake_hub import FakeHub
@@ -167,8 +167,8 @@ def test_an_answer_that_trickles_is_given_up(fake: FakeHub, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["list", "info"])
 def test_an_answer_without_end_is_cut_off(fake: FakeHub, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.add_repo("acme/m", repository(1))
-    monkeypatch.setattr("crawler.hub.LISTING_LIMIT_BYTES", 5_000_000)
-    monkeypatch.setattr("crawler.hub.INFO_LIMIT_BYTES", 5_000_000)
+    monkeypatch.setattr("lineage.crawler.hub.LISTING_LIMIT_BYTES", 5_000_000)
+    monkeypatch.setattr("lineage.crawler.hub.INFO_LIMIT_BYTES", 5_000_000)
     fake.faults.endless_body(kind=kind)
     hub = impatient(fake, 30)
     with pytest.raises(UnexpectedAnswer, match="more than 5000000 bytes"):
@@ -177,7 +177,7 @@ def test_an_answer_without_end_is_cut_off(fake: FakeHub, kind: str, monkeypatch:
 
 
 def test_a_page_that_is_a_compressed_bomb_is_cut_off(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crawler.hub.LISTING_LIMIT_BYTES", 5_000_000)
+    monkeypatch.setattr("lineage.crawler.hub.LISTING_LIMIT_BYTES", 5_000_000)
     fake.faults.replace_json(["x" * 50_000_000], kind="list")
     fake.faults.gzip_body(kind="list")
     hub = impatient(fake, 30)
@@ -229,7 +229,7 @@ def test_a_server_that_quotes_the_token_does_not_bring_it_into_a_message(
     with caplog.at_level("DEBUG"), pytest.raises(Exception) as failure:
         hub_at(fake, TOKEN).info("acme/m")
     logged = [
-        record.getMessage() for record in caplog.records if record.name.startswith("crawler")
+        record.getMessage() for record in caplog.records if record.name.startswith("lineage.crawler")
     ]  # as the command does
     told = f"{failure.value!r} {failure.value} {getattr(failure.value, 'try_next', '')} {logged}"
     assert TOKEN not in told

@@ -12,19 +12,19 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save
 
-from crawler.budget import Budget, BudgetSpent
-from crawler.cli import crawl as crawl_command
-from crawler.cli import crawl_into
-from crawler.cli_options import SizeInBytes
-from crawler.listing import parse_item
-from crawler.pacing import Pacer
-from crawler.plan import plan_crawl
-from crawler.progress import Progress
-from crawler.queue import pack, unpack
-from crawler.walk import CrawlOptions
-from detect.sketch_store import SketchStore
-from graphdb.schema import Model, Status
-from graphdb.store import open_store
+from lineage.commands.crawl import crawl as crawl_command
+from lineage.commands.crawl_options import SizeInBytes
+from lineage.crawler.budget import Budget, BudgetSpent
+from lineage.crawler.listing import parse_item
+from lineage.crawler.pacing import Pacer
+from lineage.crawler.plan import plan_crawl
+from lineage.crawler.progress import Progress
+from lineage.crawler.queue import pack, unpack
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawling import crawl_into
+from lineage.detect.sketch_store import SketchStore
+from lineage.graphdb.schema import Model, Status
+from lineage.graphdb.store import open_store
 from tests.crawler.crawls import DAY, Crawl
 from tests.crawler.toys import Sleeps, hub_at, model_file
 from tests.fake_hub import FakeHub
@@ -43,7 +43,7 @@ def run(crawler: Crawl, **budget: float) -> tuple[list[Model], str | None]:
     """Models that were read, and why the crawl stopped."""
     read: list[Model] = []
     stopped = None
-    from crawler.crawl import crawl
+    from lineage.crawler.crawl import crawl
 
     crawler.fake.reset_counts()
     options = CrawlOptions(page_models=4, **budget)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def test_a_page_that_the_budget_cuts_is_kept_as_far_as_it_went(fake: FakeHub, cr
         fake.add_repo(f"acme/m{i}", {"README.md": b""}, overrides={"sha": None})  # each costs a question
     first = None
     with Progress(crawler.progress_file) as progress:
-        from crawler.crawl import crawl
+        from lineage.crawler.crawl import crawl
 
         with pytest.raises(BudgetSpent):
             for batch in crawl(CrawlOptions(max_requests=4, workers=1), crawler.sketches, progress, hub_at(fake)):

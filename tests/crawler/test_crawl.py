@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from crawler.answers import BadToken, HubDown, UnexpectedAnswer
-from crawler.locate import open_model
-from crawler.walk import CrawlOptions
-from crawler.weights import Unreadable
-from detect.sketch import plan
-from detect.sketch_store import SketchStore
-from graphdb.schema import Model, Status, local_id
+from lineage.crawler.answers import BadToken, HubDown, UnexpectedAnswer
+from lineage.crawler.locate import open_model
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawler.weights import Unreadable
+from lineage.detect.sketch import plan
+from lineage.detect.sketch_store import SketchStore
+from lineage.graphdb.schema import Model, Status, local_id
 from tests.crawler.crawls import DAY, Crawl
 from tests.crawler.toys import Sleeps, hub_at, model_file, raw_header, repository, weights
 from tests.fake_hub import FakeHub
@@ -215,7 +215,7 @@ def test_since_takes_what_changed_and_stops_there(fake: FakeHub, crawler: Crawl)
 def test_a_large_hub_is_walked_by_changes_after_the_first_time_and_whole_after_a_week(
     fake: FakeHub, crawler: Crawl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.walk.LARGE_HUB_MODELS", 30)
+    monkeypatch.setattr("lineage.crawler.walk.LARGE_HUB_MODELS", 30)
     fake.make_lots(30, created_at=DAY - timedelta(days=90), step=timedelta(days=1))
     options = CrawlOptions(page_models=5)
     assert crawler.counts(options)["seen"] == 30
@@ -231,7 +231,7 @@ def test_a_large_hub_is_walked_by_changes_after_the_first_time_and_whole_after_a
 def test_what_failed_is_tried_again_even_where_no_page_lists_it(
     fake: FakeHub, crawler: Crawl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.walk.LARGE_HUB_MODELS", 2)
+    monkeypatch.setattr("lineage.crawler.walk.LARGE_HUB_MODELS", 2)
     for i in range(3):
         fake.add_repo(f"acme/m{i}", repository(i), created_at=DAY - timedelta(days=90 + i))
     with fake.faults.status(500, kind="resolve", match="acme/m1/"):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from graphdb.store import open_store
-from lineage import main
+from lineage.commands import main
+from lineage.graphdb.store import open_store
 from tests.crawler.toys import repository
 from tests.fake_hub import FakeHub
 

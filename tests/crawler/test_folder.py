@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from crawler.folder import NoSuchFolder, content_hash, local_models, one_local_model
-from crawler.weights import Unreadable, local_weights
-from detect.sketch import Block
+from lineage.crawler.folder import NoSuchFolder, content_hash, local_models, one_local_model
+from lineage.crawler.weights import Unreadable, local_weights
+from lineage.detect.sketch import Block
 from tests.crawler.toys import model_file, weights
 
 

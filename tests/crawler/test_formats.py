@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from crawler.components import parts_of
-from crawler.hub import Hub
-from crawler.locate import NoSuchPart, open_model
-from crawler.quantised import quantisation_in, quantisation_of
-from graphdb.schema import Model, Status
+from lineage.crawler.components import parts_of
+from lineage.crawler.hub import Hub
+from lineage.crawler.locate import NoSuchPart, open_model
+from lineage.crawler.quantised import quantisation_in, quantisation_of
+from lineage.graphdb.schema import Model, Status
 from tests.crawler.crawls import Crawl
 from tests.crawler.ggufs import Q, llama, write
 from tests.crawler.toys import hub_at, model_file, weights
@@ -94,7 +94,7 @@ def test_packed_numbers_are_recognised_by_the_configuration(config: object, said
 
 
 def test_fp8_is_recognised_by_its_dtype_and_plain_numbers_are_not() -> None:
-    from crawler.headers import TensorHeader
+    from lineage.crawler.headers import TensorHeader
 
     assert quantisation_in([TensorHeader("a.weight", "F8_E4M3", (1,), "f", 0, 1)]) == "fp8"
     assert quantisation_in([TensorHeader("a.weight", "BF16", (1,), "f", 0, 2)]) is None

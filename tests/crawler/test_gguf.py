@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from crawler.gguf_header import GgufHeader, read_gguf_header
-from crawler.gguf_weights import GgufWeights
-from crawler.headers import BadHeader
-from crawler.locate import open_model
-from crawler.quantised import choose_gguf, gguf_label
-from crawler.weights import LocalFile, Unreadable, Weights
-from detect.sketch import plan
-from detect.sketch_store import make_sketch
+from lineage.crawler.gguf_header import GgufHeader, read_gguf_header
+from lineage.crawler.gguf_weights import GgufWeights
+from lineage.crawler.headers import BadHeader
+from lineage.crawler.locate import open_model
+from lineage.crawler.quantised import choose_gguf, gguf_label
+from lineage.crawler.weights import LocalFile, Unreadable, Weights
+from lineage.detect.sketch import plan
+from lineage.detect.sketch_store import make_sketch
 from tests.crawler.ggufs import KEYS, VOCABULARY, Q, llama, write
 
 
@@ -76,7 +76,7 @@ def test_any_block_has_the_values_of_the_whole_dequantised_tensor(kind: Q, tmp_p
         t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(tmp_path / "m.gguf").tensors
     }
     random = np.random.default_rng(1)
-    from detect.sketch import Block
+    from lineage.detect.sketch import Block
 
     for name, source in (
         ("model.layers.1.mlp.up_proj.weight", "blk.1.ffn_up.weight"),
@@ -97,7 +97,7 @@ def test_other_architectures_keep_their_names_and_unknown_types_are_not_read(tmp
     at = raw.index(b"blk.0.ffn_up.weight") + len(b"blk.0.ffn_up.weight") + 4 + 16
     raw[at : at + 4] = struct.pack("<I", 9999)
     (tmp_path / "m.gguf").write_bytes(raw)
-    from detect.sketch import Block
+    from lineage.detect.sketch import Block
 
     weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])
     with pytest.raises(Unreadable, match="GGML_9999"):
@@ -198,7 +198,7 @@ def test_types_of_few_bits_are_dequantised_too(kind: Q, tmp_path: Path) -> None:
     with np.errstate(all="ignore"):  # random blocks, so random scales
         expected = gguf.quants.dequantize(named.data, named.tensor_type).reshape(-1)
     wide = int(named.shape[0])
-    from detect.sketch import Block
+    from lineage.detect.sketch import Block
 
     block = Block("model.layers.0.self_attn.v_proj.weight", wide, 3 * wide)
     ((_, raw),) = weights.read([block])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import deserialize
 from safetensors.numpy import save
 
-from crawler.headers import FIRST_READ_BYTES, BadHeader, join_shards, parse_header, read_header
+from lineage.crawler.headers import FIRST_READ_BYTES, BadHeader, join_shards, parse_header, read_header
 from tests.crawler.toys import model_file, raw_header, weights
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crawler.answers import (
+from lineage.crawler.answers import (
     BadToken,
     Disabled,
     Gated,
@@ -23,8 +23,8 @@ from crawler.answers import (
     UnexpectedAnswer,
     failure_of,
 )
-from crawler.hub import Hub, first_page
-from crawler.pacing import Pacer
+from lineage.crawler.hub import Hub, first_page
+from lineage.crawler.pacing import Pacer
 from tests.crawler.toys import Sleeps, hub_at, repository
 from tests.fake_hub import FakeHub
 

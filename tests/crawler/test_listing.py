@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.listing import MalformedItem, declarations, is_repo_id, is_safe_path, parse_item
-from graphdb.schema import Declaration
+from lineage.crawler.listing import MalformedItem, declarations, is_repo_id, is_safe_path, parse_item
+from lineage.graphdb.schema import Declaration
 
 
 def claims(card: dict[str, Any], *tags: str, config: dict[str, Any] | None = None) -> set[tuple[str, str | None, str]]:

@@ -9,13 +9,14 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from crawler.cli import crawl_into, reported
-from crawler.hub import Hub
-from crawler.metrics import Metrics, PortTaken
-from crawler.schedule import Stopped
-from crawler.walk import CrawlOptions
-from detect.sketch_store import SketchStore
-from graphdb.store import open_store
+from lineage.commands.crawl import reported
+from lineage.crawler.hub import Hub
+from lineage.crawler.metrics import Metrics, PortTaken
+from lineage.crawler.schedule import Stopped
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawling import crawl_into
+from lineage.detect.sketch_store import SketchStore
+from lineage.graphdb.store import open_store
 from tests.crawler.toys import repository
 from tests.fake_hub import FakeHub
 

@@ -6,8 +6,8 @@ import email.utils
 
 import pytest
 
-from crawler.answers import RateLimited
-from crawler.pacing import Pacer
+from lineage.crawler.answers import RateLimited
+from lineage.crawler.pacing import Pacer
 from tests.crawler.toys import Sleeps, hub_at, repository
 from tests.fake_hub import FakeHub
 
@@ -146,7 +146,7 @@ def test_back_off_doubles_with_jitter_and_has_a_bound() -> None:
 def test_the_loopback_hubs_real_windows_are_kept() -> None:
     with FakeHub(quotas={"api": 8}, window_seconds=1) as fake:
         fake.add_repo("acme/tiny", repository(1))
-        from crawler.hub import Hub
+        from lineage.crawler.hub import Hub
 
         hub = Hub(fake.url, False, Pacer())
         for _ in range(12):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from crawler.progress import BadProgress, Progress
-from crawler.remembered import Done, Walk
-from graphdb.schema import Status
+from lineage.crawler.progress import BadProgress, Progress
+from lineage.crawler.remembered import Done, Walk
+from lineage.graphdb.schema import Status
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DONE = Done("66", "acme/tiny", "a" * 40, Status.SKETCHED, "d" * 64, "sig", None, None, NOW)
@@ -75,8 +75,8 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from crawler.progress import Done, Progress, Walk
-from graphdb.schema import Status
+from lineage.crawler.progress import Done, Progress, Walk
+from lineage.graphdb.schema import Status
 now = datetime.now(UTC)
 with Progress(Path(sys.argv[1])) as progress:
     for page in range(100_000):

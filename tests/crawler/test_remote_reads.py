@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from crawler.answers import Gated, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
-from crawler.hub import FileEntry, Hub, RangeRefused
-from crawler.pacing import Pacer
-from crawler.remote import RemoteFile
-from crawler.weights import Weights
-from detect.sketch import Block, plan
+from lineage.crawler.answers import Gated, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
+from lineage.crawler.hub import FileEntry, Hub, RangeRefused
+from lineage.crawler.pacing import Pacer
+from lineage.crawler.remote import RemoteFile
+from lineage.crawler.weights import Weights
+from lineage.detect.sketch import Block, plan
 from tests.crawler.toys import CARD, Sleeps, hub_at, model_file, repository, weights
 from tests.fake_hub import FakeHub
 
@@ -141,7 +141,7 @@ def test_a_file_that_changes_under_its_address_is_noticed(fake: FakeHub) -> None
 def test_the_token_goes_to_the_hub_and_never_to_the_storage(fake: FakeHub, caplog: pytest.LogCaptureFixture) -> None:
     fake.add_token(TOKEN, may_read=["acme/secret"])
     fake.add_repo("acme/secret", repository(1), private=True)
-    caplog.set_level("DEBUG", logger="crawler")
+    caplog.set_level("DEBUG", logger="lineage.crawler")
     file = file_of(fake, hub_at(fake, TOKEN), "acme/secret")
     fake.faults.status(503, kind="cdn", times=1)
     assert file.read(0, 100) == model_file(1)[:100]

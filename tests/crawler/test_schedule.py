@@ -12,9 +12,9 @@ from threading import Event, Timer
 
 import pytest
 
-from crawler.cron import BadSchedule, parse_interval, trigger_of
-from crawler.lock import AlreadyRunning, one_at_a_time
-from crawler.schedule import Stopped, _serve
+from lineage.crawler.cron import BadSchedule, parse_interval, trigger_of
+from lineage.crawler.lock import AlreadyRunning, one_at_a_time
+from lineage.crawler.schedule import Stopped, _serve
 
 FRIDAY = datetime(2026, 11, 20).astimezone()  # midnight, wherever we are
 

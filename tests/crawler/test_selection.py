@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from crawler.selection import Layout, choose, weight_sets, weights_digest
+from lineage.crawler.selection import Layout, choose, weight_sets, weights_digest
 
 SHARDS = tuple(f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3))
 # files -> the weight files that are the model

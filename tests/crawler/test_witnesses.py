@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from crawler.answers import HubFailure
-from crawler.cli import crawl_into
-from crawler.hub import Hub
-from crawler.pacing import Pacer
-from crawler.walk import CrawlOptions
-from crawler.weights import LocalFile, Weights
-from detect.sketch import plan
-from detect.sketch_store import SketchStore, make_sketch
-from graphdb.schema import Status
-from graphdb.store import open_store
+from lineage.crawler.answers import HubFailure
+from lineage.crawler.hub import Hub
+from lineage.crawler.pacing import Pacer
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawler.weights import LocalFile, Weights
+from lineage.crawling import crawl_into
+from lineage.detect.sketch import plan
+from lineage.detect.sketch_store import SketchStore, make_sketch
+from lineage.graphdb.schema import Status
+from lineage.graphdb.store import open_store
 from tests.crawler.toys import Sleeps, repository, weights
 from tests.fake_hub import FakeHub
 

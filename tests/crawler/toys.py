@@ -7,8 +7,8 @@ import json
 import numpy as np
 from safetensors.numpy import save
 
-from crawler.hub import Hub
-from crawler.pacing import Pacer
+from lineage.crawler.hub import Hub
+from lineage.crawler.pacing import Pacer
 from tests.fake_hub import FakeHub
 
 CARD = b"---\nbase_model: acme/base\nlicense: mit\n---\n# A model\n"

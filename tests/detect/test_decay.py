@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from detect.align import Layer, Part
-from detect.signals.decay import LOG_ODDS, WINDOW, decay, piles
+from lineage.detect.align import Layer, Part
+from lineage.detect.signals.decay import LOG_ODDS, WINDOW, decay, piles
 
 PAIRS = torch.tensor([[0, 1], [1, 0]])
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from detect.align import pick_device
-from detect.pipeline import decide
-from detect.subject import Subject
+from lineage.detect.align import pick_device
+from lineage.detect.pipeline import decide
+from lineage.detect.subject import Subject
 from tests.builders import sketch_of, three_generations
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from detect.decision import Answer, Candidate, Decision
-from detect.equals import Equals, decide_equals, spread
-from graphdb.schema import Relation
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.equals import Equals, decide_equals, spread
+from lineage.graphdb.schema import Relation
 
 
 def edge(child, parent, probability):

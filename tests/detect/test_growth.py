@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from detect.align import align
-from detect.signals.growth import growth
+from lineage.detect.align import align
+from lineage.detect.signals.growth import growth
 from tests.builders import Weights, sketch_of, start, three_generations, tune
 
 CPU = torch.device("cpu")

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from detect.align import align, blocks_of_units
-from detect.gram import gram
-from detect.signals.inheritance import inheritance, weighted_quantile
+from lineage.detect.align import align, blocks_of_units
+from lineage.detect.gram import gram
+from lineage.detect.signals.inheritance import inheritance, weighted_quantile
 from tests.builders import sketch_of, three_generations
 
 CPU = torch.device("cpu")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from detect.cli_graph import as_edges
-from detect.decision import Answer
-from detect.pipeline import decide
-from detect.subject import Options, Subject
-from graphdb.schema import Relation
+from lineage.detect.decision import Answer
+from lineage.detect.pipeline import decide
+from lineage.detect.subject import Options, Subject
+from lineage.detection import as_edges
+from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, three_generations
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from detect.origins import NothingAlike, Outcome, Parts, origins, parts_of, plan_rows
+from lineage.detect.origins import NothingAlike, Outcome, Parts, origins, parts_of, plan_rows
 from tests import builders
 from tests.builders import Weights
 from tests.cli.command import command_at

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from crawler.cli import crawl_into
-from crawler.walk import CrawlOptions
-from detect.cli_graph import detect_into
-from detect.decision import Answer, Candidate, Decision
-from detect.packed import SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
-from detect.sketch_store import SketchStore
-from detect.subject import Options
-from graphdb.schema import Relation
-from graphdb.store import Store, open_store
-from lineage import main
+from lineage.commands import main
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawling import crawl_into
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.packed import SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
+from lineage.detect.sketch_store import SketchStore
+from lineage.detect.subject import Options
+from lineage.detection import detect_into
+from lineage.graphdb.schema import Relation
+from lineage.graphdb.store import Store, open_store
 from tests.builders import sketch_of
 from tests.crawler.ggufs import llama, write
 from tests.crawler.toys import hub_at

@@ -3,12 +3,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from detect.decision import Answer
-from detect.detector.network import CandidateNetwork, DirectionNetwork
-from detect.detector.scoring import BadDetector, Detector, save, shipped
-from detect.pipeline import decide
-from detect.subject import Options, Subject
-from graphdb.schema import Relation
+from lineage.detect.decision import Answer
+from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
+from lineage.detect.detector.scoring import BadDetector, Detector, save, shipped
+from lineage.detect.pipeline import decide
+from lineage.detect.subject import Options, Subject
+from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, start, three_generations, tune
 
 

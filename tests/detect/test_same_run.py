@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from detect.align import Layer, Part
-from detect.decision import Answer, Decision
-from detect.family_tree import FamilyTree
-from detect.relatives import SURE, with_runs, with_siblings
-from detect.report import Scan, as_json, as_tree
-from detect.signals.same_run import FARTHEST, features, same_run
+from lineage.detect.align import Layer, Part
+from lineage.detect.decision import Answer, Decision
+from lineage.detect.family_tree import FamilyTree
+from lineage.detect.relatives import SURE, with_runs, with_siblings
+from lineage.detect.report import Scan, as_json, as_tree
+from lineage.detect.signals.same_run import FARTHEST, features, same_run
 
 UNITS, WIDTH = 24, 40
 SCALES = {"body.0": 1.0, "body.1": 0.3, "body.2": 2.0}  # how far a run moves each layer

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from detect.align import align
-from detect.gram import gram
-from detect.signals.balance import balance, unseen_parent
-from detect.signals.content import copies, is_rounded_copy, precision
-from detect.signals.counters import LOG_ODDS, counters
-from detect.signals.direction import direction
-from detect.signals.drift import drift
-from detect.signals.kept import KEPT, kept, unit_distances
-from detect.signals.opposition import angles, opposition
-from detect.signals.relatedness import relatedness
+from lineage.detect.align import align
+from lineage.detect.gram import gram
+from lineage.detect.signals.balance import balance, unseen_parent
+from lineage.detect.signals.content import copies, is_rounded_copy, precision
+from lineage.detect.signals.counters import LOG_ODDS, counters
+from lineage.detect.signals.direction import direction
+from lineage.detect.signals.drift import drift
+from lineage.detect.signals.kept import KEPT, kept, unit_distances
+from lineage.detect.signals.opposition import angles, opposition
+from lineage.detect.signals.relatedness import relatedness
 from tests.builders import sketch_of, start, three_generations, tune
 
 CPU = torch.device("cpu")

@@ -17,11 +17,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from detect import shards, sketch_store
-from detect.compacting import gather
-from detect.shards import SUFFIX, is_single
-from detect.sketch_store import BadSketch, Sample, Sketch, SketchStore
-from graphdb.schema import Failure
+from lineage.detect import shards, sketch_store
+from lineage.detect.compacting import gather
+from lineage.detect.shards import SUFFIX, is_single
+from lineage.detect.sketch_store import BadSketch, Sample, Sketch, SketchStore
+from lineage.graphdb.schema import Failure
 from tests.s3 import s3  # noqa: F401 - a fixture
 
 
@@ -197,7 +197,7 @@ def test_two_that_compact_at_once_lose_nothing(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from detect import sketch_store
+from lineage.detect import sketch_store
 from tests.detect.test_sketch_store import a_sketch
 sketch_store.LOOSE_FILES, sketch_store.SMALL_SHARDS = 5, 2
 store = sketch_store.SketchStore(Path(sys.argv[1]))

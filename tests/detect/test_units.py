@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from detect.align import Layer, Part
-from detect.signals import units
-from detect.signals.growth import growth
-from detect.signals.units import measured
+from lineage.detect.align import Layer, Part
+from lineage.detect.signals import units
+from lineage.detect.signals.growth import growth
+from lineage.detect.signals.units import measured
 
 MODELS, UNITS, WIDTH = 140, 24, 20  # more models than a tile has
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from graphdb.store import Store
+from lineage.graphdb.store import Store
 
 KINDS = ("A", "B")
 Edge = tuple[int, int, str, float]  # from, to, type, probability

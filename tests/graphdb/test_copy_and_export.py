@@ -11,11 +11,11 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from graphdb.copying import CopyFailed, copy_graph
-from graphdb.digest import graph_digest
-from graphdb.export import export_graph
-from graphdb.schema import Declaration, Run, Verdict
-from graphdb.store import Store, open_store
+from lineage.graphdb.copying import CopyFailed, copy_graph
+from lineage.graphdb.digest import graph_digest
+from lineage.graphdb.export import export_graph
+from lineage.graphdb.schema import Declaration, Run, Verdict
+from lineage.graphdb.store import Store, open_store
 from tests.graphs import a_model, an_edge, fill, random_graph
 
 MOMENT = """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from graphdb.statements import clean
+from lineage.graphdb.statements import clean
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from graphdb.edges import EdgeCounts, UnknownModel
-from graphdb.schema import Declaration, Edge, Relation, Run, Verdict
-from graphdb.store import Store
+from lineage.graphdb.edges import EdgeCounts, UnknownModel
+from lineage.graphdb.schema import Declaration, Edge, Relation, Run, Verdict
+from lineage.graphdb.store import Store
 from tests.graphs import KINDS, a_model, an_edge, fill
 
 CURRENT = """

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from graphdb.embedded_store import EmbeddedStore
-from graphdb.failures import NotAStore, StoreDamaged, StoreHeld
-from graphdb.store import open_store
+from lineage.graphdb.embedded_store import EmbeddedStore
+from lineage.graphdb.failures import NotAStore, StoreDamaged, StoreHeld
+from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
 
 HOLDER = """
 import sys
-from graphdb.store import open_store
+from lineage.graphdb.store import open_store
 from tests.graphs import a_model
 store = open_store(sys.argv[1])
 store.upsert_models([a_model("held")])
@@ -31,7 +31,7 @@ sys.stdin.read()
 
 WRITER = """
 import sys
-from graphdb.store import open_store
+from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
 store = open_store(sys.argv[1])
 round = int(sys.argv[2])
@@ -217,8 +217,8 @@ def test_threads_write_and_read_at_once(tmp_path: Path) -> None:
 
 FILLER = """
 import resource, signal, sys
-from graphdb.failures import NoSpace
-from graphdb.store import open_store
+from lineage.graphdb.failures import NoSpace
+from lineage.graphdb.store import open_store
 from tests.graphs import a_model
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with open_store(sys.argv[1]) as store:

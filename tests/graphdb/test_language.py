@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphdb.store import Store
+from lineage.graphdb.store import Store
 from tests.graphdb.fuzz import check_graph
 from tests.graphdb.language import READS, SCHEMA, UPSERTS, WRITES, Check, Rows
 

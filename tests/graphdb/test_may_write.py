@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from graphdb.reading import may_write
-from graphdb.statements import constraints, statement
-from queries import load, names
+from lineage.graphdb.reading import may_write
+from lineage.graphdb.statements import constraints, statement
+from lineage.queries import load, names
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from graphdb import claims, migrations
-from graphdb.digest import graph_digest
-from graphdb.schema import SCHEMA_VERSION, Declaration, Relation
-from graphdb.store import Store, open_store
+from lineage.graphdb import claims, migrations
+from lineage.graphdb.digest import graph_digest
+from lineage.graphdb.schema import SCHEMA_VERSION, Declaration, Relation
+from lineage.graphdb.store import Store, open_store
 from tests.graphs import a_model, an_edge, fill, random_graph
 
 AT = {"now": datetime(2026, 11, 1, tzinfo=UTC).isoformat()}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from graphdb.schema import Declaration, Model, Status
-from graphdb.store import Store
+from lineage.graphdb.schema import Declaration, Model, Status
+from lineage.graphdb.store import Store
 from tests.graphs import a_model
 
 FULL = Model(

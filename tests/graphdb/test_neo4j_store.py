@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from graphdb.failures import AccessDenied, NotReachable
-from graphdb.schema import Failure
-from graphdb.store import open_store
+from lineage.graphdb.failures import AccessDenied, NotReachable
+from lineage.graphdb.schema import Failure
+from lineage.graphdb.store import open_store
 from tests.graphs import a_model
 from tests.neo4j_server import free_port, neo4j_server
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from graphdb.failures import CypherError, TooSlow, WriteRefused
-from graphdb.schema import Failure
-from graphdb.store import NotOurGraph, Store, open_store
+from lineage.graphdb.failures import CypherError, TooSlow, WriteRefused
+from lineage.graphdb.schema import Failure
+from lineage.graphdb.store import NotOurGraph, Store, open_store
 from tests.graphs import a_model, an_edge, fill
 
 WRITES = [

@@ -13,10 +13,10 @@ import pytest
 from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError
 
-from graphdb.failures import StoreHeld
-from graphdb.neo4j_store import Neo4jStore
-from graphdb.serve import CannotServe, serve_store
-from graphdb.store import open_store
+from lineage.graphdb.failures import StoreHeld
+from lineage.graphdb.neo4j_store import Neo4jStore
+from lineage.graphdb.serve import CannotServe, serve_store
+from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge, fill
 from tests.neo4j_server import free_port
 
@@ -50,7 +50,7 @@ class Running:
         command = [
             sys.executable,
             "-c",
-            "from graphdb.cli import graph; graph()",
+            "from lineage.commands.graph import graph; graph()",
             "serve",
             "--store",
             str(folder),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from graphdb.failures import NotReachable
-from graphdb.schema import Declaration
-from graphdb.store import Store, open_store
+from lineage.graphdb.failures import NotReachable
+from lineage.graphdb.schema import Declaration
+from lineage.graphdb.store import Store, open_store
 from tests.graphs import a_model, an_edge
 from tests.neo4j_server import free_port, neo4j_server
 from tests.stores import jars_or_skip

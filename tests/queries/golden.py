@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from graphdb.schema import Declaration, Relation, Verdict
-from graphdb.store import Store, open_store
-from queries import load, names
+from lineage.graphdb.schema import Declaration, Relation, Verdict
+from lineage.graphdb.store import Store, open_store
+from lineage.queries import load, names
 from tests.graphs import a_model, an_edge
 
 FILE = Path(__file__).parent / "golden.json"

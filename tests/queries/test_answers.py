@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from graphdb.schema import Declaration, Model, NoSuchModel, Relation, Status, Verdict, local_id
-from graphdb.store import Store
-from queries.agreement import Agreement, compare, compare_all
-from queries.parent import Candidate, parent_of
-from queries.resolve import find, resolve
+from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Relation, Status, Verdict, local_id
+from lineage.graphdb.store import Store
+from lineage.queries.agreement import Agreement, compare, compare_all
+from lineage.queries.parent import Candidate, parent_of
+from lineage.queries.resolve import find, resolve
 from tests.graphs import a_model, an_edge, fill
 
 

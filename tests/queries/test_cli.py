@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import lineage
-from graphdb.schema import Declaration, NoSuchModel, Relation, Verdict
-from graphdb.store import open_store
-from queries.cli_ask import ask
+from lineage.commands import main
+from lineage.commands.ask import ask
+from lineage.graphdb.schema import Declaration, NoSuchModel, Relation, Verdict
+from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
 
 Run = Callable[..., tuple[int, str, str]]
@@ -47,7 +47,7 @@ def run(store_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            lineage.main([*arguments, "--store", store_url])
+            main([*arguments, "--store", store_url])
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 
@@ -280,7 +280,7 @@ def test_graph_stats_init_and_export_answer_programs(run: Run) -> None:
 def test_an_empty_place_is_a_failure_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["ancestors", "org/a"], ["roots"], ["cypher", "RETURN 1"], ["graph", "stats"]):
         with pytest.raises(SystemExit) as ended:
-            lineage.main([*arguments, "--store", str(tmp_path / "nothing")])
+            main([*arguments, "--store", str(tmp_path / "nothing")])
         assert ended.value.code == 1
         out, err = capsys.readouterr()
         assert out == ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 
-from graphdb.store import Store
-from queries import load, names
+from lineage.graphdb.store import Store
+from lineage.queries import load, names
 from tests.queries.golden import FILE, answer, tell
 
 

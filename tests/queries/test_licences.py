@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from graphdb.store import Store
-from queries.licences import judge, licence_chain, licence_class
+from lineage.graphdb.store import Store
+from lineage.queries.licences import judge, licence_chain, licence_class
 from tests.graphs import a_model, an_edge, fill
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from graphdb.schema import ACCEPTED, Declaration, Relation
-from graphdb.store import Store
-from queries import load
+from lineage.graphdb.schema import ACCEPTED, Declaration, Relation
+from lineage.graphdb.store import Store
+from lineage.queries import load
 from tests.graphs import a_model, an_edge, fill, random_graph
 
 

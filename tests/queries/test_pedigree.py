@@ -12,11 +12,11 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_python_model import v3_0_1 as spdx_model
 
-from graphdb.schema import Model, Relation, Status
-from graphdb.store import Store
-from queries.family import tree
-from queries.newick import newick
-from queries.pedigree import cyclonedx, pedigree, spdx
+from lineage.graphdb.schema import Model, Relation, Status
+from lineage.graphdb.store import Store
+from lineage.queries.family import tree
+from lineage.queries.newick import newick
+from lineage.queries.pedigree import cyclonedx, pedigree, spdx
 from tests.graphs import a_model, an_edge, fill, random_graph
 
 NASTY = "o'rg/n\"a(m,e);:[x] ü🤗 `" + "x" * 60

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from queries import load, names
+from lineage.queries import load, names
 
 
 @pytest.mark.parametrize("name", names())

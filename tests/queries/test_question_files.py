@@ -9,11 +9,11 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from graphdb.schema import ACCEPTED
-from graphdb.store import Store
-from queries import load
-from queries.blast import blast_radius
-from queries.walk import Limits
+from lineage.graphdb.schema import ACCEPTED
+from lineage.graphdb.store import Store
+from lineage.queries import load
+from lineage.queries.blast import blast_radius
+from lineage.queries.walk import Limits
 from tests.graphs import Graph, fill, random_graph
 
 SEEDS = range(4)

@@ -9,10 +9,10 @@ from itertools import pairwise
 import networkx as nx
 import pytest
 
-from graphdb.schema import ACCEPTED, Edge, Relation
-from graphdb.store import Store
-from queries.family import children_counts, common_ancestors, path, roots, siblings, tree
-from queries.walk import Limits, Relative, ancestors, descendants
+from lineage.graphdb.schema import ACCEPTED, Edge, Relation
+from lineage.graphdb.store import Store
+from lineage.queries.family import children_counts, common_ancestors, path, roots, siblings, tree
+from lineage.queries.walk import Limits, Relative, ancestors, descendants
 from tests.graphs import Graph, a_model, an_edge, fill, random_graph
 
 SEEDS = range(6)
@@ -75,8 +75,8 @@ def test_ancestors_and_descendants_are_those_of_networkx(store: Store, seed: int
 def test_ancestors_are_the_same_however_few_ways_a_statement_follows(
     store: Store, monkeypatch: pytest.MonkeyPatch, ways: int
 ) -> None:
-    monkeypatch.setattr("queries.walk.WAYS", ways)
-    monkeypatch.setattr("queries.walk.FEWEST_WAYS", ways)
+    monkeypatch.setattr("lineage.queries.walk.WAYS", ways)
+    monkeypatch.setattr("lineage.queries.walk.FEWEST_WAYS", ways)
     graph = random_graph(1)
     fill(store, graph.models, graph.edges)
     for limits in (Limits(), Limits(min_probability=0.4)):
@@ -183,7 +183,7 @@ def test_merges_of_merges_are_walked_in_no_time(store: Store) -> None:
 
 
 def test_walks_follow_claims_only_when_asked(store: Store) -> None:
-    from graphdb.schema import Declaration
+    from lineage.graphdb.schema import Declaration
 
     fill(store, [a_model(name) for name in "abc"], [an_edge("c", "b")])
     store.upsert_declarations(["id-b"], [Declaration("id-b", "org/a", "finetune", "card")])

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from detect.align import Layer, align
-from detect.detector.examples import Example, examples_of
+from lineage.detect.align import Layer, align
+from lineage.detect.detector.examples import Example, examples_of
 from tests.builders import sketch_of, start, three_generations, tune, write
 
 CPU = torch.device("cpu")

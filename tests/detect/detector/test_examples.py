@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from detect.detector.examples import ROOT, UNKNOWN, examples_of
+from lineage.detect.detector.examples import ROOT, UNKNOWN, examples_of
 from tests.detect.detector.families import CPU, truth_of
 
 

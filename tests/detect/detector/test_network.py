@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detect.detector.context import PAIR, THIRD
-from detect.detector.network import CandidateNetwork, DirectionNetwork
-from detect.detector.tokens import EVEN, ODD
+from lineage.detect.detector.context import PAIR, THIRD
+from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
+from lineage.detect.detector.tokens import EVEN, ODD
 
 
 @pytest.fixture

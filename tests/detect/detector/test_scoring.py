@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from detect.detector.context import context, merged
-from detect.detector.network import CandidateNetwork, DirectionNetwork
-from detect.detector.scoring import BadDetector, Detector, detector_scores, load, save, shipped
-from detect.family_tree import nearest
-from detect.gram import gram, squared_lengths
-from detect.signals.relatedness import relatedness
+from lineage.detect.detector.context import context, merged
+from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
+from lineage.detect.detector.scoring import BadDetector, Detector, detector_scores, load, save, shipped
+from lineage.detect.family_tree import nearest
+from lineage.detect.gram import gram, squared_lengths
+from lineage.detect.signals.relatedness import relatedness
 from tests.detect.detector.families import CPU, layers_of_family
 
 
@@ -26,9 +26,9 @@ def scores(layers, **more):
 
 
 def test_what_ships_is_small_and_says_what_it_learned_from():
-    path = Path(str(files("detect.detector").joinpath("detector.safetensors")))
+    path = Path(str(files("lineage.detect.detector").joinpath("detector.safetensors")))
     assert path.stat().st_size < 5_000_000
-    assert files("detect").joinpath("detector_card.md").read_text()
+    assert files("lineage.detect").joinpath("detector_card.md").read_text()
     assert shipped().direction.training is False
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from detect.detector.tokens import EVEN, ODD, tokens
+from lineage.detect.detector.tokens import EVEN, ODD, tokens
 from tests.detect.detector.families import layers_of_family
 
 PAIRS = torch.tensor([[0, 1], [0, 2], [1, 4], [2, 3], [4, 7]])

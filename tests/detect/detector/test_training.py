@@ -9,11 +9,11 @@ import torch
 from click.testing import CliRunner
 from safetensors import safe_open
 
-from detect.cli_train import train as train_command
-from detect.cli_train import zoo as zoo_command
-from detect.detector.examples import ROOT
-from detect.detector.scoring import came_first_of, load
-from detect.detector.training import Recipe, Run, choose, fit_direction, folds, question, train
+from lineage.commands.train import train as train_command
+from lineage.commands.train import zoo as zoo_command
+from lineage.detect.detector.examples import ROOT
+from lineage.detect.detector.scoring import came_first_of, load
+from lineage.detect.detector.training import Recipe, Run, choose, fit_direction, folds, question, train
 from tests.detect.detector.families import CPU, examples, write_zoo
 
 SHORT = Recipe(members=(0, 1), direction_steps=30, candidate_steps=30, batch=32, layers=6, folds=2, checkpoint_every=10)

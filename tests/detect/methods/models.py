@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
-from detect.decision import Decision
-from detect.methods.registry import decide_with
-from detect.subject import Options, Subject
+from lineage.detect.decision import Decision
+from lineage.detect.methods.registry import decide_with
+from lineage.detect.subject import Options, Subject
 from tests.builders import Weights, sketch_of, start, tune
 
 CPU = torch.device("cpu")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from detect.decision import Answer
-from detect.methods.nl_detector import BadZoo, train
-from detect.methods.nl_network import (
+from lineage.detect.decision import Answer
+from lineage.detect.methods.nl_detector import BadZoo, train
+from lineage.detect.methods.nl_network import (
     BadDetector,
     Example,
     LineageDetector,
@@ -21,8 +21,8 @@ from detect.methods.nl_network import (
     train_detector,
     weight_picture,
 )
-from detect.methods.registry import BadSetting, Given, NeedsMore, decide_with
-from detect.subject import Options, Subject
+from lineage.detect.methods.registry import BadSetting, Given, NeedsMore, decide_with
+from lineage.detect.subject import Options, Subject
 from tests.builders import sketch_of
 from tests.cli.command import command_at
 from tests.detect.methods import networks

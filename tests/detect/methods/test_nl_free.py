@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from detect.decision import Answer
-from detect.methods.answers import CannotTake
-from detect.methods.nl_approximation import Approximation, NoFeatures, movable, similarities
-from detect.methods.nl_similarity import LP_POWER, LSE_TEMPERATURE, SIMILARITIES, reported
-from detect.methods.registry import Given, NeedsMore, decide_with
-from detect.subject import Options, Subject
+from lineage.detect.decision import Answer
+from lineage.detect.methods.answers import CannotTake
+from lineage.detect.methods.nl_approximation import Approximation, NoFeatures, movable, similarities
+from lineage.detect.methods.nl_similarity import LP_POWER, LSE_TEMPERATURE, SIMILARITIES, reported
+from lineage.detect.methods.registry import Given, NeedsMore, decide_with
+from lineage.detect.subject import Options, Subject
 from tests.builders import sketch_of
 from tests.detect.methods import networks
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from detect.methods.answers import CannotTake
-from detect.methods.np_detector import (
+from lineage.detect.methods.answers import CannotTake
+from lineage.detect.methods.np_detector import (
     BadDetector,
     Family,
     PhylogenyDetector,
@@ -19,8 +19,8 @@ from detect.methods.np_detector import (
     save,
     train,
 )
-from detect.methods.registry import BadSetting
-from detect.subject import Subject
+from lineage.detect.methods.registry import BadSetting
+from lineage.detect.subject import Subject
 from tests.builders import sketch_of, start, tune
 from tests.detect.methods.models import CPU, SMALL, asked, parents, subjects_of, two_families
 

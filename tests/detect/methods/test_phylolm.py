@@ -13,7 +13,15 @@ import pytest
 from Bio import Phylo
 from safetensors.torch import save_file
 
-from detect.methods.phylolm import BadOutputs, collect, compare, neighbour_joining, newick, outputs_of, read_outputs
+from lineage.detect.methods.phylolm import (
+    BadOutputs,
+    collect,
+    compare,
+    neighbour_joining,
+    newick,
+    outputs_of,
+    read_outputs,
+)
 from tests.cli.command import command_at
 from tests.detect.methods import networks
 

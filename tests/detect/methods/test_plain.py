@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy import stats
 
-from detect.align import Layer, Part
-from detect.methods import mother
-from detect.methods.answers import CannotTake
-from detect.methods.plain import effective_rank, kurtosis, squared_length
-from detect.methods.registry import BadSetting
+from lineage.detect.align import Layer, Part
+from lineage.detect.methods import mother
+from lineage.detect.methods.answers import CannotTake
+from lineage.detect.methods.plain import effective_rank, kurtosis, squared_length
+from lineage.detect.methods.registry import BadSetting
 from tests.builders import start, tune
 from tests.detect.methods.models import SMALL, asked, parents, subjects_of, two_families
 

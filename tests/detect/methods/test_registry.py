@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from detect.methods.registry import (
+from lineage.detect.methods.registry import (
     METHODS,
     PLAIN,
     BadSetting,
@@ -17,9 +17,9 @@ from detect.methods.registry import (
     read_settings,
     settings_of,
 )
-from detect.pipeline import decide
-from detect.subject import Options
-from graphdb.schema import Failure
+from lineage.detect.pipeline import decide
+from lineage.detect.subject import Options
+from lineage.graphdb.schema import Failure
 from tests.detect.methods.models import CPU, asked, subjects_of, two_families
 
 WEIGHTS_ONLY = [m.name for m in METHODS if m.needs == "weights"]

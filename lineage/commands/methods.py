@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detect.methods.registry import METHODS, Given, Method, Setting
-from graphdb.schema import Failure, NoSuchModel
+from lineage.detect.methods.registry import METHODS, Given, Method, Setting
+from lineage.graphdb.schema import Failure, NoSuchModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,7 @@ def _tensors(folder: Path, name: str) -> Mapping[str, Tensor]:
     """All tensors of the scan's model of this id, by their names in the files."""
     from safetensors.torch import load_file
 
-    from crawler.folder import local_models
+    from lineage.crawler.folder import local_models
 
     for model in local_models(folder):
         if model.id == name:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 if TYPE_CHECKING:
-    from crawler.walk import CrawlOptions
+    from lineage.crawler.walk import CrawlOptions
 
 
 class SizeInBytes(click.ParamType):
@@ -31,13 +31,6 @@ class SizeInBytes(click.ParamType):
 
 class BadList(Failure):
     """A file of repository names that cannot be used."""
-
-
-def endpoint_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--endpoint URL`: the Hub to ask. The command gets it as `endpoint`, None if HF_ENDPOINT or the default counts."""
-    return click.option(
-        "--endpoint", metavar="URL", help="Address of the Hub [env HF_ENDPOINT, default https://huggingface.co]."
-    )(command)
 
 
 def crawl_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,7 +105,7 @@ def make_options(
     Raises:
         click.UsageError: options that contradict each other. BadList: the file names no repositories.
     """
-    from crawler.walk import CrawlOptions
+    from lineage.crawler.walk import CrawlOptions
 
     filtered = author or search or filters or since
     if (repos is not None) + (folder is not None) + bool(filtered) > 1:

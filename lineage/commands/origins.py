@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crawler.cli import endpoint_option
-from graphdb.schema import chance
+from lineage.commands.options import endpoint_option
+from lineage.graphdb.schema import chance
 
 if TYPE_CHECKING:
-    from crawler.locate import OpenModel
-    from detect.origins import Origin, Parts
+    from lineage.crawler.locate import OpenModel
+    from lineage.detect.origins import Origin, Parts
 
 
 @click.command()
@@ -35,8 +35,8 @@ def origins(model: str, candidates: Sequence[str], endpoint: str | None, thresho
     lineage origins ./hybrid ./parts
     lineage origins ./hybrid.safetensors ./one.safetensors ./other.safetensors --json
     """
-    from detect.cli_lookup import hub_at
-    from detect.origins import origins as origins_of
+    from lineage.detect.origins import origins as origins_of
+    from lineage.reading import hub_at
 
     opened = next(_opened(model, lambda: hub_at(endpoint), several=False))
     others = [
@@ -71,8 +71,8 @@ def _named(wanted: str, hub: Any) -> Iterator[tuple[str, OpenModel]]:
 
 def _opened(name: str, hub: Any, several: bool) -> Iterator[tuple[str, OpenModel]]:
     """One model, or all that lie in a folder, with what to call them."""
-    from crawler.folder import local_models
-    from crawler.locate import open_model
+    from lineage.crawler.folder import local_models
+    from lineage.crawler.locate import open_model
 
     path = Path(name).expanduser()
     found = [m for m in local_models(path) if m.files] if several and path.is_dir() else []
@@ -90,9 +90,9 @@ def _parts(name: str, opened: OpenModel) -> Parts:
     """
     import torch
 
-    from detect.decode import decode
-    from detect.origins import parts_of, plan_rows
-    from detect.sketch_store import NotFinite
+    from lineage.detect.decode import decode
+    from lineage.detect.origins import parts_of, plan_rows
+    from lineage.detect.sketch_store import NotFinite
 
     dtypes = {tensor.name: tensor.dtype for tensor in opened.header}
     read = {}

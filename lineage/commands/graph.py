@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-DEFAULT_STORE = "~/.lineage"
+from lineage.commands.options import store_option
+
 OF_ONE_MODEL = ("cyclonedx", "spdx", "newick")
-
-
-def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--store URL`: a folder, or the address of a Neo4j. The command gets it as `store`."""
-    return click.option(
-        "--store",
-        envvar="LINEAGE_STORE",
-        default=DEFAULT_STORE,
-        show_default=True,
-        metavar="URL",
-        help="Folder of the embedded store, or bolt://host:7687 or neo4j://host:7687 with NEO4J_USER and NEO4J_PASSWORD "
-        "[env LINEAGE_STORE].",
-    )(command)
 
 
 @click.group()
@@ -40,8 +27,8 @@ def init(store: str, as_json: bool) -> None:
 
     Example: lineage graph init --store ./my-graph
     """
-    from graphdb.schema import SCHEMA_VERSION
-    from graphdb.store import open_store
+    from lineage.graphdb.schema import SCHEMA_VERSION
+    from lineage.graphdb.store import open_store
 
     with open_store(store):
         pass
@@ -60,20 +47,20 @@ def stats(store: str, digest: bool, as_json: bool) -> None:
 
     Example: lineage graph stats --json
     """
-    from graphdb.store import open_store
+    from lineage.graphdb.store import open_store
 
     with open_store(store, create=False) as opened:
         counts: dict[str, Any] = {"store": store, **opened.counts()}
         latest = opened.runs(limit=1)
         counts["last_run"] = latest[0].started_at.isoformat() if latest else None
         if digest:
-            from graphdb.digest import graph_digest
+            from lineage.graphdb.digest import graph_digest
 
             counts["digest"] = graph_digest(opened)
     if as_json:
         click.echo(json.dumps(counts))
         return
-    from queries.display import print_table
+    from lineage.queries.display import print_table
 
     print_table(["what", "count"], [[name, f"{n:,}" if isinstance(n, int) else str(n)] for name, n in counts.items()])
 
@@ -88,7 +75,7 @@ def serve(store: str, port: int) -> None:
 
     Example: NEO4J_PASSWORD=… lineage graph serve --port 7687
     """
-    from graphdb.serve import serve_store
+    from lineage.graphdb.serve import serve_store
 
     with serve_store(store, port) as server:
         click.echo(f"serving {store} at {server.url} for user {server.user}; stop with Ctrl-C", err=True)
@@ -123,8 +110,8 @@ def export(
         text = _of_one_model(store, form, model)
         click.echo(text, nl=False) if output is None else output.write_text(text, encoding="utf-8")
         return
-    from graphdb.export import export_graph
-    from graphdb.store import open_store
+    from lineage.graphdb.export import export_graph
+    from lineage.graphdb.store import open_store
 
     if form == "csv" and output is None:
         raise click.UsageError("csv is several files: give --output FOLDER")
@@ -135,17 +122,17 @@ def export(
 
 def _of_one_model(store: str, form: str, name: str) -> str:
     """The document about one model."""
-    from graphdb.store import open_store
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         model = resolve(opened, name)
         if form == "newick":
-            from queries.family import tree
-            from queries.newick import newick
+            from lineage.queries.family import tree
+            from lineage.queries.newick import newick
 
             return newick(tree(opened, model))
-        from queries.pedigree import cyclonedx, pedigree, spdx
+        from lineage.queries.pedigree import cyclonedx, pedigree, spdx
 
         found = pedigree(opened, model)
     document = cyclonedx(found) if form == "cyclonedx" else spdx(found)
@@ -161,8 +148,8 @@ def copy(source: str, target: str, as_json: bool) -> None:
 
     Example: lineage graph copy ~/.lineage bolt://127.0.0.1:7687
     """
-    from graphdb.copying import copy_graph
-    from graphdb.store import open_store
+    from lineage.graphdb.copying import copy_graph
+    from lineage.graphdb.store import open_store
 
     with open_store(source, create=False) as from_store, open_store(target) as to_store:
         copied = copy_graph(from_store, to_store)

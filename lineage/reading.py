@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphdb.schema import Declaration, Failure, Model, NoSuchModel, Status
+from lineage.graphdb.schema import Declaration, Failure, Model, NoSuchModel, Status
 
 if TYPE_CHECKING:
-    from crawler.hub import Hub
-    from crawler.locate import OpenModel
-    from detect.signature import TensorSpec
-    from detect.sketch import Block
-    from detect.sketch_store import Sketch, SketchStore
-    from detect.subject import Subject
-    from graphdb.store import Store
+    from lineage.crawler.hub import Hub
+    from lineage.crawler.locate import OpenModel
+    from lineage.detect.signature import TensorSpec
+    from lineage.detect.sketch import Block
+    from lineage.detect.sketch_store import Sketch, SketchStore
+    from lineage.detect.subject import Subject
+    from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Looked:
     stored: bool
 
     def subject(self, declared: Iterable[str] = (), label: str | None = None) -> Subject:
-        from detect.subject import Subject
+        from lineage.detect.subject import Subject
 
         model = self.model
         claims = frozenset(declared)
@@ -55,7 +55,7 @@ class Looked:
 
 def graph_if_there(url: str, create: bool = False) -> AbstractContextManager[Store | None]:
     """The graph, or None where a folder holds none yet and none is to be made."""
-    from graphdb.store import open_store
+    from lineage.graphdb.store import open_store
 
     if "://" not in url and not create and not (Path(url).expanduser() / "graph").exists():
         return nullcontext(None)
@@ -64,7 +64,7 @@ def graph_if_there(url: str, create: bool = False) -> AbstractContextManager[Sto
 
 def stored_model(graph: Store | None, name: str) -> Model | None:
     """The graph's model of a name; None if it does not know it, knows another revision, or the path holds other weights now."""
-    from queries.resolve import find
+    from lineage.queries.resolve import find
 
     model = find(graph, name) if graph else None
     return model if model is not None and is_meant(model, name) else None
@@ -80,8 +80,8 @@ def is_meant(model: Model, name: str) -> bool:
 
 def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:
     """What the graph says that a model of it claims."""
-    from graphdb.records import claims_of
-    from queries import load
+    from lineage.graphdb.records import claims_of
+    from lineage.queries import load
 
     rows = graph.read(load("answer").text, {"model": model.hub_id})
     return tuple(c for row in rows for c in claims_of(model.hub_id, row["bases"], row["relations"], row["sources"]))
@@ -103,7 +103,7 @@ def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Ca
     Raises:
         Failure: no such model, nothing in it that can be compared, the Hub does not answer.
     """
-    from crawler.locate import open_model
+    from lineage.crawler.locate import open_model
 
     model = stored_model(graph, name)
     kept = from_graph(graph, sketches, model)
@@ -116,7 +116,7 @@ def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Ca
 
 def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) -> Looked | None:
     """A model of the graph with its stored sketch; None where there is none."""
-    from detect.sketch_store import BadSketch
+    from lineage.detect.sketch_store import BadSketch
 
     if graph is None or model is None or model.weights_digest is None:
         return None
@@ -144,7 +144,7 @@ def read_now(opened: OpenModel, sketches: SketchStore) -> Looked:
         raise NothingComparable(
             f"nothing can be read in {model.repo_id}: {model.reason}", "ask for the model it was made from"
         )
-    from detect.sketch_store import make_sketch
+    from lineage.detect.sketch_store import make_sketch
 
     try:
         blocks = plan_of(opened.header, sketches.budget_values)
@@ -164,7 +164,7 @@ def plan_of(header: Sequence[TensorSpec], budget_values: int) -> list[Block]:
     Raises:
         NothingComparable: there is nothing to be read.
     """
-    from detect.sketch import plan
+    from lineage.detect.sketch import plan
 
     if not header:
         raise NothingComparable("there are no tensors in its weight files", "is this the right file?")
@@ -178,7 +178,7 @@ def plan_of(header: Sequence[TensorSpec], budget_values: int) -> list[Block]:
 
 def hub_at(endpoint: str | None) -> Hub:
     """A Hub for one lookup: it does not wait for long."""
-    from crawler.hub import Hub
+    from lineage.crawler.hub import Hub
 
     return Hub(endpoint)
 
@@ -188,7 +188,7 @@ def _is_commit(revision: str, commit: str | None) -> bool:
 
 
 def _digest_now(path: str) -> str | None:
-    from crawler.folder import one_local_model
-    from crawler.locate import local_digest
+    from lineage.crawler.folder import one_local_model
+    from lineage.crawler.locate import local_digest
 
     return local_digest(one_local_model(Path(path)))

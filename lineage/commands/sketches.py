@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from detect.cli import sketches_folder, sketches_option
-from graphdb.cli import store_option
-from graphdb.schema import Failure
+from lineage.commands.options import sketches_option, store_option
+from lineage.graphdb.schema import Failure
+from lineage.locations import sketches_folder
 
 if TYPE_CHECKING:
-    from detect.sketch_store import SketchStore, Stored
+    from lineage.detect.sketch_store import SketchStore, Stored
 
 
 class DamagedSketches(Failure):
@@ -80,14 +80,14 @@ def copy(to: str, store: str, sketches: str | None, json_wanted: bool) -> None:
 
     Example: lineage sketches copy s3://bucket/sketches
     """
-    from detect.sketch_store import SketchStore
+    from lineage.detect.sketch_store import SketchStore
 
     copied = _store(store, sketches).copy_to(SketchStore(to))
     click.echo(json.dumps({"copied": copied}) if json_wanted else f"{copied} files copied to {to}")
 
 
 def _store(store: str, sketches: str | None) -> SketchStore:
-    from detect.sketch_store import SketchStore
+    from lineage.detect.sketch_store import SketchStore
 
     return SketchStore(sketches_folder(store, sketches))
 

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from detect.cli_known import Known, Original, children_of, declared_in, known_of, subjects_of
-from detect.methods.registry import PLAIN
-from graphdb.schema import Declaration, Edge, Model, Relation, Verdict
+from lineage.architecture import Known, Original, children_of, declared_in, known_of, subjects_of
+from lineage.detect.methods.registry import PLAIN
+from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict
 
 if TYPE_CHECKING:
-    from detect.decision import Decision
-    from detect.sketch_store import SketchStore
-    from detect.subject import Options, Subject
-    from graphdb.store import Store
+    from lineage.detect.decision import Decision
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.subject import Options, Subject
+    from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +87,9 @@ def _detect_group(
     run_id: str,
     device: str | None,
 ) -> dict[str, int]:
-    from detect.align import pick_device
-    from detect.decision import Answer
-    from detect.methods.answers import decide_or_say
+    from lineage.detect.align import pick_device
+    from lineage.detect.decision import Answer
+    from lineage.detect.methods.answers import decide_or_say
 
     unread = [model.hub_id for model in known.models if model not in subjects]
     bound = known.bound | children_of(graph, unread)
@@ -132,9 +132,9 @@ def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original]
     """The decision about a quantised copy, see detect/packed.py.
 
     Args:
-        originals: models that it claims and that it was not compared with, see detect/cli_known.py.
+        originals: models that it claims and that it was not compared with, see lineage/architecture.py.
     """
-    from detect.packed import Claimed, settle, told
+    from lineage.detect.packed import Claimed, settle, told
 
     if told(decision):
         return decision  # before samples are read for nothing
@@ -187,7 +187,7 @@ def relatives_in(
     Args:
         without: hub_ids of models that do not count.
     """
-    from detect.pipeline import relatives_of
+    from lineage.detect.pipeline import relatives_of
 
     best: list[Subject] = []
     waiting: list[Subject] = []
@@ -214,8 +214,8 @@ def as_edges(
     decisions: Iterable[Decision], revisions: Mapping[str, str | None] | None = None, method: str = PLAIN
 ) -> tuple[list[Edge], list[Verdict]]:
     """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model."""
-    from detect.decision import Answer
-    from detect.pipeline import METHOD_VERSION
+    from lineage.detect.decision import Answer
+    from lineage.detect.pipeline import METHOD_VERSION
 
     revisions = revisions or {}
     edges, verdicts = [], []

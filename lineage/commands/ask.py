@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphdb.cli import store_option
-from graphdb.schema import ACCEPTED
-from queries.cli_shared import format_options, show_rows
+from lineage.commands.options import store_option
+from lineage.commands.tables import format_options, show_rows
+from lineage.graphdb.schema import ACCEPTED
 
 if TYPE_CHECKING:
-    from graphdb.store import Store
+    from lineage.graphdb.store import Store
 
 
 @click.command()
@@ -34,8 +34,8 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
 
     Example: lineage cypher 'MATCH (m:Model) WHERE m.license = $l RETURN m.repo_id' --param l=mit
     """
-    from graphdb.failures import CypherError
-    from graphdb.store import open_store
+    from lineage.graphdb.failures import CypherError
+    from lineage.graphdb.store import open_store
 
     params = parse_params(pairs)
     with open_store(store, create=False) as opened:
@@ -64,7 +64,7 @@ def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float
 
     Example: lineage ask as_of --param model=acme/digits-mlp-rotated --param at=2026-11-01
     """
-    from queries import load, names
+    from lineage.queries import load, names
 
     if question is None:
         queries = [load(name) for name in names()]
@@ -81,7 +81,7 @@ def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float
         return
     if question not in names():
         raise click.UsageError(f"there is no question {question!r}; `lineage ask` lists them")
-    from graphdb.store import open_store
+    from lineage.graphdb.store import open_store
 
     query = load(question)
     given = parse_params(pairs)
@@ -94,7 +94,7 @@ def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float
 
 def complete(store: Store, names: Iterable[str], given: dict[str, Any]) -> dict[str, Any]:
     """Parameters of a question: names of models become identities, what is not given gets its usual value."""
-    from queries.resolve import resolve
+    from lineage.queries.resolve import resolve
 
     usual = {"kinds": [str(kind) for kind in ACCEPTED], "min_probability": 0.0, "limit": 100, "ways": 1_000}
     params = {}

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphdb.cli import store_option
-from graphdb.schema import ACCEPTED, Relation, chance
+from lineage.commands.options import store_option
+from lineage.graphdb.schema import ACCEPTED, Relation, chance
 
 if TYPE_CHECKING:
-    from queries.walk import Limits, Relative
+    from lineage.queries.walk import Limits, Relative
 
 FOLLOWED = [str(relation) for relation in Relation if relation is not Relation.SUPERSEDED]
 PEOPLE = {"repo_id": "model", "kind": "relation"}  # what columns are called in tables
@@ -68,7 +68,7 @@ def limit_option(default: int) -> Callable[[Callable[..., Any]], Callable[..., A
 
 def limits(depth: int | None, kinds: Iterable[str], min_probability: float) -> Limits:
     """The options of a walk as the lookups take them."""
-    from queries.walk import Limits
+    from lineage.queries.walk import Limits
 
     return Limits(tuple(Relation(kind) for kind in kinds) or ACCEPTED, min_probability, depth)
 
@@ -100,7 +100,7 @@ def show_rows(rows: Rows, form: str | None, none: str, *, names: Mapping[str, st
     if form == "json":
         click.echo(json.dumps(rows, default=lambda moment: moment.isoformat(), ensure_ascii=False))
         return
-    from queries.display import print_csv, print_table, text_of
+    from lineage.queries.display import print_csv, print_table, text_of
 
     if form == "csv":
         print_csv(rows)

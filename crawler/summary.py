@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crawler.batch import RepoFailure
-    from crawler.hub import Hub
+    from lineage.crawler.batch import RepoFailure
+    from lineage.crawler.hub import Hub
 
 
 @dataclass(slots=True)

@@ -1,8 +1,7 @@
-"""`lineage who-is-parent`: from the graph, or worked out now for a model that was never crawled."""
+"""The parent of one model: from the graph, or worked out now for a model that was never crawled."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,21 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import click
-
-from crawler.cli import endpoint_option
-from detect.cli import evidence_options, sketches_folder, sketches_option
-from detect.cli_lookup import graph_if_there, hub_at, is_meant
-from detect.methods.registry import PLAIN
-from graphdb.cli import store_option
-from graphdb.schema import Declaration, Failure, Model, Run, Status
+from lineage.detect.methods.registry import PLAIN
+from lineage.graphdb.schema import Declaration, Failure, Model, Run, Status
+from lineage.reading import hub_at, is_meant
 
 if TYPE_CHECKING:
-    from detect.cli_lookup import Looked
-    from detect.decision import Decision
-    from detect.sketch_store import SketchStore
-    from graphdb.store import Store
-    from queries.parent import ParentAnswer
+    from lineage.detect.decision import Decision
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.graphdb.store import Store
+    from lineage.queries.parent import ParentAnswer
+    from lineage.reading import Looked
 
 
 class KeepsAnother(Failure):
@@ -61,60 +55,21 @@ class Found:
     failure: Failure | None = None
 
 
-@click.command("who-is-parent")
-@click.argument("model")
-@store_option
-@sketches_option
-@endpoint_option
-@evidence_options
-@click.option("--store-it", is_flag=True, help="Keep what is found about a model that is not in the graph yet.")
-@click.option("--json", "as_json_wanted", is_flag=True, help="Print JSON.")
-def who_is_parent(
-    model: str,
-    store: str,
-    sketches: str | None,
-    endpoint: str | None,
-    store_it: bool,
-    as_json_wanted: bool,
-    **evidence: Any,
-) -> None:
-    """The parent of MODEL: a repository, repository@revision, folder or file.
-
-    Answers from the graph. Of a model that is not there, reads the header and a small sample of the weights and compares it
-    with the known models of its architecture.
-
-    Example: lineage who-is-parent openai-community/gpt2
-    """
-    from queries.answer import as_json, as_text
-
-    question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it)
-    with graph_if_there(store, create=store_it) as graph:
-        found = answer_stored(question, graph) or answer_now(question, graph)
-    if as_json_wanted:
-        click.echo(json.dumps(as_json(found.answer, found.stored), indent=1))
-    elif found.failure is None or found.answer.declared:
-        click.echo(as_text(found.answer, found.stored))
-    if found.failure:
-        raise found.failure
-    if found.answer.answer in ("undecided", "unknown"):
-        raise click.exceptions.Exit(3)
-
-
 def answer_stored(question: Question, graph: Store | None) -> Found | None:
     """The graph's answer, or one worked out from the stored sample where the graph has none or other evidence is asked for.
 
     Returns:
         None if the graph does not know the model with these weights, or could not read it.
     """
-    from queries.parent import parent_named
+    from lineage.queries.parent import parent_named
 
     answer = parent_named(graph, question.name) if graph else None
     if graph is None or answer is None or not is_meant(answer.model, question.name):
         return None
     if question.usual and (found := _said_by_graph(answer)):
         return found
-    from detect.cli_lookup import from_graph
-    from detect.sketch_store import SketchStore
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.reading import from_graph
 
     sketches = SketchStore(question.sketches)
     looked = from_graph(graph, sketches, answer.model)
@@ -138,9 +93,9 @@ def answer_now(question: Question, graph: Store | None) -> Found:
     Raises:
         Failure: no such model, or the Hub does not answer.
     """
-    from crawler.locate import open_model
-    from detect.cli_lookup import read_now, same_weights
-    from queries.parent import ParentAnswer, parent_of
+    from lineage.crawler.locate import open_model
+    from lineage.queries.parent import ParentAnswer, parent_of
+    from lineage.reading import read_now, same_weights
 
     opened = open_model(question.name, lambda: hub_at(question.endpoint))
     if graph and question.usual and (known := same_weights(graph, opened)):
@@ -153,7 +108,7 @@ def answer_now(question: Question, graph: Store | None) -> Found:
         if question.store_it and graph:
             _keep_model(graph, opened.model, opened.declarations)
         return Found(replace(unknown, reason=reason), stored=question.store_it)
-    from detect.sketch_store import SketchStore
+    from lineage.detect.sketch_store import SketchStore
 
     sketches = SketchStore(question.sketches)
     try:
@@ -167,12 +122,12 @@ def answer_now(question: Question, graph: Store | None) -> Found:
 
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Looked) -> Found:
     """The model beside the known ones of its architecture."""
-    from detect.align import pick_device
-    from detect.cli import options_of
-    from detect.cli_graph import declared_bases, originals_claimed, relatives_in, with_claims
-    from detect.methods.answers import decide_or_say
-    from detect.methods.registry import PLAIN
-    from queries.parent import ParentAnswer
+    from lineage.detect.align import pick_device
+    from lineage.detect.methods.answers import decide_or_say
+    from lineage.detect.methods.registry import PLAIN
+    from lineage.detection import declared_bases, originals_claimed, relatives_in, with_claims
+    from lineage.evidence import options_of
+    from lineage.queries.parent import ParentAnswer
 
     model = looked.model
     keep = question.store_it and not looked.stored
@@ -200,7 +155,7 @@ def _keep(graph: Store, sketches: SketchStore, looked: Looked, decision: Decisio
     Raises:
         KeepsAnother: the graph holds another revision of this model.
     """
-    from detect.cli_graph import as_edges
+    from lineage.detection import as_edges
 
     run_id, began, model = uuid4().hex, datetime.now(UTC), looked.model
     held = graph.model(model.hub_id)
@@ -227,9 +182,9 @@ def _keep_model(graph: Store, model: Model, claims: Iterable[Declaration]) -> No
 def _as_answer(
     graph: Store | None, decision: Decision, looked: Looked, names: dict[str, str], method: str
 ) -> ParentAnswer:
-    from detect.pipeline import METHOD_VERSION
-    from queries.agreement import compare_found
-    from queries.parent import Candidate, ParentAnswer
+    from lineage.detect.pipeline import METHOD_VERSION
+    from lineage.queries.agreement import compare_found
+    from lineage.queries.parent import Candidate, ParentAnswer
 
     model, parent = looked.model, decision.parent
     parents = [(parent, names[parent])] if parent else []

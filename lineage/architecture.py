@@ -16,12 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from graphdb.schema import ACCEPTED, Model, Relation
+from lineage.graphdb.schema import ACCEPTED, Model, Relation
 
 if TYPE_CHECKING:
-    from detect.sketch_store import SketchStore
-    from detect.subject import Options, Subject
-    from graphdb.store import Store
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.subject import Options, Subject
+    from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Known:
 
 def known_of(graph: Store, sketches: SketchStore, signature: str) -> Known:
     """Everything but the samples."""
-    from queries import load
+    from lineage.queries import load
 
     models: list[Model] = []
     missing: list[Model] = []
@@ -95,7 +95,7 @@ def subjects_of(
     Args:
         at_once: so many samples are in memory; None is all of them, which is read quickest.
     """
-    from detect.subject import Subject
+    from lineage.detect.subject import Subject
 
     source = iter(models)
     while some := list(islice(source, at_once)):
@@ -113,7 +113,7 @@ def subjects_of(
 
 def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
     """hub_id -> hub_ids of the models of the same architecture that its card names."""
-    from queries import load
+    from lineage.queries import load
 
     declared: dict[str, frozenset[str]] = {}
     for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
@@ -123,7 +123,7 @@ def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
 
 def claimed_originals(graph: Store, signature: str) -> Mapping[str, Sequence[Original]]:
     """hub_id of a quantised copy -> models that it claims and that were not compared with it; see `Known.originals`."""
-    from queries import load
+    from lineage.queries import load
 
     found: dict[str, list[Original]] = {}
     for row in graph.stream(load("claimed_originals").text, {"signature": signature}):
@@ -135,7 +135,7 @@ def claimed_originals(graph: Store, signature: str) -> Mapping[str, Sequence[Ori
 
 def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
     """hub_ids of the models whose parent, or possible parent, is one of these."""
-    from queries import load
+    from lineage.queries import load
 
     models = list(parents)
     if not models:
@@ -148,10 +148,10 @@ def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
 @cache
 def _code() -> list[Any]:
     """What says which detection this is."""
-    from detect.pipeline import METHOD_VERSION
-    from detect.sketch import SKETCH_VERSION
+    from lineage.detect.pipeline import METHOD_VERSION
+    from lineage.detect.sketch import SKETCH_VERSION
 
     try:
-        return [METHOD_VERSION, SKETCH_VERSION, version("lineage")]
+        return [METHOD_VERSION, SKETCH_VERSION, version("model-lineage")]
     except PackageNotFoundError:
         return [METHOD_VERSION, SKETCH_VERSION]

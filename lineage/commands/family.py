@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from queries.cli_shared import as_row, limits, show, show_rows, walk_options
+from lineage.commands.tables import as_row, limits, show, show_rows, walk_options
 
 
 @click.command()
@@ -28,9 +28,9 @@ def ancestors(
 
     Example: lineage ancestors acme/digits-mlp-rotated
     """
-    from graphdb.store import open_store
-    from queries.resolve import resolve
-    from queries.walk import ancestors as ask
+    from lineage.graphdb.store import open_store
+    from lineage.queries.resolve import resolve
+    from lineage.queries.walk import ancestors as ask
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
@@ -59,9 +59,9 @@ def descendants(
 
     Example: lineage descendants acme/digits-mlp --depth 2
     """
-    from graphdb.store import open_store
-    from queries.resolve import resolve
-    from queries.walk import descendants as ask
+    from lineage.graphdb.store import open_store
+    from lineage.queries.resolve import resolve
+    from lineage.queries.walk import descendants as ask
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
@@ -79,9 +79,9 @@ def siblings(
 
     Example: lineage siblings acme/digits-mlp-rotated
     """
-    from graphdb.store import open_store
-    from queries.family import siblings as ask
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.family import siblings as ask
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
@@ -106,9 +106,9 @@ def tree(
 
     Example: lineage tree acme/digits-mlp
     """
-    from graphdb.store import open_store
-    from queries.family import tree as ask
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.family import tree as ask
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
@@ -116,7 +116,7 @@ def tree(
     if form:
         show(found, form, "")
         return
-    from queries.display import print_trees
+    from lineage.queries.display import print_trees
 
     print_trees(found, marked=start.hub_id, everything=everything)
 
@@ -133,10 +133,10 @@ def path(
 
     Example: lineage path acme/digits-mlp-rotated acme/digits-mlp
     """
-    from graphdb.store import open_store
-    from queries.family import decided_by
-    from queries.family import path as ask
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.family import decided_by
+    from lineage.queries.family import path as ask
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         steps = ask(opened, resolve(opened, a), resolve(opened, b), limits(depth, kinds, min_probability))
@@ -148,7 +148,7 @@ def path(
         ]
         show_rows(rows, form, f"{a} and {b} share no known ancestor")
         return
-    from queries.display import print_path
+    from lineage.queries.display import print_path
 
     print_path(steps, evidence)
 
@@ -164,9 +164,9 @@ def common_ancestor(
 
     Example: lineage common-ancestor acme/digits-mlp-rotated acme/digits-mlp-noisy
     """
-    from graphdb.store import open_store
-    from queries.family import common_ancestors as ask
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.family import common_ancestors as ask
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         shared = ask(opened, resolve(opened, a), resolve(opened, b), limits(depth, kinds, min_probability))
@@ -198,9 +198,9 @@ def licences(
 
     Example: lineage licences acme/digits-mlp-rotated
     """
-    from graphdb.store import open_store
-    from queries.licences import licence_chain
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.licences import licence_chain
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
@@ -227,9 +227,9 @@ def blast_radius(
 
     Example: lineage blast-radius acme/digits-mlp --min-probability 0.9
     """
-    from graphdb.store import open_store
-    from queries.blast import blast_radius as ask
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.blast import blast_radius as ask
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from graphdb.schema import NoSuchModel
+from lineage.graphdb.schema import NoSuchModel
 
 if TYPE_CHECKING:
-    from detect.methods.phylolm import Outputs, Related
+    from lineage.detect.methods.phylolm import Outputs, Related
 
 GENES = 128
 SAMPLES = 32
@@ -54,7 +54,7 @@ def phylolm(
     lineage phylolm answers.json --newick > tree.nwk
     lineage phylolm --models ./checkpoints --generate mine:answer --prompts prompts.txt --keep answers.json
     """
-    from detect.methods.phylolm import compare, drawn, neighbour_joining, newick, outputs_of, read_outputs
+    from lineage.detect.methods.phylolm import compare, drawn, neighbour_joining, newick, outputs_of, read_outputs
 
     said: Outputs
     if outputs is not None and folder is None:
@@ -79,9 +79,9 @@ def phylolm(
 def _ask(folder: Path, generate: str, prompts: Path, samples: int, seed: int) -> dict[str, dict[str, list[str]]]:
     from safetensors.torch import load_file
 
-    from crawler.folder import local_models
-    from detect.cli_methods import named_function
-    from detect.methods.phylolm import collect
+    from lineage.commands.methods import named_function
+    from lineage.crawler.folder import local_models
+    from lineage.detect.methods.phylolm import collect
 
     models = {
         model.id: lambda files=model.files: {k: t for path in files for k, t in load_file(path).items()}
@@ -98,7 +98,7 @@ def _prompts(path: Path) -> list[str]:
     Raises:
         BadOutputs: none in it, or no text.
     """
-    from detect.methods.phylolm import BadOutputs
+    from lineage.detect.methods.phylolm import BadOutputs
 
     try:
         text = path.read_text(encoding="utf-8")

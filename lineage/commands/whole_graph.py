@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from graphdb.cli import store_option
-from queries.cli_shared import Rows, format_options, limit_option, limits, show_rows, walk_options
+from lineage.commands.options import store_option
+from lineage.commands.tables import Rows, format_options, limit_option, limits, show_rows, walk_options
 
 MOMENTS = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
@@ -25,8 +25,8 @@ def roots(
 
     Example: lineage roots --limit 10
     """
-    from graphdb.store import open_store
-    from queries.family import roots as ask
+    from lineage.graphdb.store import open_store
+    from lineage.queries.family import roots as ask
 
     with open_store(store, create=False) as opened:
         found = ask(opened, limits(depth, kinds, min_probability), limit)
@@ -122,9 +122,9 @@ def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
 
     Example: lineage as-of acme/digits-mlp-rotated 2026-11-01
     """
-    from graphdb.store import open_store
-    from queries import load
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries import load
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
@@ -144,9 +144,9 @@ def declared(model: str | None, store: str, only: str | None, form: str | None) 
 
     Example: lineage declared --only contradicts
     """
-    from graphdb.store import open_store
-    from queries.agreement import compare, compare_all
-    from queries.resolve import resolve
+    from lineage.graphdb.store import open_store
+    from lineage.queries.agreement import compare, compare_all
+    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
         found = list(compare(opened, [resolve(opened, model).hub_id]) if model else compare_all(opened))
@@ -173,8 +173,8 @@ def declared(model: str | None, store: str, only: str | None, form: str | None) 
 
 def _asked(store: str, question: str, **params: Any) -> Rows:
     """The answer of one question file."""
-    from graphdb.store import open_store
-    from queries import load
+    from lineage.graphdb.store import open_store
+    from lineage.queries import load
 
     with open_store(store, create=False) as opened:
         return opened.read(load(question).text, params)

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from detect.cli import SCAN_BUDGET_VALUES, checked_device
-from graphdb.schema import Failure
+from lineage.commands.options import checked_device
+from lineage.graphdb.schema import Failure
+from lineage.scanning import SCAN_BUDGET_VALUES
 
 if TYPE_CHECKING:
     import torch
 
-    from detect.detector.examples import Example
-    from detect.methods.registry import Given
-    from detect.sketch_store import Sketch
+    from lineage.detect.detector.examples import Example
+    from lineage.detect.methods.registry import Given
+    from lineage.detect.sketch_store import Sketch
 
 ZOO = click.argument("zoo", type=click.Path(path_type=Path))
 OUT = click.option(
@@ -92,10 +93,10 @@ def train_detector(
     \b
     lineage train detector ./zoo --out detector.safetensors --split tune --plot losses.png
     """
-    from detect.align import pick_device
-    from detect.detector.scoring import Detector, save
-    from detect.detector.training import Recipe, Run, one_thread
-    from detect.detector.training import train as fit
+    from lineage.detect.align import pick_device
+    from lineage.detect.detector.scoring import Detector, save
+    from lineage.detect.detector.training import Recipe, Run, one_thread
+    from lineage.detect.detector.training import train as fit
 
     on = pick_device(checked_device(device))
     recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, direction_steps=steps, candidate_steps=steps)
@@ -144,10 +145,10 @@ def train_np_detector(
     \b
     lineage train np-detector ./zoo --out np.safetensors
     """
-    from detect.align import pick_device
-    from detect.methods.np_detector import Family, Plan, save
-    from detect.methods.np_detector import train as fit
-    from detect.subject import Subject
+    from lineage.detect.align import pick_device
+    from lineage.detect.methods.np_detector import Family, Plan, save
+    from lineage.detect.methods.np_detector import train as fit
+    from lineage.detect.subject import Subject
 
     plan, families = Plan(epochs=epochs, seed=seed, softmax_twice=softmax == "twice"), []
     for _, truth, sketches in folders(zoo, split):
@@ -192,9 +193,9 @@ def train_nl_detector(
     lineage train nl-detector ./zoo --out nl.safetensors
     lineage train nl-detector ./zoo --out nl.safetensors --forward mine:layers --batch inputs.safetensors
     """
-    from detect.align import pick_device
-    from detect.cli_methods import given_for
-    from detect.methods.nl_detector import train as fit
+    from lineage.commands.methods import given_for
+    from lineage.detect.align import pick_device
+    from lineage.detect.methods.nl_detector import train as fit
 
     given_for(zoo, forward, batch)  # says at once what is wrong with them
     on = pick_device(checked_device(device))
@@ -246,7 +247,7 @@ def build_zoo(
     \b
     LINEAGE_DATASETS=datasets lineage zoo build --out ./zoo
     """
-    clone = Path(__file__).parent.parent
+    clone = Path(__file__).parents[2]
     if (clone / "bench").is_dir() and str(clone) not in sys.path:
         sys.path.insert(0, str(clone))  # the installed command does not look there by itself
     try:
@@ -274,9 +275,9 @@ def folders(root: Path, split: str | None) -> Iterator[tuple[str, dict[str, Any]
     Raises:
         NoZoo: there is none.
     """
-    from crawler.weights import LocalFile, Weights
-    from detect.sketch import plan
-    from detect.sketch_store import make_sketch
+    from lineage.crawler.weights import LocalFile, Weights
+    from lineage.detect.sketch import plan
+    from lineage.detect.sketch_store import make_sketch
 
     found = False
     for path in sorted(root.glob("*/truth.json")):
@@ -306,7 +307,7 @@ def read_examples(
     root: Path, split: str | None, device: torch.device, report: Callable[[str, int, int], None]
 ) -> list[Example]:
     """Examples of every family under a folder."""
-    from detect.detector.examples import examples_of
+    from lineage.detect.detector.examples import examples_of
 
     examples, count = [], len(list(root.glob("*/truth.json")))
     for number, (name, truth, sketches) in enumerate(folders(root, split), start=1):

@@ -1,0 +1,208 @@
+"""The `lineage` command: which commands there are, their shared options, and one line for each failure.
+
+A command's module is imported only when the command is asked for, so that `lineage --help` and lookups stay quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from lineage import __version__
+from lineage.graphdb.schema import Failure
+
+logger = logging.getLogger(__name__)
+
+# command -> (module:attribute, one line of help); the help stands here so that `lineage --help` imports nothing
+COMMANDS = {
+    "sync": ("lineage.commands.sync:sync", "Crawl, detect and store what is new: once, or on a schedule."),
+    "crawl": (
+        "lineage.commands.crawl:crawl",
+        "Read models from the Hub or a folder: claims into the graph, sketches on disk.",
+    ),
+    "detect": (
+        "lineage.commands.detect:detect",
+        "Decide who was trained from whom, from the sketches, into the graph.",
+    ),
+    "scan": (
+        "lineage.commands.scan:scan",
+        "Every model under a folder -> the directed edges between them. Stores nothing.",
+    ),
+    "who-is-parent": (
+        "lineage.commands.who_is_parent:who_is_parent",
+        "The parent of one model: repository, folder or file.",
+    ),
+    "methods": (
+        "lineage.commands.methods:methods",
+        "The methods that can decide, ours and published ones, and their options.",
+    ),
+    "explain": ("lineage.commands.explain:explain", "The evidence for and against one edge."),
+    "origins": ("lineage.commands.origins:origins", "Which of several models each block of a model came from."),
+    "phylolm": ("lineage.commands.phylolm:phylolm", "A tree of language models from their answers, no weights needed."),
+    "ancestors": ("lineage.commands.family:ancestors", "What a model comes from, nearest first."),
+    "descendants": ("lineage.commands.family:descendants", "What comes from a model, nearest first."),
+    "siblings": ("lineage.commands.family:siblings", "Models with the same parent."),
+    "tree": ("lineage.commands.family:tree", "The whole family of a model, as a tree."),
+    "path": ("lineage.commands.family:path", "How two models are related, edge by edge."),
+    "common-ancestor": ("lineage.commands.family:common_ancestor", "The nearest model that two models both come from."),
+    "licences": (
+        "lineage.commands.family:licences",
+        "The licences above a model, and which of them its own contradicts.",
+    ),
+    "blast-radius": ("lineage.commands.family:blast_radius", "Who inherits a flaw of a model, and how sure that is."),
+    "roots": ("lineage.commands.whole_graph:roots", "Models that others come from and that come from none."),
+    "leaves": ("lineage.commands.whole_graph:leaves", "Models that come from another and that nothing comes from."),
+    "families": ("lineage.commands.whole_graph:families", "The largest families."),
+    "copies": ("lineage.commands.whole_graph:copies", "Models with equal weight files under several names."),
+    "orphans": ("lineage.commands.whole_graph:orphans", "Models that claim a base which is not in the graph."),
+    "stale": ("lineage.commands.whole_graph:stale", "Edges whose evidence is older than the models' weights."),
+    "changes": ("lineage.commands.whole_graph:changes", "What changed in the graph since a moment."),
+    "as-of": ("lineage.commands.whole_graph:as_of", "The parents that a model had in the graph at a moment."),
+    "declared": ("lineage.commands.whole_graph:declared", "What cards claim beside what the weights say."),
+    "ask": ("lineage.commands.ask:ask", "The questions that come with lineage, and their answers."),
+    "cypher": ("lineage.commands.ask:cypher", "Ask the graph anything, read only."),
+    "runs": ("lineage.commands.runs:runs", "What the latest passes did and cost."),
+    "sketches": ("lineage.commands.sketches:sketches", "The samples of weights: stats, check, compact, copy."),
+    "zoo": ("lineage.commands.train:zoo", "The families of small models that detectors are trained on: build."),
+    "train": ("lineage.commands.train:train", "Train a detector on families of known lineage."),
+    "graph": ("lineage.commands.graph:graph", "The store itself: init, stats, serve, export, copy."),
+}
+
+
+def set_up_logging(verbosity: int, as_json: bool = False) -> None:
+    """Our packages log to stderr: warnings, with -v what each stage did, with -vv every step; as JSON always what each stage did."""
+    handler = logging.StreamHandler(sys.stderr)
+    if as_json:
+        from pythonjsonlogger.json import JsonFormatter
+
+        fields = {"levelname": "level", "name": "logger", "asctime": "time"}
+        form = JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z", rename_fields=fields
+        )
+        handler.setFormatter(form)
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(max(verbosity, int(as_json)), 2)]
+    ours = logging.getLogger("lineage")
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(level)
+    logging.getLogger("neo4j").addHandler(logging.NullHandler())  # the failures that we raise say the same
+
+
+def _logging_told(context: click.Context, parameter: click.Parameter, value: int | bool) -> None:
+    told = context.meta.setdefault("lineage.logging", {})
+    told[parameter.name] = value
+    set_up_logging(told.get("verbose", 0), told.get("log_json", False))
+
+
+def _shared_options() -> list[click.Option]:
+    """Options that every command takes; a command that does not need one of them accepts and ignores it."""
+    verbose = click.Option(
+        ["-v", "--verbose"],
+        count=True,
+        expose_value=False,
+        help="Say more on stderr; -vv says everything.",
+        callback=_logging_told,
+    )
+    log_json = click.Option(
+        ["--log-json"],
+        is_flag=True,
+        expose_value=False,
+        help="Log on stderr as JSON, an object a line; says as much as -v.",
+        callback=_logging_told,
+    )
+    ignored: dict[str, Any] = {"expose_value": False, "hidden": True}
+    return [
+        verbose,
+        log_json,
+        click.Option(["--store"], **ignored),
+        click.Option(["--sketches"], **ignored),
+        click.Option(["--endpoint"], **ignored),
+    ]
+
+
+def _with_shared_options(command: click.Command) -> click.Command:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            sub = command.get_command(click.Context(command), name)
+            if sub:
+                _with_shared_options(sub)
+        return command
+    known = {name for parameter in command.params for name in parameter.opts}
+    command.params += [option for option in _shared_options() if not known & set(option.opts)]
+    return command
+
+
+class LazyGroup(click.Group):
+    """Knows the names and the help of its commands, and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return _with_shared_options(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1) if args else []
+            if close:
+                raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version=__version__, prog_name="lineage")
+def cli() -> None:
+    """Which model was a model trained from? Asks the weights, and keeps the answers as a graph.
+
+    Results go to stdout, everything else to stderr. Exit codes: 0 answered, 1 a failure, 2 wrong usage, 3 cannot tell,
+    4 no such model or nothing readable in it.
+    """
+
+
+def tell(message: str, try_next: str | None = None, exit_code: int = 1) -> int:
+    """Says what went wrong in one line, and what to try in another."""
+    click.echo(f"lineage: {' '.join(message.split())}", err=True)
+    if try_next:
+        click.echo(f"    try: {' '.join(try_next.split())}", err=True)
+    return exit_code
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; never shows a traceback for a failure that a person can do something about."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        code = cli.main(args=arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("stopped", err=True)
+        code = 130
+    except Failure as failure:
+        code = tell(failure.message, failure.try_next, failure.exit_code)
+    except OSError as error:  # a full disk, a folder that belongs to somebody else
+        logger.debug("where it happened", exc_info=True)
+        where = f"{error.filename}: " if error.filename else ""
+        code = tell(f"{where}{error.strerror or error}", "check the place and its permissions, and -vv")
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,128 @@
+"""`lineage crawl`, and what other commands need of the crawler: `crawl_hub` and `crawl_into`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lineage.commands.crawl_options import crawl_options, make_options, service_options
+from lineage.commands.options import endpoint_option, sketches_option, store_option
+from lineage.crawler.summary import CrawlSummary, summary_text
+from lineage.crawling import Report, crawl_hub, crawl_into
+from lineage.locations import sketches_folder, state_folder
+
+if TYPE_CHECKING:
+    from lineage.crawler.batch import Batch
+    from lineage.crawler.metrics import Metrics
+    from lineage.crawler.walk import CrawlOptions
+    from lineage.detect.sketch_store import SketchStore
+
+
+@contextmanager
+def reported(metrics: Metrics | None) -> Iterator[Report]:
+    """A bar on a terminal, and metrics where they are wanted; gives the function that `crawl_into` takes as `report`."""
+    reports: list[Report] = []
+    with ExitStack() as opened:
+        if sys.stderr.isatty():
+            from lineage.crawler.bar import CrawlBar
+
+            reports.append(opened.enter_context(CrawlBar()))
+        if metrics is not None:
+            reports.append(lambda batch, summary: metrics.page(batch, summary.requests, summary.body_bytes))
+
+        def report(batch: Batch, summary: CrawlSummary) -> None:
+            for each in reports:
+                each(batch, summary)
+
+        yield report
+
+
+def metrics_at(port: int | None) -> Metrics | None:
+    """Metrics served at a port of this machine, None where none are wanted.
+
+    Raises:
+        PortTaken: nobody can listen there.
+    """
+    if port is None:
+        return None
+    from lineage.crawler.metrics import Metrics
+
+    metrics = Metrics()
+    click.echo(f"metrics at http://127.0.0.1:{metrics.serve(port)}/metrics", err=True)
+    return metrics
+
+
+@click.command()
+@store_option
+@sketches_option
+@endpoint_option
+@crawl_options
+@service_options
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def crawl(
+    store: str,
+    sketches: str | None,
+    endpoint: str | None,
+    dry_run: bool,
+    metrics_port: int | None,
+    as_json: bool,
+    **what: Any,
+) -> None:
+    """Read models from the Hub or a folder: models and claims into the graph, small samples of weights on disk.
+
+    What is known already is not read again, and a crawl that was stopped goes on where it was.
+
+    Example: lineage crawl --author openai-community --limit 20
+    """
+    from lineage.crawler.lock import one_at_a_time
+    from lineage.crawler.schedule import Stopped, told_to_stop
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.graphdb.store import open_store
+    from lineage.recording import recorded
+
+    options = make_options(store, **what)
+    kept, folder = SketchStore(sketches_folder(store, sketches)), state_folder(store, sketches)
+    if dry_run:
+        tell_plan(options, kept, folder, endpoint, as_json)
+        return
+    hub = crawl_hub(endpoint) if options.folder is None else None
+    summary, metrics = CrawlSummary.begun(), metrics_at(metrics_port)
+    with (
+        told_to_stop() as stop,
+        one_at_a_time(folder, "crawl"),
+        metrics.pass_under_way() if metrics else nullcontext(),
+        open_store(store) as opened,
+        recorded(opened, "crawl") as run,
+        summary.kept_in(run.summary),
+        reported(metrics) as report,
+    ):
+        progress = folder / "progress.sqlite"
+        crawl_into(opened, kept, progress, options, hub=hub, should_stop=stop.is_set, report=report, summary=summary)
+        if stop.is_set():
+            raise Stopped
+    click.echo(json.dumps(summary.as_dict()) if as_json else summary_text(summary))
+
+
+def tell_plan(options: CrawlOptions, sketches: SketchStore, state: Path, endpoint: str | None, as_json: bool) -> None:
+    """Print what a crawl would cost; nothing is left behind.
+
+    Raises:
+        click.UsageError: there is no listing to be walked.
+    """
+    from tempfile import TemporaryDirectory
+
+    from lineage.crawler.plan import plan_crawl, plan_text
+    from lineage.crawler.progress import Progress
+
+    if options.folder is not None or options.repos is not None:
+        raise click.UsageError("--dry-run is about the listing of a Hub, not about --repos or --folder")
+    file = state / "progress.sqlite"
+    with TemporaryDirectory() as empty, Progress(file if file.exists() else Path(empty) / file.name) as progress:
+        plan = plan_crawl(options, sketches, progress, crawl_hub(endpoint))
+    click.echo(json.dumps(plan.as_dict()) if as_json else plan_text(plan))

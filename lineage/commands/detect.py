@@ -1,0 +1,52 @@
+"""`lineage detect` and `lineage scan`: sketches or a folder in, directed edges out. And the options that others share with them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+
+from lineage.commands.options import checked_device, evidence_options, sketches_option, store_option
+from lineage.evidence import options_of
+from lineage.graphdb.schema import Run
+from lineage.locations import sketches_folder
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@store_option
+@sketches_option
+@evidence_options
+@click.option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ... [default: cuda where there is one].")
+@click.option("--all", "everything", is_flag=True, help="Also architectures in which nothing changed since last time.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print the summary as JSON.")
+def detect(
+    store: str, sketches: str | None, device: str | None, everything: bool, json_wanted: bool, **evidence: Any
+) -> None:
+    """Decide who was trained from whom, from the sketches, into the graph.
+
+    \b
+    lineage detect
+    lineage detect --no-dates --no-declared --threshold 0.9
+    lineage detect --sketches s3://bucket/sketches --store bolt://graph:7687
+    """
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.detection import detect_into, found_text
+    from lineage.graphdb.store import open_store
+
+    options, on = options_of(**evidence), checked_device(device)
+    run_id, started = uuid4().hex, datetime.now(UTC)
+    with open_store(store) as graph:
+        graph.record_run(Run(run_id, "detect", started))
+        kept = SketchStore(sketches_folder(store, sketches))
+        summary = detect_into(graph, kept, options, run_id, on, everything=everything)
+        graph.record_run(Run(run_id, "detect", started, datetime.now(UTC), summary))
+    if json_wanted:
+        click.echo(json.dumps(summary))
+    else:
+        click.echo(found_text(summary))

@@ -1,0 +1,107 @@
+"""`lineage explain CHILD PARENT`: the evidence for and against one edge, for two models wherever they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.explaining import explain_pair, label_of
+from lineage.locations import sketches_folder
+
+if TYPE_CHECKING:
+    from lineage.detect.sketch_store import Sketch
+    from lineage.detect.subject import Subject
+
+
+@click.command()
+@click.argument("child")
+@click.argument("parent")
+@store_option
+@sketches_option
+@endpoint_option
+@evidence_options
+@click.option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ... [default: cuda where there is one].")
+@click.option(
+    "--among",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Weigh the models under this folder as well.",
+)
+@click.option("--all", "everything", is_flag=True, help="Print every layer, also of very deep models.")
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw it as well: change, growth and inheritance of every tensor (.png, .svg, .pdf).",
+)
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+def explain(
+    child: str,
+    parent: str,
+    store: str,
+    sketches: str | None,
+    endpoint: str | None,
+    device: str | None,
+    among: Path | None,
+    everything: bool,
+    picture: Path | None,
+    json_wanted: bool,
+    **evidence: Any,
+) -> None:
+    """The evidence for and against PARENT being the model that CHILD was trained from, layer by layer.
+
+    Each is a repository, repository@revision, folder or file; two folders need no store. The known models of their architecture
+    are weighed as well.
+
+    \b
+    lineage explain acme/digits-mlp-rotated acme/digits-mlp
+    lineage explain ./child ./parent --among ./checkpoints --plot evidence.png
+    """
+    from lineage.commands.options import checked_device
+    from lineage.detect.report import explanation_as_json, explanation_as_text
+    from lineage.detect.sketch import BUDGET_VALUES
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.evidence import options_of
+    from lineage.reading import graph_if_there, hub_at, look_up
+    from lineage.scanning import SCAN_BUDGET_VALUES
+
+    on_disk = all(Path(name).expanduser().exists() for name in (child, parent))
+    budget = SCAN_BUDGET_VALUES if on_disk else BUDGET_VALUES
+    kept = SketchStore(sketches_folder(store, sketches), budget)
+    with graph_if_there(store) as graph:
+        looked = [look_up(name, graph, kept, lambda: hub_at(endpoint)) for name in (child, parent)]
+        found = explain_pair(
+            (looked[0], label_of(child, looked[0])),
+            (looked[1], label_of(parent, looked[1])),
+            graph,
+            kept,
+            options_of(**evidence),
+            checked_device(device),
+            beside=_beside(among, [found.sketch for found in looked]) if among else (),
+        )
+    claims = list(dict.fromkeys(claim.base for claim in looked[0].declarations))
+    if picture:
+        from lineage.detect.plot import plot
+
+        plot(found, picture)
+    if json_wanted:
+        click.echo(json.dumps(explanation_as_json(found, claims), indent=1))
+    else:
+        click.echo(explanation_as_text(found, claims, everything))
+
+
+def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:
+    """Models under a folder that can be weighed with the two: of their architecture, and neither of them."""
+    from lineage.commands.scan import reading_shown
+    from lineage.scanning import read_folder
+
+    with reading_shown() as track:
+        subjects, _, _ = read_folder(folder, track)
+    known = {sketch.digest for sketch in pair}
+    return [s for s in subjects.get(pair[0].signature, []) if s.sketch.digest not in known]

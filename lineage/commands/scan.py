@@ -1,0 +1,70 @@
+"""`lineage scan`: a folder in, the directed edges between its models out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lineage.commands.options import checked_device, evidence_options
+from lineage.evidence import options_of
+from lineage.graphdb.schema import NoSuchModel
+from lineage.scanning import scan_folder
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@evidence_options
+@click.option(
+    "--forward",
+    metavar="MODULE:FUNCTION",
+    help="Your function that runs a model, for methods that need forward passes.",
+)
+@click.option(
+    "--batch",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Inputs for such methods: a .safetensors file whose tensors the function takes.",
+)
+@click.option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ... [default: cuda where there is one].")
+@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+def scan(
+    folder: Path, forward: str | None, batch: Path | None, device: str | None, json_wanted: bool, **evidence: Any
+) -> None:
+    """Every model under FOLDER -> the directed edges between them. Nothing is stored.
+
+    A model is a `.safetensors` file, or a folder that holds one or a sharded set.
+
+    \b
+    lineage scan ./checkpoints
+    lineage scan ./checkpoints --json | jq .edges
+    lineage scan ./checkpoints --method np-kmeans --method-option alpha=0.5 --method-option clusters=3
+    """
+    from lineage.commands.methods import given_for
+    from lineage.detect.report import as_json, as_tree
+
+    options, on = options_of(**evidence), checked_device(device)
+    given = given_for(folder, forward, batch)
+    with reading_shown() as track:
+        found = scan_folder(folder, options, on, track, given)
+    click.echo(json.dumps(as_json(found), indent=1) if json_wanted else "\n".join(as_tree(found)))
+    if not found.models:
+        raise NoSuchModel(f"nothing under {folder} can be read", "only .safetensors files are read, pickles never are")
+
+
+@contextmanager
+def reading_shown() -> Iterator[Callable[[Iterable[Any]], Iterable[Any]]]:
+    """A bar on a terminal, nothing elsewhere; gives the function that `scan_folder` takes as `track`."""
+    if not sys.stderr.isatty():
+        yield lambda models: models
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        yield lambda models: bar.track(models, description="reading")

@@ -1,0 +1,55 @@
+"""`lineage who-is-parent`: from the graph, or worked out now for a model that was never crawled."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lineage.answering import Question, answer_now, answer_stored
+from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.locations import sketches_folder
+from lineage.reading import graph_if_there
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("who-is-parent")
+@click.argument("model")
+@store_option
+@sketches_option
+@endpoint_option
+@evidence_options
+@click.option("--store-it", is_flag=True, help="Keep what is found about a model that is not in the graph yet.")
+@click.option("--json", "as_json_wanted", is_flag=True, help="Print JSON.")
+def who_is_parent(
+    model: str,
+    store: str,
+    sketches: str | None,
+    endpoint: str | None,
+    store_it: bool,
+    as_json_wanted: bool,
+    **evidence: Any,
+) -> None:
+    """The parent of MODEL: a repository, repository@revision, folder or file.
+
+    Answers from the graph. Of a model that is not there, reads the header and a small sample of the weights and compares it
+    with the known models of its architecture.
+
+    Example: lineage who-is-parent openai-community/gpt2
+    """
+    from lineage.queries.answer import as_json, as_text
+
+    question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it)
+    with graph_if_there(store, create=store_it) as graph:
+        found = answer_stored(question, graph) or answer_now(question, graph)
+    if as_json_wanted:
+        click.echo(json.dumps(as_json(found.answer, found.stored), indent=1))
+    elif found.failure is None or found.answer.declared:
+        click.echo(as_text(found.answer, found.stored))
+    if found.failure:
+        raise found.failure
+    if found.answer.answer in ("undecided", "unknown"):
+        raise click.exceptions.Exit(3)

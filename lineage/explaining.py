@@ -1,0 +1,85 @@
+"""The evidence for and against one edge, for two models wherever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lineage.graphdb.schema import Failure
+
+if TYPE_CHECKING:
+    from lineage.detect.explain import Explanation
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.subject import Options, Subject
+    from lineage.graphdb.store import Store
+    from lineage.reading import Looked
+
+
+class SameModel(Failure):
+    """Both names mean one model, so there is no edge to explain."""
+
+    exit_code = 2
+
+
+class CannotCompare(Failure):
+    """Two models that share no value that could be compared."""
+
+    exit_code = 3
+
+
+def label_of(name: str, looked: Looked) -> str:
+    """What a model is called in the answer: as it was typed where that tells more than its name."""
+    typed = "@" in name or Path(name).expanduser().exists()
+    return name if typed else looked.model.repo_id
+
+
+def explain_pair(
+    child: tuple[Looked, str],
+    parent: tuple[Looked, str],
+    graph: Store | None,
+    sketches: SketchStore,
+    options: Options,
+    device: str | None = None,
+    beside: Sequence[Subject] = (),
+) -> Explanation:
+    """
+    Args:
+        child, parent: what was found, and what to call it.
+        beside: further models that are weighed as well as those of the graph.
+    Raises:
+        SameModel: both are one model. CannotCompare: nothing of them can be compared.
+    """
+    from lineage.detect.align import NotComparable, pick_device
+    from lineage.detect.explain import explain as explain_subjects
+    from lineage.detection import relatives_in
+
+    (young, young_name), (old, old_name) = child, parent
+    if young.sketch.signature != old.sketch.signature:
+        raise CannotCompare(
+            f"cannot tell: {young_name} and {old_name} are of different architectures, so no value can be compared",
+            f"`lineage who-is-parent {young_name}` compares it with the models of its own",
+        )
+    same = young.model.hub_id == old.model.hub_id
+    if same and young.model.weights_digest == old.model.weights_digest:
+        raise SameModel(f"{young_name} and {old_name} are one and the same model", "name two different models")
+    subjects = [
+        _subject(looked, name, graph, apart=same and not looked.stored)
+        for looked, name in ((young, young_name), (old, old_name))
+    ]
+    on = pick_device(device)
+    others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, on)
+    others = [*others, *(s for s in beside if s.id not in {o.id for o in others})]
+    try:
+        return explain_subjects(subjects[0], subjects[1], others, options, on)
+    except NotComparable as error:
+        raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
+
+
+def _subject(looked: Looked, name: str, graph: Store | None, apart: bool) -> Subject:
+    """apart: two revisions of one repository are to be told apart."""
+    from lineage.detection import declared_bases
+
+    subject = looked.subject(declared_bases(graph, looked.declarations), name)
+    return replace(subject, id=f"{subject.id}@{looked.model.revision}") if apart else subject

@@ -1,0 +1,22 @@
+"""Where a store keeps its samples and what a crawl remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def sketches_folder(store_url: str, sketches: str | None) -> Path | str:
+    """The folder or address asked for, else the folder that belongs to the store."""
+    if sketches and "://" in sketches.removeprefix("file://"):
+        return sketches
+    if sketches:
+        return Path(sketches.removeprefix("file://")).expanduser()
+    if "://" in store_url:
+        return Path("~/.lineage/sketches").expanduser()
+    return Path(store_url).expanduser() / "sketches"
+
+
+def state_folder(store_url: str, sketches: str | None) -> Path:
+    """A folder on this disk for what a crawl remembers: that of the samples, or where they lie elsewhere, the store's own."""
+    folder = sketches_folder(store_url, sketches)
+    return folder if isinstance(folder, Path) else Path(sketches_folder(store_url, None))
