@@ -28,7 +28,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lineage.graphdb.failures import NotReachable
+from lineage.graphdb.errors import NotReachable
 from lineage.graphdb.schema import Edge, Model, Relation, Status
 from lineage.graphdb.store import Store, open_store
 from tests.neo4j_server import free_port, neo4j_server

@@ -191,7 +191,7 @@ def latencies(ask: Callable[[str], object], names: Sequence[str]) -> dict[str, f
 
 def questions(store: Store, graph: Shape) -> Iterator[dict[str, Any]]:
     """Latencies of the questions people ask most, one after the other."""
-    from lineage.queries.parent import parent_named
+    from lineage.queries.parent_query import parent_named
     from lineage.queries.resolve import resolve
     from lineage.queries.walk import Limits, ancestors, descendants
 

@@ -25,7 +25,7 @@ from lineage.graphdb.store import open_store
 
 FAMILY = 100
 LOOKUP_BOUND_SECONDS, HELP_BOUND_SECONDS = 0.5, 0.3
-OPEN = "from graphdb.store import open_store; open_store({store!r}, create=False).close()"
+OPEN = "from lineage.graphdb.store import open_store; open_store({store!r}, create=False).close()"
 
 
 def name(number: int) -> str:

@@ -11,7 +11,7 @@ import socket
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from lineage.crawler.answers import UnexpectedAnswer
+from lineage.crawler.hub_errors import UnexpectedAnswer
 
 PUBLIC, PRIVATE, OWN_MACHINE = 0, 1, 2
 

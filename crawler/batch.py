@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lineage.crawler.listing import Repository
 from lineage.crawler.progress import Progress
-from lineage.crawler.remembered import Asked, Done, Walk
+from lineage.crawler.state import AbsenceCheck, VisitRecord, Walk
 from lineage.graphdb.schema import Declaration, Failure, Model
 
 
@@ -26,11 +26,11 @@ class Outcome:
 
     model: Model | None
     declarations: tuple[Declaration, ...]
-    done: Done | None
+    done: VisitRecord | None
     counts: tuple[str, ...]
     failure: RepoFailure | None = None
     network_failure: Failure | None = None
-    asked: Asked | None = None
+    asked: AbsenceCheck | None = None
     parts: tuple[Outcome, ...] = ()
 
 
@@ -55,10 +55,10 @@ class Batch:
     failures: list[RepoFailure]
     more_pages: bool
     _progress: Progress
-    _done: list[Done]
+    _done: list[VisitRecord]
     _walk: tuple[str, Walk | None] | None = None
     _present: tuple[str, ...] = ()
-    _asked: list[Asked] = field(default_factory=list)
+    _asked: list[AbsenceCheck] = field(default_factory=list)
     _waiting: list[Repository] = field(default_factory=list)
 
     def acknowledge(self) -> None:

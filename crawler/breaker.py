@@ -16,7 +16,7 @@ GIVE_UP_SECONDS = 1800.0
 ASK_AGAIN_SECONDS = 1.0  # how often those who wait look whether the one who tries has come back
 
 
-class Down(Exception):
+class ServerDown(Exception):
     """The server has been down for so long that waiting makes no sense."""
 
 
@@ -40,7 +40,7 @@ class Breaker:
         """Return when a request may go out; each must be followed by `succeeded` or `failed`.
 
         Raises:
-            Down: see above. Whatever `pause` raises.
+            ServerDown: see above. Whatever `pause` raises.
         """
         while True:
             with self._lock:
@@ -48,7 +48,7 @@ class Breaker:
                     return
                 now = self._clock()
                 if now - self._down_since > GIVE_UP_SECONDS:
-                    raise Down
+                    raise ServerDown
                 seconds = self._closed_until - now
                 if seconds <= 0 and not self._trying:
                     self._trying = True

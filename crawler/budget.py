@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lineage.crawler.answers import HubFailure
+from lineage.crawler.hub_errors import HubFailure
 
 
 class BudgetSpent(HubFailure):

@@ -1,7 +1,7 @@
 """Listing, names or folder -> models, claims and sketches, a batch at a time.
 
 A batch is a page: its models come out, the caller stores them and acknowledges the batch, and only then does the saved
-progress move. What is known already is not read again (crawler/look.py). One bad repository is recorded and never stops a crawl.
+progress move. What is known already is not read again (crawler/visit.py). One bad repository is recorded and never stops a crawl.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.folder import local_models
 from lineage.crawler.hub import Hub
 from lineage.crawler.listing import Repository
-from lineage.crawler.look import Look, Sketcher
+from lineage.crawler.priority import has_weights
 from lineage.crawler.progress import Progress
-from lineage.crawler.queue import has_weights
-from lineage.crawler.remembered import Done, Walk
+from lineage.crawler.state import VisitRecord, Walk
+from lineage.crawler.visit import Sketcher, Visitor
 from lineage.crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from lineage.crawler.weights import Unreadable
 
@@ -55,7 +55,7 @@ def crawl(
         HubDown, BadToken, RateLimited, Offline, UnexpectedAnswer: going on would make no sense. What was acknowledged stays.
         BudgetSpent: after the last batch, if the budget ended the crawl and not its own end.
     """
-    crawler = _Crawler(Look(sketches, progress, hub, identify, now), progress)
+    crawler = _Crawler(Visitor(sketches, progress, hub, identify, now), progress)
     if hub is not None and options.has_budget:
         hub.limit(options.max_requests, options.max_bytes, options.max_minutes)
     with ThreadPoolExecutor(max(1, options.workers), "crawl") as pool:
@@ -74,16 +74,16 @@ def crawl(
 
 @dataclass(slots=True)
 class _Crawler:
-    look: Look
+    visitor: Visitor
     progress: Progress
     _failed_in_a_row: int = 0
     spent: BudgetSpent | None = None
 
     def listing(self, pool: ThreadPoolExecutor, options: CrawlOptions) -> Iterator[Batch]:
-        hub = self.look.asked()
+        hub = self.visitor.asked()
         key = options.walk_key(hub.endpoint)
-        started, by_changes = self.look.now(), False
-        pages = walk_listing(hub, options, self.progress, self.look.now)
+        started, by_changes = self.visitor.now(), False
+        pages = walk_listing(hub, options, self.progress, self.visitor.now)
         while (page := self._next(pages)) is not None:
             by_changes = page.walk.newest_changes
             known = self.progress.known(repository.hub_id for repository in page.repositories)
@@ -91,7 +91,7 @@ class _Crawler:
             waiting = {repository.hub_id for repository in later}
             at_once = [repository for repository in page.repositories if repository.hub_id not in waiting]
             outcomes = self._outcomes(pool, at_once, known)
-            deferred = [self.look.deferred(r, known.get(r.hub_id)) for r in later]
+            deferred = [self.visitor.deferred(r, known.get(r.hub_id)) for r in later]
             present = tuple(r.hub_id for r in page.repositories) if options.is_whole else ()
             more = not options.has_budget and page.walk.cursor is not None
             yield self._batch(
@@ -110,15 +110,15 @@ class _Crawler:
         if by_changes and options.is_whole and not self.spent:  # what failed and did not change since is on no page
             failed = [done for done in self.progress.failed(FAILED_TRIED_AGAIN) if done.checked_at < started]
             for tried in _chunks(failed, NAMES_PER_BATCH):
-                yield self._batch(pool.map(self._in_budget(self.look.again), tried), Counter())
+                yield self._batch(pool.map(self._in_budget(self.visitor.again), tried), Counter())
         walk = self.progress.walk(key)
         if options.is_whole and walk is not None and walk.full_at and walk.cursor is None and not self.spent:
-            missing = self.progress.missing(key, walk.full_at, self.look.now().date(), MISSING_ASKED_FOR)
+            missing = self.progress.missing(key, walk.full_at, self.visitor.now().date(), MISSING_ASKED_FOR)
             for absent in _chunks(missing, NAMES_PER_BATCH):
-                yield self._batch(pool.map(self._in_budget(self.look.missing), absent), Counter(), (key, None))
+                yield self._batch(pool.map(self._in_budget(self.visitor.missing), absent), Counter(), (key, None))
 
     def _outcomes(
-        self, pool: ThreadPoolExecutor, repositories: Sequence[Repository], known: Mapping[str, Done]
+        self, pool: ThreadPoolExecutor, repositories: Sequence[Repository], known: Mapping[str, VisitRecord]
     ) -> Iterator[Outcome]:
         """In the given order; what needs no request is done here, without the price of handing it to a thread."""
         work = self._in_budget(self._reader(known))
@@ -127,9 +127,9 @@ class _Crawler:
             future = asking.pop(repository.hub_id, None)
             yield future.result() if future is not None else work(repository)
 
-    def _may_ask(self, repository: Repository, known: Done | None) -> bool:
+    def _may_ask(self, repository: Repository, known: VisitRecord | None) -> bool:
         if repository.sha is None or has_weights(repository) or "adapter_config.json" in (repository.files or ()):
-            return known is None or not self.look.is_settled(repository, known)
+            return known is None or not self.visitor.is_settled(repository, known)
         return False
 
     def _next(self, pages: Iterator[WalkedPage]) -> WalkedPage | None:
@@ -151,21 +151,21 @@ class _Crawler:
 
         return limited
 
-    def _reader(self, known: Mapping[str, Done]) -> Callable[[Repository], Outcome]:
-        return lambda repository: self.look.repository(repository, known.get(repository.hub_id))
+    def _reader(self, known: Mapping[str, VisitRecord]) -> Callable[[Repository], Outcome]:
+        return lambda repository: self.visitor.repository(repository, known.get(repository.hub_id))
 
-    def _can_wait(self, repository: Repository, known: Done | None) -> bool:
-        return has_weights(repository) and not (known is not None and self.look.is_settled(repository, known))
+    def _can_wait(self, repository: Repository, known: VisitRecord | None) -> bool:
+        return has_weights(repository) and not (known is not None and self.visitor.is_settled(repository, known))
 
     def names(self, pool: ThreadPoolExecutor, names: Sequence[str]) -> Iterator[Batch]:
         for some in _chunks(names, NAMES_PER_BATCH):
-            yield self._batch(pool.map(self._in_budget(self.look.named), some), Counter())
+            yield self._batch(pool.map(self._in_budget(self.visitor.named), some), Counter())
 
     def folder(self, pool: ThreadPoolExecutor, folder: Path, limit: int | None) -> Iterator[Batch]:
         any_model = False
         for some in _chunks(islice(local_models(folder), limit), LOCAL_MODELS_PER_BATCH):
             any_model = True
-            yield self._batch(pool.map(self._in_budget(self.look.local), some), Counter())
+            yield self._batch(pool.map(self._in_budget(self.visitor.local), some), Counter())
         if not any_model:
             raise Unreadable(f"no model under {folder}", "name a folder that holds .safetensors files")
 
@@ -201,7 +201,7 @@ class _Crawler:
                 batch._asked.append(outcome.asked)
             if outcome.failure is not None:
                 batch.failures.append(outcome.failure)
-        self.look.forget_locks()
+        self.visitor.forget_locks()
         return batch
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lineage.crawler.quantised import choose_gguf, gguf_sets
+from lineage.crawler.quantized_claims import choose_gguf, gguf_sets
 from lineage.crawler.selection import Choice, Layout, WeightSet, choose, no_weights_reason, weight_sets
 from lineage.crawler.weights import Unreadable, shards_named_by
 from lineage.graphdb.schema import Failure, NoSuchModel

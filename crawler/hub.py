@@ -15,11 +15,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from lineage.crawler.addresses import check_redirect, origin
-from lineage.crawler.answers import HubFailure, NoSuchFile, NoSuchRepository, UnexpectedAnswer
 from lineage.crawler.budget import Budget
+from lineage.crawler.hub_errors import HubFailure, NoSuchFile, NoSuchRepository, UnexpectedAnswer
 from lineage.crawler.listing import EXPAND, MalformedItem, Repository, is_repo_id, is_safe_path, parse_item
 from lineage.crawler.pacing import Pacer
-from lineage.crawler.transport import REDIRECTS, Answer, Ask, Transport, redirect_target
+from lineage.crawler.transport import REDIRECTS, HubRequest, HubResponse, Transport, redirect_target
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedFile:
     """Where the bytes of a file can be had for about an hour, and what they are."""
 
     url: str
@@ -125,7 +125,7 @@ class Hub:
             UnexpectedAnswer: the answer is no listing.
         """
         address = f"{self.endpoint}/api/models"
-        answer = self._transport.send(Ask("list", f"{address}?{query}", "api", LISTING_LIMIT_BYTES))
+        answer = self._transport.send(HubRequest("list", f"{address}?{query}", "api", LISTING_LIMIT_BYTES))
         items = _json(answer, "the listing")
         if not isinstance(items, list):
             raise _no_hub("the listing is not a list")
@@ -145,13 +145,13 @@ class Hub:
         """One repository, under its present name: renames are followed.
 
         Raises:
-            NoSuchRepository, NoSuchRevision, Gated, Disabled: see crawler/answers.py.
+            NoSuchRepository, NoSuchRevision, Gated, Disabled: see crawler/hub_errors.py.
         """
         if not is_repo_id(repo_id):
             raise NoSuchRepository(f"{repo_id!r} is not the name of a repository", "names look like org/name", repo_id)
         path = f"/api/models/{repo_id}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
         query = urlencode([("expand", field) for field in EXPAND])
-        ask = Ask("info", f"{self.endpoint}{path}?{query}", "api", INFO_LIMIT_BYTES, repo_id, revision)
+        ask = HubRequest("info", f"{self.endpoint}{path}?{query}", "api", INFO_LIMIT_BYTES, repo_id, revision)
         try:
             return parse_item(_json(self._transport.send(ask), f"the answer about {repo_id}"))
         except MalformedItem as error:
@@ -163,7 +163,9 @@ class Hub:
         found: list[FileEntry] = []
         query: str | None = ""
         for _ in range(MAX_TREE_PAGES):
-            ask = Ask("tree", f"{self.endpoint}{path}?{query}".rstrip("?"), "api", INFO_LIMIT_BYTES, repo_id, revision)
+            ask = HubRequest(
+                "tree", f"{self.endpoint}{path}?{query}".rstrip("?"), "api", INFO_LIMIT_BYTES, repo_id, revision
+            )
             answer = self._transport.send(ask)
             entries = _json(answer, f"the files of {repo_id}")
             if not isinstance(entries, list):
@@ -174,9 +176,9 @@ class Hub:
                 break
         return found
 
-    def resolve(self, repo_id: str, revision: str, path: str) -> Resolved:
+    def resolve(self, repo_id: str, revision: str, path: str) -> ResolvedFile:
         """Where the bytes of one file lie. One request, and none to the storage."""
-        ask = Ask(
+        ask = HubRequest(
             "resolve",
             self._file_address(repo_id, revision, path),
             "resolvers",
@@ -205,10 +207,10 @@ class Hub:
             etag if re.fullmatch(r"[0-9a-f]{40}", etag) else None,
         )
         if answer.status not in REDIRECTS:  # a Hub that keeps its files itself
-            return Resolved(answer.url, entry)
+            return ResolvedFile(answer.url, entry)
         target = redirect_target(answer, repo_id)
         check_redirect(self.endpoint, answer.url, target, repo_id)
-        return Resolved(target, entry)
+        return ResolvedFile(target, entry)
 
     def read_range(
         self, address: str, start: int, stop: int, total: int | None, repo_id: str
@@ -227,7 +229,7 @@ class Hub:
         def check(status: int, headers: Mapping[str, str]) -> None:
             _check_range(status, headers, start, stop, total, repo_id)
 
-        ask = Ask(
+        ask = HubRequest(
             "range",
             address,
             "resolvers" if origin(address) == origin(self.endpoint) else None,
@@ -248,14 +250,14 @@ class Hub:
     def small_file(self, repo_id: str, revision: str, path: str, limit_bytes: int = SMALL_FILE_LIMIT_BYTES) -> bytes:
         """A whole small file, such as a configuration; a longer one is refused."""
         address = self._file_address(repo_id, revision, path)
-        return self._transport.send(Ask("file", address, "resolvers", limit_bytes, repo_id, revision)).body
+        return self._transport.send(HubRequest("file", address, "resolvers", limit_bytes, repo_id, revision)).body
 
     def _file_address(self, repo_id: str, revision: str, path: str) -> str:
         if not is_repo_id(repo_id) or not is_safe_path(path):
             raise NoSuchFile(f"{path[:80]!r} cannot be a file of {repo_id[:80]!r}", None, repo_id)
         return f"{self.endpoint}/{repo_id}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
-    def _same_question(self, answer: Answer, repo_id: str) -> bool:
+    def _same_question(self, answer: HubResponse, repo_id: str) -> bool:
         target = redirect_target(answer, repo_id)
         return origin(target) == origin(self.endpoint) and "/resolve/" in urlsplit(target).path
 
@@ -281,7 +283,7 @@ def first_page(
     return urlencode(query)
 
 
-def _next_query(answer: Answer) -> str | None:
+def _next_query(answer: HubResponse) -> str | None:
     """Query of the next page, from `Link: <…>; rel="next"`. Only the query is taken: we never page our way to another host."""
     for address, rest in _LINK.findall(answer.headers.get("link", "")):
         if re.search(r'rel\s*=\s*"?next\b', rest):
@@ -293,7 +295,7 @@ def _next_query(answer: Answer) -> str | None:
     return None
 
 
-def _json(answer: Answer, what: str) -> Any:
+def _json(answer: HubResponse, what: str) -> Any:
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -362,4 +364,4 @@ def _total(content_range: str) -> str | None:
     return match[1] if match else None
 
 
-__all__ = ["FileEntry", "Hub", "Page", "RangeRefused", "Resolved", "SignatureExpired", "first_page"]
+__all__ = ["FileEntry", "Hub", "Page", "RangeRefused", "ResolvedFile", "SignatureExpired", "first_page"]

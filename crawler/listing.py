@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from lineage.crawler.quantised import quantisation_of
+from lineage.crawler.quantized_claims import quantisation_of
 from lineage.graphdb.schema import Declaration
 
 EXPAND = (

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lineage.crawler.answers import RateLimited
+from lineage.crawler.hub_errors import RateLimited
 
 _LEFT = re.compile(r'"(?P<name>[^"]{1,40})"\s*;\s*r\s*=\s*(?P<left>\d{1,9})\s*;\s*t\s*=\s*(?P<seconds>\d{1,6})')
 _QUOTA = re.compile(r'"(?P<name>[^"]{1,40})"\s*;\s*q\s*=\s*(?P<quota>\d{1,9})')

@@ -13,14 +13,14 @@ from datetime import datetime
 from typing import Any
 
 from lineage.crawler.budget import BudgetSpent
-from lineage.crawler.components import parts_of
 from lineage.crawler.hub import Hub
 from lineage.crawler.listing import Repository
-from lineage.crawler.look import Sketcher, is_settled
+from lineage.crawler.pipeline_components import parts_of
+from lineage.crawler.priority import has_weights, priority_of
 from lineage.crawler.progress import Progress
-from lineage.crawler.quantised import choose_gguf
-from lineage.crawler.queue import has_weights, priority_of
+from lineage.crawler.quantized_claims import choose_gguf
 from lineage.crawler.selection import Layout, choose
+from lineage.crawler.visit import Sketcher, is_settled
 from lineage.crawler.walk import CrawlOptions, utc_now, walk_listing
 
 SLICES_PER_MODEL = (

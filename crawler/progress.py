@@ -17,8 +17,8 @@ from pathlib import Path
 from threading import RLock
 
 from lineage.crawler.listing import Repository
-from lineage.crawler.queue import pack, priority_of, unpack
-from lineage.crawler.remembered import Asked, Done, Missing, Walk
+from lineage.crawler.priority import pack, priority_of, unpack
+from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord, Walk
 from lineage.graphdb.schema import Failure, Status
 
 VERSION = 3
@@ -109,10 +109,10 @@ class Progress:
             return Walk(_time(started), cursor, seen, bool(by_changes), *marks)
         return None
 
-    def known(self, hub_ids: Iterable[str]) -> dict[str, Done]:
+    def known(self, hub_ids: Iterable[str]) -> dict[str, VisitRecord]:
         """What is known of these, by hub_id; absent where nothing is."""
         ids = list(hub_ids)
-        found: dict[str, Done] = {}
+        found: dict[str, VisitRecord] = {}
         for first in range(0, len(ids), 500):
             some = ids[first : first + 500]
             marks = ",".join("?" * len(some))
@@ -120,12 +120,12 @@ class Progress:
                 found[row[0]] = _done(row)
         return found
 
-    def parts(self, hub_id: str) -> list[Done]:
+    def parts(self, hub_id: str) -> list[VisitRecord]:
         """What is known of the models that share this repository."""
         rows = self._rows("SELECT * FROM done WHERE hub_id > ? AND hub_id < ?", hub_id + "/", hub_id + "0")
         return [_done(row) for row in rows]
 
-    def failed(self, limit: int) -> list[Done]:
+    def failed(self, limit: int) -> list[VisitRecord]:
         """Those whose failure may have gone away, longest ago first."""
         return [
             _done(row)
@@ -134,7 +134,7 @@ class Progress:
             )
         ]
 
-    def missing(self, key: str, full_at: datetime, today: date, limit: int) -> list[Missing]:
+    def missing(self, key: str, full_at: datetime, today: date, limit: int) -> list[MissingModel]:
         """Models that the last whole pass of a walk did not meet, and for which the Hub was not asked today; longest ago first.
 
         Args:
@@ -154,15 +154,15 @@ class Progress:
             Status.GONE.value,
             limit,
         )
-        return [Missing(_done(row[1:]), date.fromisoformat(row[0]) if row[0] else None) for row in rows]
+        return [MissingModel(_done(row[1:]), date.fromisoformat(row[0]) if row[0] else None) for row in rows]
 
     def acknowledge(
         self,
-        done: Iterable[Done],
+        done: Iterable[VisitRecord],
         key: str | None = None,
         walk: Walk | None = None,
         present: Iterable[str] = (),
-        asked: Iterable[Asked] = (),
+        asked: Iterable[AbsenceCheck] = (),
         waiting: Iterable[Repository] = (),
     ) -> None:
         """On disk when this returns, all or nothing.
@@ -309,9 +309,9 @@ class Progress:
                 raise BadProgress(self.path, str(error)) from error
 
 
-def _done(row: tuple) -> Done:
+def _done(row: tuple) -> VisitRecord:
     hub_id, repo_id, sha, status, digest, signature, reason, failure, claims, with_token, checked = row
-    return Done(
+    return VisitRecord(
         hub_id,
         repo_id,
         sha,

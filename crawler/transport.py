@@ -25,7 +25,9 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import get_session, get_token_to_send, httpx
 
 from lineage.crawler.addresses import check_redirect, origin
-from lineage.crawler.answers import (
+from lineage.crawler.breaker import Breaker, ServerDown
+from lineage.crawler.budget import Budget
+from lineage.crawler.hub_errors import (
     BadToken,
     HubDown,
     HubFailure,
@@ -35,8 +37,6 @@ from lineage.crawler.answers import (
     UnexpectedAnswer,
     failure_of,
 )
-from lineage.crawler.breaker import Breaker, Down
-from lineage.crawler.budget import Budget
 from lineage.crawler.pacing import Pacer
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ MAX_REFUSALS = 20  # answers of 429 in a row for one request
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HubResponse:
     """A complete answer below 400. `headers` have names in lower case, `url` is where it came from in the end."""
 
     status: int
@@ -101,7 +101,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class HubRequest:
     """What to ask for.
 
     Attributes:
@@ -164,11 +164,11 @@ class Transport:
         self.budget = budget
         self.pacer.before_pause = lambda seconds: budget.check(0, 0, seconds)
 
-    def send(self, ask: Ask) -> Answer:
+    def send(self, ask: HubRequest) -> HubResponse:
         """The answer, after retries, waits and redirects.
 
         Raises:
-            HubFailure: one of its subclasses, see crawler/answers.py; or what `ask.check` raises.
+            HubFailure: one of its subclasses, see crawler/hub_errors.py; or what `ask.check` raises.
         """
         attempt = refusals = 0
         url, followed = ask.url, 0
@@ -207,7 +207,7 @@ class Transport:
             else:
                 return answer
 
-    def _once(self, ask: Ask, url: str) -> Answer:
+    def _once(self, ask: HubRequest, url: str) -> HubResponse:
         headers = {"user-agent": self._agent, "accept-encoding": "gzip", **ask.headers}
         if self._may_have_token(url):
             headers["authorization"] = f"Bearer {self._token}"
@@ -219,7 +219,7 @@ class Transport:
             return answer
         try:
             breaker.wait()
-        except Down:
+        except ServerDown:
             raise self._down(ask, "it is down") from None
         answered = False
         try:
@@ -232,11 +232,11 @@ class Transport:
         finally:
             (breaker.succeeded if answered else breaker.failed)()
 
-    def _is_down(self, ask: Ask) -> bool:
+    def _is_down(self, ask: HubRequest) -> bool:
         breaker = self._breaker_of(ask)
         return breaker is not None and breaker.is_open
 
-    def _breaker_of(self, ask: Ask) -> Breaker | None:
+    def _breaker_of(self, ask: HubRequest) -> Breaker | None:
         """None for the listing: one thread asks for it, and a page may be too heavy for a server that is well."""
         return None if ask.what == "list" else self._breakers["hub" if ask.paced_as is not None else "storage"]
 
@@ -244,9 +244,9 @@ class Transport:
         try:
             self.pacer.pause(seconds)
         except RateLimited:
-            raise Down from None
+            raise ServerDown from None
 
-    def _exchange(self, ask: Ask, url: str, headers: Mapping[str, str]) -> Answer:
+    def _exchange(self, ask: HubRequest, url: str, headers: Mapping[str, str]) -> HubResponse:
         deadline = time.monotonic() + self.answer_seconds
         with self._translated(ask), self._paced(ask) as observe:
             self.traffic.begin(ask.what, self.budget)
@@ -266,19 +266,19 @@ class Transport:
                 body = self._read(
                     ask, response, found, SMALL_BODY_BYTES if problem else ask.limit_bytes, deadline, problem
                 )
-                return self._without_token(Answer(response.status_code, found, body, url), ask)
+                return self._without_token(HubResponse(response.status_code, found, body, url), ask)
 
-    def _without_token(self, answer: Answer, ask: Ask) -> Answer:
+    def _without_token(self, answer: HubResponse, ask: HubRequest) -> HubResponse:
         """What comes back may quote what was sent; a token gets into no message and no store."""
         if self._token is None or ask.paced_as is None:
             return answer
         secret = self._token.encode()
         headers = {name: value.replace(self._token, HIDDEN) for name, value in answer.headers.items()}
         body = answer.body.replace(secret, HIDDEN.encode()) if secret in answer.body else answer.body
-        return Answer(answer.status, headers, body, answer.url)
+        return HubResponse(answer.status, headers, body, answer.url)
 
     def _read(
-        self, ask: Ask, response: Any, headers: Mapping[str, str], limit_bytes: int, deadline: float, cut: bool
+        self, ask: HubRequest, response: Any, headers: Mapping[str, str], limit_bytes: int, deadline: float, cut: bool
     ) -> bytes:
         """The body, decompressed, never more than `limit_bytes`: beyond it cut off (`cut`), or a failure."""
         encoding = headers.get("content-encoding", "identity").strip().lower()
@@ -309,7 +309,7 @@ class Transport:
         return b"".join(parts)
 
     @contextmanager
-    def _paced(self, ask: Ask):  # type: ignore[no-untyped-def]  # yields the function that hears of the answer
+    def _paced(self, ask: HubRequest):  # type: ignore[no-untyped-def]  # yields the function that hears of the answer
         if ask.paced_as is None:
             yield lambda status, headers: None
             return
@@ -328,7 +328,7 @@ class Transport:
                 self.pacer.give_up(kind)
 
     @contextmanager
-    def _translated(self, ask: Ask):  # type: ignore[no-untyped-def]
+    def _translated(self, ask: HubRequest):  # type: ignore[no-untyped-def]
         """Errors of the HTTP library -> ours. Their texts may quote headers, so none is passed on."""
         try:
             yield
@@ -347,17 +347,17 @@ class Transport:
                 f"an answer that cannot be read ({type(error).__name__})", None, ask.repo_id
             ) from None
 
-    def _back_off(self, ask: Ask, attempt: int, told: str | None = None) -> None:
+    def _back_off(self, ask: HubRequest, attempt: int, told: str | None = None) -> None:
         self._with_name(ask, lambda: self.pacer.back_off(attempt, told))
 
     @staticmethod
-    def _with_name(ask: Ask, wait: Callable[[], None]) -> None:
+    def _with_name(ask: HubRequest, wait: Callable[[], None]) -> None:
         try:
             wait()
         except RateLimited as error:
             raise RateLimited(error.wait_seconds, ask.repo_id) from None
 
-    def _down(self, ask: Ask, why: str) -> HubFailure:
+    def _down(self, ask: HubRequest, why: str) -> HubFailure:
         host = urlsplit(ask.url).hostname
         if ask.paced_as is None:
             return StorageDown(f"reading {ask.repo_id} from {host} failed: {why}", "try again later", ask.repo_id)
@@ -376,7 +376,7 @@ class Transport:
         return f"{parts.hostname}{parts.path}"
 
 
-def redirect_target(answer: Answer, repo_id: str | None) -> str:
+def redirect_target(answer: HubResponse, repo_id: str | None) -> str:
     """Absolute address that a redirect names; its query is kept as it is."""
     location = answer.headers.get("location", "")
     if not location or len(location) > 16_384:

@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
-from lineage.crawler.answers import HubDown, UnexpectedAnswer
 from lineage.crawler.hub import PAGE_MODELS, Hub, Page, first_page
+from lineage.crawler.hub_errors import HubDown, UnexpectedAnswer
 from lineage.crawler.listing import Repository
 from lineage.crawler.progress import Progress
-from lineage.crawler.remembered import Walk
+from lineage.crawler.state import Walk
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ NUMBERS = {"downloads": "long", "probability": "double", "answer_probability": "
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportCounts:
     """How much was written."""
 
     models: int
@@ -55,7 +55,7 @@ class Slice:
 
 def export_graph(
     store: Store, form: str, target: Path | IO[str], *, signature: str | None = None, everything: bool = False
-) -> Exported:
+) -> ExportCounts:
     """Writes the graph.
 
     Args:
@@ -74,7 +74,7 @@ def export_graph(
     return _write(chosen, form, target)
 
 
-def _write(chosen: Slice, form: str, file: IO[str]) -> Exported:
+def _write(chosen: Slice, form: str, file: IO[str]) -> ExportCounts:
     writers: dict[str, Callable[[nx.MultiDiGraph[str], IO[str]], None]] = {
         "graphml": _graphml,
         "gexf": _gexf,
@@ -84,7 +84,7 @@ def _write(chosen: Slice, form: str, file: IO[str]) -> Exported:
     }
     graph = _networkx(chosen)
     writers[form](graph, file)
-    return Exported(graph.number_of_nodes(), graph.number_of_edges())
+    return ExportCounts(graph.number_of_nodes(), graph.number_of_edges())
 
 
 def _networkx(chosen: Slice) -> nx.MultiDiGraph[str]:
@@ -162,7 +162,7 @@ def _mermaid_text(text: str) -> str:
     )
 
 
-def _csv(chosen: Slice, folder: Path) -> Exported:
+def _csv(chosen: Slice, folder: Path) -> ExportCounts:
     """`models.csv` and `edges.csv` with the headers that `neo4j-admin database import full --array-delimiter=U+001F` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     models = list(chosen.models())
@@ -181,7 +181,7 @@ def _csv(chosen: Slice, folder: Path) -> Exported:
         for relation, row in edges:
             cells = [_cell(row["props"].get(name)) for name in names]
             writer.writerow([row["child"], row["parent"], *cells, str(relation)])
-    return Exported(len(models), len(edges))
+    return ExportCounts(len(models), len(edges))
 
 
 def _typed(name: str, rows: list[Row]) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.graphdb import owner
-from lineage.graphdb.embedded_store import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
+from lineage.graphdb.embedded import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
 from lineage.graphdb.schema import Failure
 from lineage.graphdb.store import utc_now
 
@@ -37,7 +37,7 @@ class CannotServe(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class RunningServer:
     """A running server."""
 
     url: str
@@ -52,7 +52,7 @@ class Served:
 
 
 @contextmanager
-def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> Iterator[Served]:
+def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> Iterator[RunningServer]:
     """Serves the store of a folder on 127.0.0.1 to the user NEO4J_USER (default root) with NEO4J_PASSWORD.
 
     Args:
@@ -97,7 +97,7 @@ def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> It
         url = f"bolt://127.0.0.1:{port}"
         owner.write(path, utc_now(), url, reached_as, inside)
         stack.callback(owner.remove, path)
-        yield Served(url, user)
+        yield RunningServer(url, user)
 
 
 def _server(home: str, folder: Path, port: int, http_port: int, root_password: str) -> Any:

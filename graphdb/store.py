@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from lineage.graphdb import claims, edges, migrations, models
 from lineage.graphdb.edges import EdgeCounts
-from lineage.graphdb.failures import StoreHeld
+from lineage.graphdb.errors import StoreHeld
 from lineage.graphdb.owner import read as read_owner
 from lineage.graphdb.records import Row, iso, model_of, name_key, run_of, run_row
 from lineage.graphdb.schema import SCHEMA_VERSION, Declaration, Edge, Failure, Model, Relation, Run, Verdict
@@ -67,7 +67,7 @@ class Store(ABC):
         Returns:
             A dict a row, columns in order; moments are aware datetimes, nodes and relationships maps.
         Raises:
-            WriteRefused, CypherError, TooSlow: all of them failures of `lineage.graphdb.failures`.
+            WriteRefused, CypherError, TooSlow: all of them failures of `lineage.graphdb.errors`.
         """
 
     @abstractmethod
@@ -277,7 +277,7 @@ def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] =
     """
     scheme, separator, _ = url.partition("://")
     if not separator:
-        from lineage.graphdb.embedded_store import EmbeddedStore
+        from lineage.graphdb.embedded import EmbeddedStore
 
         try:
             store: Store = EmbeddedStore(url, create=create, clock=clock)
@@ -285,11 +285,11 @@ def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] =
             owner = read_owner(Path(url).expanduser())
             if owner is None or owner.url is None:
                 raise
-            from lineage.graphdb.neo4j_store import Neo4jStore
+            from lineage.graphdb.neo4j import Neo4jStore
 
             store = Neo4jStore(owner.url, clock=clock, auth=(owner.user or "", owner.password or ""))
     elif scheme in ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"):
-        from lineage.graphdb.neo4j_store import Neo4jStore
+        from lineage.graphdb.neo4j import Neo4jStore
 
         store = Neo4jStore(url, clock=clock)
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.sketch_store import SketchStore
     from lineage.graphdb.store import Store
-    from lineage.queries.parent import ParentAnswer
+    from lineage.queries.parent_query import ParentAnswer
     from lineage.reading import Looked
 
 
@@ -61,7 +61,7 @@ def answer_stored(question: Question, graph: Store | None) -> Found | None:
     Returns:
         None if the graph does not know the model with these weights, or could not read it.
     """
-    from lineage.queries.parent import parent_named
+    from lineage.queries.parent_query import parent_named
 
     answer = parent_named(graph, question.name) if graph else None
     if graph is None or answer is None or not is_meant(answer.model, question.name):
@@ -93,8 +93,8 @@ def answer_now(question: Question, graph: Store | None) -> Found:
     Raises:
         Failure: no such model, or the Hub does not answer.
     """
-    from lineage.crawler.locate import open_model
-    from lineage.queries.parent import ParentAnswer, parent_of
+    from lineage.crawler.open_model import open_model
+    from lineage.queries.parent_query import ParentAnswer, parent_of
     from lineage.reading import read_now, same_weights
 
     opened = open_model(question.name, lambda: hub_at(question.endpoint))
@@ -127,7 +127,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     from lineage.detect.methods.registry import PLAIN
     from lineage.detection import declared_bases, originals_claimed, relatives_in, with_claims
     from lineage.evidence import options_of
-    from lineage.queries.parent import ParentAnswer
+    from lineage.queries.parent_query import ParentAnswer
 
     model = looked.model
     keep = question.store_it and not looked.stored
@@ -183,8 +183,8 @@ def _as_answer(
     graph: Store | None, decision: Decision, looked: Looked, names: dict[str, str], method: str
 ) -> ParentAnswer:
     from lineage.detect.pipeline import METHOD_VERSION
-    from lineage.queries.agreement import compare_found
-    from lineage.queries.parent import Candidate, ParentAnswer
+    from lineage.queries.claim_check import compare_found
+    from lineage.queries.parent_query import Candidate, ParentAnswer
 
     model, parent = looked.model, decision.parent
     parents = [(parent, names[parent])] if parent else []

@@ -12,7 +12,7 @@ from lineage.crawler.summary import CrawlSummary
 if TYPE_CHECKING:
     from lineage.crawler.batch import Batch
     from lineage.crawler.hub import Hub
-    from lineage.crawler.look import Sketcher
+    from lineage.crawler.visit import Sketcher
     from lineage.crawler.walk import CrawlOptions
     from lineage.graphdb.store import Store
 

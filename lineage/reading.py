@@ -14,7 +14,7 @@ from lineage.graphdb.schema import Declaration, Failure, Model, NoSuchModel, Sta
 
 if TYPE_CHECKING:
     from lineage.crawler.hub import Hub
-    from lineage.crawler.locate import OpenModel
+    from lineage.crawler.open_model import OpenModel
     from lineage.detect.signature import TensorSpec
     from lineage.detect.sketch import Block
     from lineage.detect.sketch_store import Sketch, SketchStore
@@ -103,7 +103,7 @@ def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Ca
     Raises:
         Failure: no such model, nothing in it that can be compared, the Hub does not answer.
     """
-    from lineage.crawler.locate import open_model
+    from lineage.crawler.open_model import open_model
 
     model = stored_model(graph, name)
     kept = from_graph(graph, sketches, model)
@@ -189,6 +189,6 @@ def _is_commit(revision: str, commit: str | None) -> bool:
 
 def _digest_now(path: str) -> str | None:
     from lineage.crawler.folder import one_local_model
-    from lineage.crawler.locate import local_digest
+    from lineage.crawler.open_model import local_digest
 
     return local_digest(one_local_model(Path(path)))

@@ -57,7 +57,7 @@ def read_folder(
         NoSuchModel: there is no such folder, or no model in it.
     """
     from lineage.crawler.folder import local_models
-    from lineage.crawler.locate import locate_local
+    from lineage.crawler.open_model import locate_local
     from lineage.detect.report import Scanned
     from lineage.detect.sketch_store import make_sketch
     from lineage.detect.subject import Subject

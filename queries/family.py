@@ -13,7 +13,7 @@ from lineage.queries.walk import EVERYTHING, Limits, Relative, step, walk
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class CommonAncestor:
     """An ancestor of two models (or one of the two itself), with its generations above each."""
 
     ancestor: Relative
@@ -85,12 +85,12 @@ def tree(store: Store, model: Model, limits: Limits = EVERYTHING) -> list[Relati
     return walk(store, oldest, limits, question="children")
 
 
-def common_ancestors(store: Store, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[Shared]:
+def common_ancestors(store: Store, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[CommonAncestor]:
     """What both were derived from, nearest (fewest generations in sum) first; one may be the ancestor of the other."""
     above_a = _line(store, a, limits)
     above_b = _line(store, b, limits)
     shared = [
-        Shared(above_a[hub_id], above_a[hub_id].depth, above_b[hub_id].depth)
+        CommonAncestor(above_a[hub_id], above_a[hub_id].depth, above_b[hub_id].depth)
         for hub_id in above_a.keys() & above_b.keys()
     ]
     return sorted(shared, key=_distance)
@@ -104,7 +104,7 @@ def path(store: Store, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[
     above_a = _line(store, a, limits)
     above_b = _line(store, b, limits)
     shared = [
-        Shared(above_a[hub_id], above_a[hub_id].depth, above_b[hub_id].depth)
+        CommonAncestor(above_a[hub_id], above_a[hub_id].depth, above_b[hub_id].depth)
         for hub_id in above_a.keys() & above_b.keys()
     ]
     if not shared:
@@ -142,7 +142,7 @@ def _chain(line: dict[str, Relative], top: str) -> list[Relative]:
     return chain[::-1]
 
 
-def _distance(shared: Shared) -> tuple[int, int, str, str]:
+def _distance(shared: CommonAncestor) -> tuple[int, int, str, str]:
     depths = shared.depth_a, shared.depth_b
     return sum(depths), max(depths), shared.ancestor.repo_id, shared.ancestor.hub_id
 

@@ -70,7 +70,11 @@ def walk(
         limit: models wanted besides the starts; no generation is looked at that is not needed for them.
     """
     reached = {start.hub_id: start for start in starts}
-    above = Above(store) if question == "parents" and limits.depth != 1 and set(limits.kinds) <= set(ACCEPTED) else None
+    above = (
+        AncestorEdges(store)
+        if question == "parents" and limits.depth != 1 and set(limits.kinds) <= set(ACCEPTED)
+        else None
+    )
     frontier = list(reached)
     depth = 0
     while frontier and (limits.depth is None or depth < limits.depth) and not _enough(reached, starts, limit):
@@ -123,7 +127,7 @@ def _rows_of_lists(lists: Mapping[str, Any]) -> list[Relative]:
     ]
 
 
-class Above:
+class AncestorEdges:
     """Accepted edges above some models, read ten generations at a time where there are not too many ways."""
 
     def __init__(self, store: Store):

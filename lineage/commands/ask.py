@@ -34,7 +34,7 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
 
     Example: lineage cypher 'MATCH (m:Model) WHERE m.license = $l RETURN m.repo_id' --param l=mit
     """
-    from lineage.graphdb.failures import CypherError
+    from lineage.graphdb.errors import CypherError
     from lineage.graphdb.store import open_store
 
     params = parse_params(pairs)

@@ -30,7 +30,7 @@ def reported(metrics: Metrics | None) -> Iterator[Report]:
     reports: list[Report] = []
     with ExitStack() as opened:
         if sys.stderr.isatty():
-            from lineage.crawler.bar import CrawlBar
+            from lineage.crawler.progress_bar import CrawlBar
 
             reports.append(opened.enter_context(CrawlBar()))
         if metrics is not None:

@@ -148,7 +148,7 @@ def copy(source: str, target: str, as_json: bool) -> None:
 
     Example: lineage graph copy ~/.lineage bolt://127.0.0.1:7687
     """
-    from lineage.graphdb.copying import copy_graph
+    from lineage.graphdb.copy import copy_graph
     from lineage.graphdb.store import open_store
 
     with open_store(source, create=False) as from_store, open_store(target) as to_store:

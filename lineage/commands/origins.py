@@ -13,7 +13,7 @@ from lineage.commands.options import endpoint_option
 from lineage.graphdb.schema import chance
 
 if TYPE_CHECKING:
-    from lineage.crawler.locate import OpenModel
+    from lineage.crawler.open_model import OpenModel
     from lineage.detect.origins import Origin, Parts
 
 
@@ -72,7 +72,7 @@ def _named(wanted: str, hub: Any) -> Iterator[tuple[str, OpenModel]]:
 def _opened(name: str, hub: Any, several: bool) -> Iterator[tuple[str, OpenModel]]:
     """One model, or all that lie in a folder, with what to call them."""
     from lineage.crawler.folder import local_models
-    from lineage.crawler.locate import open_model
+    from lineage.crawler.open_model import open_model
 
     path = Path(name).expanduser()
     found = [m for m in local_models(path) if m.files] if several and path.is_dir() else []

@@ -145,7 +145,7 @@ def declared(model: str | None, store: str, only: str | None, form: str | None) 
     Example: lineage declared --only contradicts
     """
     from lineage.graphdb.store import open_store
-    from lineage.queries.agreement import compare, compare_all
+    from lineage.queries.claim_check import compare, compare_all
     from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lineage.crawler.answers import HubDown, UnexpectedAnswer
-from lineage.crawler.breaker import FAILURES_TO_OPEN, GIVE_UP_SECONDS, Breaker, Down
+from lineage.crawler.breaker import FAILURES_TO_OPEN, GIVE_UP_SECONDS, Breaker, ServerDown
 from lineage.crawler.hub import Hub, first_page
+from lineage.crawler.hub_errors import HubDown, UnexpectedAnswer
 from lineage.crawler.pacing import Pacer
 from tests.crawler.crawls import Crawl
 from tests.crawler.toys import Sleeps, hub_at, repository
@@ -50,7 +50,7 @@ def test_one_success_in_between_keeps_it_closed() -> None:
 def test_a_server_that_stays_down_is_given_up() -> None:
     sleeps = Sleeps()
     breaker = Breaker(sleeps.clock, sleeps)
-    with pytest.raises(Down):
+    with pytest.raises(ServerDown):
         for _ in range(1000):
             breaker.wait()
             breaker.failed()

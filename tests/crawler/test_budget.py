@@ -18,8 +18,8 @@ from lineage.crawler.budget import Budget, BudgetSpent
 from lineage.crawler.listing import parse_item
 from lineage.crawler.pacing import Pacer
 from lineage.crawler.plan import plan_crawl
+from lineage.crawler.priority import pack, unpack
 from lineage.crawler.progress import Progress
-from lineage.crawler.queue import pack, unpack
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.sketch_store import SketchStore

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from lineage.crawler.answers import BadToken, HubDown, UnexpectedAnswer
-from lineage.crawler.locate import open_model
+from lineage.crawler.hub_errors import BadToken, HubDown, UnexpectedAnswer
+from lineage.crawler.open_model import open_model
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawler.weights import Unreadable
 from lineage.detect.sketch import plan

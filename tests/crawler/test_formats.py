@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from lineage.crawler.components import parts_of
 from lineage.crawler.hub import Hub
-from lineage.crawler.locate import NoSuchPart, open_model
-from lineage.crawler.quantised import quantisation_in, quantisation_of
+from lineage.crawler.open_model import NoSuchPart, open_model
+from lineage.crawler.pipeline_components import parts_of
+from lineage.crawler.quantized_claims import quantisation_in, quantisation_of
 from lineage.graphdb.schema import Model, Status
 from tests.crawler.crawls import Crawl
 from tests.crawler.ggufs import Q, llama, write

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lineage.crawler.answers import (
+from lineage.crawler.hub import Hub, first_page
+from lineage.crawler.hub_errors import (
     BadToken,
     Disabled,
     Gated,
@@ -23,7 +24,6 @@ from lineage.crawler.answers import (
     UnexpectedAnswer,
     failure_of,
 )
-from lineage.crawler.hub import Hub, first_page
 from lineage.crawler.pacing import Pacer
 from tests.crawler.toys import Sleeps, hub_at, repository
 from tests.fake_hub import FakeHub
@@ -252,7 +252,7 @@ def test_the_tree_names_sizes_and_hashes_of_the_wanted_files(fake: FakeHub) -> N
 
 def test_offline_mode_is_respected() -> None:
     program = (
-        "from crawler.hub import Hub\nfrom crawler.answers import Offline\n"
+        "from lineage.crawler.hub import Hub\nfrom lineage.crawler.hub_errors import Offline\n"
         "try:\n    Hub('http://127.0.0.1:9', False).info('acme/tiny')\n"
         "except Offline as failure:\n    print(failure.message, '|', failure.try_next)\n"
     )
@@ -264,7 +264,7 @@ def test_offline_mode_is_respected() -> None:
 def test_the_endpoint_and_the_token_of_the_environment_are_respected(fake: FakeHub) -> None:
     fake.add_token("hf_good", may_read=["acme/secret"])
     fake.add_repo("acme/secret", repository(1), private=True)
-    program = "from crawler.hub import Hub; print(Hub().info('acme/secret').repo_id)"
+    program = "from lineage.crawler.hub import Hub; print(Hub().info('acme/secret').repo_id)"
     environment = {**os.environ, "HF_ENDPOINT": fake.url, "HF_TOKEN": "hf_good"}
     environment.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)

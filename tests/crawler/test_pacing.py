@@ -6,7 +6,7 @@ import email.utils
 
 import pytest
 
-from lineage.crawler.answers import RateLimited
+from lineage.crawler.hub_errors import RateLimited
 from lineage.crawler.pacing import Pacer
 from tests.crawler.toys import Sleeps, hub_at, repository
 from tests.fake_hub import FakeHub

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from lineage.crawler.progress import BadProgress, Progress
-from lineage.crawler.remembered import Done, Walk
+from lineage.crawler.state import VisitRecord, Walk
 from lineage.graphdb.schema import Status
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-DONE = Done("66", "acme/tiny", "a" * 40, Status.SKETCHED, "d" * 64, "sig", None, None, NOW)
+DONE = VisitRecord("66", "acme/tiny", "a" * 40, Status.SKETCHED, "d" * 64, "sig", None, None, NOW)
 
 
 def test_what_was_acknowledged_is_there_after_reopening(tmp_path: Path) -> None:
@@ -75,12 +75,12 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from lineage.crawler.progress import Done, Progress, Walk
+from lineage.crawler.progress import VisitRecord, Progress, Walk
 from lineage.graphdb.schema import Status
 now = datetime.now(UTC)
 with Progress(Path(sys.argv[1])) as progress:
     for page in range(100_000):
-        done = [Done(f"{page}-{i}", "a/b", "s", Status.UNREADABLE, None, None, "r", None, now) for i in range(20)]
+        done = [VisitRecord(f"{page}-{i}", "a/b", "s", Status.UNREADABLE, None, None, "r", None, now) for i in range(20)]
         progress.acknowledge(done, "key", Walk(now, f"page={page}", (page + 1) * 20))
         print(page, flush=True)
 """

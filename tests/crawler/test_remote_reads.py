@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lineage.crawler.answers import Gated, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
 from lineage.crawler.hub import FileEntry, Hub, RangeRefused
+from lineage.crawler.hub_errors import Gated, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
 from lineage.crawler.pacing import Pacer
 from lineage.crawler.remote import RemoteFile
 from lineage.crawler.weights import Weights

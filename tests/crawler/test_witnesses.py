@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from lineage.crawler.answers import HubFailure
 from lineage.crawler.hub import Hub
+from lineage.crawler.hub_errors import HubFailure
 from lineage.crawler.pacing import Pacer
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawler.weights import LocalFile, Weights

@@ -11,7 +11,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from lineage.graphdb.copying import CopyFailed, copy_graph
+from lineage.graphdb.copy import CopyFailed, copy_graph
 from lineage.graphdb.digest import graph_digest
 from lineage.graphdb.export import export_graph
 from lineage.graphdb.schema import Declaration, Run, Verdict

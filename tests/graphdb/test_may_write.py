@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lineage.graphdb.reading import may_write
+from lineage.graphdb.read_only import may_write
 from lineage.graphdb.statements import constraints, statement
 from lineage.queries import load, names
 

@@ -13,8 +13,8 @@ import pytest
 from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError
 
-from lineage.graphdb.failures import StoreHeld
-from lineage.graphdb.neo4j_store import Neo4jStore
+from lineage.graphdb.errors import StoreHeld
+from lineage.graphdb.neo4j import Neo4jStore
 from lineage.graphdb.serve import CannotServe, serve_store
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge, fill

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lineage.graphdb.failures import NotReachable
+from lineage.graphdb.errors import NotReachable
 from lineage.graphdb.schema import Declaration
 from lineage.graphdb.store import Store, open_store
 from tests.graphs import a_model, an_edge

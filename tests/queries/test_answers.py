@@ -8,8 +8,8 @@ import pytest
 
 from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Relation, Status, Verdict, local_id
 from lineage.graphdb.store import Store
-from lineage.queries.agreement import Agreement, compare, compare_all
-from lineage.queries.parent import Candidate, parent_of
+from lineage.queries.claim_check import Agreement, compare, compare_all
+from lineage.queries.parent_query import Candidate, parent_of
 from lineage.queries.resolve import find, resolve
 from tests.graphs import a_model, an_edge, fill
 

@@ -15,7 +15,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from lineage.crawler.answers import (
+from lineage.crawler.batch import Outcome, RepoFailure
+from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.folder import LocalModel, content_hash
+from lineage.crawler.headers import TensorHeader
+from lineage.crawler.hub import Hub
+from lineage.crawler.hub_errors import (
     BadToken,
     Disabled,
     Gated,
@@ -27,17 +32,12 @@ from lineage.crawler.answers import (
     RateLimited,
     StorageDown,
 )
-from lineage.crawler.batch import Outcome, RepoFailure
-from lineage.crawler.budget import BudgetSpent
-from lineage.crawler.components import parts_of
-from lineage.crawler.folder import LocalModel, content_hash
-from lineage.crawler.headers import TensorHeader
-from lineage.crawler.hub import Hub
 from lineage.crawler.listing import Repository
-from lineage.crawler.locate import DISABLED, OpenModel, locate_local, locate_repository, model_of
+from lineage.crawler.open_model import DISABLED, OpenModel, locate_local, locate_repository, model_of
+from lineage.crawler.pipeline_components import parts_of
 from lineage.crawler.progress import Progress
-from lineage.crawler.quantised import is_low_rank, quantisation_in
-from lineage.crawler.remembered import Asked, Done, Missing
+from lineage.crawler.quantized_claims import is_low_rank, quantisation_in
+from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord
 from lineage.crawler.weights import Unreadable
 from lineage.graphdb.schema import QUANTISED, Declaration, Failure, Model, Status, local_id
 
@@ -59,7 +59,7 @@ class Sketcher(Protocol):
 
 
 @dataclass(slots=True)
-class Look:
+class Visitor:
     """Looks at models, one call each.
 
     Attributes:
@@ -87,7 +87,7 @@ class Look:
         known = self.progress.known([repository.hub_id])
         return self.repository(repository, known.get(repository.hub_id))
 
-    def again(self, failed: Done) -> Outcome:
+    def again(self, failed: VisitRecord) -> Outcome:
         """Another try for what failed in an earlier crawl."""
         try:
             repository = self.asked().info(failed.repo_id)
@@ -99,7 +99,7 @@ class Look:
             return Outcome(None, (), done, (), RepoFailure(failed.repo_id, kind, error.message), _of_network(error))
         return self.repository(repository, failed if repository.hub_id == failed.hub_id else None)
 
-    def missing(self, missing: Missing) -> Outcome:
+    def missing(self, missing: MissingModel) -> Outcome:
         """Asks for a model that no page listed. Two plain answers on different days that it is not there make it gone."""
         known, now = missing.done, self.now()
         name = known.repo_id
@@ -110,20 +110,22 @@ class Look:
         except NoSuchRepository:
             why = "there is no such repository that we may see"
         except HubFailure as error:
-            asked = Asked(known.hub_id, now, True, missing.denied_on)
+            asked = AbsenceCheck(known.hub_id, now, True, missing.denied_on)
             failure = RepoFailure(known.repo_id, type(error).__name__, error.message)
             return Outcome(None, (), None, ("missing",), failure, _of_network(error), asked)
         else:
             if repository.hub_id == known.hub_id:
                 found = self.repository(repository, known)
-                return replace(found, counts=("missing", *found.counts), asked=Asked(known.hub_id, now, False))
+                return replace(found, counts=("missing", *found.counts), asked=AbsenceCheck(known.hub_id, now, False))
             why = "another repository has its name"
             name = (
                 f"{known.repo_id}#{known.hub_id}"  # as the graph calls one that lost its name; it must not take it back
             )
         first = missing.denied_on
         if first is None or first >= now.date():
-            return Outcome(None, (), None, ("missing",), asked=Asked(known.hub_id, now, True, first or now.date()))
+            return Outcome(
+                None, (), None, ("missing",), asked=AbsenceCheck(known.hub_id, now, True, first or now.date())
+            )
         reason = f"the Hub said on {first} and on {now:%Y-%m-%d}: {why}"
         done = replace(known, status=Status.GONE, reason=reason, failure=None, checked_at=now)
         model = Model(known.hub_id, name, Status.GONE, reason=reason)
@@ -136,9 +138,9 @@ class Look:
             )
             for part in self.progress.parts(known.hub_id)
         )
-        return Outcome(model, (), done, ("missing",), asked=Asked(known.hub_id, now, True, first), parts=parts)
+        return Outcome(model, (), done, ("missing",), asked=AbsenceCheck(known.hub_id, now, True, first), parts=parts)
 
-    def repository(self, repository: Repository, known: Done | None) -> Outcome:
+    def repository(self, repository: Repository, known: VisitRecord | None) -> Outcome:
         """Never raises for what only this repository is to blame for."""
         if known is not None and self.is_settled(repository, known):
             model = replace(
@@ -164,7 +166,7 @@ class Look:
         except Failure as error:
             return self._failed(error, repository, known, found, news)
 
-    def _renamed_parts(self, known: Done, repository: Repository) -> tuple[Outcome, ...]:
+    def _renamed_parts(self, known: VisitRecord, repository: Repository) -> tuple[Outcome, ...]:
         found = []
         for part in self.progress.parts(known.hub_id):
             name = repository.repo_id + "/" + part.hub_id.partition("/")[2]
@@ -194,14 +196,14 @@ class Look:
             done = replace(done, failure=failed.failure.kind)
         return Outcome(model, repository.declarations, done, (news,), parts=tuple(outcomes))
 
-    def deferred(self, repository: Repository, known: Done | None) -> Outcome:
+    def deferred(self, repository: Repository, known: VisitRecord | None) -> Outcome:
         """What can be said of a repository that is read later: what was known of it, or that it waits."""
         model = model_of(repository, Status.UNREADABLE, "not read yet")
         if known is not None and known.status is Status.SKETCHED:
             model = self._as_known(repository, known)
         return Outcome(model, repository.declarations, None, ("waiting",))
 
-    def is_settled(self, repository: Repository, known: Done) -> bool:
+    def is_settled(self, repository: Repository, known: VisitRecord) -> bool:
         return is_settled(repository, known, self.sketches, self.asked().has_token, self.now())
 
     def local(self, local: LocalModel) -> Outcome:
@@ -258,7 +260,7 @@ class Look:
         return Outcome(model, found.declarations, self._done_of(model, found.declarations), tuple(counts))
 
     def _failed(
-        self, error: Failure, repository: Repository, known: Done | None, found: OpenModel | None, news: str
+        self, error: Failure, repository: Repository, known: VisitRecord | None, found: OpenModel | None, news: str
     ) -> Outcome:
         """A failure that may go away is tried again next time, and what was known of the model until then stays."""
         kind = type(error).__name__
@@ -277,13 +279,13 @@ class Look:
         return Outcome(model, claims, done, (news,), failure, _of_network(error))
 
     @staticmethod
-    def _as_known(repository: Repository, known: Done) -> Model:
+    def _as_known(repository: Repository, known: VisitRecord) -> Model:
         """What the listing says, with the weights as they were when they were last read."""
         model = model_of(repository, Status.SKETCHED)
         return replace(model, revision=known.sha, weights_digest=known.weights_digest, signature=known.signature)
 
-    def _done_of(self, model: Model, claims: Iterable[Declaration] = ()) -> Done:
-        return Done(
+    def _done_of(self, model: Model, claims: Iterable[Declaration] = ()) -> VisitRecord:
+        return VisitRecord(
             hub_id=model.hub_id,
             repo_id=model.repo_id,
             sha=model.revision,
@@ -319,7 +321,7 @@ class Look:
         return self.hub
 
 
-def is_settled(repository: Repository, known: Done, sketches: Sketcher, has_token: bool, now: datetime) -> bool:
+def is_settled(repository: Repository, known: VisitRecord, sketches: Sketcher, has_token: bool, now: datetime) -> bool:
     """Whether nothing has to be asked or read, given what is known."""
     if known.failure is not None or known.sha is None or known.sha != repository.sha:
         return False

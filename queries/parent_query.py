@@ -12,7 +12,7 @@ from lineage.graphdb.records import claims_of, model_of, name_key
 from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation
 from lineage.graphdb.store import Store
 from lineage.queries import load
-from lineage.queries.agreement import Comparison, compare_row
+from lineage.queries.claim_check import Comparison, compare_row
 from lineage.queries.resolve import keys
 
 

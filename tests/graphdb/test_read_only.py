@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lineage.graphdb.failures import CypherError, TooSlow, WriteRefused
+from lineage.graphdb.errors import CypherError, TooSlow, WriteRefused
 from lineage.graphdb.schema import Failure
 from lineage.graphdb.store import NotOurGraph, Store, open_store
 from tests.graphs import a_model, an_edge, fill

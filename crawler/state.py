@@ -32,7 +32,7 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class VisitRecord:
     """What is known of a repository or local model since it was last looked into.
 
     Attributes:
@@ -56,7 +56,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingModel:
     """A model that a walk over everything did not meet.
 
     Attributes:
@@ -64,13 +64,13 @@ class Missing:
         denied_on: day on which the Hub first answered a direct question with no; None if it has not yet.
     """
 
-    done: Done
+    done: VisitRecord
     denied_on: date | None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What came of asking for a missing model by its name; `denied_on` as in Missing, None where it is there after all."""
+class AbsenceCheck:
+    """What came of asking for a missing model by its name; `denied_on` as in MissingModel, None where it is there after all."""
 
     hub_id: str
     at: datetime

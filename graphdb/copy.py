@@ -28,7 +28,7 @@ STATEMENTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class CopyCounts:
     """What a copy moved; `digest` is that of both graphs."""
 
     nodes: int
@@ -40,7 +40,7 @@ class CopyFailed(Failure):
     """The target is not empty, or came out different."""
 
 
-def copy_graph(source: Store, target: Store) -> Copied:
+def copy_graph(source: Store, target: Store) -> CopyCounts:
     """Copies everything.
 
     Raises:
@@ -65,7 +65,7 @@ def copy_graph(source: Store, target: Store) -> Copied:
             f"the copy differs from {source.url}: digest {after[:12]}… instead of {before[:12]}…",
             "empty the target, let nothing write to the source meanwhile, and copy again",
         )
-    return Copied(nodes, edges, after)
+    return CopyCounts(nodes, edges, after)
 
 
 def _write(target: Store, text: str, rows: Iterable[Row]) -> int:

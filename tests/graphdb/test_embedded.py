@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lineage.graphdb.embedded_store import EmbeddedStore
-from lineage.graphdb.failures import NotAStore, StoreDamaged, StoreHeld
+from lineage.graphdb.embedded import EmbeddedStore
+from lineage.graphdb.errors import NotAStore, StoreDamaged, StoreHeld
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
 
@@ -217,7 +217,7 @@ def test_threads_write_and_read_at_once(tmp_path: Path) -> None:
 
 FILLER = """
 import resource, signal, sys
-from lineage.graphdb.failures import NoSpace
+from lineage.graphdb.errors import NoSpace
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -25,8 +25,8 @@ from neo4j.exceptions import (
 from neo4j.graph import Node, Relationship
 from neo4j.time import DateTime
 
-from lineage.graphdb.failures import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
-from lineage.graphdb.reading import may_write
+from lineage.graphdb.errors import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
+from lineage.graphdb.read_only import may_write
 from lineage.graphdb.records import Row
 from lineage.graphdb.store import Execute, Store, T
 

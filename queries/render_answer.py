@@ -8,8 +8,8 @@ import textwrap
 from typing import Any
 
 from lineage.graphdb.schema import Relation, chance
-from lineage.queries.agreement import Agreement
-from lineage.queries.parent import Candidate, ParentAnswer
+from lineage.queries.claim_check import Agreement
+from lineage.queries.parent_query import Candidate, ParentAnswer
 
 WIDTH = 100  # of lines that go somewhere else than to a terminal
 RUNNERS_UP_SHOWN = 3

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lineage.graphdb.failures import AccessDenied, NotReachable
+from lineage.graphdb.errors import AccessDenied, NotReachable
 from lineage.graphdb.schema import Failure
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model

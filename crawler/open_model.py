@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lineage.crawler.answers import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.budget import BudgetSpent
-from lineage.crawler.components import parts_of
 from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
 from lineage.crawler.gguf_weights import GgufWeights
 from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
+from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license, is_repo_id
-from lineage.crawler.quantised import choose_gguf, gguf_label, quantisation_of
+from lineage.crawler.pipeline_components import parts_of
+from lineage.crawler.quantized_claims import choose_gguf, gguf_label, quantisation_of
 from lineage.crawler.remote import RemoteFile
 from lineage.crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
 from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by

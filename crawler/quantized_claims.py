@@ -20,7 +20,7 @@ _LOW_RANK = re.compile(r"[._](lora_(A|B|a|b|up|down)|lora_embedding_[AB])([._]|$
 _ORDER = ("F32", "BF16", "F16", "Q8", "Q6", "Q5", "Q4", "Q3", "Q2")  # least is lost first
 
 
-class Named(Protocol):
+class HasName(Protocol):
     @property
     def name(self) -> str: ...
     @property
@@ -43,7 +43,7 @@ def quantisation_of(config: Mapping[str, Any]) -> str | None:
     return f"{method} {bits} bits" if type(bits) is int and 0 < bits < 33 else method
 
 
-def quantisation_in(header: Iterable[Named]) -> str | None:
+def quantisation_in(header: Iterable[HasName]) -> str | None:
     """What the tensors show, where no configuration says it; None for a model in plain numbers."""
     endings: set[str] = set()
     dtypes: set[str] = set()
@@ -67,7 +67,7 @@ def quantisation_in(header: Iterable[Named]) -> str | None:
     return None
 
 
-def is_low_rank(header: Iterable[Named]) -> bool:
+def is_low_rank(header: Iterable[HasName]) -> bool:
     """Whether most tensors are halves of low-rank products: an adapter under the name of a model."""
     names = [tensor.name for tensor in header]
     return 2 * sum(_LOW_RANK.search(name) is not None for name in names) > len(names)

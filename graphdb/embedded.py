@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.graphdb import owner
-from lineage.graphdb.failures import CypherError, NoSpace, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
+from lineage.graphdb.errors import CypherError, NoSpace, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
 from lineage.graphdb.records import Row
 from lineage.graphdb.schema import Failure
 from lineage.graphdb.store import Execute, Store, T
