@@ -28,7 +28,7 @@ from lineage.detect.sketch_store import Sample, Sketch, SketchStore
 
 TENSORS = 32
 WRITER = (
-    "import sys\nfrom pathlib import Path\nfrom bench.sketches import a_sketch\nfrom detect import sketch_store\n"
+    "import sys\nfrom pathlib import Path\nfrom bench.sketches import a_sketch\nfrom lineage.detect import sketch_store\n"
     "sketch_store.LOOSE_FILES, sketch_store.SMALL_SHARDS = 20, 3\n"
     "store = sketch_store.SketchStore(Path(sys.argv[1]))\n"
     "for number in range(int(sys.argv[2]), 10**9):\n"

@@ -180,7 +180,7 @@ def test_a_time_limit_left_behind_by_a_dead_process_is_lifted(tmp_path: Path) ->
 def test_two_processes_that_make_one_store_at_once_leave_one_store(tmp_path: Path) -> None:
     folder = str(tmp_path / "store")
     script = (
-        "import sys\nfrom graphdb.store import open_store\nfrom graphdb.failures import StoreHeld\n"
+        "import sys\nfrom lineage.graphdb.store import open_store\nfrom lineage.graphdb.errors import StoreHeld\n"
         "try:\n    open_store(sys.argv[1]).close()\nexcept StoreHeld:\n    print('held')\n"
     )
     makers = [start(script, folder) for _ in range(3)]
