@@ -17,6 +17,7 @@ import numpy as np
 
 from lineage.crawler.gguf_header import BLOCKS, GgufHeader, read_gguf_header
 from lineage.crawler.headers import TensorHeader, join_shards
+from lineage.crawler.repo_names import repo_id_of
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
@@ -56,7 +57,6 @@ _LAYER = {
     "ffn_down": "mlp.down_proj",
 }
 _NAME = re.compile(r"(?:blk\.(\d{1,6})\.)?([a-z_]+)\.(weight|bias)", re.ASCII)
-_REPOSITORY = re.compile(r"https://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.\-]{1,96}/[\w.\-]{1,96})/?", re.ASCII)
 _COMPUTED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 
 
@@ -103,9 +103,9 @@ class GgufWeights:
         keys += [(f"general.base_model.{i}.repo_url", None) for i in range(min(count, 16) if type(count) is int else 0)]
         found: dict[str, str | None] = {}
         for key, relation in keys:
-            named = _REPOSITORY.fullmatch(str(metadata.get(key, "")).strip())
-            if named:
-                found.setdefault(named[1], relation)
+            named = repo_id_of(str(metadata.get(key, "")))
+            if named and "/" in named:
+                found.setdefault(named, relation)
         return list(found.items())
 
     @cached_property

@@ -17,8 +17,9 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from lineage.crawler.addresses import check_redirect, origin
 from lineage.crawler.budget import Budget
 from lineage.crawler.hub_errors import HubFailure, NoSuchFile, NoSuchRepository, UnexpectedAnswer
-from lineage.crawler.listing import EXPAND, MalformedItem, Repository, is_repo_id, is_safe_path, parse_item
+from lineage.crawler.listing import EXPAND, MalformedItem, Repository, is_safe_path, parse_item
 from lineage.crawler.pacing import Pacer
+from lineage.crawler.repo_names import is_repo_id
 from lineage.crawler.transport import REDIRECTS, HubRequest, HubResponse, Transport, redirect_target
 
 logger = logging.getLogger(__name__)

@@ -7,13 +7,15 @@ not as expected is taken as absent, and only an item without identity is refused
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from lineage.crawler.quantized_claims import quantisation_of
+from lineage.crawler.repo_names import is_repo_id, repo_id_of
 from lineage.graphdb.schema import Declaration
 
 EXPAND = (
@@ -22,7 +24,8 @@ EXPAND = (
 )  # fmt: skip
 RELATIONS = frozenset({"finetune", "adapter", "merge", "quantized"})
 MAX_DECLARATIONS = 64
-_REPO_ID = re.compile(r"[A-Za-z0-9_][\w.\-]{0,95}(?:/[\w.\-]{1,96})?", re.ASCII)
+MAX_ENTRIES = 2_000  # of one list or mapping in a card; real merges name dozens
+MAX_LICENCES = 8
 _HUB_ID = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40,64}", re.ASCII)
 
@@ -57,11 +60,6 @@ class Repository:
     declarations: tuple[Declaration, ...] = ()
     shape: str | None = None
     quantisation: str | None = None
-
-
-def is_repo_id(text: str) -> bool:
-    """Whether this can be the name of a repository: `name` or `organisation/name`."""
-    return _REPO_ID.fullmatch(text) is not None and ".." not in text
 
 
 def parse_item(item: Any) -> Repository:
@@ -104,36 +102,47 @@ def declarations(
 
     Args:
         child: hub_id of the model that makes the claims.
-        card: the card's front matter; `base_model` may be a text, a list, or a mapping from relation to either.
+        card: the card's front matter; `base_model` may be a text, a list, or a mapping from relation to either, and each text
+            the name of a repository or an address of it.
     """
     relation = _relation(card.get("base_model_relation"))
     claims: dict[Declaration, None] = {}
-    for base, said in _bases(card.get("base_model")):
-        claims[Declaration(child, base, said or relation, "card")] = None
+    for base, said in islice(_bases(card.get("base_model")), MAX_ENTRIES):
+        claims[Declaration(child, _base(base), said or relation, "card")] = None
     tagged: dict[str, str | None] = {}
     for tag in tags:
         if tag.startswith("base_model:"):
             first, _, rest = tag.removeprefix("base_model:").partition(":")
             named = _text(rest if rest and first in RELATIONS else tag.removeprefix("base_model:"))
             if named:  # every base is tagged twice, with its relation and without
+                named = _base(named)
                 tagged[named] = (first if rest and first in RELATIONS else None) or tagged.get(named)
     for base, tag_relation in tagged.items():
         claims[Declaration(child, base, tag_relation, "tag")] = None
     origin = _text((config or {}).get("_name_or_path"))
     if origin:
-        claims[Declaration(child, origin, None, "config")] = None
+        claims[Declaration(child, _base(origin), None, "config")] = None
     yield from list(claims)[:MAX_DECLARATIONS]
 
 
 def _bases(value: Any) -> Iterator[tuple[str, str | None]]:
     """(base, relation) of a text, a list of texts, a mapping from relation to either, or a list of such mappings."""
-    for outer in value if isinstance(value, list) else [value]:
-        named = outer.items() if isinstance(outer, dict) else [(None, outer)]
+    for outer in _some(value) if isinstance(value, list) else [value]:
+        named = _some(outer.items()) if isinstance(outer, dict) else [(None, outer)]
         for key, inner in named:
-            for text in inner if isinstance(inner, list) else [inner]:
+            for text in _some(inner) if isinstance(inner, list) else [inner]:
                 base = _text(text)
                 if base:
                     yield base, _relation(key)
+
+
+def _some(entries: Iterable[Any]) -> Iterator[Any]:
+    return islice(entries, MAX_ENTRIES)
+
+
+def _base(text: str) -> str:
+    """The name of the repository that a claim means, or what is written where it means none."""
+    return repo_id_of(text) or text
 
 
 def _shape(config: Mapping[str, Any], safetensors: Mapping[str, Any]) -> str | None:
@@ -162,13 +171,15 @@ def is_safe_path(name: str) -> bool:
 
 
 def declared_license(card: Mapping[str, Any], tags: tuple[str, ...]) -> str | None:
-    """Licence of the card's front matter, or of the Hub's tag."""
+    """Licences of the card's front matter, or of the Hub's tags: several with `, ` between; the name of one that is `other`."""
     said = card.get("license")
-    if isinstance(said, list) and said:
-        said = said[0]
-    return _text(said) or next(
-        (_text(tag.removeprefix("license:")) for tag in tags if tag.startswith("license:")), None
-    )
+    names = [_text(name) for name in (said if isinstance(said, list) else [said])[:MAX_LICENCES]]
+    names = [name for name in names if name] or [
+        _text(tag.removeprefix("license:")) for tag in tags if tag.startswith("license:")
+    ][:MAX_LICENCES]
+    own = _text(card.get("license_name"))
+    named = [own if own and name.lower() == "other" else name for name in names if name]
+    return ", ".join(dict.fromkeys(named)) or None
 
 
 def _time(value: Any) -> datetime | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.card import front_matter
 from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
 from lineage.crawler.gguf_weights import GgufWeights
 from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
 from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
-from lineage.crawler.listing import Repository, declarations, declared_license, is_repo_id
+from lineage.crawler.listing import Repository, declarations, declared_license
 from lineage.crawler.pipeline_components import parts_of
 from lineage.crawler.quantized_claims import choose_gguf, gguf_label, quantisation_of
 from lineage.crawler.remote import RemoteFile
+from lineage.crawler.repo_names import is_repo_id, repo_and_revision, repo_id_of
 from lineage.crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
 from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
 from lineage.graphdb.schema import QUANTISED, Declaration, Model, NoSuchModel, Status, local_id
@@ -29,9 +31,7 @@ MAX_WEIGHT_FILES = 2_000
 DISABLED = "disabled on the Hub"
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 CONFIG_LIMIT_BYTES = 1024 * 1024
-CARD_LIMIT_CHARACTERS = 64 * 1024
 LOOKUP_PARALLEL = 8
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 
 class NoSuchPart(NoSuchModel):
@@ -92,13 +92,20 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
     path = Path(name).expanduser()
     if path.exists():
         return locate_local(one_local_model(path))
+    source: Hub | None = None
+    if "://" in name:  # the address in a browser's bar, of this Hub or of the public one
+        source = hub if isinstance(hub, Hub) else hub()
+        page = repo_and_revision(name, source.endpoint)
+        if page is None:
+            raise NoSuchFolder(f"{name} is not the address of a model", "copy the address of the model's page")
+        name = f"{page[0]}@{page[1]}" if page[1] else page[0]
     called, _, revision = name.partition("@")
-    repo_id, part = _part_in(called)
+    repo_id, part = _part_in(called.rstrip("/"))
     if not is_repo_id(repo_id) or name.startswith((".", "/", "~")) or name.endswith(".safetensors"):
         raise NoSuchFolder(
             f"there is no file or folder {name}, and it is not the name of a repository", "check the path"
         )
-    source = hub if isinstance(hub, Hub) else hub()
+    source = source or (hub if isinstance(hub, Hub) else hub())
     repository = source.info(repo_id, revision or None)
     if part is not None:
         return locate_part(repository, part, source, LOOKUP_PARALLEL)
@@ -185,7 +192,7 @@ def locate_local(
     claims = list(declarations(identity, card, (), config))
     base = _json_file(local.folder / "adapter_config.json").get("base_model_name_or_path") if local.adapter else None
     if isinstance(base, str) and base.strip():
-        claims.append(Declaration(identity, base.strip()[:300], "adapter", "adapter_config"))
+        claims.append(Declaration(identity, repo_id_of(base) or base.strip()[:300], "adapter", "adapter_config"))
     model = Model(
         hub_id=identity,
         repo_id=local.repo_id or str(local.path.resolve()),
@@ -269,21 +276,12 @@ def _adapter_claim(repository: Repository, hub: Hub) -> Iterator[Declaration]:
         return  # gated, or gone since it was listed: the card's claim stays
     base = config.get("base_model_name_or_path")
     if isinstance(base, str) and 0 < len(base.strip()) <= 300 and base.strip().isprintable():
-        yield Declaration(repository.hub_id, base.strip(), "adapter", "adapter_config")
+        yield Declaration(repository.hub_id, repo_id_of(base) or base.strip(), "adapter", "adapter_config")
 
 
 def _card(folder: Path) -> Mapping[str, Any]:
     """Front matter of a README."""
-    import yaml
-
-    match = _FRONT_MATTER.match(_text_file(folder / "README.md"))
-    if not match or len(match[1]) > CARD_LIMIT_CHARACTERS:
-        return {}
-    try:
-        card = yaml.safe_load(match[1])
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    return card if isinstance(card, dict) else {}
+    return front_matter(_text_file(folder / "README.md"))
 
 
 def _json_file(path: Path) -> Mapping[str, Any]:
@@ -304,7 +302,9 @@ def _text_file(path: Path) -> str:
         if not path.is_file():
             return ""
         with path.open("rb") as file:
-            return file.read(CONFIG_LIMIT_BYTES).decode("utf-8", errors="replace")
+            text = file.read(CONFIG_LIMIT_BYTES)
+        wide = text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as editors on Windows save it
+        return text.decode("utf-16" if wide else "utf-8", errors="replace")
     except OSError:
         return ""
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.crawler.listing import MalformedItem, declarations, is_repo_id, is_safe_path, parse_item
+from lineage.crawler.listing import MalformedItem, declarations, is_safe_path, parse_item
+from lineage.crawler.repo_names import is_repo_id
 from lineage.graphdb.schema import Declaration
 
 
