@@ -37,6 +37,8 @@ CLASSES = (  # the first that fits; an own licence may carry a plain name within
     ),
 )
 
+NO_NAME = ("", "other", "unknown", "none")  # what cards say where no licence is named
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -56,29 +58,55 @@ class Link:
 def licence_class(name: str | None) -> str:
     """One of the classes above."""
     key = (name or "").strip().lower()
-    if key in ("", "other", "unknown", "none"):
+    if key in NO_NAME:
         return "unknown"
     return next((kind for kind, pattern in CLASSES if re.search(pattern, key)), "unknown")
 
 
+def licence_names(text: str | None) -> tuple[str, ...]:
+    """The licences of one model; several have `, ` between them."""
+    return tuple(name for part in (text or "").split(",") if (name := part.strip()))
+
+
 def judge(license: str | None, above: str | None) -> tuple[str, str]:
-    """(outcome, reason) for a model with one licence that comes from a model with another."""
+    """(outcome, reason) for a model with some licence that comes from a model with another.
+
+    Where the ancestor has several, the one that is met worst counts; where the model has several, one that meets it is enough.
+    """
+    order = ("conflict", "cannot tell", "fits")
+    found = [
+        max((_judge(own, each) for own in licence_names(license) or (None,)), key=lambda found: order.index(found[0]))
+        for each in licence_names(above) or (None,)
+    ]
+    return min(found, key=lambda found: order.index(found[0]))
+
+
+def _unknown(name: str | None, whose: str) -> str:
+    if (name or "").strip().lower() in NO_NAME:
+        return f"{whose} licence is not known"
+    return f"{whose} licence, {name}, is not one that lineage has rules for"
+
+
+def _judge(license: str | None, above: str | None) -> tuple[str, str]:
     own, kind = licence_class(license), licence_class(above)
     if kind == "unknown":
-        return "cannot tell", "the ancestor's licence is not known"
+        return "cannot tell", _unknown(above, "the ancestor's")
     if kind == "no-derivatives":
         return "conflict", f"{above} allows no derived models"
     if kind == "permissive":
         return "fits", f"{above} asks nothing that could be contradicted"
     if own == "unknown":
-        return "cannot tell", f"{above} asks something of derived models, and the model's own licence is not known"
+        unknown = _unknown(license, "the model's own")
+        return "cannot tell", f"{above} asks something of derived models, and {unknown}"
     if kind == "non-commercial":
         if own in ("non-commercial", "no-derivatives"):
             return "fits", f"{above} and {license} are both non-commercial"
         return "conflict", f"{above} is non-commercial, {license} is not"
     if (license or "").lower() == (above or "").lower():
         return "fits", f"both are {above}"
-    what = "asks for the same licence" if kind == "share-alike" else "has terms of its own that go on"
+    what = (
+        "asks for the same licence" if kind == "share-alike" else "has terms of its own that carry over to derivatives"
+    )
     return "conflict", f"{above} {what}, the model says {license}"
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from lineage.graphdb.schema import LOCAL, Model, Relation, chance
 from lineage.graphdb.store import Store
 from lineage.queries import load
+from lineage.queries.licences import licence_names
 from lineage.queries.walk import BATCH, ancestors
 
 NAMESPACE = uuid.UUID("6f1d0a43-94a0-4b53-9b2c-5a0b9d6a7c11")  # of the serial numbers made here
@@ -87,9 +88,10 @@ def cyclonedx(found: Pedigree) -> dict[str, Any]:
             made["bom-ref"] = hub_id
         if row["revision"]:
             made["version"] = row["revision"]
-        if row["license"]:
-            spdx = SPDX_IDS.get(row["license"].lower())
-            made["licenses"] = [{"license": {"id": spdx} if spdx else {"name": row["license"]}}]
+        if names := licence_names(row["license"]):
+            made["licenses"] = [
+                {"license": {"id": spdx} if (spdx := SPDX_IDS.get(name.lower())) else {"name": name}} for name in names
+            ]
         if address := _purl(row):
             made["purl"] = address
         properties = {"lineage:weights_digest": row["weights_digest"]}
@@ -161,9 +163,9 @@ def _spdx_elements(found: Pedigree, base: str) -> Iterator[dict[str, Any]]:
             "comment": f"weights {row['weights_digest']}" if row["weights_digest"] else None,
         }
         yield {name: value for name, value in package.items() if value}
-        if row["license"]:
-            name = SPDX_IDS.get(row["license"].lower()) or "LicenseRef-" + _plain(row["license"])
-            licence = f"{base}#licence-{name}"
+        if names := licence_names(row["license"]):
+            name = " AND ".join(SPDX_IDS.get(each.lower()) or "LicenseRef-" + _plain(each) for each in names)
+            licence = f"{base}#licence-{name.replace(' ', '-')}"
             if name not in licences:
                 licences.add(name)
                 yield {

@@ -55,7 +55,8 @@ HOSTILE = {
     "a mapping of aliases": "a: &a {" + ",".join(f"k{i}: x" for i in range(5_000)) + "}\nbase_model: [" + ",".join(["*a"] * 5_000) + "]",
     "a billion laughs": "a: &a [x,x,x,x,x,x,x,x]\n" + "\n".join(
         f"{b}: &{b} [" + ",".join([f"*{a}"] * 8) + "]" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)) + "\nbase_model: *k",
-    "merges of merges": "a: &a {x: y}\n" + "\n".join(
+    "merges of merges":
+        "a: &a {x: y}\n" + "\n".join(
         f"{b}: &{b}\n  <<: [" + ",".join([f"*{a}"] * 4) + "]" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)) + "\nbase_model: *k",
     "a list that holds itself": "base_model: &a [*a, *a, *a, *a]",
     "lists in lists": "base_model: " + "[" * 30_000,

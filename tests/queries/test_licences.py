@@ -31,13 +31,22 @@ def test_licences_have_classes(name: str | None, kind: str) -> None:
         ("mit", "cc-by-nc-4.0", "conflict"), ("cc-by-nc-sa-4.0", "cc-by-nc-4.0", "fits"),
         (None, "cc-by-nc-4.0", "cannot tell"), ("mit", "gpl-3.0", "conflict"), ("GPL-3.0", "gpl-3.0", "fits"),
         ("apache-2.0", "llama3", "conflict"), ("llama3", "llama3", "fits"), ("mit", "cc-by-nd-4.0", "conflict"),
-        (None, "cc-by-nd-4.0", "conflict"),
+        (None, "cc-by-nd-4.0", "conflict"), ("mit, cc-by-nc-4.0", "cc-by-nc-4.0", "fits"),
+        ("mit", "mit, cc-by-nc-4.0", "conflict"), ("mit", "mit, apache-2.0", "fits"), ("mit", "mit, my-weird", "cannot tell"),
     ],
 )  # fmt: skip
 def test_a_licence_is_judged_by_the_one_above(own: str | None, above: str | None, outcome: str) -> None:
     found, reason = judge(own, above)
     assert found == outcome
     assert reason
+
+
+def test_a_licence_without_rules_is_named_and_not_called_unknown() -> None:
+    assert judge("my-weird", "gpl-3.0")[1].endswith(
+        "the model's own licence, my-weird, is not one that lineage has rules for"
+    )
+    assert judge("mit", "acme-terms")[1] == "the ancestor's licence, acme-terms, is not one that lineage has rules for"
+    assert judge("other", "gpl-3.0")[1].endswith("the model's own licence is not known")
 
 
 def test_the_chain_names_every_ancestor_nearest_first(store: Store) -> None:

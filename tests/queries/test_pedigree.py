@@ -132,3 +132,19 @@ def test_a_very_deep_family_is_written_in_newick(store: Store) -> None:
     text = newick(tree(store, models[700]))
     assert text.count("(") == text.count(")") == 1_499
     assert text.endswith("'org/0';\n")
+
+
+def test_both_licences_of_a_card_with_two_are_in_both_documents(store: Store) -> None:
+    fill(store, [a_model("two", license="mit, cc-by-nc-4.0"), a_model("own", license="mit, my terms")], [])
+    found = pedigree(store, a_model("two"))
+    licences = valid_cyclonedx(cyclonedx(found))["metadata"]["component"]["licenses"]
+    assert licences == [{"license": {"id": "MIT"}}, {"license": {"id": "CC-BY-NC-4.0"}}]
+    document = spdx(found)
+    read_spdx(document)
+    said = [
+        e["simplelicensing_licenseExpression"] for e in document["@graph"] if "simplelicensing_licenseExpression" in e
+    ]
+    assert said == ["MIT AND CC-BY-NC-4.0"]
+    other = spdx(pedigree(store, a_model("own")))
+    read_spdx(other)
+    assert "MIT AND LicenseRef-my-terms" in str(other)
