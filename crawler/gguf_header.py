@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lineage.crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader
+from lineage.crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader, refuse_pointer
 
 HEADER_LIMIT_BYTES = 48 * 1024 * 1024
 FIRST_READ_BYTES = 64 * 1024
 LONGEST_READ_BYTES = 8 * 1024 * 1024
 MAX_TENSORS = 100_000
+MAX_LAYERS = 4_096
 MAX_TEXT_KEPT = 1_000
 MAX_NAME_BYTES = 65_535  # the format's own limit of keys
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_INTEGERS = frozenset({0, 1, 2, 3, 4, 5, 10, 11})
 _STRING, _ARRAY = 8, 9
 
 # ggml type -> name, values in a block, bytes of a block
@@ -35,18 +37,26 @@ GGML_TYPES = {
 BLOCKS = {name: (values, size) for name, values, size in GGML_TYPES.values()}
 
 Scalar = int | float | bool | str
+Value = Scalar | tuple[int, ...]
+
+
+class BadGguf(BadHeader):
+    """A file that calls itself GGUF and is not, or lies about its content."""
+
+    def __init__(self, file: str, why: str):
+        super().__init__(file, why, "GGUF")
 
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
     """
     Attributes:
-        metadata: numbers and short texts; of arrays their length only.
+        metadata: numbers and short texts; arrays of whole numbers with an entry a layer; of other arrays their length only.
         tokenizer: sha256 hex of the vocabulary as it lies in the file; None if there is none.
         tensors: in the order of their bytes; `dtype` is ggml's name of the type, `shape` has the outermost dimension first.
     """
 
-    metadata: Mapping[str, Scalar]
+    metadata: Mapping[str, Value]
     tokenizer: str | None
     tensors: tuple[TensorHeader, ...]
 
@@ -61,21 +71,22 @@ def read_gguf_header(
         BadHeader: the header does not hold what it claims, or is longer than `limit_bytes`.
     """
     cursor = _Cursor(read, file, file_bytes, limit_bytes)
+    refuse_pointer(cursor.peek(64), file)
     if cursor.take(4) != b"GGUF":
-        raise BadHeader(file, "it does not begin like a GGUF file")
+        raise BadGguf(file, "it does not begin like a GGUF file")
     version = cursor.number("<I")
     if version not in (2, 3):
-        raise BadHeader(file, f"GGUF version {version} is not known (big-endian, or too old)")
+        raise BadGguf(file, f"GGUF version {version} is not known (big-endian, or too old)")
     tensor_count, pair_count = int(cursor.number("<Q")), int(cursor.number("<Q"))
     if tensor_count > MAX_TENSORS or pair_count > MAX_TENSORS:
-        raise BadHeader(file, f"it claims {tensor_count} tensors and {pair_count} keys")
-    metadata: dict[str, Scalar] = {}
+        raise BadGguf(file, f"it claims {tensor_count} tensors and {pair_count} keys")
+    metadata: dict[str, Value] = {}
     tokenizer = None
     for _ in range(pair_count):
         key = cursor.text()
         kind, before = int(cursor.number("<I")), cursor.at
         if key in metadata:
-            raise BadHeader(file, f"the key {key[:80]!r} stands in it twice")
+            raise BadGguf(file, f"the key {key[:80]!r} stands in it twice")
         metadata[key] = _value(cursor, kind)
         if key == "tokenizer.ggml.tokens":
             tokenizer = hashlib.sha256(cursor.held(before)).hexdigest()
@@ -83,11 +94,11 @@ def read_gguf_header(
     for _ in range(tensor_count):
         name, shape, type_number, offset = _info(cursor)
         if name in infos:
-            raise BadHeader(file, f"tensor {name[:80]!r} stands in it twice")
+            raise BadGguf(file, f"tensor {name[:80]!r} stands in it twice")
         infos[name] = shape, type_number, offset
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 1 <= alignment <= 1 << 16 or alignment & (alignment - 1):
-        raise BadHeader(file, "its alignment is impossible")
+        raise BadGguf(file, "its alignment is impossible")
     data_start = -(-cursor.at // alignment) * alignment
     return GgufHeader(metadata, tokenizer, _placed(infos, data_start, alignment, file, file_bytes))
 
@@ -104,11 +115,17 @@ class _Cursor:
     def need(self, count: int) -> None:
         stop = self.at + count
         if stop > self._limit:
-            raise BadHeader(self.file, f"its header goes beyond byte {self._limit}")
+            raise BadGguf(self.file, f"its header goes beyond byte {self._limit}")
         while stop > len(self._held):
             step = min(LONGEST_READ_BYTES, max(FIRST_READ_BYTES, 4 * len(self._held)))
             to = min(self._file_bytes, self._limit, max(stop, len(self._held) + step))
             self._held = b"".join((self._held, self._read(len(self._held), to)))  # never more than the file has
+
+    def peek(self, count: int) -> bytes:
+        """As many of the next bytes as there are."""
+        count = min(count, self._limit - self.at)
+        self.need(count)
+        return self._held[self.at : self.at + count]
 
     def take(self, count: int) -> bytes:
         self.need(count)
@@ -129,11 +146,11 @@ class _Cursor:
     def text(self) -> str:
         length = int(self.number("<Q"))
         if length > MAX_NAME_BYTES:
-            raise BadHeader(self.file, f"a name in it of {length} bytes")
+            raise BadGguf(self.file, f"a name in it of {length} bytes")
         try:
             return self.take(length).decode()
         except UnicodeDecodeError:
-            raise BadHeader(self.file, "a name in it is not text") from None
+            raise BadGguf(self.file, "a name in it is not text") from None
 
     def skip(self, count: int) -> None:
         self.need(count)
@@ -147,7 +164,7 @@ class _Cursor:
             self.at += 8 + length
 
 
-def _value(cursor: _Cursor, kind: int) -> Scalar:
+def _value(cursor: _Cursor, kind: int) -> Value:
     if kind in _SCALARS:
         return cursor.number(_SCALARS[kind])
     if kind == _STRING:
@@ -156,14 +173,16 @@ def _value(cursor: _Cursor, kind: int) -> Scalar:
         cursor.skip(length - min(length, MAX_TEXT_KEPT))
         return kept
     if kind != _ARRAY:
-        raise BadHeader(cursor.file, f"a value of the unknown type {kind}")
+        raise BadGguf(cursor.file, f"a value of the unknown type {kind}")
     inner, count = int(cursor.number("<I")), int(cursor.number("<Q"))
     if inner == _STRING:
         cursor.skip_texts(count)
+    elif inner in _INTEGERS and count <= MAX_LAYERS:
+        return tuple(int(cursor.number(_SCALARS[inner])) for _ in range(count))
     elif inner in _SCALARS:
         cursor.skip(count * struct.calcsize(_SCALARS[inner]))
     else:
-        raise BadHeader(cursor.file, f"an array of the type {inner}")
+        raise BadGguf(cursor.file, f"an array of the type {inner}")
     return count
 
 
@@ -171,10 +190,10 @@ def _info(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     """(name, shape with the outermost dimension first, ggml type, offset in the data)."""
     name, rank = cursor.text(), int(cursor.number("<I"))
     if rank > 4:
-        raise BadHeader(cursor.file, f"tensor {name[:80]!r} has {rank} dimensions")
+        raise BadGguf(cursor.file, f"tensor {name[:80]!r} has {rank} dimensions")
     shape = tuple(int(cursor.number("<Q")) for _ in range(rank))[::-1]
     if any(not 0 < size <= MAX_DIMENSION for size in shape):
-        raise BadHeader(cursor.file, f"tensor {name[:80]!r} has an impossible shape")
+        raise BadGguf(cursor.file, f"tensor {name[:80]!r} has an impossible shape")
     return name, shape, int(cursor.number("<I")), int(cursor.number("<Q"))
 
 
@@ -186,13 +205,13 @@ def _placed(
         dtype, block_values, block_bytes = GGML_TYPES.get(kind, (f"GGML_{kind}", 1, 0))
         tensor = TensorHeader(name, dtype, shape, file, data_start + offset, data_start + offset)
         if shape and shape[-1] % block_values:
-            raise BadHeader(file, f"tensor {name[:80]!r} cannot have the type {dtype}")
+            raise BadGguf(file, f"tensor {name[:80]!r} cannot have the type {dtype}")
         stop = tensor.start + tensor.values // block_values * block_bytes
         if stop > file_bytes or offset % alignment:
-            raise BadHeader(file, f"tensor {name[:80]!r} ends at byte {stop} of a file of {file_bytes}")
+            raise BadGguf(file, f"tensor {name[:80]!r} ends at byte {stop} of a file of {file_bytes}")
         tensors.append(TensorHeader(name, dtype, shape, file, tensor.start, stop))
     tensors.sort(key=lambda tensor: (tensor.start, tensor.stop))
     for before, after in pairwise(tensors):
         if after.start < before.stop:
-            raise BadHeader(file, f"tensor {after.name[:80]!r} overlaps the one before")
+            raise BadGguf(file, f"tensor {after.name[:80]!r} overlaps the one before")
     return tuple(tensors)

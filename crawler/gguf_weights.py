@@ -174,6 +174,9 @@ class GgufWeights:
         heads = metadata.get("llama.attention.head_count")
         if match[2] == "attn_k":
             heads = metadata.get("llama.attention.head_count_kv", heads)
+        if isinstance(heads, tuple):  # an entry a layer
+            layer = int(match[1] or 0)
+            heads = heads[layer] if layer < len(heads) else None
         total = tensor.shape[0]
         if type(heads) is not int or heads < 1 or total % (2 * heads):
             raise Unreadable("its attention heads cannot be told apart", "such a model cannot be compared")

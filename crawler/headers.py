@@ -7,7 +7,7 @@ allocated. Format: https://github.com/huggingface/safetensors (u64 little-endian
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,21 +28,44 @@ DTYPE_BITS = {
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
 
-_NOT_A_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
+TENSOR_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 _MAX_METADATA = 100_000
+_MAX_OTHER_OBJECTS = 10_000  # what else stands in a header: metadata, and notes that the format's own reader skips
+_POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version ")
+_MISTAKEN = {
+    b"<!DOCTYPE": "an HTML page",
+    b"<html": "an HTML page",
+    b"PK\x03\x04": "a zip archive, as torch.save makes it",
+}
 
 
 class BadHeader(Failure):
-    """A file that calls itself safetensors and is not, or lies about its content."""
+    """A file that calls itself safetensors or GGUF and is not, or lies about its content."""
 
     exit_code = 4
 
-    def __init__(self, file: str, why: str):
+    def __init__(self, file: str, why: str, form: str = "safetensors"):
         super().__init__(
-            f"{file}: damaged or not a safetensors file: {why}",
+            f"{file}: damaged or not a {form} file: {why}",
             "download or save the file again; nothing in it was trusted",
         )
         self.file = file
+
+
+class LfsPointer(Failure):
+    """The text that Git keeps in place of a large file."""
+
+    exit_code = 4
+
+    def __init__(self, file: str):
+        super().__init__(f"{file}: a pointer of Git LFS in place of the file", "run `git lfs pull` in its folder")
+        self.file = file
+
+
+class TwoPlaces(Failure):
+    """A tensor lies in two files of one set, and no index says which counts."""
+
+    exit_code = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +111,12 @@ def read_header(
         file_bytes: size of the whole file.
         first_read_bytes: how much to ask for before the length is known.
     Raises:
-        BadHeader: the header does not hold what it claims, or is longer than `limit_bytes`.
+        BadHeader: the header does not hold what it claims, or is longer than `limit_bytes`. LfsPointer: see there.
     """
     if file_bytes < 10:
         raise BadHeader(file, f"{file_bytes} bytes are too few")
     first = read(0, min(first_read_bytes, file_bytes))
+    refuse_pointer(first, file)
     stop = _header_stop(first, file, file_bytes, limit_bytes)
     if stop > len(first):
         first += read(len(first), stop)
@@ -115,7 +139,7 @@ def parse_header(
         raise BadHeader(file, f"the header ends after {len(raw)} of {stop} bytes")
     text = bytes(raw[8:stop])
     if not _looks_flat(text):
-        raise BadHeader(file, "its header is not a flat list of tensors")
+        raise BadHeader(file, "its header is not a list of tensors")
     entries = _parse_json(text, file)
     tensors = [_tensor(name, entry, file, stop, file_bytes) for name, entry in entries if name != "__metadata__"]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.stop))
@@ -132,18 +156,42 @@ def parse_header(
     return tuple(tensors)
 
 
-def join_shards(shards: Iterable[tuple[TensorHeader, ...]]) -> tuple[TensorHeader, ...]:
-    """Union of the headers of a sharded set, in the order given. A name in two shards leaves open which one counts.
-
+def refuse_pointer(first: bytes, file: str) -> None:
+    """
+    Args:
+        first: the file's first bytes.
     Raises:
-        BadHeader: a tensor lies in two shards.
+        LfsPointer: they are those of a pointer.
+    """
+    if first.startswith(_POINTERS):
+        raise LfsPointer(file)
+
+
+def join_shards(
+    shards: Iterable[tuple[TensorHeader, ...]], placed: Callable[[], Mapping[str, str]] | None = None
+) -> tuple[TensorHeader, ...]:
+    """Union of the headers of a sharded set, in the order given.
+
+    Args:
+        placed: tensor -> the file that counts, from the set's index; asked where a tensor lies in two files.
+    Raises:
+        TwoPlaces: a tensor lies in two shards, and nothing says which counts.
     """
     seen: dict[str, TensorHeader] = {}
+    places: Mapping[str, str] | None = None
     for shard in shards:
         for tensor in shard:
-            if tensor.name in seen:
-                other = seen[tensor.name].file
-                raise BadHeader(tensor.file, f"tensor {tensor.name[:80]!r} also lies in {other}")
+            before = seen.get(tensor.name)
+            if before is not None:
+                places = places if places is not None else placed() if placed is not None else {}
+                counts = places.get(tensor.name)
+                if counts not in (tensor.file, before.file):
+                    raise TwoPlaces(
+                        f"tensor {tensor.name[:80]!r} lies in {before.file} and in {tensor.file}, and no index says "
+                        "which counts",
+                        "keep one of them, or the set's index file",
+                    )
+                tensor = before if counts == before.file else tensor
             seen[tensor.name] = tensor
     return tuple(seen.values())
 
@@ -154,6 +202,9 @@ def _header_stop(raw: bytes, file: str, file_bytes: int, limit_bytes: int) -> in
         raise BadHeader(file, f"{len(raw)} bytes are too few")
     length = int.from_bytes(raw[:8], "little")
     if length < 2 or length > file_bytes - 8:
+        mistaken = next((what for start, what in _MISTAKEN.items() if raw.startswith(start)), None)
+        if mistaken:
+            raise BadHeader(file, f"it is {mistaken}")
         raise BadHeader(file, f"it claims a header of {length} bytes in a file of {file_bytes}")
     if length > limit_bytes:
         raise BadHeader(file, f"its header of {length} bytes is beyond the limit of {limit_bytes}")
@@ -161,30 +212,32 @@ def _header_stop(raw: bytes, file: str, file_bytes: int, limit_bytes: int) -> in
 
 
 def _looks_flat(text: bytes) -> bool:
-    """Whether there are only lists in objects in one object, and few of them: a bomb is refused before a parser builds it."""
+    """Whether there are few objects, lists and numbers for each tensor: a bomb is refused before a parser builds it."""
     letters = np.frombuffer(text.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
     structure = letters[~np.logical_xor.accumulate(letters == ord('"'))].tobytes()  # what stands outside of texts
-    brackets = structure.translate(None, delete=_NOT_A_BRACKET)
-    objects = brackets.count(b"{")
+    objects = structure.count(b"{")
     return (
-        brackets.replace(b"[]", b"").replace(b"{}", b"") in (b"{}", b"")
-        and brackets.count(b"[") <= 2 * objects
-        and structure.count(b":") <= 4 * objects + _MAX_METADATA
+        structure.count(b"[") <= 4 * objects + _MAX_OTHER_OBJECTS
+        and structure.count(b":") <= 8 * objects + _MAX_METADATA
+        and structure.count(b",") <= 2 * MAX_RANK * objects + _MAX_METADATA
     )
 
 
 def _parse_json(text: bytes, file: str) -> list[tuple[str, Any]]:
-    free_form = 0
+    others = 0
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal free_form
+        nonlocal others
         entry = dict(pairs)
+        if not entry.keys() >= TENSOR_KEYS:
+            others += 1
+            if others > _MAX_OTHER_OBJECTS:
+                raise ValueError("most of its entries are not tensors")
+        elif len(entry) > len(TENSOR_KEYS):  # further keys are skipped, as the format's own reader skips them
+            pairs = [(key, value) for key, value in pairs if key in TENSOR_KEYS]
+            entry = dict(pairs)
         if len(entry) != len(pairs):
             raise ValueError("a key stands in it twice")
-        if entry.keys() != {"dtype", "shape", "data_offsets"}:
-            free_form += 1  # the metadata and the header itself
-            if free_form > 2:
-                raise ValueError("an entry is not a tensor")
         return entry
 
     def no_constant(constant: str) -> Any:
@@ -196,7 +249,7 @@ def _parse_json(text: bytes, file: str) -> list[tuple[str, Any]]:
         raise BadHeader(file, f"its header cannot be parsed: {str(error)[:120]}") from None
     if not isinstance(header, dict):
         raise BadHeader(file, "its header is not a JSON object")
-    metadata = header.get("__metadata__", {})
+    metadata = header.get("__metadata__") or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise BadHeader(file, "its metadata are not texts")
     return list(header.items())
@@ -210,7 +263,7 @@ def _tensor(name: str, entry: Any, file: str, data_start: int, file_bytes: int) 
         name.encode()
     except UnicodeEncodeError:
         raise bad("has a name that is not text") from None
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(entry, dict) or not entry.keys() >= TENSOR_KEYS:
         raise bad("is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or not 0 < len(dtype) <= 32:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +31,7 @@ from lineage.graphdb.schema import Failure
 
 MERGE_GAP_BYTES = 64 * 1024  # about what a request costs in time on a usual line
 MERGED_READ_BYTES = 4 * 1024 * 1024
+MAX_INDEX_CONTAINERS = 10_000
 SAMPLE_LIMIT_BYTES = 64 * 1024 * 1024  # of one model: more cannot be a sample
 
 
@@ -112,18 +113,24 @@ class Weights:
         files: of one set of weights, in the order of their names.
         header_limit_bytes: of one file's header.
         parallel: how many ranged reads may be under way at once.
+        placed: tensor -> its file, as the set's index has it; asked only where a tensor lies in two files.
     """
 
     def __init__(
-        self, files: Sequence[WeightFile], header_limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES, parallel: int = 1
+        self,
+        files: Sequence[WeightFile],
+        header_limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES,
+        parallel: int = 1,
+        placed: Callable[[], Mapping[str, str]] | None = None,
     ):
         self.files = tuple(files)
+        self._placed = placed
         self._limit = header_limit_bytes
         self._parallel = parallel
 
     @cached_property
     def header(self) -> tuple[TensorHeader, ...]:
-        """All tensors; every file's own header counts, whatever an index says.
+        """All tensors; every file's own header counts, whatever an index says. Only where a tensor lies in two files, the index decides.
 
         Raises:
             Failure: a header that cannot be trusted, or a file that cannot be read; `BadHeader`, `Unreadable`, or what a
@@ -131,9 +138,9 @@ class Weights:
         """
         parallel = min(self._parallel, len(self.files))
         if parallel <= 1:
-            return join_shards(map(self._header_of, self.files))
+            return join_shards(map(self._header_of, self.files), self._placed)
         with ThreadPoolExecutor(parallel) as pool:
-            return join_shards(pool.map(self._header_of, self.files))
+            return join_shards(pool.map(self._header_of, self.files), self._placed)
 
     def read(self, blocks: Iterable[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
         """Bytes of blocks of values, in the order in which they lie in the files.
@@ -191,11 +198,22 @@ def local_weights(paths: Sequence[Path]) -> Weights:
 
 
 def shards_named_by(index: bytes, name: str) -> tuple[str, ...]:
-    """File names in a `….safetensors.index.json`, without repetition; which tensors it puts where is not believed.
+    """File names in a `….safetensors.index.json`, without repetition.
 
     Raises:
         BadHeader: it is no such index.
     """
+    return tuple(sorted(set(places_in(index, name).values())))
+
+
+def places_in(index: bytes, name: str) -> dict[str, str]:
+    """Tensor -> file beside the index.
+
+    Raises:
+        BadHeader: it is no such index.
+    """
+    if index.count(b"{") + index.count(b"[") > MAX_INDEX_CONTAINERS:  # a real one has three objects and no list
+        raise BadHeader(name, "the index is not a list of tensors")
     try:
         content = json.loads(index)
     except (ValueError, RecursionError):
@@ -203,10 +221,10 @@ def shards_named_by(index: bytes, name: str) -> tuple[str, ...]:
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not places:
         raise BadHeader(name, "the index names no files")
-    files = sorted({file if isinstance(file, str) else "" for file in places.values()})
+    files = {file if isinstance(file, str) else "" for file in places.values()}
     if not all(is_safe_path(file) and "/" not in file and file.endswith(".safetensors") for file in files):
         raise BadHeader(name, "the index names something that is no file beside it")
-    return tuple(files)
+    return places
 
 
 def _bytes_of(tensor: TensorHeader, block: Span) -> tuple[int, int]:

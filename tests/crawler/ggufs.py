@@ -53,12 +53,20 @@ def reordered(rows: np.ndarray, heads: int) -> np.ndarray:
     return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
-def write(path: Path, tensors: dict[str, np.ndarray], kind: Q = Q.F16, architecture: str = "llama") -> bytes:
+def write(
+    path: Path,
+    tensors: dict[str, np.ndarray],
+    kind: Q = Q.F16,
+    architecture: str = "llama",
+    endian: gguf.GGUFEndian = gguf.GGUFEndian.LITTLE,
+    heads: int | list[int] = HEADS,
+    keys: int | list[int] = KEYS,
+) -> bytes:
     """The same model as a GGUF file; vectors stay in float32, K-quants are random blocks of the right size."""
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture, endianess=endian)
     writer.add_block_count(LAYERS)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KEYS)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(keys)
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list([f"token{i}" for i in range(VOCABULARY)])
     for short, long in NAMES.items():

@@ -14,13 +14,13 @@ from safetensors.numpy import save
 
 from lineage.crawler.gguf_header import GgufHeader, read_gguf_header
 from lineage.crawler.gguf_weights import GgufWeights
-from lineage.crawler.headers import BadHeader
+from lineage.crawler.headers import BadHeader, LfsPointer
 from lineage.crawler.open_model import open_model
 from lineage.crawler.quantized_claims import choose_gguf, gguf_label
 from lineage.crawler.weights import LocalFile, Unreadable, Weights
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import make_sketch
-from tests.crawler.ggufs import KEYS, VOCABULARY, Q, llama, write
+from tests.crawler.ggufs import HEADS, KEYS, LAYERS, VOCABULARY, Q, llama, write
 
 
 def header_of(raw: bytes) -> GgufHeader:
@@ -42,6 +42,29 @@ def test_a_header_says_what_the_reference_reader_says(small: bytes, tmp_path: Pa
     }
     assert header.metadata["general.architecture"] == "llama" and header.metadata["tokenizer.ggml.tokens"] == VOCABULARY
     assert header.tokenizer is not None and header.metadata["llama.attention.head_count_kv"] == KEYS
+
+
+def test_head_counts_of_each_layer_are_taken_layer_by_layer(small: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "m.gguf", llama(), heads=[HEADS] * LAYERS, keys=[KEYS] * LAYERS)
+    copy, original = GgufWeights([LocalFile(tmp_path / "m.gguf")]), llama()
+    for block, raw in copy.read(plan(copy.header)):
+        values = np.frombuffer(raw, "<f2" if original[block.tensor].ndim > 1 else "<f4")
+        np.testing.assert_array_equal(values, original[block.tensor].reshape(-1)[block.start : block.stop])
+    write(tmp_path / "n.gguf", llama(), heads=[HEADS] * LAYERS, keys=[KEYS])
+    short = GgufWeights([LocalFile(tmp_path / "n.gguf")])
+    with pytest.raises(Unreadable, match="attention heads"):
+        list(short.read(plan(short.header)))
+
+
+def test_a_big_endian_file_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    raw = write(tmp_path / "m.gguf", llama(), endian=gguf.GGUFEndian.BIG)
+    with pytest.raises(BadHeader, match="not a GGUF file: GGUF version 50331648 is not known \\(big-endian"):
+        header_of(raw)
+
+
+def test_a_pointer_in_place_of_a_gguf_file_is_called_one() -> None:
+    with pytest.raises(LfsPointer):
+        header_of(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
 
 
 def test_a_float_copy_has_signature_and_bits_of_its_original(small: bytes, tmp_path: Path) -> None:

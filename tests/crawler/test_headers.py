@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from safetensors import deserialize
 from safetensors.numpy import save
 
-from lineage.crawler.headers import FIRST_READ_BYTES, BadHeader, join_shards, parse_header, read_header
+from lineage.crawler.headers import (
+    DTYPE_BITS,
+    FIRST_READ_BYTES,
+    BadHeader,
+    LfsPointer,
+    TwoPlaces,
+    join_shards,
+    parse_header,
+    read_header,
+)
 from tests.crawler.toys import model_file, raw_header, weights
 
 
@@ -130,11 +139,59 @@ def test_a_bomb_takes_little_memory(body: bytes) -> None:
     assert peak < 4 * len(raw) + 1_000_000
 
 
-def test_shards_are_joined_and_a_tensor_in_two_of_them_is_refused() -> None:
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}])
+@pytest.mark.parametrize(
+    "note", [{}, {"note": "x"}, {"stride": [1]}, {"a": None, "b": {"c": [{"d": [[]]}]}, "__metadata__": 3}]
+)
+def test_metadata_of_null_and_further_keys_are_read_as_the_reference_reads_them(metadata: object, note: dict) -> None:
+    raw = raw_header({"__metadata__": metadata, "a": entry() | note, "b": entry(start=8, stop=16) | note}, 16)
+    assert [t.name for t in parse_header(raw, "f", len(raw))] == ["a", "b"]
+    agrees_with_the_reference(raw)
+
+
+def test_every_dtype_of_the_format_is_read_and_one_of_tomorrow_is_not_fatal() -> None:
+    entries, at = {}, 0
+    for dtype, bits in [*DTYPE_BITS.items(), ("F4_NEW", 4)]:
+        entries[dtype] = entry(dtype, (16,), at, at + 2 * bits)
+        at += 2 * bits
+    raw = raw_header(entries, at)
+    found = parse_header(raw, "f", len(raw))
+    assert {t.dtype for t in found if not t.known} == {"F4_NEW"} and len(found) == len(entries)
+
+
+@pytest.mark.parametrize(
+    "text", [b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", b"# xet version 0\n"]
+)
+def test_a_pointer_of_large_file_storage_is_called_one(text: bytes) -> None:
+    with pytest.raises(LfsPointer, match="pointer of Git LFS") as failure:
+        read_header(lambda start, stop: text[start:stop], "model.safetensors", len(text))
+    assert failure.value.exit_code == 4 and "git lfs pull" in str(failure.value.try_next)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [(b"<!DOCTYPE html><html></html>", "an HTML page"), (b"PK\x03\x04" + b"\0" * 40, "a zip archive")]
+)
+def test_other_files_under_the_name_are_called_what_they_are(text: bytes, what: str) -> None:
+    with pytest.raises(BadHeader, match=what):
+        read_header(lambda start, stop: text[start:stop], "model.safetensors", len(text))
+
+
+def test_a_tensor_in_two_shards_counts_where_the_index_puts_it() -> None:
+    one, two = model_file(1, tensors=2), model_file(1, tensors=3)
+    shards = [parse_header(one, "1", len(one)), parse_header(two, "2", len(two))]
+    names = list(weights(1, 3))
+    for file in ("1", "2"):
+        joined = join_shards(shards, lambda file=file: dict.fromkeys(names[:2], file) | {names[2]: "2"})
+        assert [(t.name, t.file) for t in joined] == [(names[0], file), (names[1], file), (names[2], "2")]
+    with pytest.raises(TwoPlaces):
+        join_shards(shards, lambda: {"another": "1"})
+
+
+def test_shards_are_joined_and_a_tensor_in_two_of_them_is_refused_without_an_index() -> None:
     one, two = model_file(1, tensors=2), save({"other": np.zeros(3, np.float32)})
     first, second = parse_header(one, "1", len(one)), parse_header(two, "2", len(two))
     assert [t.name for t in join_shards([first, second])] == [*weights(1, 2), "other"]
-    with pytest.raises(BadHeader, match="also lies in 1"):
+    with pytest.raises(TwoPlaces, match="lies in 1 and in 1, and no index says which counts"):
         join_shards([first, second, first])
 
 
