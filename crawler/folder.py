@@ -9,18 +9,35 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal, overload
 
-from lineage.crawler.quantized_claims import choose_gguf, gguf_sets
-from lineage.crawler.selection import Choice, Layout, WeightSet, choose, no_weights_reason, weight_sets
-from lineage.crawler.weights import Unreadable, shards_named_by
+from lineage.crawler.gguf_weights import NO_MODEL, GgufWeights
+from lineage.crawler.quantized_claims import GgufSet, choose_gguf, gguf_sets, is_gguf
+from lineage.crawler.selection import (
+    LOW_RANK,
+    Choice,
+    Layout,
+    WeightSet,
+    choose,
+    files_by_index,
+    is_safetensors,
+    missing_parts,
+    missing_reason,
+    no_weights_reason,
+    weight_sets,
+    without_suffix,
+)
+from lineage.crawler.weights import LocalFile, Unreadable, places_in
 from lineage.graphdb.schema import Failure, NoSuchModel
 
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
 _WEIGHT_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack")
+_SUFFIXES = frozenset({".safetensors", ".json", *_WEIGHT_SUFFIXES})
+_LONGEST_REF_BYTES = 100
 
 
 class NoSuchFolder(NoSuchModel):
@@ -39,6 +56,7 @@ class LocalModel:
         files: weight files; empty if `reason` says why there are none to be read.
         repo_id, revision: in Hugging Face's cache, what the cache says it is.
         adapter: a low-rank adapter.
+        index: the index file of its shards, where there is one.
     """
 
     id: str
@@ -49,20 +67,24 @@ class LocalModel:
     adapter: bool = False
     repo_id: str | None = None
     revision: str | None = None
+    index: Path | None = None
 
     @property
     def gguf(self) -> bool:
-        return bool(self.files) and self.files[0].suffix == ".gguf"
+        return bool(self.files) and is_gguf(self.files[0].name)
 
 
 def local_models(folder: Path) -> Iterator[LocalModel]:
-    """Every model under a folder, in order of paths; or the one model of a `.safetensors` file.
+    """Every model under a folder, in order of paths; or the one model that a file is, or is a part of.
+
+    Links to folders elsewhere are followed, each folder once. What looks like weights and cannot be opened is named with the
+    reason: links that lead nowhere or in a circle, pipes, closed folders.
 
     Raises:
         NoSuchFolder: there is nothing at this path.
     """
     if folder.is_file():
-        yield _of_file(folder, folder.name.removesuffix(".safetensors"))
+        yield _of_file(folder)
         return
     if not folder.is_dir():
         raise NoSuchFolder(f"there is no file or folder {folder}", "check the path")
@@ -71,21 +93,55 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
         yield cached
         return
     closed: list[Path] = []
-    for place, subfolders, names in os.walk(folder, onerror=lambda error: closed.append(Path(str(error.filename)))):
+    links = _Links(folder)
+    for place, subfolders, names in os.walk(
+        folder, onerror=lambda error: closed.append(Path(str(error.filename))), followlinks=True
+    ):
         here = Path(place)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from _of_folder(folder, here, [name for name in sorted(names) if _is_regular(here / name)])
+        yield from _of_folder(folder, here, [name for name in sorted(names) if _matters(name)])
+        for path in (here / name for name in sorted(names) if "." not in name):
+            if path.is_symlink() and not path.exists():
+                yield LocalModel(_name(folder, path), path, path, (), _leads_nowhere(path))
         for name in list(subfolders):
-            cached = _cached_model(here / name)
+            path = here / name
+            cached = _cached_model(path)
             if cached is not None:
                 yield cached
-                subfolders.remove(name)
+            elif links.in_circle(path):
+                yield LocalModel(_name(folder, path), path, path, (), "a link to a folder that it lies in itself")
+            elif links.enter(path):
+                continue
+            subfolders.remove(name)
     for path in closed:
         yield LocalModel(_name(folder, path), path, path, (), "the folder cannot be opened")
 
 
+class _Links:
+    """Which folders are walked, so that each is once, under its own name where it has one."""
+
+    def __init__(self, folder: Path):
+        self._top = folder.resolve()
+        self._walked = {self._top}
+
+    def in_circle(self, path: Path) -> bool:
+        return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+
+    def enter(self, path: Path) -> bool:
+        """Whether to walk into a subfolder, or a link to a folder."""
+        target = path.resolve()
+        if target in self._walked:
+            return False
+        if path.is_symlink() and target.is_relative_to(self._top):
+            inside = target.relative_to(self._top).parts
+            if not any(part.startswith(".") for part in inside):
+                return False  # it is walked under its own name
+        self._walked.add(target)
+        return True
+
+
 def one_local_model(path: Path) -> LocalModel:
-    """The one model that a path stands for; an adapter if there is nothing else.
+    """The one model of a path; an adapter if there is nothing else.
 
     Raises:
         NoSuchFolder: nothing there. Unreadable: no model, one that cannot be read, or several.
@@ -101,7 +157,7 @@ def one_local_model(path: Path) -> LocalModel:
         names = ", ".join(model.id for model in readable[:4])
         raise Unreadable(f"{path} holds several models: {names}{' …' if len(readable) > 4 else ''}", "name one of them")
     if not readable:
-        why = models[0].reason if models else "no weight files"
+        why = (models[0].reason if models else None) or "no weight files"
         raise Unreadable(f"nothing can be read in {path}: {why}", "name a .safetensors file or a folder that holds one")
     return readable[0]
 
@@ -119,10 +175,34 @@ def content_hash(path: Path) -> str:
         raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}", "check its permissions") from None
 
 
-def _of_file(path: Path, name: str) -> LocalModel:
-    if path.name.endswith((".safetensors", ".gguf")):
-        return LocalModel(name, path, path.parent, (path,))
-    return LocalModel(name, path, path.parent, (), no_weights_reason([path.name]))
+def shown_path(path: Path | PurePosixPath) -> str:
+    """A path as text; bytes that are no UTF-8 come out as `\\xe9`."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+def _of_file(path: Path) -> LocalModel:
+    """The model of one file; where it is one of several shards or parts, the whole model."""
+    name, here = shown_path(Path(without_suffix(path.name))), path.parent
+    if not is_safetensors(path.name) and not is_gguf(path.name):
+        return LocalModel(name, path, here, (), no_weights_reason([path.name]))
+    names = _names_beside(path)
+    for model in _of_folder(here, here, names):
+        if path in model.files and len(model.files) > 1:
+            return model if model.id != "." else replace(model, id=here.resolve().name)
+    for parts in gguf_sets(names):
+        if path.name in parts.files:
+            return _of_gguf(here, here, parts, alone=True)
+    for found in weight_sets(names):
+        if path.name in found.files and found.missing:
+            return LocalModel(name, path, here, (), missing_reason(found))
+    return LocalModel(name, path, here, (path,))
+
+
+def _names_beside(path: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in path.parent.iterdir() if _matters(entry.name))
+    except OSError:
+        return [path.name]
 
 
 def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]:
@@ -130,64 +210,113 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
     sets = weight_sets(names)
     ggufs = gguf_sets(names)
     for parts in ggufs:
-        files = tuple(here / part for part in parts)
-        yield LocalModel(_name(root, files[0]), files[0], here, files)
+        model = _of_gguf(root, here, parts, alone=len(ggufs) == 1 and not sets)
+        if model is not None:
+            yield model
     if ggufs and not sets:
         return
     alone = bool(sets) and sets[0].rank == 0 and all(s.variant for s in sets[1:])  # beside copies of itself at most
     like_repository = alone or not _REPOSITORY_FILES.isdisjoint(names)
     choice = choose(names)
     if like_repository and (choice.weights is not None or not sets):
-        if sets or any(name.endswith(_WEIGHT_SUFFIXES) for name in names):
+        if sets or any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
             yield _chosen(_name(root, here), here, choice, here)
         return
     for found in sets:
         if found.layout is Layout.SINGLE:
             file = here / found.files[0]
-            yield LocalModel(_name(root, here / found.stem), file, here, (file,))
+            yield _openable(LocalModel(_name(root, here / found.stem), file, here, (file,)))
         else:
             yield _chosen(_name(root, here / found.stem), here / found.stem, Choice(found), here)
-    if not sets and any(name.endswith(_WEIGHT_SUFFIXES) for name in names):
+    if not sets and any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
         yield LocalModel(_name(root, here), here, here, (), no_weights_reason(names))
 
 
+@overload
+def _of_gguf(root: Path, here: Path, parts: GgufSet, *, alone: Literal[True]) -> LocalModel: ...
+@overload
+def _of_gguf(root: Path, here: Path, parts: GgufSet, *, alone: bool) -> LocalModel | None: ...
+def _of_gguf(root: Path, here: Path, parts: GgufSet, *, alone: bool) -> LocalModel | None:
+    """A GGUF model; None for what goes along with the models beside it, such as a projector."""
+    files = tuple(here / part for part in parts.files)
+    model = _openable(LocalModel(_name(root, files[0]), files[0], here, files))
+    if parts.missing:
+        why = missing_parts(parts.missing, parts.missing + len(files))
+        return replace(model, files=(), reason=model.reason or why)
+    if not parts.aside or model.reason:
+        return model
+    try:
+        kind = GgufWeights([LocalFile(file) for file in files]).kind
+    except Failure as error:
+        return replace(model, files=(), reason=error.message) if alone else model if parts.aside == 1 else None
+    if kind == "adapter":
+        return replace(model, files=(), reason=LOW_RANK, adapter=True)
+    if kind in NO_MODEL:
+        return replace(model, files=(), reason=NO_MODEL[kind]) if alone else None
+    return model
+
+
 def _cached_model(folder: Path) -> LocalModel | None:
-    """A model of Hugging Face's cache: the revision that `main` names, or else the last one by name."""
+    """A model of Hugging Face's cache: the revision that `main` names; the newest that has weights, where that one has none."""
     match = _CACHED_MODEL.fullmatch(folder.name)
     if not match or not (folder / "snapshots").is_dir():
         return None
     repo_id = match[1].replace("--", "/", 1)
-    snapshots = sorted(path for path in (folder / "snapshots").iterdir() if path.is_dir())
+    snapshots = [path for path in (folder / "snapshots").iterdir() if path.is_dir()]
     try:
-        main = (folder / "refs" / "main").read_text()[:100].strip()
-    except (OSError, UnicodeDecodeError):
+        with (folder / "refs" / "main").open("rb") as file:
+            main = file.read(_LONGEST_REF_BYTES).decode("ascii", errors="replace").strip()
+    except OSError:
         main = ""
-    chosen = next((path for path in snapshots if path.name == main), snapshots[-1] if snapshots else None)
-    if chosen is None:
+    snapshots.sort(key=lambda path: (path.name == main, _changed_at(path), path.name), reverse=True)
+    if not snapshots:
         return LocalModel(repo_id, folder, folder, (), "the cache holds no revision of it", repo_id=repo_id)
-    paths = [p.relative_to(chosen).as_posix() for p in sorted(chosen.rglob("*")) if p.is_file()]
-    return _of_cache(repo_id, folder, paths, chosen)
+    found = [_of_cache(repo_id, folder, snapshot) for snapshot in snapshots]
+    return next((model for model, any_weights in found if any_weights), found[0][0])
 
 
-def _of_cache(repo_id: str, folder: Path, paths: list[str], chosen: Path) -> LocalModel:
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _of_cache(repo_id: str, folder: Path, snapshot: Path) -> tuple[LocalModel, bool]:
+    """The model of one revision, and whether there are any weight files in it."""
+    paths = [p.relative_to(snapshot).as_posix() for p in sorted(snapshot.rglob("*")) if p.is_file() or p.is_symlink()]
     choice = choose(paths)
-    if choice.weights is None and (ggufs := choose_gguf(paths)):
-        files = tuple(chosen / path for path in ggufs)
-        return LocalModel(repo_id, folder, chosen, files, repo_id=repo_id, revision=chosen.name)
-    return _chosen(repo_id, folder, choice, chosen, repo_id, chosen.name)
+    if choice.weights is None and not choice.adapter and (ggufs := choose_gguf(paths)):
+        files = tuple(snapshot / path for path in ggufs)
+        found = LocalModel(repo_id, folder, snapshot, files, repo_id=repo_id, revision=snapshot.name)
+        return _openable(found), True
+    found = _chosen(repo_id, folder, choice, snapshot, repo_id, snapshot.name)
+    return found, any(path.lower().endswith((".safetensors", *_WEIGHT_SUFFIXES)) for path in paths)
 
 
 def _chosen(
     name: str, path: Path, choice: Choice, files_in: Path, repo_id: str | None = None, revision: str | None = None
 ) -> LocalModel:
     files: tuple[Path, ...] = ()
-    reason = choice.reason
+    reason, index = choice.reason, None
     if choice.weights is not None and not choice.adapter:
+        index = files_in / choice.weights.index if choice.weights.index else None
         try:
             files = _files(choice.weights, files_in)
         except Failure as error:
             reason = error.message
-    return LocalModel(name, path, files_in, files, None if files else reason, choice.adapter, repo_id, revision)
+    found = LocalModel(
+        name,
+        path,
+        files_in,
+        files,
+        None if files else reason,
+        choice.adapter,
+        repo_id,
+        revision,
+        index if files else None,
+    )
+    return _openable(found)
 
 
 def _files(weights: WeightSet, folder: Path) -> tuple[Path, ...]:
@@ -195,24 +324,62 @@ def _files(weights: WeightSet, folder: Path) -> tuple[Path, ...]:
     Raises:
         Failure: shards are missing, or the index is not one.
     """
+    if weights.layout is Layout.INDEXED and weights.index is not None:
+        choice = files_by_index(weights, set(named_in(folder / weights.index).values()))
+        if choice.weights is None:
+            raise Unreadable(choice.reason or "no weight files")
+        weights = choice.weights
     if weights.missing:
-        raise Unreadable(f"{weights.missing} of its {weights.missing + len(weights.files)} weight files are missing")
-    if weights.index is None:
-        return tuple(folder / file for file in weights.files)
-    index = folder / weights.index
-    with index.open("rb") as opened:
-        names = shards_named_by(opened.read(INDEX_LIMIT_BYTES), str(index))
-    files = tuple(index.parent / name for name in names)
-    absent = [file.name for file in files if not file.is_file()]
-    if absent:
-        raise Unreadable(f"the index names {absent[0]}, which is missing")
-    return files
+        raise Unreadable(missing_reason(weights))
+    return tuple(folder / file for file in weights.files)
 
 
-def _is_regular(path: Path) -> bool:
-    """A file that can be read without blocking; nothing but weights and configurations matters here."""
-    return path.suffix in (".safetensors", ".json", *_WEIGHT_SUFFIXES) and path.is_file()
+def named_in(index: Path) -> dict[str, str]:
+    """Tensor -> file beside an index file.
+
+    Raises:
+        BadHeader: it is no index. Unreadable: it cannot be opened.
+    """
+    try:
+        with index.open("rb") as opened:
+            return places_in(opened.read(INDEX_LIMIT_BYTES), shown_path(index))
+    except OSError as error:
+        raise Unreadable(f"{shown_path(index)} cannot be read: {os.strerror(error.errno or 0)}") from None
+
+
+def _openable(model: LocalModel) -> LocalModel:
+    """The model as it is, or with the reason why one of its files cannot be opened."""
+    for file in model.files:
+        try:
+            if file.is_file():
+                continue
+            why = (
+                _leads_nowhere(file)
+                if file.is_symlink() and not file.exists()
+                else f"{shown_name(file)} is no regular file"
+            )
+        except OSError as error:
+            why = f"{shown_name(file)} cannot be opened: {os.strerror(error.errno or 0)}"
+        return replace(model, files=(), reason=why, index=None)
+    return model
+
+
+def _leads_nowhere(link: Path) -> str:
+    try:
+        target = shown_path(link.readlink())
+    except OSError:
+        target = "?"
+    return f"{shown_name(link)} is a link that leads nowhere ({target})"
+
+
+def shown_name(path: Path) -> str:
+    return shown_path(Path(path.name))
+
+
+def _matters(name: str) -> bool:
+    """Nothing but weights and configurations matters here."""
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES
 
 
 def _name(root: Path, path: Path) -> str:
-    return str(PurePosixPath(path.relative_to(root))) if path != root else "."
+    return shown_path(PurePosixPath(path.relative_to(root))) if path != root else "."

@@ -40,6 +40,11 @@ DEQUANTISED = frozenset(
     }
     | {"IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4"}
 )
+NO_MODEL = {
+    "vocab": "there are no tensors in it, as in a vocabulary alone",
+    "imatrix": "an importance matrix for quantising, which has no weights",
+    "mmproj": "a projector for pictures or sound, which goes with a language model",
+}
 REORDERED = frozenset({"llama"})  # rows of attn_q and attn_k are interleaved, head by head
 _RENAMED = frozenset({"llama", "qwen2", "qwen3"})
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -92,6 +97,15 @@ class GgufWeights:
         return next((header.tokenizer for header in self._headers if header.tokenizer), None)
 
     @property
+    def kind(self) -> str:
+        """`model`, or what else the file says that it is: `adapter`, `imatrix`, `mmproj`."""
+        metadata = self._headers[0].metadata if self._headers else {}
+        said = metadata.get("general.type", "model")
+        if self._headers and not any(header.tensors for header in self._headers):
+            return "vocab"
+        return "mmproj" if self.architecture == "clip" else str(said)
+
+    @property
     def bases(self) -> list[tuple[str, str | None]]:
         """What the metadata name as its origin: repositories of the Hub, with the relation where it is said."""
         metadata = self._headers[0].metadata if self._headers else {}
@@ -113,8 +127,10 @@ class GgufWeights:
         """Tensors with translated names; those that are dequantised when read count as F32.
 
         Raises:
-            Failure: a header that cannot be trusted, or a file that cannot be read.
+            Failure: a header that cannot be trusted, or a file that cannot be read. Unreadable: it is no model but goes with one.
         """
+        if self.kind in NO_MODEL:
+            raise Unreadable(f"{self.files[0].name}: {NO_MODEL[self.kind]}", "name the file of the model")
         return tuple(
             replace(tensor, name=name, dtype="F32" if tensor.dtype in DEQUANTISED else tensor.dtype)
             for name, tensor in self._sources.items()

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.card import front_matter
-from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, one_local_model
+from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, named_in, one_local_model, shown_path
 from lineage.crawler.gguf_weights import GgufWeights
 from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
@@ -22,8 +23,17 @@ from lineage.crawler.pipeline_components import parts_of
 from lineage.crawler.quantized_claims import choose_gguf, gguf_label, quantisation_of
 from lineage.crawler.remote import RemoteFile
 from lineage.crawler.repo_names import is_repo_id, repo_and_revision, repo_id_of
-from lineage.crawler.selection import Choice, Layout, WeightSet, choose, weights_digest
-from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, shards_named_by
+from lineage.crawler.selection import (
+    Choice,
+    Layout,
+    WeightSet,
+    choose,
+    files_by_index,
+    is_safetensors,
+    missing_reason,
+    weights_digest,
+)
+from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, places_in
 from lineage.graphdb.schema import QUANTISED, Declaration, Model, NoSuchModel, Status, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
@@ -101,7 +111,7 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
         name = f"{page[0]}@{page[1]}" if page[1] else page[0]
     called, _, revision = name.partition("@")
     repo_id, part = _part_in(called.rstrip("/"))
-    if not is_repo_id(repo_id) or name.startswith((".", "/", "~")) or name.endswith(".safetensors"):
+    if not is_repo_id(repo_id) or name.startswith((".", "/", "~")) or is_safetensors(name):
         raise NoSuchFolder(
             f"there is no file or folder {name}, and it is not the name of a repository", "check the path"
         )
@@ -156,16 +166,17 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
     if choice.weights is None:
         ggufs = choose_gguf(repository.files)
         return _gguf(repository, ggufs, hub) if ggufs else _nothing(repository, choice)
-    if choice.weights.missing:
-        total = choice.weights.missing + len(choice.weights.files)
-        return _nothing(
-            repository, Choice(None, reason=f"{choice.weights.missing} of its {total} weight files are missing")
-        )
-    files = _remote_files(repository, choice.weights, hub)
+    if choice.weights.layout is Layout.INDEXED:
+        choice = files_by_index(choice.weights, set(_index(repository, choice.weights, hub).values()))
+    weights = choice.weights
+    if weights is None or weights.missing:
+        return _nothing(repository, choice if weights is None else Choice(None, reason=missing_reason(weights)))
+    files = _remote_files(repository, weights, hub)
     digest = weights_digest(file.content_hash for file in files)
     reason = QUANTISED + repository.quantisation if repository.quantisation else None
     model = replace(model_of(repository, Status.SKETCHED, reason), weights_digest=digest)
-    return OpenModel(model, repository.declarations, Weights(files, parallel=parallel))
+    placed = (lambda: _index(repository, weights, hub)) if weights.index else None
+    return OpenModel(model, repository.declarations, Weights(files, parallel=parallel, placed=placed))
 
 
 def _gguf(repository: Repository, paths: tuple[str, ...], hub: Hub) -> OpenModel:
@@ -195,7 +206,7 @@ def locate_local(
         claims.append(Declaration(identity, repo_id_of(base) or base.strip()[:300], "adapter", "adapter_config"))
     model = Model(
         hub_id=identity,
-        repo_id=local.repo_id or str(local.path.resolve()),
+        repo_id=local.repo_id or shown_path(local.path.resolve()),
         status=Status.SKETCHED if local.files else Status.ADAPTER if local.adapter else Status.UNREADABLE,
         revision=local.revision,
         weights_digest=local_digest(local, hash_of) if local.files else None,
@@ -204,7 +215,8 @@ def locate_local(
         license=declared_license(card, ()),
     )
     files = [LocalFile(path) for path in local.files]
-    weights: Weights | GgufWeights | None = Weights(files, LOCAL_HEADER_LIMIT_BYTES) if files else None
+    placed = partial(named_in, local.index) if local.index else None
+    weights: Weights | GgufWeights | None = Weights(files, LOCAL_HEADER_LIMIT_BYTES, placed=placed) if files else None
     return OpenModel(model, tuple(claims), GgufWeights(files) if local.gguf else weights)
 
 
@@ -226,10 +238,6 @@ def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[
     Gated files cannot be resolved, but their hashes are public in the tree."""
     assert repository.sha is not None
     names = weights.files
-    if weights.index is not None:
-        index = hub.small_file(repository.repo_id, repository.sha, weights.index, INDEX_LIMIT_BYTES)
-        folder = weights.folder + "/" if weights.folder else ""
-        names = tuple(folder + name for name in shards_named_by(index, f"{repository.repo_id}/{weights.index}"))
     if len(names) > MAX_WEIGHT_FILES:
         raise Unreadable(f"{repository.repo_id} has {len(names)} weight files", "such a model cannot be compared")
     entries: dict[str, FileEntry] = {}
@@ -240,6 +248,13 @@ def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[
         if absent:
             raise Unreadable(f"{repository.repo_id} lacks {absent[0]}, which belongs to its weights")
     return [RemoteFile(hub, repository.repo_id, repository.sha, name, entries.get(name)) for name in names]
+
+
+def _index(repository: Repository, weights: WeightSet, hub: Hub) -> dict[str, str]:
+    """Tensor -> file beside the index of a set."""
+    assert repository.sha is not None and weights.index is not None
+    index = hub.small_file(repository.repo_id, repository.sha, weights.index, INDEX_LIMIT_BYTES)
+    return places_in(index, f"{repository.repo_id}/{weights.index}")
 
 
 def model_of(repository: Repository, status: Status, reason: str | None = None) -> Model:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from lineage.crawler.selection import INDEX_SUFFIX, WeightSet, choose, weight_sets
+from lineage.crawler.selection import INDEX_SUFFIX, WeightSet, choose, is_safetensors, weight_sets
 
 MAX_PARTS = 16  # more are checkpoints or collections, not the parts of one thing
 
 
 def parts_of(files: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Name of each part -> its files; empty for a repository that is one model, or none."""
-    if sum(path.endswith(".safetensors") for path in files) < 2:
+    if sum(is_safetensors(path) for path in files) < 2:
         return {}
-    sets = [found for found in weight_sets(files) if not found.adapter]
+    every = weight_sets(files)
+    sets = [found for found in every if not found.adapter] or every
     if "model_index.json" in files:
         parts = _by_folder(files, sets)
     elif (choice := choose(files)).reason and not choice.adapter:

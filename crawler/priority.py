@@ -52,12 +52,14 @@ def unpack(packed: bytes) -> Repository:
 
 def has_weights(repository: Repository) -> bool:
     """Whether there may be something to read, as far as the listing says."""
-    return repository.files is None or any(path.endswith((".safetensors", ".gguf")) for path in repository.files)
+    return repository.files is None or any(
+        path.lower().endswith((".safetensors", ".gguf")) for path in repository.files
+    )
 
 
 def _matters(path: str) -> bool:
     name = PurePosixPath(path).name
-    return name.endswith((".safetensors", ".index.json", ".gguf")) or name in (
+    return name.lower().endswith((".safetensors", ".index.json", ".gguf")) or name in (
         "adapter_config.json",
         "model_index.json",
         "config.json",

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from lineage.crawler.batch import Outcome, RepoFailure
 from lineage.crawler.budget import BudgetSpent
-from lineage.crawler.folder import LocalModel, content_hash
+from lineage.crawler.folder import LocalModel, content_hash, shown_path
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.hub import Hub
 from lineage.crawler.hub_errors import (
@@ -216,7 +216,9 @@ class Visitor:
             same = known is not None and digest is not None and known.weights_digest == digest
             return self._sketched(found, "unchanged" if same else "new" if known is None else "changed")
         except Failure as error:
-            model = Model(hub_id, local.repo_id or str(local.path.resolve()), Status.UNREADABLE, reason=error.message)
+            model = Model(
+                hub_id, local.repo_id or shown_path(local.path.resolve()), Status.UNREADABLE, reason=error.message
+            )
             if found is not None:
                 model = replace(found.model, status=Status.UNREADABLE, reason=error.message)
             failure = RepoFailure(local.id, type(error).__name__, error.message)

@@ -197,17 +197,8 @@ def local_weights(paths: Sequence[Path]) -> Weights:
     return Weights([LocalFile(path) for path in paths], LOCAL_HEADER_LIMIT_BYTES)
 
 
-def shards_named_by(index: bytes, name: str) -> tuple[str, ...]:
-    """File names in a `….safetensors.index.json`, without repetition.
-
-    Raises:
-        BadHeader: it is no such index.
-    """
-    return tuple(sorted(set(places_in(index, name).values())))
-
-
 def places_in(index: bytes, name: str) -> dict[str, str]:
-    """Tensor -> file beside the index.
+    """Tensor -> file beside a `….safetensors.index.json`.
 
     Raises:
         BadHeader: it is no such index.
@@ -222,7 +213,7 @@ def places_in(index: bytes, name: str) -> dict[str, str]:
     if not isinstance(places, dict) or not places:
         raise BadHeader(name, "the index names no files")
     files = {file if isinstance(file, str) else "" for file in places.values()}
-    if not all(is_safe_path(file) and "/" not in file and file.endswith(".safetensors") for file in files):
+    if not all(is_safe_path(file) and "/" not in file and file.lower().endswith(".safetensors") for file in files):
         raise BadHeader(name, "the index names something that is no file beside it")
     return places
 

@@ -7,6 +7,7 @@ An edge always runs from the child to the parent.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -201,4 +202,4 @@ def chance(probability: float) -> str:
 
 def local_id(path: Path) -> str:
     """Identity of a model on disk: depends on its resolved path only, so that a changed file is a new revision of it."""
-    return LOCAL + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    return LOCAL + hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]

@@ -50,14 +50,15 @@ def test_a_card_without_front_matter_says_nothing() -> None:
 
 
 NUMBER = ":".join(["59"] * 20_000)
+LETTERS = list(zip("abcdefghij", "bcdefghijk", strict=True))
 HOSTILE = {
     "a list named ten thousand times": "a: &a [" + ",".join(["x"] * 12_000) + "]\nbase_model: [" + ",".join(["*a"] * 10_000) + "]",
     "a mapping of aliases": "a: &a {" + ",".join(f"k{i}: x" for i in range(5_000)) + "}\nbase_model: [" + ",".join(["*a"] * 5_000) + "]",
     "a billion laughs": "a: &a [x,x,x,x,x,x,x,x]\n" + "\n".join(
-        f"{b}: &{b} [" + ",".join([f"*{a}"] * 8) + "]" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)) + "\nbase_model: *k",
+        f"{b}: &{b} [" + ",".join([f"*{a}"] * 8) + "]" for a, b in LETTERS) + "\nbase_model: *k",
     "merges of merges":
         "a: &a {x: y}\n" + "\n".join(
-        f"{b}: &{b}\n  <<: [" + ",".join([f"*{a}"] * 4) + "]" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)) + "\nbase_model: *k",
+        f"{b}: &{b}\n  <<: [" + ",".join([f"*{a}"] * 4) + "]" for a, b in LETTERS) + "\nbase_model: *k",
     "a list that holds itself": "base_model: &a [*a, *a, *a, *a]",
     "lists in lists": "base_model: " + "[" * 30_000,
     "mappings in mappings": "base_model: " + "{a: " * 15_000,

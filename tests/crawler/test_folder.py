@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
 from lineage.crawler.folder import NoSuchFolder, content_hash, local_models, one_local_model
+from lineage.crawler.open_model import locate_local
 from lineage.crawler.weights import Unreadable, local_weights
 from lineage.detect.sketch import Block
+from lineage.graphdb.schema import local_id
 from tests.crawler.toys import model_file, weights
 
 
@@ -20,6 +24,20 @@ def put(root: Path, *paths: str, content: bytes = b"x") -> None:
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
+
+
+def write_gguf(
+    root: Path, path: str, tensors: dict[str, np.ndarray], kind: str = "model", architecture: str = "llama"
+) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(root / path, architecture)
+    writer.add_type(kind)
+    for name, values in tensors.items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def names(folder: Path) -> dict[str, str | None]:
@@ -83,24 +101,172 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
     put(tmp_path, "lora/adapter_config.json", "lora/adapter_model.safetensors")
     put(tmp_path, "shards/model-00001-of-00002.safetensors")
     put(tmp_path, "index/model.safetensors.index.json", content=b'{"weight_map": {"a": "gone.safetensors"}}')
-    put(tmp_path, "index/there.safetensors")
+    put(tmp_path, "index/there.safetensors", "index/another.safetensors")
     put(tmp_path, "escape/model.safetensors.index.json", content=b'{"weight_map": {"a": "../../x.safetensors"}}')
     put(tmp_path, "escape/there.safetensors")
     found = names(tmp_path)
     assert "never opened" in (found["pickle"] or "") and "never opened" in (found["bare"] or "")
-    assert "not read" in (found["gguf"] or "") and "adapter" in (found["lora"] or "")
-    assert "1 of its 2 weight files are missing" in (found["shards"] or "")
+    assert found["gguf/q-00001-of-00002.gguf"] == "1 of its 2 weight files is missing"
+    assert "adapter" in (found["lora"] or "")
+    assert "1 of its 2 weight files is missing" in (found["shards"] or "")
     assert "gone.safetensors, which is missing" in (found["index"] or "")
     assert "no file beside it" in (found["escape"] or "")
     assert "none" not in found and all(found.values())
 
 
-def test_links_in_circles_and_pipes_do_no_harm(tmp_path: Path) -> None:
+def test_links_in_circles_and_pipes_do_no_harm_and_are_named(tmp_path: Path) -> None:
     put(tmp_path, "a/x.safetensors")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    (tmp_path / "a" / "broken.safetensors").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "a" / "broken.safetensors").symlink_to("../../nowhere")
+    (tmp_path / "a" / "gone").symlink_to("/no/disk")
+    (tmp_path / "a" / "self.safetensors").symlink_to("self.safetensors")
     os.mkfifo(tmp_path / "a" / "pipe.safetensors")
-    assert names(tmp_path) == {"a/x": None}
+    found = names(tmp_path)
+    assert found.pop("a/x") is None
+    assert found == {
+        "a/broken": "broken.safetensors is a link that leads nowhere (../../nowhere)",
+        "a/gone": "gone is a link that leads nowhere (/no/disk)",
+        "a/loop": "a link to a folder that it lies in itself",
+        "a/pipe": "pipe.safetensors is no regular file",
+        "a/self": "self.safetensors is a link that leads nowhere (self.safetensors)",
+    }
+
+
+def test_a_folder_whose_weights_are_a_broken_link_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "c/config.json", "s/config.json", "s/model-00001-of-00002.safetensors", "g/readme.md")
+    (tmp_path / "c" / "model.safetensors").symlink_to("../../blobs/gone")
+    (tmp_path / "s" / "model-00002-of-00002.safetensors").symlink_to("/gone")
+    (tmp_path / "g" / "m-F16.gguf").symlink_to("/gone")
+    assert names(tmp_path) == {
+        "c": "model.safetensors is a link that leads nowhere (../../blobs/gone)",
+        "s": "model-00002-of-00002.safetensors is a link that leads nowhere (/gone)",
+        "g/m-F16.gguf": "m-F16.gguf is a link that leads nowhere (/gone)",
+    }
+    with pytest.raises(Unreadable, match="link that leads nowhere"):
+        one_local_model(tmp_path / "c")
+
+
+def test_linked_folders_are_walked_once_each(tmp_path: Path) -> None:
+    put(tmp_path, "disk/c/model.safetensors", "disk/c/deep/model.safetensors", "L/own/model.safetensors")
+    put(tmp_path, "L/.hidden/h/model.safetensors")
+    for link, target in (("c", "disk/c"), ("again", "disk/c"), ("deep", "disk/c/deep"), ("mine", "L/own")):
+        (tmp_path / "L" / link).symlink_to(tmp_path / target)
+    (tmp_path / "L" / "shown").symlink_to(tmp_path / "L/.hidden/h")
+    (tmp_path / "disk" / "c" / "back").symlink_to(tmp_path / "disk")
+    found = names(tmp_path / "L")
+    assert {name for name, why in found.items() if why is None} == {"again", "deep", "own", "shown"}
+    assert found["again/back"] == "a link to a folder that it lies in itself"
+
+
+def test_a_linked_model_of_the_cache_is_read(tmp_path: Path) -> None:
+    put(tmp_path, f"elsewhere/models--acme--tiny/snapshots/{'1' * 40}/model.safetensors")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "models--acme--tiny").symlink_to(tmp_path / "elsewhere" / "models--acme--tiny")
+    assert names(tmp_path / "hub") == {"acme/tiny": None}
+
+
+def test_endings_in_upper_case_are_read(tmp_path: Path) -> None:
+    put(tmp_path, "C.SAFETENSORS", "x/Model.SafeTensors", "g/model-F16.GGUF", "p/OLD.CKPT")
+    found = names(tmp_path)
+    assert "never opened" in str(found.pop("p"))
+    assert found == {"C": None, "x/Model": None, "g/model-F16.GGUF": None}
+    assert one_local_model(tmp_path / "C.SAFETENSORS").files[0].name == "C.SAFETENSORS"
+    assert one_local_model(tmp_path / "g" / "model-F16.GGUF").gguf
+
+
+def test_a_name_that_is_no_utf8_is_shown_with_its_bytes(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.safetensors"))
+    odd.write_bytes(model_file(1))
+    put(tmp_path, "p.safetensors", content=model_file(2))
+    models = list(local_models(tmp_path))
+    assert [model.id for model in models] == ["caf\\xe9", "p"]
+    opened = locate_local(models[0])
+    assert opened.model.repo_id.endswith("/caf\\xe9.safetensors") and opened.model.hub_id == local_id(odd)
+    opened.model.repo_id.encode()
+    assert opened.header
+
+
+def test_an_index_decides_which_shards_are_the_model(tmp_path: Path) -> None:
+    new = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+    for folder, old in (("whole", (1, 2)), ("part", (1,))):
+        put(tmp_path, *(f"{folder}/{name}" for name in new), f"{folder}/config.json")
+        put(tmp_path, *(f"{folder}/model-0000{i}-of-00002.safetensors" for i in old))
+        index = json.dumps({"weight_map": {f"t{i}": name for i, name in enumerate(new)}}).encode()
+        put(tmp_path, f"{folder}/model.safetensors.index.json", content=index)
+    for model in local_models(tmp_path):
+        assert [file.name for file in model.files] == new, model.reason
+
+
+def test_a_shard_or_part_by_name_is_the_whole_model_or_says_what_is_missing(tmp_path: Path) -> None:
+    put(tmp_path, "st/model-00001-of-00002.safetensors", "st/model-00002-of-00002.safetensors")
+    put(tmp_path, "gg/m-F16-00001-of-00002.gguf", "gg/m-F16-00002-of-00002.gguf", "gg/m-Q4_0.gguf")
+    put(tmp_path, "half/model-00001-of-00002.safetensors", "half/m-00002-of-00002.gguf")
+    shard = one_local_model(tmp_path / "st" / "model-00002-of-00002.safetensors")
+    assert (len(shard.files), shard.id) == (2, "st")
+    part = one_local_model(tmp_path / "gg" / "m-F16-00002-of-00002.gguf")
+    assert [file.name for file in part.files] == ["m-F16-00001-of-00002.gguf", "m-F16-00002-of-00002.gguf"]
+    for name in ("model-00001-of-00002.safetensors", "m-00002-of-00002.gguf"):
+        with pytest.raises(Unreadable, match="1 of its 2 weight files is missing"):
+            one_local_model(tmp_path / "half" / name)
+
+
+def test_tensors_and_not_names_make_an_adapter_or_a_companion(tmp_path: Path) -> None:
+    for name in ("alpaca-lora-7b-F16", "llama-expanded-vocab.F16", "model-imatrix-F16"):
+        write_gguf(tmp_path, f"models/{name}.gguf", {"a.weight": np.ones((4, 4), np.float32)})
+    put(tmp_path, "full/config.json", "full/gpt4-alpaca-lora-13b.safetensors")
+    assert names(tmp_path) == {
+        "full": None,
+        "models/alpaca-lora-7b-F16.gguf": None,
+        "models/llama-expanded-vocab.F16.gguf": None,
+        "models/model-imatrix-F16.gguf": None,
+    }
+    assert one_local_model(tmp_path / "models" / "model-imatrix-F16.gguf").gguf
+
+
+def test_what_only_goes_along_with_a_gguf_model_is_told_where_it_is_alone(tmp_path: Path) -> None:
+    plain = {"a.weight": np.ones((4, 4), np.float32)}
+    for folder in ("with", "alone"):
+        write_gguf(tmp_path, f"{folder}/mmproj-m.gguf", plain, architecture="clip")
+    write_gguf(tmp_path, "with/m.gguf", plain)
+    write_gguf(tmp_path, "with/m-imatrix.gguf", plain, kind="imatrix")
+    write_gguf(tmp_path, "with/m-lora.gguf", plain, kind="adapter")
+    write_gguf(tmp_path, "vocab/m-vocab.gguf", {})
+    found = names(tmp_path)
+    assert found.pop("with/m.gguf") is None
+    assert "projector" in str(found.pop("alone/mmproj-m.gguf"))
+    assert "adapter" in str(found.pop("with/m-lora.gguf"))
+    assert "no tensors" in str(found.pop("vocab/m-vocab.gguf"))
+    assert found == {}
+    with pytest.raises(Unreadable, match="importance matrix"):
+        one_local_model(tmp_path / "with" / "m-imatrix.gguf")
+    assert one_local_model(tmp_path / "with" / "m-lora.gguf").adapter
+
+
+def test_the_cache_gives_the_newest_revision_that_has_weights(tmp_path: Path) -> None:
+    shas = [str(i) * 40 for i in range(1, 5)]
+    for age, sha in enumerate(shas[:3]):
+        put(tmp_path, f"models--acme--a/snapshots/{sha}/model.safetensors", content=sha.encode())
+        os.utime(tmp_path / f"models--acme--a/snapshots/{sha}", (1_000_000 - age, 1_000_000 - age))
+    put(tmp_path, f"models--acme--a/snapshots/{shas[3]}/config.json")
+    put(tmp_path, "models--acme--a/refs/main", content=shas[3].encode())
+    (model,) = local_models(tmp_path)
+    assert (model.revision, model.reason) == (shas[0], None)
+    put(tmp_path, "models--acme--a/refs/main", content=shas[1].encode())
+    (model,) = local_models(tmp_path)
+    assert model.revision == shas[1]
+    (tmp_path / f"models--acme--a/snapshots/{shas[1]}/model.safetensors").unlink()
+    (tmp_path / f"models--acme--a/snapshots/{shas[1]}/model.safetensors").symlink_to("../../blobs/gone")
+    (model,) = local_models(tmp_path)
+    assert model.revision == shas[1] and "leads nowhere" in str(model.reason)
+
+
+def test_an_index_over_one_file_of_another_name_does_not_hide_it(tmp_path: Path) -> None:
+    put(tmp_path, "c/merged-weights.safetensors", "c/config.json")
+    put(
+        tmp_path, "c/model.safetensors.index.json", content=b'{"weight_map": {"a": "model-00001-of-00002.safetensors"}}'
+    )
+    (model,) = local_models(tmp_path)
+    assert (model.id, [file.name for file in model.files]) == ("c", ["merged-weights.safetensors"])
 
 
 def test_hugging_faces_cache_names_its_models(tmp_path: Path) -> None:
@@ -192,7 +358,7 @@ def test_every_gguf_is_a_model_of_its_own_and_the_best_one_stands_for_the_folder
         "both/m.gguf": ["m.gguf"],
         "both": ["model.safetensors"],
         "parts/m-F16-00001-of-00002.gguf": ["m-F16-00001-of-00002.gguf", "m-F16-00002-of-00002.gguf"],
-        "half": [],
+        "half/m-00001-of-00002.gguf": [],
     }
     assert one_local_model(tmp_path / "m").files[0].name == "m-Q8_0.gguf"
     assert one_local_model(tmp_path / "both").files[0].name == "model.safetensors"

@@ -192,7 +192,9 @@ def test_a_long_header_is_read_in_few_steps_and_a_longer_one_refused() -> None:
         ),
         (["m-Q8_0-00001-of-00002.gguf", "m-Q4_0.gguf"], ("m-Q4_0.gguf",)),
         (["mmproj-m-f16.gguf", "m.gguf"], ("m.gguf",)),
-        (["mmproj-m-f16.gguf"], ()),
+        (["mmproj-m-f16.gguf", "alpaca-lora-7b.Q4_0.gguf"], ("alpaca-lora-7b.Q4_0.gguf",)),
+        (["m-Q8_0-00001-of-00002.gguf"], ()),
+        (["M-F16.GGUF", "m-Q4_0.gguf"], ("M-F16.GGUF",)),
     ],
 )
 def test_the_copy_that_lost_least_is_chosen(files: list[str], chosen: tuple[str, ...]) -> None:
