@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -270,7 +271,7 @@ class Progress:
         stat = path.stat()
         rows = self._rows(
             "SELECT sha256 FROM file WHERE path = ? AND size_bytes = ? AND changed_ns = ? AND inode = ?",
-            str(path),
+            _as_text(path),
             stat.st_size,
             stat.st_mtime_ns,
             stat.st_ino,
@@ -284,7 +285,8 @@ class Progress:
         """
         with self._transaction():
             self._connection.execute(
-                "INSERT OR REPLACE INTO file VALUES (?,?,?,?,?)", (str(path), size_bytes, changed_ns, inode, sha256)
+                "INSERT OR REPLACE INTO file VALUES (?,?,?,?,?)",
+                (_as_text(path), size_bytes, changed_ns, inode, sha256),
             )
 
     def _rows(self, query: str, *values: object) -> list[tuple]:
@@ -341,3 +343,8 @@ def _time(text: str) -> datetime:
 
 def _maybe(text: str | None) -> datetime | None:
     return _time(text) if text else None
+
+
+def _as_text(path: Path) -> str:
+    """The same for the same path, also where it is no UTF-8."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")

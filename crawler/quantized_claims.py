@@ -72,7 +72,7 @@ def quantisation_in(header: Iterable[HasName]) -> str | None:
     return None
 
 
-def is_low_rank(header: Iterable[Named]) -> bool:
+def is_low_rank(header: Iterable[HasName]) -> bool:
     """Whether most tensors are halves of low-rank products: an adapter, whatever its file is called."""
     names = [tensor.name for tensor in header if not _OF_LOW_RANK.search(tensor.name)]
     return 2 * sum(_LOW_RANK.search(name) is not None for name in names) > len(names)

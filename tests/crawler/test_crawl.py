@@ -56,7 +56,7 @@ def test_every_kind_of_repository_comes_out_with_its_status_and_reason(fake: Fak
     assert models["acme/lora"].status is Status.ADAPTER
     assert models["acme/gated"].status is Status.GATED and models["acme/gated"].weights_digest is not None
     reasons = {
-        "acme/lacking": "1 of its 2 weight files are missing",
+        "acme/lacking": "1 of its 2 weight files is missing",
         "acme/pickle": "never opened",
         "acme/nothing": "no weight files",
         "acme/disabled": "disabled",

@@ -1,0 +1,148 @@
+"""Folders and repositories as they really are, asked with the command: stale shards, links, odd names, packed numbers, long cards."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save
+
+from tests.builders import Weights, start, three_generations
+from tests.cli.command import Command
+from tests.fake_hub import FakeHub
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Weights]:
+    """`b` is a child of `a`."""
+    return three_generations()[0]
+
+
+def put(folder: Path, **files: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_bytes(content)
+    return folder
+
+
+def shards(weights: Weights, total: int) -> tuple[dict[str, bytes], bytes]:
+    """Files of a sharded set, and its index."""
+    names = list(weights)
+    placed = {
+        name: f"model-{1 + i * total // len(names):05d}-of-{total:05d}.safetensors" for i, name in enumerate(names)
+    }
+    files = {
+        file: save({name: weights[name] for name in names if placed[name] == file}) for file in set(placed.values())
+    }
+    return files, json.dumps({"metadata": {"total_size": 1}, "weight_map": placed}).encode()
+
+
+def edges(scan: dict) -> set[tuple[str, str]]:
+    return {(edge["child"], edge["parent"]) for edge in scan["edges"]}
+
+
+def reasons(scan: dict) -> dict[str, str]:
+    return {model["id"]: model["reason"] for model in scan["unreadable"]}
+
+
+def test_the_shards_that_the_index_names_are_the_model_on_disk_and_on_the_hub(
+    offline: Command, hub: FakeHub, lineage: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    new, index = shards(models["b"], 3)
+    old, _ = shards(start(99), 2)
+    repositories = {
+        "p": {"model.safetensors": save(models["a"])},
+        "whole": {**new, **old, "model.safetensors.index.json": index},
+        "partial": {**new, min(old): old[min(old)], "model.safetensors.index.json": index},
+    }
+    for i, (name, files) in enumerate(repositories.items()):
+        folder = tmp_path / "L" / name
+        folder.mkdir(parents=True)
+        for file, content in {**files, "config.json": b"{}"}.items():
+            (folder / file).write_bytes(content)
+        hub.add_repo(f"acme/{name}", files, created_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=i))
+    scan = offline("scan", tmp_path / "L", "--json").json
+    assert scan["unreadable"] == [] and len(scan["models"]) == 3
+    assert any(child in ("whole", "partial") and parent == "p" for child, parent in edges(scan))
+    assert lineage("sync").code == 0
+    for name in ("whole", "partial"):
+        found = lineage("who-is-parent", f"acme/{name}", "--json").json
+        assert found["answer"] == "parent" and found["parent"] in ("acme/p", "acme/whole", "acme/partial"), found
+
+
+def test_nothing_in_a_folder_is_left_out_in_silence(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    a, b = save(models["a"]), save(models["b"])
+    put(tmp_path / "L" / "p", model__safetensors=a)
+    put(tmp_path / "disk" / "c", model__safetensors=b)
+    put(tmp_path / "L" / "gone", config__json=b"{}")
+    put(tmp_path / "L" / "pointer", model__safetensors=POINTER, config__json=b"{}")
+    (tmp_path / "L" / "gone" / "model.safetensors").symlink_to("../../blobs/gone")
+    (tmp_path / "L" / "c").symlink_to(tmp_path / "disk" / "c")
+    (tmp_path / "L" / "UPPER.SAFETENSORS").write_bytes(b)
+    (tmp_path / "L" / os.fsdecode(b"caf\xe9.safetensors")).write_bytes(b)
+    (tmp_path / "L" / "m-F16-00001-of-00002.gguf").write_bytes(b"GGUF")
+    done = offline("scan", tmp_path / "L", "--json")
+    assert done.code == 0, done.stderr
+    assert {model["id"] for model in done.json["models"]} == {"p", "c", "UPPER", "caf\\xe9"}
+    assert reasons(done.json) == {
+        "gone": "model.safetensors is a link that leads nowhere (../../blobs/gone)",
+        "pointer": "model.safetensors: a pointer of Git LFS in place of the file",
+        "m-F16-00001-of-00002.gguf": "1 of its 2 weight files is missing",
+    }
+    text = offline("scan", tmp_path / "L")
+    assert text.code == 0 and "caf\\xe9" in text.stdout
+    assert offline("sync", "--folder", tmp_path / "L").code == 0
+    one = offline("who-is-parent", os.fsdecode(os.fsencode(tmp_path) + b"/L/caf\xe9.safetensors"))
+    assert one.code == 0 and "caf\\xe9.safetensors" in one.stdout, one.stderr
+
+
+def test_full_weights_with_the_name_of_an_adapter_are_compared(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    put(tmp_path / "L" / "p", model__safetensors=save(models["a"]), config__json=b"{}")
+    full = put(tmp_path / "L" / "c", config__json=b"{}")
+    (full / "gpt4-alpaca-lora-13b.safetensors").write_bytes(save(models["b"]))
+    scan = offline("scan", tmp_path / "L", "--json").json
+    assert edges(scan) == {("c", "p")}
+
+
+def test_a_card_that_names_one_list_ten_thousand_times_is_read_at_once(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    card = "---\na: &a [" + ",".join(["x"] * 12_000) + "]\nbase_model: [" + ",".join(["*a"] * 10_000) + "]\n---\n"
+    put(tmp_path / "L" / "c", model__safetensors=save(models["b"]), README__md=card.encode())
+    assert offline("scan", tmp_path / "L").code == 0  # the helper gives it a minute
+
+
+def test_bases_written_as_addresses_are_linked(hub: FakeHub, lineage: Command, models: dict[str, Weights]) -> None:
+    written = (
+        "https://huggingface.co/acme/a",
+        "https://huggingface.co/acme/a/tree/main",
+        "acme/a@main",
+        "acme/a/",
+        "acme/a",
+    )
+    hub.add_repo("acme/a", {"model.safetensors": save(models["a"])}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    for i, base in enumerate(written):
+        files = {"model.safetensors": save(models["b"]), "README.md": f"---\nbase_model: {base}\n---\n".encode()}
+        hub.add_repo(f"acme/child{i}", files, created_at=datetime(2026, 1, 2 + i, tzinfo=UTC))
+    assert lineage("sync").code == 0
+    rows = lineage("declared", "--json").json
+    assert len(rows) == len(written) and not any("not in the graph" in json.dumps(row) for row in rows), rows
+    assert lineage("orphans", "--json").json == []
+
+
+def test_the_address_in_the_browser_names_a_model(hub: FakeHub, lineage: Command, models: dict[str, Weights]) -> None:
+    hub.add_repo("acme/a", {"model.safetensors": save(models["a"])})
+    for address in (f"{hub.url}/acme/a", f"{hub.url}/acme/a/tree/main", "https://huggingface.co/acme/a"):
+        done = lineage("who-is-parent", address, "--json")
+        assert done.code in (0, 3) and done.json["model"] == "acme/a", done
+    wrong = lineage("who-is-parent", "https://example.com/acme/a")
+    assert wrong.code == 4 and "is not the address of a model" in wrong.stderr
