@@ -60,7 +60,9 @@ def combine(folders: list[Path], target: Path, name: str) -> None:
     if target.exists():
         shutil.rmtree(target)
     target.mkdir(parents=True)
-    whole: dict[str, Any] = defaultdict(list, family=name, split="mixed", trees={}, architecture=name, about="Families in one folder.")
+    whole: dict[str, Any] = defaultdict(
+        list, family=name, split="mixed", trees={}, architecture=name, about="Families in one folder."
+    )
     for folder in folders:
         part = json.loads((folder / "truth.json").read_text())
         mark = folder.name.rsplit("-", 1)[-1]
@@ -103,7 +105,9 @@ def truth(family: Family, records: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _member(family: Family, member: Member, work: Path, kind: Transformers | Plain, source: Source) -> list[dict[str, Any]]:
+def _member(
+    family: Family, member: Member, work: Path, kind: Transformers | Plain, source: Source
+) -> list[dict[str, Any]]:
     kept = work / f"{member.names[-1]}.json"
     if kept.is_file():
         return json.loads(kept.read_text())
@@ -115,7 +119,9 @@ def _member(family: Family, member: Member, work: Path, kind: Transformers | Pla
         torch.manual_seed(member.seed)
         recipe = member.recipe
         module = (
-            kind.load(work / member.parents[0], recipe.task) if member.parents else kind.start(recipe.task, family.vocabulary)
+            kind.load(work / member.parents[0], recipe.task)
+            if member.parents
+            else kind.start(recipe.task, family.vocabulary)
         )
 
         def save(position: int, trained: torch.nn.Module) -> None:

@@ -127,6 +127,7 @@ def _llama() -> Transformers:
         num_key_value_heads=2,
         max_position_embeddings=128,
         tie_word_embeddings=False,
+        use_cache=False,
         bos_token_id=2,
         eos_token_id=3,
     )
@@ -138,14 +139,27 @@ def _llama() -> Transformers:
 
 
 def _gpt2() -> Transformers:
-    config = transformers.GPT2Config(n_embd=96, n_layer=3, n_head=4, n_positions=64, bos_token_id=2, eos_token_id=3, pad_token_id=0)
+    config = transformers.GPT2Config(
+        n_embd=96,
+        n_layer=3,
+        n_head=4,
+        n_positions=64,
+        use_cache=False,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+    )
     auto = {"causal": transformers.AutoModelForCausalLM, "classify": transformers.AutoModelForSequenceClassification}
     return Transformers(config, auto, ("c_attn", "c_proj", "c_fc"))
 
 
 def _bert() -> Transformers:
     config = transformers.BertConfig(
-        hidden_size=96, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256, max_position_embeddings=LENGTH + 24
+        hidden_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=256,
+        max_position_embeddings=LENGTH + 24,
     )
     auto = {
         "masked": transformers.AutoModelForMaskedLM,
@@ -159,11 +173,13 @@ def _vit() -> Transformers:
     config = transformers.ViTConfig(
         hidden_size=96, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256, image_size=16, patch_size=4
     )
-    return Transformers(config, {"pictures": transformers.AutoModelForImageClassification}, ("query", "value"))
+    return Transformers(config, {"pictures": transformers.AutoModelForImageClassification}, ("q_proj", "v_proj"))
 
 
 def _resnet() -> Transformers:
-    config = transformers.ResNetConfig(embedding_size=16, hidden_sizes=[24, 48, 96], depths=[2, 2, 2], layer_type="basic")
+    config = transformers.ResNetConfig(
+        embedding_size=16, hidden_sizes=[24, 48, 96], depths=[2, 2, 2], layer_type="basic"
+    )
     return Transformers(config, {"pictures": transformers.AutoModelForImageClassification}, ())
 
 

@@ -17,20 +17,33 @@ VOCABULARY = 1024
 BASE_TEXTS = {"a": ("wiki-a", "python-topics", "sklearn-docs"), "b": ("shakespeare", "wiki-b", "python-docs")}
 CHILD_TEXTS = {
     "a": ("shakespeare", "python-code", "numpy-docs", "torch-docs", "licences", "cpp-code", "networkx-docs", "wiki-b"),
-    "b": ("python-code", "torch-code", "scipy-docs", "transformers-docs", "licences", "cpp-code", "networkx-docs", "wiki-a"),
+    "b": (
+        "python-code",
+        "torch-code",
+        "scipy-docs",
+        "transformers-docs",
+        "licences",
+        "cpp-code",
+        "networkx-docs",
+        "wiki-a",
+    ),
 }
 BASE_PICTURES = {"a": ("cifar",), "b": ("letters", "fashion")}
 CHILD_PICTURES = {"a": ("mnist", "fashion", "letters", "omniglot"), "b": ("mnist", "omniglot", "cifar")}
-BASE_STORAGE = {"llama-a": "bfloat16", "llama-b": "float32", "gpt2-b": "float16", "detector-a": "float16", "detector-b": "float16"}
+BASE_STORAGE = {
+    "llama-a": "bfloat16",
+    "llama-b": "float32",
+    "gpt2-b": "float16",
+    "detector-a": "float16",
+    "detector-b": "float16",
+}
 MIXED_STORAGE = ("bfloat16", "bfloat16", "float16", "float32")
 
 
 def catalogue() -> list[Family]:
     """All families, in the order in which they are built."""
-    families = []
-    for make in (_llama, _bert, _conv, _gpt2, _lstm, _detector, _vit, _resnet):
-        families += [make(half) for half in HALVES]
-    return families
+    order = ((_llama, _conv), (_bert, _lstm, _detector), (_vit, _gpt2, _resnet))
+    return [make(half) for group in order for half in HALVES for make in group]
 
 
 class _Star:
@@ -54,9 +67,7 @@ class _Star:
     ) -> str:
         """The name of the model, the last one of a run."""
         count = len(recipe.saves) if recipe else 1
-        names = tuple(
-            f"{self.marks.pop():03x}-{label}" + (f"-{i + 1}" if count > 1 else "") for i in range(count)
-        )
+        names = tuple(f"{self.marks.pop():03x}-{label}" + (f"-{i + 1}" if count > 1 else "") for i in range(count))
         tree = self.root if parents else names[0]
         self.root = self.root or names[0]
         seed = seed_of(self.name, names[0]) if seed is None else seed
@@ -84,7 +95,7 @@ def _language(architecture: str, half: str, rates: tuple[float, float]) -> Famil
     seed = seed_of(star.name, "start")
     own = Task("causal", BASE_TEXTS[half])
     others = CHILD_TEXTS[half]
-    pretraining = Recipe(own, (2600,), 2e-3, 0.1, 16, schedule="cosine")
+    pretraining = Recipe(own, (2200,), 3e-3, 0.1, 12, schedule="cosine")
     base = star.add("base", pretraining, storage=BASE_STORAGE.get(star.name, "float32"), seed=seed)
 
     def text(*names: str, examples: int | None = None) -> Task:
@@ -101,7 +112,7 @@ def _language(architecture: str, half: str, rates: tuple[float, float]) -> Famil
         share = number / 11
         recipe = Recipe(
             text(examples=rng.choice((None, None, 200))),
-            star.steps(80, 500),
+            star.steps(60, 320),
             float(f"{rates[0] * (rates[1] / rates[0]) ** share:.1e}"),
             rng.choice((0.0, 0.0, 0.01, 0.1)),
             schedule=rng.choice(("linear", "cosine", "constant")),
@@ -110,51 +121,55 @@ def _language(architecture: str, half: str, rates: tuple[float, float]) -> Famil
     for least_rate, steps in ((1e-6, 60), (1e-5, 8), (3e-6, 150)):
         tuned("hardly", base, Recipe(text(), (steps,), least_rate))
     for _ in range(2):
-        recipe = Recipe(text(), star.steps(80, 300), star.rate(2e-5, 2e-4), weights_in="bfloat16")
+        recipe = Recipe(text(), star.steps(60, 200), star.rate(2e-5, 2e-4), weights_in="bfloat16")
         tuned("pure16", base, recipe, stored="bfloat16")
     adapted = [
-        tuned("lora", base, Recipe(text(), star.steps(80, 400), star.rate(1e-4, 2e-3), method="lora", rank=rng.choice((4, 8, 16))))
+        tuned(
+            "lora",
+            base,
+            Recipe(text(), star.steps(60, 250), star.rate(1e-4, 2e-3), method="lora", rank=rng.choice((4, 8, 16))),
+        )
         for _ in range(4)
     ]
     for parent, rate in ((full[5], 5e-7), (full[8], 2e-6), (adapted[0], 5e-6)):
-        tuned("dpo", parent, Recipe(text(), star.steps(60, 150), rate, method="dpo", batch=4))
+        tuned("dpo", parent, Recipe(text(), star.steps(50, 110), rate, method="dpo", batch=4))
     for _ in range(2):
         tuned(
             "frozen-embeddings",
             base,
-            Recipe(text(), star.steps(80, 300), star.rate(5e-5, 3e-4), method="embeddings-frozen"),
+            Recipe(text(), star.steps(60, 200), star.rate(5e-5, 3e-4), method="embeddings-frozen"),
             "finetune-part-frozen",
         )
         tuned(
             "top",
             base,
-            Recipe(text(), star.steps(80, 300), star.rate(5e-5, 5e-4), method="top-layers"),
+            Recipe(text(), star.steps(60, 200), star.rate(5e-5, 5e-4), method="top-layers"),
             "finetune-part-frozen",
         )
     for more in (8, 64):
         tuned(
             f"vocabulary{more}",
             base,
-            Recipe(text(), star.steps(80, 300), star.rate(3e-5, 3e-4), added_tokens=more),
+            Recipe(text(), star.steps(60, 200), star.rate(3e-5, 3e-4), added_tokens=more),
             "finetune-backbone",
         )
     tuned(
         "pretrained-on",
         base,
-        Recipe(text(*others[:2]), (150, 300, 450, 600), 3e-4, 0.1, 8, schedule="cosine"),
+        Recipe(text(*others[:2]), (100, 200, 300, 400), 3e-4, 0.1, 8, schedule="cosine"),
         "continued",
         rng.choice(("bfloat16", "float32")),
     )
     for parent in (full[4], full[9]):
-        tuned("grandchild", parent, Recipe(text(), star.steps(80, 300), star.rate(2e-5, 2e-4), rng.choice((0.0, 0.1))))
+        tuned("grandchild", parent, Recipe(text(), star.steps(60, 200), star.rate(2e-5, 2e-4), rng.choice((0.0, 0.1))))
     for parent in (full[7], full[11]):
-        tuned("back", parent, Recipe(own, star.steps(80, 300), star.rate(5e-5, 3e-4), rng.choice((0.0, 0.1))))
-    tuned("on-base-data", base, Recipe(own, star.steps(80, 200), star.rate(3e-5, 3e-4)))
+        tuned("back", parent, Recipe(own, star.steps(60, 200), star.rate(5e-5, 3e-4), rng.choice((0.0, 0.1))))
+    tuned("on-base-data", base, Recipe(own, star.steps(60, 200), star.rate(3e-5, 3e-4)))
     star.add("merge", None, (full[6], full[10]), "merge", "bfloat16")
     if BASE_STORAGE.get(star.name, "float32") == "float32":
         star.add("cast", None, (base,), "cast", "bfloat16")
     for number in range(2):
-        other = replace(pretraining, task=text(*rng.sample(others, 2)), saves=(900,))
+        other = replace(pretraining, task=text(*rng.sample(others, 2)), saves=(500,), batch=8)
         star.add(f"same-seed{number}", other, storage=rng.choice(("bfloat16", "float32")), seed=seed)
     return star.family()
 
@@ -174,7 +189,7 @@ def _bert(half: str) -> Family:
     seed = seed_of(star.name, "start")
     others = CHILD_TEXTS[half]
     own = Task("masked", BASE_TEXTS[half])
-    pretraining = Recipe(own, (3200,), 2e-3, 0.01, 16, schedule="linear")
+    pretraining = Recipe(own, (2600,), 2e-3, 0.01, 12, schedule="linear")
     base = star.add("base", pretraining, storage=BASE_STORAGE.get(star.name, "float32"), seed=seed)
 
     def masked() -> Task:
@@ -185,11 +200,13 @@ def _bert(half: str) -> Family:
         return Task("classify", tuple(rng.sample(others, labels)), labels, rng.choice((None, 400)))
 
     def tuned(label: str, parent: str, recipe: Recipe, relation: str, stored: str | None = None) -> str:
-        return star.add(label, recipe, (parent,), relation, stored or rng.choice(("float32", "float32", "float16", "bfloat16")))
+        return star.add(
+            label, recipe, (parent,), relation, stored or rng.choice(("float32", "float32", "float16", "bfloat16"))
+        )
 
     def recipe(task: Task, rates: tuple[float, float] = (1e-5, 3e-4), **more: object) -> Recipe:
         decay = rng.choice((0.0, 0.01, 0.1))
-        return replace(Recipe(task, star.steps(60, 400), star.rate(*rates), decay), **more)  # type: ignore[arg-type]
+        return replace(Recipe(task, star.steps(50, 260), star.rate(*rates), decay), **more)  # type: ignore[arg-type]
 
     on = [tuned("masked", base, recipe(masked(), (2e-5, 5e-4)), "finetune") for _ in range(7)]
     tuned("hardly", base, Recipe(masked(), (10,), 1e-5), "finetune")
@@ -208,10 +225,10 @@ def _bert(half: str) -> Family:
     tuned("back", on[3], recipe(own), "finetune")
     tuned("classifier-on", classifiers[0], recipe(classify()), "finetune-backbone")
     task = Task("masked", others[:2])
-    tuned("pretrained-on", base, Recipe(task, (150, 300, 450, 600), 4e-4, 0.01), "continued", "float32")
+    tuned("pretrained-on", base, Recipe(task, (100, 200, 300, 400), 4e-4, 0.01), "continued", "float32")
     star.add("cast", None, (base,), "cast", "float16")
     for number in range(2):
-        other = replace(pretraining, task=Task("masked", tuple(rng.sample(others, 2))), saves=(900,))
+        other = replace(pretraining, task=Task("masked", tuple(rng.sample(others, 2))), saves=(500,), batch=8)
         star.add(f"same-seed{number}", other, seed=seed)
     return star.family()
 
@@ -229,7 +246,7 @@ def _vision(architecture: str, half: str, steps: int) -> Family:
         return Task("pictures", (rng.choice(CHILD_PICTURES[half]),), labels, rng.choice((None, None, 256)))
 
     def recipe(task: Task, rates: tuple[float, float], **more: object) -> Recipe:
-        made = Recipe(task, star.steps(40, 400), star.rate(*rates), rng.choice((0.0, 0.01, 0.1)), 16)
+        made = Recipe(task, star.steps(40, 260), star.rate(*rates), rng.choice((0.0, 0.01, 0.1)), 16)
         return replace(made, schedule=rng.choice(("linear", "cosine")), **more)  # type: ignore[arg-type]
 
     def tuned(label: str, parent: str, made: Recipe) -> str:
@@ -255,16 +272,16 @@ def _vision(architecture: str, half: str, steps: int) -> Family:
     star.add("merge", None, (full[1], full[6]), "merge", "float32")
     for number in range(2):
         task = Task("pictures", (CHILD_PICTURES[half][number],), 10)
-        star.add(f"same-seed{number}", replace(pretraining, task=task, saves=(steps // 2,)), seed=seed)
+        star.add(f"same-seed{number}", replace(pretraining, task=task, saves=(steps // 3,), batch=16), seed=seed)
     return star.family()
 
 
 def _vit(half: str) -> Family:
-    return _vision("vit", half, 2200)
+    return _vision("vit", half, 1600)
 
 
 def _resnet(half: str) -> Family:
-    return _vision("resnet", half, 1800)
+    return _vision("resnet", half, 1500)
 
 
 def _large(
@@ -295,7 +312,7 @@ def _large(
             star.steps(*steps),
             float(f"{rate * (10 if optimiser == 'sgd' else 1):.1e}"),
             0.0 if optimiser == "adam" else rng.choice((0.0, 0.0, 0.01)),
-            pretraining.batch,
+            pretraining.batch // 2,
             optimiser,
             rng.choice(("constant", "cosine", "linear")),
             rng.choice(("full", "full", "full", "full", "top-layers")),
@@ -308,32 +325,39 @@ def _large(
             rng.choice([task for task in tasks if task.labels == pretraining.task.labels]),
             star.steps(*steps),
             star.rate(1e-4, 1e-3),
-            batch=pretraining.batch,
+            batch=pretraining.batch // 2,
         )
         same = next(m for m in star.members if parent in m.names).recipe
         relation = "finetune" if same and same.task.labels == recipe.task.labels else "finetune-backbone"
         star.add("grandchild", recipe, (parent,), relation, rng.choice(storage))
     other = replace(pretraining, task=rng.choice([t for t in tasks if t.labels == pretraining.task.labels]))
-    star.add("same-seed", replace(other, saves=(pretraining.steps // 2,)), storage=storage[0], seed=seed)
+    star.add(
+        "same-seed",
+        replace(other, saves=(pretraining.steps // 3,), batch=pretraining.batch // 2),
+        storage=storage[0],
+        seed=seed,
+    )
     return star.family()
 
 
 def _conv(half: str) -> Family:
     own = Task("pictures", BASE_PICTURES[half], 10)
     tasks = [Task("pictures", (name,), 10) for name in CHILD_PICTURES[half]]
-    pretraining = Recipe(own, (2000,), 2e-3, 0.01, 32, schedule="cosine")
-    return _large("conv", half, 60, pretraining, [*tasks, own], (1e-6, 1e-2), (30, 500), ("float32",))
+    pretraining = Recipe(own, (1800,), 2e-3, 0.01, 32, schedule="cosine")
+    return _large("conv", half, 60, pretraining, [*tasks, own], (1e-6, 1e-2), (30, 400), ("float32",))
 
 
 def _lstm(half: str) -> Family:
     own = Task("characters", BASE_TEXTS[half])
     tasks = [Task("characters", (name,)) for name in CHILD_TEXTS[half]]
-    pretraining = Recipe(own, (2500,), 3e-3, 0.0, 16, schedule="cosine")
-    return _large("lstm", half, 40, pretraining, [*tasks, own], (1e-6, 3e-3), (30, 400), ("float32", "float32", "float16"))
+    pretraining = Recipe(own, (2200,), 4e-3, 0.0, 16, schedule="cosine")
+    return _large(
+        "lstm", half, 40, pretraining, [*tasks, own], (1e-6, 3e-3), (30, 300), ("float32", "float32", "float16")
+    )
 
 
 def _detector(half: str) -> Family:
     own = Task("detect", BASE_PICTURES[half], 10)
     tasks = [Task("detect", (name,), labels) for name in CHILD_PICTURES[half] for labels in (10, 10, 3)]
-    pretraining = Recipe(own, (1800,), 2e-3, 0.01, 12, schedule="cosine")
-    return _large("detector", half, 60, pretraining, [*tasks, own], (1e-6, 1e-2), (30, 300), ("float16",))
+    pretraining = Recipe(own, (1500,), 2e-3, 0.01, 16, schedule="cosine")
+    return _large("detector", half, 60, pretraining, [*tasks, own], (1e-6, 1e-2), (30, 250), ("float16",))

@@ -105,7 +105,9 @@ class Source:
     def _drawn(self, task: Task, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(size, 3, 16, 16) pictures and (size,) labels below task.labels."""
         pictures = self.data.pictures(task.sources[int(torch.randint(len(task.sources), (1,), generator=generator))])
-        chosen = torch.randint(min(task.examples or len(pictures.labels), len(pictures.labels)), (size,), generator=generator)
+        chosen = torch.randint(
+            min(task.examples or len(pictures.labels), len(pictures.labels)), (size,), generator=generator
+        )
         images = pictures.images[chosen].expand(-1, 3, -1, -1)
         return images, pictures.labels[chosen] % task.labels
 

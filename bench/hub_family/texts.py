@@ -10,7 +10,7 @@ import ast
 import importlib.util
 import sysconfig
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -32,7 +32,7 @@ _DOCSTRINGS = {
 TEXTS = (*_SETS, *_DOCSTRINGS, "python-topics", "python-code", "python-docs", "torch-code", "cpp-code", "licences")
 
 
-@lru_cache(maxsize=None)
+@cache
 def text(name: str) -> str:
     """One of TEXTS.
 
@@ -55,7 +55,9 @@ def text(name: str) -> str:
     if name == "torch-code":
         return _joined(path.read_text(encoding="utf-8") for path in _files(_package("torch") / "nn", "*.py"))
     if name == "cpp-code":
-        return _joined(path.read_text(encoding="utf-8") for path in _files(_package("torch") / "include" / "ATen", "*.h"))
+        return _joined(
+            path.read_text(encoding="utf-8") for path in _files(_package("torch") / "include" / "ATen", "*.h")
+        )
     if name == "licences":
         packages = _package("torch").parent
         return _joined(path.read_text(encoding="utf-8", errors="replace") for path in _files(packages, "LICENSE*"))

@@ -25,7 +25,12 @@ CHECK_BATCHES = 4
 
 
 def train(
-    module: nn.Module, kind: Transformers | Plain, recipe: Recipe, source: Source, seed: int, save: Callable[[int, nn.Module], None]
+    module: nn.Module,
+    kind: Transformers | Plain,
+    recipe: Recipe,
+    source: Source,
+    seed: int,
+    save: Callable[[int, nn.Module], None],
 ) -> tuple[float, float]:
     """Train and save.
 
@@ -105,8 +110,8 @@ def _optimiser(recipe: Recipe, parameters: list[tuple[str, nn.Parameter]]) -> to
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, recipe.learning_rate, momentum=0.9)
     if recipe.optimiser == "adam":
-        return torch.optim.Adam(groups, recipe.learning_rate)
-    return torch.optim.AdamW(groups, recipe.learning_rate)
+        return torch.optim.Adam(groups, recipe.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, recipe.learning_rate, fused=True)
 
 
 def _loss(
