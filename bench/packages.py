@@ -24,7 +24,7 @@ import click
 import torch
 from safetensors.torch import save_file
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 MOST_BYTES = 64 * 2**20  # of a checkpoint, unpacked
 

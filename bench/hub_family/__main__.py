@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from graphdb.schema import Failure
+from lineage.graphdb.schema import Failure
 
 QUICK_STEPS = 4
 
