@@ -14,6 +14,7 @@ from lineage.detect.methods.registry import decide_with
 from lineage.detect.signals.growth import growth
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.units import measurable
+from lineage.detect.sketch_store import Sketch
 from lineage.detect.subject import Options, Subject
 
 
@@ -111,6 +112,21 @@ def explain(
         since=since.id if since else None,
         names={subject.id: subject.label for subject in everyone},
     )
+
+
+def pair_layers(
+    child: Sketch, parent: Sketch, since: Sketch | None = None, device: torch.device | None = None
+) -> tuple[LayerEvidence, ...]:
+    """The change from a parent to a child, layer by layer, without deciding anything.
+
+    Args:
+        since: of the parent's own parent, from which slopes are measured.
+    Raises:
+        NotComparable: they share no trained values.
+    """
+    on = device or torch.device("cpu")
+    pair = torch.tensor([[0, 1]], device=on)
+    return tuple(_layer_evidence(layer, pair) for layer in align([s for s in (parent, child, since) if s], on))
 
 
 def _layer_evidence(layer: Layer, pair: torch.Tensor) -> LayerEvidence:

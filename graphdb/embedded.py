@@ -47,6 +47,15 @@ class EmbeddedStore(Store):
             self._database = self._open()
         owner.write(self.folder, clock())
 
+    @classmethod
+    def over(cls, database: Any, folder: str, *, clock: Callable[[], datetime]) -> EmbeddedStore:
+        """A store over a database that is open in this process already and that its opener closes."""
+        store = cls.__new__(cls)
+        store.url, store.clock = folder, clock
+        store.folder = Path(folder).expanduser()
+        store._files, store._database = store.folder / "graph", database
+        return store
+
     # Opening ----------------------------------------------------------------------------------------------------------
 
     def _prepare(self, create: bool) -> None:

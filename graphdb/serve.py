@@ -25,7 +25,7 @@ from typing import Any
 from lineage.graphdb import owner
 from lineage.graphdb.embedded import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
 from lineage.graphdb.schema import Failure
-from lineage.graphdb.store import utc_now
+from lineage.graphdb.store import Store, utc_now
 
 DATABASE = "graph"
 INSIDE = "lineage-processes"  # the user of other `lineage` processes
@@ -60,14 +60,34 @@ def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> It
     Raises:
         Failure: without a password, with a port that is taken, with a store that cannot be opened.
     """
-    if "://" in folder:
-        raise CannotServe(f"{folder} is a server already", "serve a folder")
     user, password = os.environ.get("NEO4J_USER") or "root", os.environ.get("NEO4J_PASSWORD") or ""
     if len(password) < MIN_PASSWORD:
         raise CannotServe(
             f"NEO4J_PASSWORD must be set and have at least {MIN_PASSWORD} characters",
             "export NEO4J_PASSWORD=…, then serve again",
         )
+    with _served(folder, port, user, password, timeout_seconds) as (served, _):
+        yield served
+
+
+@contextmanager
+def share_store(folder: str, port: int, password: str, *, timeout_seconds: float = 300.0) -> Iterator[Store]:
+    """The store of a folder, opened here and served to other `lineage` processes of the same person meanwhile.
+
+    Raises:
+        Failure: as for `serve_store`; StoreHeld where another process has it open.
+    """
+    with _served(folder, port, "root", password, timeout_seconds) as (_, database):
+        yield EmbeddedStore.over(database, folder, clock=utc_now)
+
+
+@contextmanager
+def _served(
+    folder: str, port: int, user: str, password: str, timeout_seconds: float
+) -> Iterator[tuple[RunningServer, Any]]:
+    """The running server, and its database as this process sees it."""
+    if "://" in folder:
+        raise CannotServe(f"{folder} is a server already", "serve a folder")
     _check_port(port)
     store = EmbeddedStore(folder, create=False, clock=utc_now)
     try:
@@ -77,7 +97,7 @@ def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> It
     path = Path(folder).expanduser().absolute()
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="lineage-serve-"))
-        inside, http_port = secrets.token_urlsafe(24), _free_port()
+        inside, http_port = secrets.token_urlsafe(24), free_port()
         root_password = password if user == "root" else inside
         server = _server(home, path, port, http_port, root_password)
         stack.callback(server.stop)
@@ -97,7 +117,7 @@ def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> It
         url = f"bolt://127.0.0.1:{port}"
         owner.write(path, utc_now(), url, reached_as, inside)
         stack.callback(owner.remove, path)
-        yield RunningServer(url, user)
+        yield RunningServer(url, user), database
 
 
 def _server(home: str, folder: Path, port: int, http_port: int, root_password: str) -> Any:
@@ -147,7 +167,8 @@ def _check_port(port: int) -> None:
         raise CannotServe(f"port {port} of 127.0.0.1 is taken", "choose another --port")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -11,6 +11,7 @@ from lineage.graphdb.schema import Failure, NoSuchModel
 if TYPE_CHECKING:
     from lineage.detect.methods.registry import Given
     from lineage.detect.report import Scan, Scanned
+    from lineage.detect.sketch_store import Sketch
     from lineage.detect.subject import Options, Subject
 
 
@@ -33,6 +34,17 @@ def scan_folder(
         NoSuchModel: there is no such folder, or no model in it.
         CannotTake: all models are of one architecture, and the method cannot work on them.
     """
+    return scan_with_samples(folder, options, device, track, given)[0]
+
+
+def scan_with_samples(
+    folder: Path,
+    options: Options,
+    device: str | None = None,
+    track: Callable[[Iterable[Any]], Iterable[Any]] = lambda models: models,
+    given: Given | None = None,
+) -> tuple[Scan, dict[str, Sketch]]:
+    """The same, with the samples of the models by their ids, for what is shown beside the decisions."""
     from lineage.detect.align import pick_device
     from lineage.detect.methods.answers import decide_or_say
     from lineage.detect.methods.registry import decide_with
@@ -43,7 +55,8 @@ def scan_folder(
     decide = decide_with if len(subjects) == 1 else decide_or_say
     for group in subjects.values():
         decisions += decide(options.method, group, options, pick_device(device), given)
-    return Scan(scanned, decisions, unreadable)
+    samples = {subject.id: subject.sketch for group in subjects.values() for subject in group}
+    return Scan(scanned, decisions, unreadable), samples
 
 
 def read_folder(

@@ -38,6 +38,9 @@ COMMANDS = {
         "lineage.commands.who_is_parent:who_is_parent",
         "The parent of one model: repository, folder or file.",
     ),
+    "report": ("lineage.commands.report:report", "One page on models or a folder: family, evidence, cards, licences."),
+    "web": ("lineage.commands.web:web", "The graph as pages on this machine: search, trees, evidence, licences."),
+    "verify": ("lineage.commands.verify:verify", "Check claims about models against their weights: exit code 0, 5 or 3."),
     "methods": (
         "lineage.commands.methods:methods",
         "The methods that can decide, ours and published ones, and their options.",

@@ -1,0 +1,150 @@
+"""A family out of the graph: models and edges as pages take them, now or as of an earlier moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from lineage.graphdb.records import claims_of
+from lineage.pages.members import Brood, EdgeFacts, Member
+from lineage.queries import load
+
+if TYPE_CHECKING:
+    from lineage.graphdb.store import Store
+
+BATCH = 1_000  # models a statement
+
+
+class GraphRelatives:
+    """The accepted edges of a graph.
+
+    Args:
+        at: ISO moment; then edges as they were in the graph at that moment, else those of now.
+        min_probability: edges less probable are left out.
+    """
+
+    def __init__(self, store: Store, at: str | None = None, min_probability: float = 0.0):
+        self._store, self._at, self._least = store, at, min_probability
+
+    def facts(self, ids: Collection[str]) -> Mapping[str, Member]:
+        return {member.id: member for member in members(self._store, ids)}
+
+    def parents(self, ids: Collection[str]) -> Sequence[EdgeFacts]:
+        return [
+            edge
+            for edge in edges_above(self._store, ids, self._at)
+            if edge.accepted and (edge.probability or 0.0) >= self._least
+        ]
+
+    def children(self, shown: Mapping[str, int]) -> Mapping[str, Brood]:
+        found: dict[str, Brood] = {}
+        for limit in sorted(set(shown.values())):
+            found |= self._children([model for model, n in shown.items() if n == limit], limit)
+        return found
+
+    def _children(self, models: Sequence[str], limit: int) -> Mapping[str, Brood]:
+        params: dict[str, Any] = {"models": list(models), "min_probability": self._least}
+        if self._at is not None:
+            rows = self._store.read(load("children_as_of").text, {**params, "at": self._at})
+        else:
+            rows = self._store.read(load("first_children").text, {**params, "shown": limit})
+        by_parent: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            by_parent.setdefault(row["via"], []).append(row)
+        found = {}
+        for parent, own in by_parent.items():
+            first = {row["hub_id"]: None for row in own}
+            chosen = set(islice(first, limit))
+            edges = tuple(
+                EdgeFacts(row["hub_id"], parent, row["kind"], row["probability"])
+                for row in own
+                if row["hub_id"] in chosen
+            )
+            total = max(own[0]["total"] or 0, len(first))
+            found[parent] = Brood(edges, total, {row["hub_id"]: row["children"] for row in own})
+        return found
+
+
+def members(store: Store, ids: Collection[str]) -> list[Member]:
+    """Models of the graph, by their hub_ids; what cards claim is with them, but not compared."""
+    found = []
+    wanted = list(ids)
+    for start in range(0, len(wanted), BATCH):
+        rows = store.read(load("facts").text, {"models": wanted[start : start + BATCH]})
+        found += [_member(row) for row in rows]
+    return found
+
+
+def edges_above(store: Store, ids: Collection[str], at: str | None = None) -> list[EdgeFacts]:
+    """Every edge of some models to parents and possible parents, the most probable first; with `at` those of that moment."""
+    found = []
+    wanted = list(ids)
+    for start in range(0, len(wanted), BATCH):
+        part = wanted[start : start + BATCH]
+        if at is None:
+            rows = store.read(load("evidence").text, {"models": part})
+        else:
+            rows = store.read(load("parents_as_of").text, {"models": part, "at": at})
+        found += [edge_of(row) for row in rows]
+    return found
+
+
+def edges_between(store: Store, child: str, parent: str) -> list[EdgeFacts]:
+    """Every relation between two models, those of now first, then history, the latest first."""
+    rows = store.read(load("edge").text, {"child": child, "parent": parent})
+    return [edge_of(row) for row in rows]
+
+
+def edge_of(row: Mapping[str, Any]) -> EdgeFacts:
+    """An edge of a row of evidence.cypher, edge.cypher, parents_as_of.cypher; columns that it lacks are not known."""
+    digests = [(row.get(name), row.get(f"{name}_now")) for name in ("child_digest", "parent_digest")]
+    known = all(then and now for then, now in digests)
+    return EdgeFacts(
+        child=row["child"],
+        parent=row["parent"],
+        relation=row["kind"],
+        probability=row["probability"],
+        decided_by=tuple(row.get("decided_by") or ()),
+        method=row.get("method"),
+        method_version=row.get("method_version"),
+        share=row.get("share"),
+        evidence=_evidence(row.get("evidence")),
+        run_id=row.get("run_id"),
+        first_verified_at=row.get("first_verified_at"),
+        last_verified_at=row.get("last_verified_at"),
+        superseded_at=row.get("superseded_at"),
+        child_revision=row.get("child_revision"),
+        parent_revision=row.get("parent_revision"),
+        digests_now=all(then == now for then, now in digests) if known else None,
+    )
+
+
+def _evidence(text: str | None) -> Mapping[str, Any]:
+    found = json.loads(text or "{}")
+    return found if isinstance(found, dict) else {}
+
+
+def _member(row: Mapping[str, Any]) -> Member:
+    answer = row["answer"] or "unknown"
+    return Member(
+        id=row["hub_id"],
+        name=row["repo_id"],
+        answer=answer if answer in ("parent", "root", "undecided") else "unknown",
+        probability=row["answer_probability"],
+        reason=row["answer_reason"],
+        status=row["status"],
+        status_reason=row["reason"],
+        revision=row["revision"],
+        digest=row["weights_digest"],
+        license=row["license"],
+        library=row["library"],
+        architecture=row["signature"],
+        created_at=row["created_at"],
+        downloads=row["downloads"],
+        answered_at=row["answered_at"],
+        claims=tuple(claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])),
+    )
+
+

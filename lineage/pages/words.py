@@ -1,0 +1,120 @@
+"""Values as people read them on a page: relations, probabilities, moments, and names that may hold anything."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+
+from lineage.graphdb.schema import Relation, chance
+
+LONGEST_NAME = 300  # characters of a name that a page shows
+RELATION_WORDS = {
+    Relation.FINE_TUNED_FROM: "fine-tuned",
+    Relation.QUANTIZED_FROM: "quantized",
+    Relation.ADAPTER_OF: "adapter",
+    Relation.MERGED_FROM: "merged",
+    Relation.COPY_OF: "copy",
+    Relation.POSSIBLE_PARENT: "possible parent",
+    Relation.DECLARES_BASE: "declared",
+    Relation.SUPERSEDED: "superseded",
+}
+OUTCOME_WORDS = {
+    "agree": "agrees",
+    "contradicts": "contradicts",
+    "missing": "not declared",
+    "cannot tell": "cannot tell",
+    None: "nothing to compare",
+}
+EVIDENCE_WORDS = {  # what the kinds of evidence in `decided_by` mean
+    "content": "equal weights: the same bytes, or values that are the other model's values",
+    "rounding": "its values are the parent's values, rounded",
+    "inheritance": "what the parent learned from its own parent is still in the child",
+    "growth": "units that moved more also grew more, as training makes them",
+    "decay": "weights without a gradient are the parent's weights, shrunk by one factor",
+    "detector": "the trained detector's opinion on the direction",
+    "counters": "counters of batch norm, which only grow",
+    "relatedness": "distance to the other models of the architecture",
+    "retention": "units that are equal bit for bit",
+    "drift": "children of one parent move away from it in partly the same way",
+    "dates": "publication dates",
+    "declared": "what the model card claims",
+    "published": "of equal files, the one on the Hub is the original",
+    "merge": "its weights are one weighted mean of its parents' weights",
+}
+
+
+def visible(text: object) -> str:
+    """A name in which nothing is hidden: control, format and direction characters are shown as their code points.
+
+    The Hub's names are harmless, but a folder or a card can hold any character. Escaping for HTML is the template's work.
+    """
+    shown = str(text)
+    cut = shown if len(shown) <= LONGEST_NAME else shown[: LONGEST_NAME - 1] + "…"
+    return "".join(c if _harmless(c) else f"\\u{{{ord(c):x}}}" for c in cut)
+
+
+def _harmless(character: str) -> bool:
+    return character.isascii() and character.isprintable() or unicodedata.category(character)[0] not in "CZ"
+
+
+def relation_word(kind: str | None) -> str:
+    """A relation in one word or two, for people."""
+    try:
+        return RELATION_WORDS[Relation(kind or "")]
+    except ValueError:
+        return visible(kind or "")
+
+
+def relation_phrase(kind: str | None) -> str:
+    """As in "CHILD … PARENT"."""
+    try:
+        return Relation(kind or "").phrase
+    except ValueError:
+        return "comes from"
+
+
+def evidence_word(name: str) -> str:
+    """What a kind of evidence means, or its name where it is new."""
+    return EVIDENCE_WORDS.get(name, "")
+
+
+def outcome_word(outcome: str | None) -> str:
+    """The comparison of a card with the weights, in a word or two."""
+    return OUTCOME_WORDS.get(outcome, str(outcome))
+
+
+def percent(probability: float | None) -> str:
+    """A probability, or a dash."""
+    return "–" if probability is None else chance(probability)
+
+
+def when(moment: datetime | None) -> str:
+    """A moment in UTC, to the minute."""
+    return "–" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A measured number, or a dash."""
+    if value is None:
+        return "–"
+    return f"{value:,.{digits}f}" if abs(value) < 1e6 else f"{value:.2e}"
+
+
+def count(value: int, noun: str, plural: str | None = None) -> str:
+    """As in "1 model", "2 models", "5,000 models"."""
+    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """(organisation with its slash, the rest); of a path or a plain name the first part is empty."""
+    shown = visible(name)
+    head, slash, tail = shown.partition("/")
+    return (head + slash, tail) if slash and head and tail else ("", shown)
+
+
+def shortened(text: str, at_most: int) -> str:
+    """A text of at most so many characters, the middle left out: models of one family often differ in their last characters."""
+    if len(text) <= at_most:
+        return text
+    tail = at_most // 2
+    return text[: at_most - tail - 1] + "…" + text[-tail:]

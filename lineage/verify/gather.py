@@ -1,0 +1,244 @@
+"""What `lineage verify` checks: models of the graph, models read now, and every model under a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineage.graphdb.schema import Failure, NoSuchModel, Relation
+from lineage.pages.graph_source import members
+from lineage.pages.members import EdgeFacts, Member
+from lineage.pages.scan_source import ScannedFamilies, same_model, scanned
+from lineage.pages.sheet import Licence, Sheet
+from lineage.queries.licences import judge
+from lineage.queries.resolve import find
+from lineage.queries.walk import Limits, ancestors, descendants
+from lineage.verify.checks import Check, ModelChecked, Outcome, check_declared, check_origin, check_parent, check_quantized
+from lineage.verify.policy import Policy, check_licences
+
+if TYPE_CHECKING:
+    from lineage.answering import Question
+    from lineage.graphdb.store import Store
+
+COPIES = Limits(kinds=(Relation.COPY_OF,))
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is to be checked.
+
+    Attributes:
+        declared, origin: whether these checks are made. parent, quantized_from: models that are named; None without.
+    """
+
+    declared: bool
+    origin: bool
+    parent: str | None
+    quantized_from: str | None
+    policy: Policy | None
+
+
+def verify_model(question: Question, graph: Store | None, expected: Expected, place: str | None = None) -> list[Check]:
+    """The checks of one model.
+
+    Args:
+        question: as `who-is-parent` asks. place: file or folder that findings point to.
+    Raises:
+        Failure: the model does not exist, or an expected one does not.
+    """
+    from lineage.report.gather import sheet_of_question
+
+    sheet = sheet_of_question(question, graph)
+    subject = _subject(sheet, graph, place)
+    checks = [check_origin(subject)] if expected.origin else []
+    checks += [check_declared(subject)] if expected.declared else []
+    for wanted, check in ((expected.parent, check_parent), (expected.quantized_from, check_quantized)):
+        if wanted is not None:
+            checks.append(_beside(question, graph, subject, wanted, check))
+    if expected.policy is not None:
+        checks += check_licences(subject, sheet.licences, expected.policy)
+    return checks
+
+
+def _subject(sheet: Sheet, graph: Store | None, place: str | None) -> ModelChecked:
+    facts = dict(sheet.facts)
+    above: list[str] = []
+    for edge in sheet.parents if graph else ():
+        above += [edge.parent, *(relative.hub_id for relative in ancestors(graph, edge.parent))]  # type: ignore[arg-type]
+    missing = set(above) - set(facts)
+    if graph and missing:
+        facts |= {member.id: member for member in members(graph, missing)}
+    return ModelChecked(sheet.member, sheet.parents, sheet.possible, tuple(above), facts, {}, place)
+
+
+def _beside(
+    question: Question, graph: Store | None, subject: ModelChecked, wanted: str, check: Callable[[ModelChecked, str, str], Check]
+) -> Check:
+    """A check of a parent that is named: as the graph knows it, else read now and weighed with all that is known."""
+    known = find(graph, wanted) if graph else None
+    if known is not None and graph is not None:
+        copies = _copies(graph, known.hub_id)
+        related = {i: copies for i in copies}
+        facts = {**subject.facts, **{m.id: m for m in members(graph, copies | {known.hub_id})}}
+        return check(replace(subject, same_as=related, facts=facts), known.hub_id, wanted)
+    return check(*_weighed(question, graph, subject, wanted), wanted)
+
+
+def _copies(graph: Store, model: str) -> frozenset[str]:
+    """A model and all that have the same weights, over edges that say so."""
+    found = {model}
+    found |= {relative.hub_id for relative in ancestors(graph, model, COPIES)}
+    for top in list(found):
+        found |= {relative.hub_id for relative in descendants(graph, top, COPIES)}
+    return frozenset(found)
+
+
+def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wanted: str) -> tuple[ModelChecked, str]:
+    """The model decided about again, with one more candidate that the graph does not know.
+
+    Raises:
+        Failure: the candidate does not exist or cannot be read; where both cannot be compared, the answer is undecided.
+    """
+    from lineage.detect.sketch_store import SketchStore
+    from lineage.evidence import options_of
+    from lineage.explaining import CannotCompare, explain_pair
+    from lineage.reading import hub_at, look_up
+
+    sketches = SketchStore(question.sketches)
+    looked = [look_up(name, graph, sketches, lambda: hub_at(question.endpoint)) for name in (question.name, wanted)]
+    child, parent = looked
+    expected = parent.model.hub_id
+    if child.model.weights_digest == parent.model.weights_digest:
+        same = {subject.member.id: frozenset({expected}), expected: frozenset({subject.member.id})}
+        return replace(subject, same_as=same), expected
+    try:
+        found = explain_pair((child, question.name), (parent, wanted), graph, sketches, options_of(**question.evidence))
+    except CannotCompare as error:
+        member = replace(subject.member, answer="undecided", reason=error.message)
+        return replace(subject, member=member, parents=(), possible=()), expected
+    decision = found.decision
+    names = {i: Member(i, name) for i, name in found.names.items()}
+    parents = tuple(
+        EdgeFacts(
+            decision.model,
+            model,
+            str(decision.relation or Relation.FINE_TUNED_FROM),
+            decision.probability,
+            tuple(decision.decided_by),
+            share=share,
+            evidence=decision.evidence,
+        )
+        for model, share in decision.parents
+    )
+    possible = tuple(
+        EdgeFacts(decision.model, c.parent, str(Relation.POSSIBLE_PARENT), c.probability)
+        for c in decision.candidates
+        if c.parent not in {edge.parent for edge in parents}
+    )
+    member = replace(subject.member, answer=str(decision.answer), probability=decision.probability, reason=decision.reason)
+    facts = {**names, **subject.facts}
+    return replace(subject, member=member, parents=parents, possible=possible, facts=facts), found.parent
+
+
+def verify_folder(
+    folder: Path,
+    ask: Callable[[str], Question],
+    graph: Store | None,
+    expected: Expected,
+    options: Any,
+    track: Any,
+) -> tuple[list[Check], Mapping[str, str]]:
+    """The checks of every model under a folder, and where each lies.
+
+    Models are compared with each other; where that cannot settle a check, with what the graph knows as well.
+
+    Raises:
+        NoSuchModel: there is no such folder, or no model in it.
+    """
+    from lineage.crawler.folder import local_models
+    from lineage.detect.report import as_json
+    from lineage.report.folder import cards_under
+    from lineage.scanning import scan_folder
+
+    models = [model for model in local_models(folder) if model.files]
+    places = {model.id: str(model.path) for model in models}
+    if not models:
+        raise NoSuchModel(f"no model under {folder} can be read", "name a folder that holds .safetensors files")
+    if len(models) == 1:
+        only = models[0]
+        checks = [replace(check, model=only.id) for check in verify_model(ask(str(only.path)), graph, expected, str(only.path))]
+        return checks, places
+    found = scanned(as_json(scan_folder(folder, options, track=track)), cards_under(folder))
+    checks = []
+    for name in sorted(found.members):
+        own = _within(found, name, expected)
+        if graph is not None and any(check.outcome is Outcome.CANNOT_TELL for check in own):
+            own = _better(own, _outside(ask(places.get(name, str(folder / name))), graph, expected, name))
+        checks += own
+    checks += [
+        Check("origin", name, Outcome.CANNOT_TELL, f"it could not be read: {reason}") for name, reason in found.unreadable
+    ]
+    return checks, places
+
+
+def _within(found: ScannedFamilies, name: str, expected: Expected) -> list[Check]:
+    """The checks of one model by the scan alone."""
+    parents = tuple(edge for edge in found.edges if edge.child == name)
+    possible = tuple(edge for edge in found.possible if edge.child == name)
+    above = _above(found, name)
+    same: dict[str, frozenset[str]] = {}
+    for member in found.members.values():
+        equal = frozenset(i for i, other in found.members.items() if other.digest == member.digest)
+        same[member.id] = equal
+    subject = ModelChecked(found.members[name], parents, possible, above, found.members, same)
+    checks = [check_origin(subject)] if expected.origin else []
+    checks += [check_declared(subject)] if expected.declared else []
+    for rule, wanted, check in (
+        ("parent", expected.parent, check_parent),
+        ("quantized-from", expected.quantized_from, check_quantized),
+    ):
+        if wanted is None:
+            continue
+        model = same_model(wanted, found.members)
+        if model == name:
+            continue  # the expected parent itself is not expected to come from itself
+        if model is None:
+            checks.append(Check(rule, name, Outcome.CANNOT_TELL, f"{wanted} is not in this folder, and no graph knows it"))
+        else:
+            checks.append(check(subject, model, wanted))
+    if expected.policy is not None:
+        own = found.members[name].license
+        chain = [Licence(name, 0, own, "own", "")]
+        chain += [Licence(i, d, found.members[i].license, *judge(own, found.members[i].license)) for d, i in enumerate(above, 1)]
+        checks += check_licences(subject, chain, expected.policy)
+    return checks
+
+
+def _above(found: ScannedFamilies, name: str) -> tuple[str, ...]:
+    reached = dict.fromkeys([name])
+    waiting = [name]
+    while waiting:
+        at = waiting.pop(0)
+        for edge in found.edges:
+            if edge.child == at and edge.parent not in reached:
+                reached[edge.parent] = None
+                waiting.append(edge.parent)
+    return tuple(i for i in reached if i != name)
+
+
+def _outside(question: Question, graph: Store, expected: Expected, name: str) -> Sequence[Check]:
+    """The checks of one model of a folder by the graph."""
+    try:
+        return [replace(check, model=name) for check in verify_model(question, graph, expected)]
+    except Failure as failure:
+        return [Check("origin", name, Outcome.CANNOT_TELL, failure.message)]
+
+
+def _better(within: Sequence[Check], outside: Sequence[Check]) -> list[Check]:
+    """Of each rule the finding that tells something."""
+    told = {check.rule: check for check in outside if check.outcome is not Outcome.CANNOT_TELL}
+    return [told.get(check.rule, check) if check.outcome is Outcome.CANNOT_TELL else check for check in within]
+
+

@@ -1,0 +1,1 @@
+"""`lineage web`: the graph as pages, read only. Search, families, the evidence of an edge, declared against detected, licences, runs."""

@@ -1,0 +1,165 @@
+"""The web application: addresses to pages, pages to HTML or JSON, failures to one line."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from lineage.graphdb.schema import Failure
+from lineage.pages.layers import layer_picture
+from lineage.pages.provenance import program_version
+from lineage.pages.render import asset, dumps, environment, render
+from lineage.pages.words import visible
+from lineage.web.addresses import read_more
+from lineage.web.explorer import MOST_CHILDREN, BadAddress, Explorer, NotThere, Page
+from lineage.web.guard import Access, Guard
+
+logger = logging.getLogger(__name__)
+
+STATIC = {"style.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml", "layers.css": "text/css"}
+MOST_OPENED = 200
+Made = Callable[[Explorer, Request], Page]
+
+
+def application(explorer: Explorer, access: Access) -> Guard:
+    """The whole application, behind its guard."""
+    routes = [
+        Route("/", partial(_answer, explorer, lambda e, r: e.overview())),
+        Route("/search", partial(_answer, explorer, lambda e, r: e.search(_text(r, "q")))),
+        Route("/complete", partial(_complete, explorer)),
+        Route("/model/{name:path}", partial(_answer, explorer, _model)),
+        Route("/family/{name:path}", partial(_answer, explorer, _family)),
+        Route("/blast/{name:path}", partial(_answer, explorer, lambda e, r: e.blast(r.path_params["name"], _number(r)))),
+        Route("/edge", partial(_answer, explorer, lambda e, r: e.edge(_text(r, "child"), _text(r, "parent")))),
+        Route("/layers.svg", partial(_layers, explorer)),
+        Route("/compare", partial(_answer, explorer, lambda e, r: e.compare(_text(r, "a"), _text(r, "b")))),
+        Route("/declared", partial(_answer, explorer, _declared)),
+        Route("/licences", partial(_answer, explorer, lambda e, r: e.licences(_text(r, "q"), _number(r)))),
+        Route("/runs", partial(_answer, explorer, lambda e, r: e.runs())),
+        Route("/changes", partial(_answer, explorer, lambda e, r: e.changes(_text(r, "since"), _text(r, "until")))),
+        Route("/static/{name}", _static),
+    ]
+    app = Starlette(routes=routes, exception_handlers={404: partial(_missing, explorer), 500: partial(_broken, explorer)})
+    app.router.redirect_slashes = False
+    environment()  # templates are compiled before the first request
+    return Guard(app, access)
+
+
+async def _answer(explorer: Explorer, made: Made, request: Request) -> Response:
+    """A page, made in a thread, as HTML or as JSON."""
+    return await run_in_threadpool(_respond, explorer, made, request)
+
+
+def _respond(explorer: Explorer, made: Made, request: Request) -> Response:
+    json_wanted = request.query_params.get("format") == "json"
+    try:
+        page = made(explorer, request)
+    except NotThere as error:
+        page = Page("problem.html", "Not found", {"message": error.what, "close": error.close}, {"error": error.what, "close": error.close}, status=404)
+    except BadAddress as error:
+        page = Page("problem.html", "Not understood", {"message": str(error), "close": ()}, {"error": str(error)}, status=400)
+    except Failure as failure:
+        logger.warning("%s: %s", request.url.path, failure.message)
+        page = Page("problem.html", "Not available", {"message": failure.message, "close": ()}, {"error": failure.message}, status=503)
+    headers = {"cache-control": "no-cache"}
+    if json_wanted:
+        return Response(dumps(page.document), page.status, headers, "application/json")
+    return Response(_html(explorer, page, request), page.status, headers, "text/html; charset=utf-8")
+
+
+def _html(explorer: Explorer, page: Page, request: Request) -> str:
+    twin = str(request.url.include_query_params(format="json").replace(scheme="", netloc=""))
+    return render(
+        page.template,
+        title=page.title,
+        here=page.here,
+        twin=twin,
+        source=explorer.source,
+        version=program_version(),
+        asked=request.query_params.get("q", "") if page.template == "search.html" else "",
+        **page.values,
+    )
+
+
+def _text(request: Request, name: str) -> str:
+    return request.query_params.get(name, "")
+
+
+def _number(request: Request) -> int:
+    text = request.query_params.get("page", "1")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:7]) <= 100_000):
+        raise BadAddress("page is a number from 1 on")
+    return int(text)
+
+
+def _unfolded(request: Request) -> tuple[list[str], dict[str, int]]:
+    return request.query_params.getlist("open")[:MOST_OPENED], read_more(request.query_params.getlist("more")[:MOST_OPENED], MOST_CHILDREN)
+
+
+def _model(explorer: Explorer, request: Request) -> Page:
+    opened, more = _unfolded(request)
+    return explorer.model(request.path_params["name"], request.query_params.get("at"), opened, more)
+
+
+def _family(explorer: Explorer, request: Request) -> Page:
+    opened, more = _unfolded(request)
+    least = request.query_params.get("least") or "0"
+    try:
+        probability = float(least)
+    except ValueError:
+        probability = -1.0
+    if not 0.0 <= probability <= 1.0:
+        raise BadAddress("least is a probability from 0 to 1")
+    return explorer.family(request.path_params["name"], request.query_params.get("at"), opened, more, probability)
+
+
+def _declared(explorer: Explorer, request: Request) -> Page:
+    return explorer.declared(_text(request, "outcome") or "contradicts", _text(request, "q"), _number(request))
+
+
+async def _complete(explorer: Explorer, request: Request) -> Response:
+    names: Sequence[str] = await run_in_threadpool(explorer.complete, _text(request, "q"))
+    return Response(dumps([visible(name) for name in names]), headers={"cache-control": "no-cache"}, media_type="application/json")
+
+
+async def _layers(explorer: Explorer, request: Request) -> Response:
+    def drawn() -> tuple[str, int]:
+        try:
+            found = explorer.layers(_text(request, "child"), _text(request, "parent"))
+        except NotThere as error:
+            return render("note.svg", text=error.what), 404
+        if isinstance(found, str):
+            return render("note.svg", text=found), 200
+        return render("layers.svg", picture=layer_picture(found), style=asset("layers.css").decode()), 200
+
+    text, status = await run_in_threadpool(drawn)
+    headers = {"cache-control": "private, max-age=300", "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(text, status, headers, "image/svg+xml")
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in STATIC:
+        return PlainTextResponse("There is no such file.\n", 404)
+    return Response(asset(name), headers={"cache-control": "public, max-age=3600"}, media_type=STATIC[name])
+
+
+async def _missing(explorer: Explorer, request: Request, error: Exception) -> Response:
+    def absent(explorer: Explorer, request: Request) -> Page:
+        raise NotThere("There is no such page.")
+
+    return _respond(explorer, absent, request)
+
+
+async def _broken(explorer: Explorer, request: Request, error: Exception) -> Response:
+    return PlainTextResponse("Something went wrong on the server; its log says what.\n", 500)
+
+

@@ -1,0 +1,186 @@
+"""Running the web pages: who may ask, the socket, the graph, and the server until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lineage.graphdb.schema import Failure
+from lineage.web.guard import LOOPBACK, Access
+
+if TYPE_CHECKING:
+    from lineage.graphdb.store import Store
+
+SHORTEST_PASSWORD = 12
+LARGEST_PASSWORD_FILE = 4_096
+HEAP = "-Xmx160m"  # of the embedded store's engine in this process: pages need little, and there may be others beside it
+READERS = 24  # requests that are worked on at once
+
+
+class CannotServePages(Failure):
+    """The web pages cannot be served like this."""
+
+    exit_code = 2
+
+
+def access_of(host: str, password_file: Path | None, names: Sequence[str]) -> Access:
+    """
+    Raises:
+        CannotServePages: an address that others reach, without a password; or a password file that cannot be used.
+    """
+    user = password = None
+    if password_file is not None:
+        user, password = read_password(password_file)
+    elif host not in LOOPBACK:
+        raise CannotServePages(
+            f"{host} is reached by others: a password is needed",
+            "write one line NAME:PASSWORD into a file and give it as --password-file",
+        )
+    hosts = {*LOOPBACK, *(name.lower().rstrip(".") for name in names)}
+    if host not in LOOPBACK:
+        hosts.add(host.lower())
+    return Access(frozenset(hosts), host not in LOOPBACK, user, password)
+
+
+def read_password(file: Path) -> tuple[str, str]:
+    """
+    Raises:
+        CannotServePages: no such file, or not one line NAME:PASSWORD.
+    """
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(LARGEST_PASSWORD_FILE + 1).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise CannotServePages(f"{file} cannot be read: {reason}", "write one line NAME:PASSWORD into it") from None
+    user, colon, password = text.strip().partition(":")
+    if not colon or not user or "\n" in text.strip():
+        raise CannotServePages(f"{file} does not hold one line NAME:PASSWORD", "write it anew")
+    if len(password) < SHORTEST_PASSWORD:
+        raise CannotServePages(f"the password in {file} is shorter than {SHORTEST_PASSWORD} characters", "choose a longer one")
+    return user, password
+
+
+@contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket, before anything is opened: a taken port is known at once.
+
+    Raises:
+        CannotServePages: the address is not of this machine, or the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise CannotServePages(f"cannot listen on {host} port {port}: {error.strerror}", "choose another --port") from None
+    with listener:
+        yield listener
+
+
+@contextmanager
+def opened_graph(url: str) -> Iterator[Store]:
+    """The graph, shared: a folder is served to other processes of the same person meanwhile, so that a sync can write.
+
+    Raises:
+        Failure: there is none, or another process holds it and serves nothing.
+    """
+    from lineage.graphdb.failures import StoreHeld
+    from lineage.graphdb.store import open_store
+
+    if "://" in url:
+        with open_store(url, create=False) as store:
+            yield store
+        return
+    from lineage.graphdb.serve import free_port, share_store
+
+    os.environ.setdefault("ARCADEDB_NATIVE_ISOLATE_ARGS", HEAP)
+    try:
+        shared = share_store(url, free_port(), secrets.token_urlsafe(24))
+        store = shared.__enter__()
+    except StoreHeld:
+        with open_store(url, create=False) as store:  # another process serves it
+            yield store
+        return
+    try:
+        yield store
+    finally:
+        shared.__exit__(None, None, None)
+
+
+def announce(listener: socket.socket, host: str, open_browser: bool, json_wanted: bool) -> Callable[[], None]:
+    """What is said once the server answers."""
+    port = listener.getsockname()[1]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+
+    def say() -> None:
+        if json_wanted:
+            click.echo(json.dumps({"url": address}))
+        else:
+            click.echo(f"lineage web at {address}   (stop with Ctrl-C)", err=True)
+        if open_browser:
+            webbrowser.open(address)
+
+    return say
+
+
+def serve(graph: Store, sketches: Path | str, source: str, access: Access, listener: socket.socket, started: Callable[[], None]) -> None:
+    """Answers requests until SIGINT or SIGTERM."""
+    import anyio
+    import uvicorn
+
+    from lineage.web.app import application
+    from lineage.web.explorer import Explorer
+    from lineage.web.samples import Samples
+    from lineage.web.survey import Survey
+
+    survey = Survey(graph)
+    app = application(Explorer(graph, survey, Samples(sketches), source), access)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=16 * 1024,
+        limit_concurrency=256,
+    )
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = READERS
+        survey.start()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_say_when_up, server, started)
+            await server.serve(sockets=[listener])
+            tasks.cancel_scope.cancel()
+
+    try:
+        anyio.run(run)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        survey.stop()
+
+
+async def _say_when_up(server: object, started: Callable[[], None]) -> None:
+    import anyio
+
+    while not getattr(server, "started", False):
+        await anyio.sleep(0.02)
+    started()

@@ -1,0 +1,12 @@
+// The edges of some models to their parents and possible parents, with all that decided them and whether the weights are still those.
+// params: models (hub_ids)
+// columns: child, parent (hub_id), kind, probability, decided_by, method, method_version, share, evidence, run_id, first_verified_at, last_verified_at, child_revision, parent_revision, child_digest, parent_digest, child_digest_now, parent_digest_now
+UNWIND $models AS model
+MATCH (c:Model {hub_id: model})-[r:FINE_TUNED_FROM|QUANTIZED_FROM|ADAPTER_OF|MERGED_FROM|COPY_OF|POSSIBLE_PARENT]->(p:Model)
+RETURN c.hub_id AS child, p.hub_id AS parent, type(r) AS kind, r.probability AS probability, r.decided_by AS decided_by,
+       r.method AS method, r.method_version AS method_version, r.share AS share, r.evidence AS evidence, r.run_id AS run_id,
+       r.first_verified_at AS first_verified_at, r.last_verified_at AS last_verified_at,
+       r.child_revision AS child_revision, r.parent_revision AS parent_revision,
+       r.child_digest AS child_digest, r.parent_digest AS parent_digest,
+       c.weights_digest AS child_digest_now, p.weights_digest AS parent_digest_now
+ORDER BY child, probability DESC, parent, kind;

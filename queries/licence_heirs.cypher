@@ -1,0 +1,10 @@
+// Models that come, within six generations, from one with certain licences, and have another licence themselves.
+// params: licenses      columns: hub_id, repo_id, license, ancestor (hub_id), ancestor_name, above, depth
+MATCH (a:Model)
+WHERE a.license IN $licenses
+MATCH path = (a)<-[:FINE_TUNED_FROM|QUANTIZED_FROM|ADAPTER_OF|MERGED_FROM|COPY_OF*1..6]-(m:Model)
+WHERE m.hub_id <> a.hub_id AND m.license IS NOT NULL AND m.license <> a.license
+WITH a, m, min(length(path)) AS depth
+RETURN m.hub_id AS hub_id, m.repo_id AS repo_id, m.license AS license, a.hub_id AS ancestor, a.repo_id AS ancestor_name,
+       a.license AS above, depth
+ORDER BY repo_id, depth, ancestor_name, hub_id, ancestor;
