@@ -40,7 +40,10 @@ COMMANDS = {
     ),
     "report": ("lineage.commands.report:report", "One page on models or a folder: family, evidence, cards, licences."),
     "web": ("lineage.commands.web:web", "The graph as pages on this machine: search, trees, evidence, licences."),
-    "verify": ("lineage.commands.verify:verify", "Check claims about models against their weights: exit code 0, 5 or 3."),
+    "verify": (
+        "lineage.commands.verify:verify",
+        "Check claims about models against their weights: exit code 0, 5 or 3.",
+    ),
     "methods": (
         "lineage.commands.methods:methods",
         "The methods that can decide, ours and published ones, and their options.",

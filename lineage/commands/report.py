@@ -23,9 +23,19 @@ ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md"}
 @sketches_option
 @endpoint_option
 @evidence_options
-@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to; `-` is stdout [default: report.html, Markdown to stdout].")
-@click.option("--format", "form", type=click.Choice(["html", "md"]), help="HTML or Markdown [default: as FILE ends, else html].")
-@click.option("--card", is_flag=True, help="Only the YAML that the model's card should have: base_model and its relation.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to; `-` is stdout [default: report.html, Markdown to stdout].",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["html", "md"]), help="HTML or Markdown [default: as FILE ends, else html]."
+)
+@click.option(
+    "--card", is_flag=True, help="Only the YAML that the model's card should have: base_model and its relation."
+)
 @click.option("--json", "json_wanted", is_flag=True, help="Print the numbers of the report as JSON.")
 def report(
     models: tuple[str, ...],
@@ -93,7 +103,9 @@ def chosen_format(form: str | None, output: Path | None) -> str:
     return form or by_ending or "html"
 
 
-def gather(models: tuple[str, ...], store: str, sketches: str | None, endpoint: str | None, evidence: dict[str, Any]) -> Report:
+def gather(
+    models: tuple[str, ...], store: str, sketches: str | None, endpoint: str | None, evidence: dict[str, Any]
+) -> Report:
     """What the report is about: one folder with several models, or models."""
     from lineage.answering import Question
     from lineage.commands.scan import reading_shown

@@ -18,7 +18,9 @@ from lineage.commands.options import endpoint_option, evidence_options, sketches
 @sketches_option
 @endpoint_option
 @evidence_options
-@click.option("--declared", is_flag=True, help="The card's base must be what the weights say [default without another check].")
+@click.option(
+    "--declared", is_flag=True, help="The card's base must be what the weights say [default without another check]."
+)
 @click.option("--parent", metavar="X", help="The parent must be X: a repository, folder or file.")
 @click.option("--quantized-from", metavar="X", help="The weights must be those of X, quantized.")
 @click.option(
@@ -29,9 +31,15 @@ from lineage.commands.options import endpoint_option, evidence_options, sketches
     metavar="FILE",
     help="YAML with the licences that may lie along the chain; docs/verify.md has the entries.",
 )
-@click.option("--no-unknown", is_flag=True, help="What cannot be told is a failure (exit code 5, not 3), an unknown origin too.")
-@click.option("--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Also write SARIF 2.1.0, for code scanning.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write JUnit XML, for test reports.")
+@click.option(
+    "--no-unknown", is_flag=True, help="What cannot be told is a failure (exit code 5, not 3), an unknown origin too."
+)
+@click.option(
+    "--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Also write SARIF 2.1.0, for code scanning."
+)
+@click.option(
+    "--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write JUnit XML, for test reports."
+)
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 def verify(
     model: str,
@@ -60,8 +68,8 @@ def verify(
     from lineage.answering import Question
     from lineage.evidence import options_of
     from lineage.locations import sketches_folder
-    from lineage.reading import graph_if_there
     from lineage.pages.provenance import program_version
+    from lineage.reading import graph_if_there
     from lineage.verify import documents
     from lineage.verify.checks import overall, strict
     from lineage.verify.gather import Expected, verify_folder, verify_model
@@ -84,7 +92,9 @@ def verify(
             places = {check.model: str(path) for check in checks} if path.exists() else {}
     checks = [strict(check) for check in checks] if no_unknown else checks
     if sarif:
-        sarif.write_text(json.dumps(documents.as_sarif(checks, places, program_version()), indent=1) + "\n", encoding="utf-8")
+        sarif.write_text(
+            json.dumps(documents.as_sarif(checks, places, program_version()), indent=1) + "\n", encoding="utf-8"
+        )
     if junit:
         junit.write_text(documents.as_junit(checks), encoding="utf-8")
     if json_wanted:

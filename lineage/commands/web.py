@@ -13,15 +13,32 @@ from lineage.commands.options import sketches_option, store_option
 @click.command()
 @store_option
 @sketches_option
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port to listen on; 0 takes a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on; other than loopback asks for --password-file.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; other than loopback asks for --password-file.",
+)
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="A file with one line NAME:PASSWORD (12 characters or more) that every request must carry.",
 )
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which the server is reached, for example behind a proxy. Can be repeated.")
+@click.option(
+    "--allow-host",
+    multiple=True,
+    metavar="NAME",
+    help="A name by which the server is reached, for example behind a proxy. Can be repeated.",
+)
 @click.option("--open", "open_browser", is_flag=True, help="Also open the first page in a browser.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print the address as JSON, once the server answers.")
 def web(
@@ -50,4 +67,11 @@ def web(
     with ExitStack() as stack:
         listener = stack.enter_context(listen(host, port))
         graph = stack.enter_context(opened_graph(store))
-        serve(graph, sketches_folder(store, sketches), store, access, listener, announce(listener, host, open_browser, json_wanted))
+        serve(
+            graph,
+            sketches_folder(store, sketches),
+            store,
+            access,
+            listener,
+            announce(listener, host, open_browser, json_wanted),
+        )

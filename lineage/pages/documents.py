@@ -23,17 +23,39 @@ def sheet_json(sheet: Sheet) -> dict[str, Any]:
         "parents": [edge_json(edge, sheet.member, facts.get(edge.parent)) for edge in sheet.parents],
         "possible": [edge_json(edge, sheet.member, facts.get(edge.parent)) for edge in sheet.possible],
         "family": {
-            "models": [{"hub_id": i, "model": named(i), "children_hidden": sheet.folded.hidden.get(i, 0), "children_closed": sheet.folded.closed.get(i, 0)} for i in sheet.folded.ids],
+            "models": [
+                {
+                    "hub_id": i,
+                    "model": named(i),
+                    "children_hidden": sheet.folded.hidden.get(i, 0),
+                    "children_closed": sheet.folded.closed.get(i, 0),
+                }
+                for i in sheet.folded.ids
+            ],
             "edges": [
-                {"child": named(e.child), "parent": named(e.parent), "relation": e.relation, "probability": e.probability}
+                {
+                    "child": named(e.child),
+                    "parent": named(e.parent),
+                    "relation": e.relation,
+                    "probability": e.probability,
+                }
                 for e in sheet.folded.edges
             ],
         },
         "licences": [
-            {"model": named(link.id), "depth": link.depth, "license": link.license, "outcome": link.outcome, "reason": link.reason}
+            {
+                "model": named(link.id),
+                "depth": link.depth,
+                "license": link.license,
+                "outcome": link.outcome,
+                "reason": link.reason,
+            }
             for link in sheet.licences
         ],
-        "derived": [{"relation": group.relation, "total": group.total, "first": [named(i) for i in group.first]} for group in sheet.derived],
+        "derived": [
+            {"relation": group.relation, "total": group.total, "first": [named(i) for i in group.first]}
+            for group in sheet.derived
+        ],
         "history": [edge_json(edge, sheet.member, facts.get(edge.parent)) for edge in sheet.history],
         "doubts": list(sheet.doubts),
         "provenance": dict(model_provenance(sheet)),

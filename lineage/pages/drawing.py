@@ -184,8 +184,8 @@ def _path(parent: Box, child: Box) -> str:
     if x2 > x1:
         bend = GAP / 2
         start = x2 - GAP  # straight through columns in between, the bend just before the child
-        return f"M{x1:.1f} {y1:.1f}H{start:.1f}C{start + bend:.1f} {y1:.1f} {start + bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
+        return (
+            f"M{x1:.1f} {y1:.1f}H{start:.1f}C{start + bend:.1f} {y1:.1f} {start + bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
+        )
     out = max(x1, child.x + child.width) + GAP / 2
     return f"M{x1:.1f} {y1:.1f}C{out:.1f} {y1:.1f} {out:.1f} {y2:.1f} {child.x + child.width:.1f} {y2:.1f}"
-
-

@@ -30,13 +30,22 @@ class Term:
 
 
 _LABELS: dict[str, tuple[str, str]] = {
-    "direction_log_odds": ("direction, without training", "log-odds that the parent came first: growth, decay and balance"),
-    "detector_log_odds": ("trained detector", "log-odds that the parent came first; the detector sees neither names nor dates"),
+    "direction_log_odds": (
+        "direction, without training",
+        "log-odds that the parent came first: growth, decay and balance",
+    ),
+    "detector_log_odds": (
+        "trained detector",
+        "log-odds that the parent came first; the detector sees neither names nor dates",
+    ),
     "decay_log_odds": ("decay", "log-odds from weights without a gradient, which only weight decay changes"),
     "counters_log_odds": ("counters", "log-odds from batch-norm counters, which only grow"),
     "growth_z": ("growth, z", "how many standard errors the growth lies above zero; above 3 the parent came first"),
     "growth_gamma": ("growth, γ", "share of the movement that is growth: 1 all of it, 0 two siblings moved alike"),
-    "inheritance_slope": ("inheritance", "share of what the parent had learned that is still in the child; 1 is all of it"),
+    "inheritance_slope": (
+        "inheritance",
+        "share of what the parent had learned that is still in the child; 1 is all of it",
+    ),
     "related": ("related", "1 for copies, 0 for models trained apart"),
     "relative_distance": ("distance", "length of the difference over the length of the parent's weights"),
     "same_run": ("one training run", "probability that both are checkpoints of one training run"),

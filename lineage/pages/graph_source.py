@@ -146,5 +146,3 @@ def _member(row: Mapping[str, Any]) -> Member:
         answered_at=row["answered_at"],
         claims=tuple(claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])),
     )
-
-

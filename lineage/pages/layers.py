@@ -113,11 +113,25 @@ def layer_picture(layers: Sequence[Layer], most: int = MOST_ROWS) -> LayerPictur
     x = [NAMES_WIDTH + place * (PANEL + GUTTER) for place in range(4)]
     panels = [
         Panel("change", "|child − parent| / |parent|", x[0], _ticks(x[0], 0.0, largest or 1.0), x[0]),
-        Panel("growth", "above 0: the parent came first", x[1], _ticks(x[1], GROWTH_FROM, GROWTH_TO, 3), _on_growth(x[1], 0.0)),
+        Panel(
+            "growth",
+            "above 0: the parent came first",
+            x[1],
+            _ticks(x[1], GROWTH_FROM, GROWTH_TO, 3),
+            _on_growth(x[1], 0.0),
+        ),
         Panel("retention", "units equal bit for bit", x[2], _ticks(x[2], 0.0, 1.0), x[2]),
     ]
     if inherits:
-        panels.append(Panel("inheritance", "1: all the parent had learned", x[3], _ticks(x[3], GROWTH_FROM, GROWTH_TO, 3), _on_growth(x[3], 1.0)))
+        panels.append(
+            Panel(
+                "inheritance",
+                "1: all the parent had learned",
+                x[3],
+                _ticks(x[3], GROWTH_FROM, GROWTH_TO, 3),
+                _on_growth(x[3], 1.0),
+            )
+        )
     rows = tuple(
         Row(
             name=shortened(visible(layer.name), 36),

@@ -36,7 +36,11 @@ def picture(folded: Folded, facts: Mapping[str, Member], links: Links, marked: s
         best = arrived.get(edge.child)
         if best is None or (edge.probability or 0.0) > (best.probability or 0.0):
             arrived[edge.child] = edge
-    nodes = [_node(facts[i], arrived.get(i), 0 if links.open(facts[i]) else folded.closed.get(i, 0), links, i == marked) for i in folded.ids if i in facts]
+    nodes = [
+        _node(facts[i], arrived.get(i), 0 if links.open(facts[i]) else folded.closed.get(i, 0), links, i == marked)
+        for i in folded.ids
+        if i in facts
+    ]
     lines = [_line(edge, facts, links) for edge in folded.edges if edge.child in facts and edge.parent in facts]
     for parent, hidden in folded.hidden.items():
         if parent in facts:
@@ -65,10 +69,14 @@ def _node(member: Member, edge: EdgeFacts | None, closed: int, links: Links, mar
     if edge is not None:
         note = f"{relation_word(edge.relation)} {percent(edge.probability)}"
     else:
-        note = {"root": "root", "undecided": "cannot tell", "parent": "parent not shown"}.get(member.answer, "not compared")
+        note = {"root": "root", "undecided": "cannot tell", "parent": "parent not shown"}.get(
+            member.answer, "not compared"
+        )
     if closed:
         note += f" · {closed:,} below"
-    tone = "contradicts" if member.outcome == "contradicts" else "undecided" if member.answer == "undecided" else "plain"
+    tone = (
+        "contradicts" if member.outcome == "contradicts" else "undecided" if member.answer == "undecided" else "plain"
+    )
     if edge is None and member.answer == "root" and tone == "plain":
         tone = "root"
     about = [name, note]

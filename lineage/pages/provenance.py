@@ -12,7 +12,11 @@ def model_provenance(sheet: Sheet) -> list[tuple[str, str]]:
     rows = [("model", member.name)]
     if member.id != member.name:
         rows.append(("identity", member.id))
-    rows += [(name, value) for name, value in (("revision", member.revision), ("digest of the weights", member.digest)) if value]
+    rows += [
+        (name, value)
+        for name, value in (("revision", member.revision), ("digest of the weights", member.digest))
+        if value
+    ]
     if member.architecture:
         rows.append(("architecture", member.architecture))
     for edge in sheet.parents:

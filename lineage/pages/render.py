@@ -44,6 +44,7 @@ def environment() -> jinja2.Environment:
         "layer_picture": layer_picture,
         "slug": lambda text: str(text).lower().replace("_", "-").replace(" ", "-"),
         "size": lambda value: f"{value:,}",
+        "duration": words.duration,
         "pixels": lambda value: f"{value:.1f}".rstrip("0").rstrip("."),
     }
     made.globals |= {"count": words.count}

@@ -11,7 +11,7 @@ from lineage.pages.graph_source import GraphRelatives, edges_above, members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.words import count, percent, relation_phrase, visible
 from lineage.queries import load
-from lineage.queries.agreement import compare
+from lineage.queries.claim_check import compare
 from lineage.queries.licences import judge
 from lineage.queries.walk import ancestors
 
@@ -193,12 +193,16 @@ def doubts_about(
         found.append("A root is the oldest of the models known here. A parent that was never crawled cannot be named.")
     if member.answer == "undecided":
         named = ", ".join(f"{visible(facts[e.parent].name)} {percent(e.probability)}" for e in list(possible)[:3])
-        found.append(f"No parent is asserted{': ' + named if named else ''}. More relatives, dates or a card may settle it.")
+        found.append(
+            f"No parent is asserted{': ' + named if named else ''}. More relatives, dates or a card may settle it."
+        )
     for edge in parents:
         evidence = edge.evidence
         parent = visible(facts[edge.parent].name)
         if edge.digests_now is False:
-            found.append("The weights have changed since this was decided; the next `lineage detect` compares them again.")
+            found.append(
+                "The weights have changed since this was decided; the next `lineage detect` compares them again."
+            )
         unseen = evidence.get("unseen_parent")
         if isinstance(unseen, (int, float)) and unseen >= 0.02:
             found.append(f"The true parent may be a model that is not known here (probability {percent(unseen)}).")
@@ -210,7 +214,9 @@ def doubts_about(
         if edge.relation == "COPY_OF":
             found.append("Equal weights have no direction: which is the copy is known from dates or cards only.")
         if edge.probability is not None and edge.probability < 0.9:
-            found.append(f"The probability is {percent(edge.probability)}: one answer in {round(1 / (1 - edge.probability))} like this is wrong.")
+            found.append(
+                f"The probability is {percent(edge.probability)}: one answer in {round(1 / (1 - edge.probability))} like this is wrong."
+            )
     if member.outcome == "cannot tell" and member.outcome_reason:
         found.append(f"The card could not be checked: {visible(member.outcome_reason)}.")
     if possible and parents:

@@ -54,7 +54,7 @@ def visible(text: object) -> str:
 
 
 def _harmless(character: str) -> bool:
-    return character.isascii() and character.isprintable() or unicodedata.category(character)[0] not in "CZ"
+    return (character.isascii() and character.isprintable()) or unicodedata.category(character)[0] not in "CZ"
 
 
 def relation_word(kind: str | None) -> str:
@@ -103,6 +103,14 @@ def number(value: float | None, digits: int = 2) -> str:
 def count(value: int, noun: str, plural: str | None = None) -> str:
     """As in "1 model", "2 models", "5,000 models"."""
     return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """As in "4 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ class Card:
 def cards_under(folder: Path) -> Mapping[str, Card]:
     """id -> its card. A README that several models share says nothing of one of them, so it is left out."""
     from lineage.crawler.folder import local_models
-    from lineage.crawler.locate import locate_local
+    from lineage.crawler.open_model import locate_local
 
     models = list(local_models(folder))
     sharing = Counter(model.folder for model in models)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lineage.answering import Question
     from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.graphdb.store import Store
-    from lineage.queries.parent import ParentAnswer
+    from lineage.queries.parent_query import ParentAnswer
 
 FITTING, SHOWN = 120, 40  # as in report/html.py: models drawn, children of one model
 PICTURED = 80  # edges whose layers are computed
@@ -76,7 +76,9 @@ def report_of_models(questions: Sequence[Question], graph: Store | None, source:
     edges = {(e.child, e.parent, e.relation): e for e in (edges_above(graph, shown) if graph else [])}
     edges |= {(e.child, e.parent, e.relation): e for sheet in sheets for e in (*sheet.parents, *sheet.possible)}
     asked = {sheet.id for sheet in sheets}
-    drawn = [e for e in edges.values() if e.accepted and {e.child, e.parent} <= shown or e.possible and e.child in asked]
+    drawn = [
+        e for e in edges.values() if (e.accepted and {e.child, e.parent} <= shown) or (e.possible and e.child in asked)
+    ]
     ordered = sorted(drawn, key=lambda e: (e.child not in asked, -(e.probability or 0.0), facts[e.child].name))
     layers = layers_between(ordered[:PICTURED], facts, SketchStore(questions[0].sketches))
     title = f"Lineage of {sheets[0].member.name}" if len(sheets) == 1 else f"Lineage of {len(sheets)} models"
@@ -129,7 +131,10 @@ def sheet_of_answer(answer: ParentAnswer, graph: Store | None) -> Sheet:
             for outcome, reason in [judge(member.license, link.license)]
         ]
         facts |= compared(graph, members(graph, {link.id for link in licences} - set(facts)))
-    doubts = ["It is not in the graph: the answer was worked out when this report was made.", *doubts_about(member, parents, possible, facts)]
+    doubts = [
+        "It is not in the graph: the answer was worked out when this report was made.",
+        *doubts_about(member, parents, possible, facts),
+    ]
     return Sheet(member.id, facts, parents, possible, folded, tuple(licences), (), (), tuple(doubts))
 
 
@@ -223,5 +228,3 @@ def report_of_folder(folder: Path, options: Any, device: str | None, track: Any)
     layers = layers_of_sketches(edges[:PICTURED], sketches, up)
     title = f"Lineage of the models in {folder.name or folder}"
     return Report(title, datetime.now(UTC), command_line(), str(folder), (), found, tuple(edges), layers)
-
-

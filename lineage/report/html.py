@@ -13,11 +13,11 @@ from lineage.pages.folding import fold
 from lineage.pages.layers import Layer
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.picture import Links, picture
+from lineage.pages.provenance import model_provenance, program_version
 from lineage.pages.render import render, style_hash, stylesheet
 from lineage.pages.scan_source import ScannedFamilies, ScanRelatives
 from lineage.pages.sheet import Sheet
 from lineage.pages.words import count, percent, relation_phrase, visible
-from lineage.pages.provenance import model_provenance, program_version
 from lineage.report.contents import Report
 
 FITTING, SHOWN = 120, 40  # models drawn in one family, children of one model
@@ -159,8 +159,12 @@ def lead(report: Report) -> str:
     if report.folder is not None:
         return f"Which of the models in {visible(report.source)} was trained from which, by their weights."
     if len(report.sheets) == 1:
-        return f"What {visible(report.sheets[0].member.name)} was trained from, by its weights, beside what its card says."
-    return f"What {count(len(report.sheets), 'model')} were trained from, by their weights, beside what their cards say."
+        return (
+            f"What {visible(report.sheets[0].member.name)} was trained from, by its weights, beside what its card says."
+        )
+    return (
+        f"What {count(len(report.sheets), 'model')} were trained from, by their weights, beside what their cards say."
+    )
 
 
 def summary(report: Report) -> list[dict[str, str]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from lineage.graphdb.schema import LOCAL, Relation
 from lineage.pages.members import EdgeFacts, Member
+from lineage.pages.provenance import model_provenance
 from lineage.pages.scan_source import ScannedFamilies
 from lineage.pages.sheet import Sheet
 from lineage.pages.words import outcome_word, percent, relation_word, visible
-from lineage.pages.provenance import model_provenance
 from lineage.report.contents import Report
 from lineage.report.html import lead, summary
 
@@ -89,7 +89,12 @@ def _tree(sheet: Sheet) -> list[str]:
         rest = sheet.folded.hidden.get(model, 0) + sheet.folded.closed.get(model, 0)
         for place, edge in enumerate(children):
             last = place == len(children) - 1 and not rest
-            walk(edge.child, f"  ({relation_word(edge.relation)} {percent(edge.probability)})", deeper, "└── " if last else "├── ")
+            walk(
+                edge.child,
+                f"  ({relation_word(edge.relation)} {percent(edge.probability)})",
+                deeper,
+                "└── " if last else "├── ",
+            )
         if rest:
             lines.append(f"{deeper}└── … {rest:,} more")
 
@@ -112,10 +117,9 @@ def _folder(found: ScannedFamilies) -> list[str]:
 def _edges(edges: Sequence[EdgeFacts], facts: Mapping[str, Member]) -> list[str]:
     lines = ["| child | relation | parent | probability | decided by |", "| --- | --- | --- | ---: | --- |"]
     for edge in edges:
-        names = [plain(facts[i].name if i in facts else i) for i in (edge.child, edge.parent)]
-        lines.append(
-            f"| {names[0]} | {relation_word(edge.relation)} | {names[1]} | {percent(edge.probability)} | {plain(', '.join(edge.decided_by))} |"
-        )
+        child, parent = (plain(facts[i].name if i in facts else i) for i in (edge.child, edge.parent))
+        why = plain(", ".join(edge.decided_by))
+        lines.append(f"| {child} | {relation_word(edge.relation)} | {parent} | {percent(edge.probability)} | {why} |")
     return lines
 
 
@@ -130,7 +134,10 @@ def card_patch(sheet: Sheet) -> str:
     notes = [f"# {visible(member.name)}: by its weights, lineage finds", f"#   {visible(sheet.sentence)}"]
     declared = list(dict.fromkeys(claim.base for claim in member.claims))
     if declared:
-        notes.append(f"# the card says now: {', '.join(visible(base) for base in declared)}" + (f" ({outcome_word(member.outcome)})" if member.outcome else ""))
+        notes.append(
+            f"# the card says now: {', '.join(visible(base) for base in declared)}"
+            + (f" ({outcome_word(member.outcome)})" if member.outcome else "")
+        )
     named = [edge for edge in sheet.parents if not edge.parent.startswith(LOCAL)]
     if not named:
         return "\n".join([*notes, "# nothing to be written: no parent on the Hub is asserted", ""])

@@ -27,6 +27,8 @@ def as_json(report: Report) -> str:
     }
     if report.folder is not None:
         document["members"] = [member_json(member) for _, member in sorted(report.folder.members.items())]
-        document["families"] = [{"root": root, "members": sorted(report.folder.family(root))} for root in report.folder.roots()]
+        document["families"] = [
+            {"root": root, "members": sorted(report.folder.family(root))} for root in report.folder.roots()
+        ]
         document["unreadable"] = [{"id": name, "reason": reason} for name, reason in report.folder.unreadable]
     return dumps(document)

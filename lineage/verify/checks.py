@@ -107,7 +107,10 @@ def check_declared(subject: ModelChecked) -> Check:
     message = member.outcome_reason or "nothing is declared"
     if member.outcome == "missing":
         message += "; the card could say so"
-    details = {"declared": [claim.base for claim in member.claims], "detected": [subject.called(e.parent) for e in subject.parents]}
+    details = {
+        "declared": [claim.base for claim in member.claims],
+        "detected": [subject.called(e.parent) for e in subject.parents],
+    }
     return Check("declared", subject.name, outcome, visible(message), details)
 
 
@@ -116,9 +119,13 @@ def check_origin(subject: ModelChecked) -> Check:
     member = subject.member
     told = bool(subject.parents) or member.answer == "root"
     message = (
-        _answer(subject) if told else f"its origin cannot be told: {visible(member.reason or member.status_reason or 'no answer')}"
+        _answer(subject)
+        if told
+        else f"its origin cannot be told: {visible(member.reason or member.status_reason or 'no answer')}"
     )
-    return Check("origin", subject.name, Outcome.HOLDS if told else Outcome.CANNOT_TELL, message, {"answer": member.answer})
+    return Check(
+        "origin", subject.name, Outcome.HOLDS if told else Outcome.CANNOT_TELL, message, {"answer": member.answer}
+    )
 
 
 def check_parent(subject: ModelChecked, expected: str, wanted: str) -> Check:
@@ -162,9 +169,21 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
         message = f"{visible(wanted)} is a possible parent (probability {percent(candidate.probability)}), too uncertain to say"
         return Check(rule, subject.name, Outcome.CANNOT_TELL, message, details)
     if subject.parents or subject.member.answer == "root":
-        return Check(rule, subject.name, Outcome.CONTRADICTED, f"{visible(wanted)} is not the parent: {_answer(subject)}", details)
+        return Check(
+            rule,
+            subject.name,
+            Outcome.CONTRADICTED,
+            f"{visible(wanted)} is not the parent: {_answer(subject)}",
+            details,
+        )
     reason = visible(subject.member.reason or subject.member.status_reason or "there is no answer")
-    return Check(rule, subject.name, Outcome.CANNOT_TELL, f"cannot tell whether {visible(wanted)} is the parent: {reason}", details)
+    return Check(
+        rule,
+        subject.name,
+        Outcome.CANNOT_TELL,
+        f"cannot tell whether {visible(wanted)} is the parent: {reason}",
+        details,
+    )
 
 
 def _answer(subject: ModelChecked) -> str:

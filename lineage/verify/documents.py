@@ -44,7 +44,9 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
 
 def as_text(checks: Sequence[Check]) -> list[tuple[Outcome, str]]:
     """A line for each finding, and one for all."""
-    lines = [(check.outcome, f"{check.outcome:<12}  {check.rule:<14}  {check.model}: {check.message}") for check in checks]
+    lines = [
+        (check.outcome, f"{check.outcome:<12}  {check.rule:<14}  {check.model}: {check.message}") for check in checks
+    ]
     counts = [sum(check.outcome is outcome for check in checks) for outcome in reversed(list(Outcome))]
     total = f"{counts[0]} contradicted, {counts[1]} cannot tell, {counts[2]} hold"
     return [*lines, (overall(checks), f"{overall(checks)}: {total}")]

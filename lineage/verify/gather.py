@@ -15,7 +15,15 @@ from lineage.pages.sheet import Licence, Sheet
 from lineage.queries.licences import judge
 from lineage.queries.resolve import find
 from lineage.queries.walk import Limits, ancestors, descendants
-from lineage.verify.checks import Check, ModelChecked, Outcome, check_declared, check_origin, check_parent, check_quantized
+from lineage.verify.checks import (
+    Check,
+    ModelChecked,
+    Outcome,
+    check_declared,
+    check_origin,
+    check_parent,
+    check_quantized,
+)
 from lineage.verify.policy import Policy, check_licences
 
 if TYPE_CHECKING:
@@ -74,13 +82,17 @@ def _subject(sheet: Sheet, graph: Store | None, place: str | None) -> ModelCheck
 
 
 def _beside(
-    question: Question, graph: Store | None, subject: ModelChecked, wanted: str, check: Callable[[ModelChecked, str, str], Check]
+    question: Question,
+    graph: Store | None,
+    subject: ModelChecked,
+    wanted: str,
+    check: Callable[[ModelChecked, str, str], Check],
 ) -> Check:
     """A check of a parent that is named: as the graph knows it, else read now and weighed with all that is known."""
     known = find(graph, wanted) if graph else None
     if known is not None and graph is not None:
         copies = _copies(graph, known.hub_id)
-        related = {i: copies for i in copies}
+        related = dict.fromkeys(copies, copies)
         facts = {**subject.facts, **{m.id: m for m in members(graph, copies | {known.hub_id})}}
         return check(replace(subject, same_as=related, facts=facts), known.hub_id, wanted)
     return check(*_weighed(question, graph, subject, wanted), wanted)
@@ -137,7 +149,9 @@ def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wan
         for c in decision.candidates
         if c.parent not in {edge.parent for edge in parents}
     )
-    member = replace(subject.member, answer=str(decision.answer), probability=decision.probability, reason=decision.reason)
+    member = replace(
+        subject.member, answer=str(decision.answer), probability=decision.probability, reason=decision.reason
+    )
     facts = {**names, **subject.facts}
     return replace(subject, member=member, parents=parents, possible=possible, facts=facts), found.parent
 
@@ -168,7 +182,10 @@ def verify_folder(
         raise NoSuchModel(f"no model under {folder} can be read", "name a folder that holds .safetensors files")
     if len(models) == 1:
         only = models[0]
-        checks = [replace(check, model=only.id) for check in verify_model(ask(str(only.path)), graph, expected, str(only.path))]
+        checks = [
+            replace(check, model=only.id)
+            for check in verify_model(ask(str(only.path)), graph, expected, str(only.path))
+        ]
         return checks, places
     found = scanned(as_json(scan_folder(folder, options, track=track)), cards_under(folder))
     checks = []
@@ -178,7 +195,8 @@ def verify_folder(
             own = _better(own, _outside(ask(places.get(name, str(folder / name))), graph, expected, name))
         checks += own
     checks += [
-        Check("origin", name, Outcome.CANNOT_TELL, f"it could not be read: {reason}") for name, reason in found.unreadable
+        Check("origin", name, Outcome.CANNOT_TELL, f"it could not be read: {reason}")
+        for name, reason in found.unreadable
     ]
     return checks, places
 
@@ -205,13 +223,18 @@ def _within(found: ScannedFamilies, name: str, expected: Expected) -> list[Check
         if model == name:
             continue  # the expected parent itself is not expected to come from itself
         if model is None:
-            checks.append(Check(rule, name, Outcome.CANNOT_TELL, f"{wanted} is not in this folder, and no graph knows it"))
+            checks.append(
+                Check(rule, name, Outcome.CANNOT_TELL, f"{wanted} is not in this folder, and no graph knows it")
+            )
         else:
             checks.append(check(subject, model, wanted))
     if expected.policy is not None:
         own = found.members[name].license
         chain = [Licence(name, 0, own, "own", "")]
-        chain += [Licence(i, d, found.members[i].license, *judge(own, found.members[i].license)) for d, i in enumerate(above, 1)]
+        chain += [
+            Licence(i, d, found.members[i].license, *judge(own, found.members[i].license))
+            for d, i in enumerate(above, 1)
+        ]
         checks += check_licences(subject, chain, expected.policy)
     return checks
 
@@ -240,5 +263,3 @@ def _better(within: Sequence[Check], outside: Sequence[Check]) -> list[Check]:
     """Of each rule the finding that tells something."""
     told = {check.rule: check for check in outside if check.outcome is not Outcome.CANNOT_TELL}
     return [told.get(check.rule, check) if check.outcome is Outcome.CANNOT_TELL else check for check in within]
-
-

@@ -1,11 +1,11 @@
 """The licence policy of `lineage verify --licence-policy FILE`: which licences may lie along the chain of a model.
 
-    # licences.yaml; every entry is optional
-    allow: [apache-2.0, mit, llama3]       # nothing else may occur; names as the Hub writes them, `*` matches any text
-    deny: [cc-by-nc-*]                     # these may not occur
-    deny-classes: [non-commercial, no-derivatives]   # see `lineage licences`
-    conflicts: deny                        # or `allow`: a licence that contradicts one above it [default: deny]
-    unknown: deny                          # or `allow`: a model that states none [default: cannot tell]
+# licences.yaml; every entry is optional
+allow: [apache-2.0, mit, llama3]       # nothing else may occur; names as the Hub writes them, `*` matches any text
+deny: [cc-by-nc-*]                     # these may not occur
+deny-classes: [non-commercial, no-derivatives]   # see `lineage licences`
+conflicts: deny                        # or `allow`: a licence that contradicts one above it [default: deny]
+unknown: deny                          # or `allow`: a model that states none [default: cannot tell]
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def policy_of(content: dict[Any, Any], where: str) -> Policy:
         raise BadPolicy(f"{where}: unknown class {visible(wrong[0])!r}", f"known are {', '.join(KNOWN_CLASSES)}")
     for name in ("conflicts", "unknown"):
         if content.get(name) not in (None, "deny", "allow"):
-            raise BadPolicy(f"{where}: {name} is `deny` or `allow`, not {visible(content[name])!r}", "see docs/verify.md")
+            raise BadPolicy(
+                f"{where}: {name} is `deny` or `allow`, not {visible(content[name])!r}", "see docs/verify.md"
+            )
     return Policy(
         _names(content, "allow", where),
         _names(content, "deny", where) or (),

@@ -20,7 +20,12 @@ def query(pairs: Iterable[tuple[str, object]]) -> str:
 
 def model_address(member: Member, page: str = "model") -> str:
     """The page of a model, by its name; by its identity where the name is a path or no name."""
-    plain = bool(member.name) and not member.name.startswith(("/", ".", "~")) and "//" not in member.name and member.name.isprintable()
+    plain = (
+        bool(member.name)
+        and not member.name.startswith(("/", ".", "~"))
+        and "//" not in member.name
+        and member.name.isprintable()
+    )
     return f"/{page}/{quote(member.name if plain else member.id, safe='/')}"
 
 

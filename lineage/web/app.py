@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -37,7 +36,9 @@ def application(explorer: Explorer, access: Access) -> Guard:
         Route("/complete", partial(_complete, explorer)),
         Route("/model/{name:path}", partial(_answer, explorer, _model)),
         Route("/family/{name:path}", partial(_answer, explorer, _family)),
-        Route("/blast/{name:path}", partial(_answer, explorer, lambda e, r: e.blast(r.path_params["name"], _number(r)))),
+        Route(
+            "/blast/{name:path}", partial(_answer, explorer, lambda e, r: e.blast(r.path_params["name"], _number(r)))
+        ),
         Route("/edge", partial(_answer, explorer, lambda e, r: e.edge(_text(r, "child"), _text(r, "parent")))),
         Route("/layers.svg", partial(_layers, explorer)),
         Route("/compare", partial(_answer, explorer, lambda e, r: e.compare(_text(r, "a"), _text(r, "b")))),
@@ -47,7 +48,9 @@ def application(explorer: Explorer, access: Access) -> Guard:
         Route("/changes", partial(_answer, explorer, lambda e, r: e.changes(_text(r, "since"), _text(r, "until")))),
         Route("/static/{name}", _static),
     ]
-    app = Starlette(routes=routes, exception_handlers={404: partial(_missing, explorer), 500: partial(_broken, explorer)})
+    app = Starlette(
+        routes=routes, exception_handlers={404: partial(_missing, explorer), 500: partial(_broken, explorer)}
+    )
     app.router.redirect_slashes = False
     environment()  # templates are compiled before the first request
     return Guard(app, access)
@@ -63,12 +66,26 @@ def _respond(explorer: Explorer, made: Made, request: Request) -> Response:
     try:
         page = made(explorer, request)
     except NotThere as error:
-        page = Page("problem.html", "Not found", {"message": error.what, "close": error.close}, {"error": error.what, "close": error.close}, status=404)
+        page = Page(
+            "problem.html",
+            "Not found",
+            {"message": error.what, "close": error.close},
+            {"error": error.what, "close": error.close},
+            status=404,
+        )
     except BadAddress as error:
-        page = Page("problem.html", "Not understood", {"message": str(error), "close": ()}, {"error": str(error)}, status=400)
+        page = Page(
+            "problem.html", "Not understood", {"message": str(error), "close": ()}, {"error": str(error)}, status=400
+        )
     except Failure as failure:
         logger.warning("%s: %s", request.url.path, failure.message)
-        page = Page("problem.html", "Not available", {"message": failure.message, "close": ()}, {"error": failure.message}, status=503)
+        page = Page(
+            "problem.html",
+            "Not available",
+            {"message": failure.message, "close": ()},
+            {"error": failure.message},
+            status=503,
+        )
     headers = {"cache-control": "no-cache"}
     if json_wanted:
         return Response(dumps(page.document), page.status, headers, "application/json")
@@ -101,7 +118,9 @@ def _number(request: Request) -> int:
 
 
 def _unfolded(request: Request) -> tuple[list[str], dict[str, int]]:
-    return request.query_params.getlist("open")[:MOST_OPENED], read_more(request.query_params.getlist("more")[:MOST_OPENED], MOST_CHILDREN)
+    return request.query_params.getlist("open")[:MOST_OPENED], read_more(
+        request.query_params.getlist("more")[:MOST_OPENED], MOST_CHILDREN
+    )
 
 
 def _model(explorer: Explorer, request: Request) -> Page:
@@ -127,7 +146,9 @@ def _declared(explorer: Explorer, request: Request) -> Page:
 
 async def _complete(explorer: Explorer, request: Request) -> Response:
     names: Sequence[str] = await run_in_threadpool(explorer.complete, _text(request, "q"))
-    return Response(dumps([visible(name) for name in names]), headers={"cache-control": "no-cache"}, media_type="application/json")
+    return Response(
+        dumps([visible(name) for name in names]), headers={"cache-control": "no-cache"}, media_type="application/json"
+    )
 
 
 async def _layers(explorer: Explorer, request: Request) -> Response:
@@ -141,7 +162,10 @@ async def _layers(explorer: Explorer, request: Request) -> Response:
         return render("layers.svg", picture=layer_picture(found), style=asset("layers.css").decode()), 200
 
     text, status = await run_in_threadpool(drawn)
-    headers = {"cache-control": "private, max-age=300", "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    headers = {
+        "cache-control": "private, max-age=300",
+        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    }
     return Response(text, status, headers, "image/svg+xml")
 
 
@@ -161,5 +185,3 @@ async def _missing(explorer: Explorer, request: Request, error: Exception) -> Re
 
 async def _broken(explorer: Explorer, request: Request, error: Exception) -> Response:
     return PlainTextResponse("Something went wrong on the server; its log says what.\n", 500)
-
-

@@ -89,7 +89,10 @@ class Explorer:
         """
         found = self.store.model(name) if 0 < len(name) <= 500 else None
         if found is None:
-            raise NotThere(f"The graph knows no model {visible(name)}.", close_names(self.store, name[:LONGEST_QUERY]) if name else ())
+            raise NotThere(
+                f"The graph knows no model {visible(name)}.",
+                close_names(self.store, name[:LONGEST_QUERY]) if name else (),
+            )
         return found
 
     # Pages ------------------------------------------------------------------------------------------------------------
@@ -113,8 +116,17 @@ class Explorer:
     def search(self, text: str) -> Page:
         rows = self._named(text, FOUND)
         close = close_names(self.store, text) if text and not rows else []
-        document = {"query": text, "models": [{k: row[k] for k in ("hub_id", "repo_id", "license", "downloads", "answer")} for row in rows], "close": close}
-        return Page("search.html", f"Search: {visible(text)}" if text else "Search", {"text": text, "rows": rows, "close": close, "most": FOUND}, document)
+        document = {
+            "query": text,
+            "models": [{k: row[k] for k in ("hub_id", "repo_id", "license", "downloads", "answer")} for row in rows],
+            "close": close,
+        }
+        return Page(
+            "search.html",
+            f"Search: {visible(text)}" if text else "Search",
+            {"text": text, "rows": rows, "close": close, "most": FOUND},
+            document,
+        )
 
     def complete(self, text: str) -> list[str]:
         """Names for the search field."""
@@ -125,8 +137,14 @@ class Explorer:
         wanted = name_key(text.strip()[:LONGEST_QUERY])
         if not wanted:
             return []
-        rows = {row["hub_id"]: row for row in self.store.read(load("named_like").text, {"prefix": wanted, "limit": 2 * limit})}
-        ranked = sorted(rows.values(), key=lambda row: (name_key(row["repo_id"]) != wanted, -(row["downloads"] or 0), row["repo_id"]))
+        rows = {
+            row["hub_id"]: row
+            for row in self.store.read(load("named_like").text, {"prefix": wanted, "limit": 2 * limit})
+        }
+        ranked = sorted(
+            rows.values(),
+            key=lambda row: (name_key(row["repo_id"]) != wanted, -(row["downloads"] or 0), row["repo_id"]),
+        )
         return ranked[:limit]
 
     def model(self, name: str, at: str | None, opened: Sequence[str], more: Mapping[str, int]) -> Page:
@@ -136,21 +154,41 @@ class Explorer:
         drawn = picture(sheet.folded, sheet.facts, links, sheet.id)
         about = f"Family of {visible(found.repo_id)}"
         family = Markup(render("_family.html", drawing=drawn, about=about, hint=""))
-        values = {"sheet": sheet, "links": links, "family": family, "provenance": model_provenance(sheet), "family_address": model_address(sheet.member, "family"), "blast_address": model_address(sheet.member, "blast"), "compare_address": "/compare" + query([("a", found.repo_id)])}
+        values = {
+            "sheet": sheet,
+            "links": links,
+            "family": family,
+            "provenance": model_provenance(sheet),
+            "family_address": model_address(sheet.member, "family"),
+            "blast_address": model_address(sheet.member, "blast"),
+            "compare_address": "/compare" + query([("a", found.repo_id)]),
+        }
         return Page("model.html", visible(found.repo_id), values, sheet_json(sheet))
 
     def family(self, name: str, at: str | None, opened: Sequence[str], more: Mapping[str, int], least: float) -> Page:
         found = self.model_named(name)
-        sheet = sheet_of(self.store, found.hub_id, at=moment(at), opened=opened, more=more, fitting=ACROSS, min_probability=least)
+        sheet = sheet_of(
+            self.store, found.hub_id, at=moment(at), opened=opened, more=more, fitting=ACROSS, min_probability=least
+        )
         kept = [(key, value) for key, value in (("at", at or ""), ("least", f"{least:g}" if least else "")) if value]
         address = model_address(sheet.member, "family")
         links = Addresses(address, kept, frozenset(opened), more)
         drawn = picture(sheet.folded, sheet.facts, links, sheet.id)
         about = f"Family of {visible(found.repo_id)}" + (f" as of {at}" if at else "")
         hidden = sum(sheet.folded.hidden.values()) + sum(sheet.folded.closed.values())
-        hint = f"{count(len(sheet.folded.ids), 'model')} shown" + (f", {hidden:,} directly below them folded." if hidden else ".")
+        hint = f"{count(len(sheet.folded.ids), 'model')} shown" + (
+            f", {hidden:,} directly below them folded." if hidden else "."
+        )
         family = Markup(render("_family.html", drawing=drawn, about=about, hint=hint))
-        values = {"sheet": sheet, "links": links, "family": family, "at": at, "least": least, "address": address, **self._range()}
+        values = {
+            "sheet": sheet,
+            "links": links,
+            "family": family,
+            "at": at,
+            "least": least,
+            "address": address,
+            **self._range(),
+        }
         document = {"model": found.repo_id, "as_of": at, **sheet_json(sheet)["family"]}
         return Page("family.html", about, values, document)
 
@@ -214,8 +252,12 @@ class Explorer:
         facts = compared(self.store, members(self.store, {first.hub_id, second.hub_id}))
         steps = path(self.store, first, second)
         shared = common_ancestors(self.store, first, second)[:10]
-        direct = [*edges_between(self.store, first.hub_id, second.hub_id), *edges_between(self.store, second.hub_id, first.hub_id)]
-        facts |= {m.id: m for m in members(self.store, {s.relative.hub_id for s in steps} | {s.ancestor.hub_id for s in shared})}
+        direct = [
+            *edges_between(self.store, first.hub_id, second.hub_id),
+            *edges_between(self.store, second.hub_id, first.hub_id),
+        ]
+        way = {s.relative.hub_id for s in steps} | {s.ancestor.hub_id for s in shared}
+        facts |= {m.id: m for m in members(self.store, way - set(facts))}
         comparable = self.samples is not None and first.signature is not None and first.signature == second.signature
         same = first.weights_digest is not None and first.weights_digest == second.weights_digest
         values = {
@@ -228,36 +270,90 @@ class Explorer:
             "facts": facts,
             "links": self.links,
             "same": same,
-            "picture": "/layers.svg" + query([("child", first.hub_id), ("parent", second.hub_id)]) if comparable and not same and first.hub_id != second.hub_id else None,
+            "picture": "/layers.svg" + query([("child", first.hub_id), ("parent", second.hub_id)])
+            if comparable and not same and first.hub_id != second.hub_id
+            else None,
         }
         document = {
             "a": member_json(facts[first.hub_id]),
             "b": member_json(facts[second.hub_id]),
             "same_weights": same,
             "comparable": comparable,
-            "path": [{"model": s.relative.repo_id, "direction": s.direction, "relation": s.relative.kind, "probability": s.relative.probability} for s in steps],
-            "common_ancestors": [{"model": s.ancestor.repo_id, "depth_a": s.depth_a, "depth_b": s.depth_b} for s in shared],
+            "path": [
+                {
+                    "model": s.relative.repo_id,
+                    "direction": s.direction,
+                    "relation": s.relative.kind,
+                    "probability": s.relative.probability,
+                }
+                for s in steps
+            ],
+            "common_ancestors": [
+                {"model": s.ancestor.repo_id, "depth_a": s.depth_a, "depth_b": s.depth_b} for s in shared
+            ],
         }
-        return Page("compare.html", f"{visible(first.repo_id)} beside {visible(second.repo_id)}", values, document, "compare")
+        return Page(
+            "compare.html", f"{visible(first.repo_id)} beside {visible(second.repo_id)}", values, document, "compare"
+        )
 
     def declared(self, outcome: str, text: str, number: int) -> Page:
         if outcome not in OUTCOMES:
             raise BadAddress(f"outcome is one of {', '.join(OUTCOMES)}")
         latest = self.survey.latest
         wanted = text.strip().lower()[:LONGEST_QUERY]
-        rows = [row for row in latest.compared.get(outcome, ()) if not wanted or any(wanted in name.lower() for name in (row.name, *row.declared, *row.detected))]
+        rows = [
+            row
+            for row in latest.compared.get(outcome, ())
+            if not wanted or any(wanted in name.lower() for name in (row.name, *row.declared, *row.detected))
+        ]
         shown, last = _page(rows, number)
-        values = {"survey": latest, "outcome": outcome, "outcomes": OUTCOMES, "text": text, "rows": shown, "found": len(rows), "number": number, "last": last, "query": query}
-        document = {"outcome": outcome, "counts": latest.outcomes, "complete": latest.complete, "found": len(rows), "page": number, "models": [asdict(row) for row in shown]}
+        values = {
+            "survey": latest,
+            "outcome": outcome,
+            "outcomes": OUTCOMES,
+            "text": text,
+            "rows": shown,
+            "found": len(rows),
+            "number": number,
+            "last": last,
+            "query": query,
+        }
+        document = {
+            "outcome": outcome,
+            "counts": latest.outcomes,
+            "complete": latest.complete,
+            "found": len(rows),
+            "page": number,
+            "models": [asdict(row) for row in shown],
+        }
         return Page("declared.html", "Declared against detected", values, document, "declared")
 
     def licences(self, text: str, number: int) -> Page:
         latest = self.survey.latest
         wanted = text.strip().lower()[:LONGEST_QUERY]
-        rows = [row for row in latest.conflicts if not wanted or any(wanted in str(part).lower() for part in (row.name, row.ancestor_name, row.license, row.above))]
+        rows = [
+            row
+            for row in latest.conflicts
+            if not wanted
+            or any(wanted in str(part).lower() for part in (row.name, row.ancestor_name, row.license, row.above))
+        ]
         shown, last = _page(rows, number)
-        values = {"survey": latest, "text": text, "rows": shown, "found": len(rows), "number": number, "last": last, "query": query}
-        document = {"complete": latest.complete, "count": latest.conflict_count, "found": len(rows), "page": number, "conflicts": [asdict(row) for row in shown]}
+        values = {
+            "survey": latest,
+            "text": text,
+            "rows": shown,
+            "found": len(rows),
+            "number": number,
+            "last": last,
+            "query": query,
+        }
+        document = {
+            "complete": latest.complete,
+            "count": latest.conflict_count,
+            "found": len(rows),
+            "page": number,
+            "conflicts": [asdict(row) for row in shown],
+        }
         return Page("licences.html", "Licence conflicts", values, document, "licences")
 
     def blast(self, name: str, number: int) -> Page:
@@ -265,8 +361,24 @@ class Explorer:
         heirs = blast_radius(self.store, found)
         shown, last = _page(heirs, number)
         member = Member(found.hub_id, found.repo_id)
-        values = {"name": found.repo_id, "member": member, "heirs": shown, "total": len(heirs), "number": number, "last": last, "address": model_address(member, "blast"), "query": query, "links": self.links, "members": {heir.hub_id: Member(heir.hub_id, heir.repo_id) for heir in shown}}
-        document = {"model": found.repo_id, "total": len(heirs), "page": number, "models": [asdict(heir) for heir in shown]}
+        values = {
+            "name": found.repo_id,
+            "member": member,
+            "heirs": shown,
+            "total": len(heirs),
+            "number": number,
+            "last": last,
+            "address": model_address(member, "blast"),
+            "query": query,
+            "links": self.links,
+            "members": {heir.hub_id: Member(heir.hub_id, heir.repo_id) for heir in shown},
+        }
+        document = {
+            "model": found.repo_id,
+            "total": len(heirs),
+            "page": number,
+            "models": [asdict(heir) for heir in shown],
+        }
         return Page("blast.html", f"Blast radius of {visible(found.repo_id)}", values, document)
 
     def runs(self) -> Page:
@@ -279,7 +391,19 @@ class Explorer:
         end = moment(until) or now.isoformat()
         rows = self.store.read(load("changes_between").text, {"since": start, "until": end, "limit": CHANGES})
         rows.sort(key=lambda row: (row["changed_at"], row["child"], row["parent"]), reverse=True)
-        values = {"rows": rows, "since": since or start[:10], "until": until or end[:10], "most": CHANGES, "edge_address": edge_address, "members": {i: Member(i, name) for row in rows for i, name in ((row["child_id"], row["child"]), (row["parent_id"], row["parent"]))}, "links": self.links}
+        values = {
+            "rows": rows,
+            "since": since or start[:10],
+            "until": until or end[:10],
+            "most": CHANGES,
+            "edge_address": edge_address,
+            "members": {
+                i: Member(i, name)
+                for row in rows
+                for i, name in ((row["child_id"], row["child"]), (row["parent_id"], row["parent"]))
+            },
+            "links": self.links,
+        }
         return Page("changes.html", "What changed", values, {"since": start, "until": end, "changes": rows}, "runs")
 
 
@@ -308,11 +432,23 @@ def moment(text: str | None, *, ends: bool = True) -> str | None:
 def edge_provenance(edge: EdgeFacts, facts: Mapping[str, Member]) -> list[tuple[str, str]]:
     """Where one edge is from."""
     rows = []
-    for role, model, revision in (("child", edge.child, edge.child_revision), ("parent", edge.parent, edge.parent_revision)):
+    for role, model, revision in (
+        ("child", edge.child, edge.child_revision),
+        ("parent", edge.parent, edge.parent_revision),
+    ):
         member = facts.get(model)
         if member:
-            rows += [(f"{role}", member.name), (f"{role}'s revision", revision or member.revision or "–"), (f"{role}'s weights", member.digest or "–")]
-    for label, value in (("method", " ".join(filter(None, (edge.method, edge.method_version)))), ("run", edge.run_id), ("first verified", edge.first_verified_at), ("last verified", edge.last_verified_at)):
+            rows += [
+                (f"{role}", member.name),
+                (f"{role}'s revision", revision or member.revision or "–"),
+                (f"{role}'s weights", member.digest or "–"),
+            ]
+    for label, value in (
+        ("method", " ".join(filter(None, (edge.method, edge.method_version)))),
+        ("run", edge.run_id),
+        ("first verified", edge.first_verified_at),
+        ("last verified", edge.last_verified_at),
+    ):
         if value:
             rows.append((label, f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else value))
     return rows

@@ -100,7 +100,11 @@ class Guard:
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > LONGEST_TARGET:
             return 414, "The address is too long.", ()
         if not self._access.allows_credentials(headers.get(b"authorization", "")):
-            return 401, "A name and a password are needed.", ((b"www-authenticate", b'Basic realm="lineage", charset="UTF-8"'),)
+            return (
+                401,
+                "A name and a password are needed.",
+                ((b"www-authenticate", b'Basic realm="lineage", charset="UTF-8"'),),
+            )
         return None
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 SHORTEST_PASSWORD = 12
 LARGEST_PASSWORD_FILE = 4_096
-HEAP = "-Xmx160m"  # of the embedded store's engine in this process: pages need little, and there may be others beside it
+HEAP = (
+    "-Xmx160m"  # of the embedded store's engine in this process: pages need little, and there may be others beside it
+)
 READERS = 24  # requests that are worked on at once
 
 
@@ -66,7 +68,9 @@ def read_password(file: Path) -> tuple[str, str]:
     if not colon or not user or "\n" in text.strip():
         raise CannotServePages(f"{file} does not hold one line NAME:PASSWORD", "write it anew")
     if len(password) < SHORTEST_PASSWORD:
-        raise CannotServePages(f"the password in {file} is shorter than {SHORTEST_PASSWORD} characters", "choose a longer one")
+        raise CannotServePages(
+            f"the password in {file} is shorter than {SHORTEST_PASSWORD} characters", "choose a longer one"
+        )
     return user, password
 
 
@@ -85,7 +89,9 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise CannotServePages(f"cannot listen on {host} port {port}: {error.strerror}", "choose another --port") from None
+        raise CannotServePages(
+            f"cannot listen on {host} port {port}: {error.strerror}", "choose another --port"
+        ) from None
     with listener:
         yield listener
 
@@ -97,7 +103,7 @@ def opened_graph(url: str) -> Iterator[Store]:
     Raises:
         Failure: there is none, or another process holds it and serves nothing.
     """
-    from lineage.graphdb.failures import StoreHeld
+    from lineage.graphdb.errors import StoreHeld
     from lineage.graphdb.store import open_store
 
     if "://" in url:
@@ -137,7 +143,14 @@ def announce(listener: socket.socket, host: str, open_browser: bool, json_wanted
     return say
 
 
-def serve(graph: Store, sketches: Path | str, source: str, access: Access, listener: socket.socket, started: Callable[[], None]) -> None:
+def serve(
+    graph: Store,
+    sketches: Path | str,
+    source: str,
+    access: Access,
+    listener: socket.socket,
+    started: Callable[[], None],
+) -> None:
     """Answers requests until SIGINT or SIGTERM."""
     import anyio
     import uvicorn

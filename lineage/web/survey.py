@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import Failure
 from lineage.queries import load
-from lineage.queries.agreement import compare_all
+from lineage.queries.claim_check import compare_all
 from lineage.queries.licences import judge, licence_class
 
 if TYPE_CHECKING:
