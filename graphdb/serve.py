@@ -82,7 +82,9 @@ def share_store(folder: str, port: int, password: str, *, timeout_seconds: float
 
 
 @contextmanager
-def _served(folder: str, port: int, user: str, password: str, timeout_seconds: float) -> Iterator[tuple[RunningServer, Any]]:
+def _served(
+    folder: str, port: int, user: str, password: str, timeout_seconds: float
+) -> Iterator[tuple[RunningServer, Any]]:
     """The running server, and its database as this process sees it."""
     if "://" in folder:
         raise CannotServe(f"{folder} is a server already", "serve a folder")

@@ -99,7 +99,7 @@ def test_variables_that_the_program_reads_are_documented() -> None:
 
 def test_exit_codes_are_those_of_the_help() -> None:
     told = re.findall(r"(\d) ([a-z][a-z ]+)", " ".join((cli.help or "").split("Exit codes:")[1].split()))
-    assert [number for number, _ in told] == ["0", "1", "2", "3", "4"]
+    assert [number for number, _ in told] == ["0", "1", "2", "3", "4", "5"]
     table = re.findall(r"^\| (\d) \| (.*) \|$", README, re.MULTILINE)
     assert [number for number, _ in table] == [number for number, _ in told]
 

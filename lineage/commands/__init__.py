@@ -182,7 +182,7 @@ def cli() -> None:
     """Which model was a model trained from? Asks the weights, and keeps the answers as a graph.
 
     Results go to stdout, everything else to stderr. Exit codes: 0 answered, 1 a failure, 2 wrong usage, 3 cannot tell,
-    4 no such model or nothing readable in it.
+    4 no such model or nothing readable in it, 5 contradicted (`lineage verify`).
     """
 
 

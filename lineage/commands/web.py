@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -61,17 +62,20 @@ def web(
     lineage web --store bolt://graph:7687 --host 0.0.0.0 --password-file web-password --allow-host lineage.example.org
     """
     from lineage.locations import sketches_folder
-    from lineage.web.serving import access_of, announce, listen, opened_graph, serve
+    from lineage.web.serving import access_of, address_of, listen, opened_graph, serve
 
     access = access_of(host, password_file, allow_host)
     with ExitStack() as stack:
         listener = stack.enter_context(listen(host, port))
         graph = stack.enter_context(opened_graph(store))
-        serve(
-            graph,
-            sketches_folder(store, sketches),
-            store,
-            access,
-            listener,
-            announce(listener, host, open_browser, json_wanted),
-        )
+        address = address_of(listener, host)
+
+        def started() -> None:
+            if json_wanted:
+                click.echo(json.dumps({"url": address}))
+            else:
+                click.echo(f"lineage web at {address}   (stop with Ctrl-C)", err=True)
+            if open_browser:
+                click.launch(address)
+
+        serve(graph, sketches_folder(store, sketches), store, access, listener, started)

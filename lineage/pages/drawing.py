@@ -152,7 +152,16 @@ def _rows(count: int, pairs: Sequence[tuple[int, int]], depth: Sequence[int]) ->
         layout = graph.layout_sugiyama(layers=list(depth), hgap=1, vgap=1)
         coordinates = layout.coords[:count]
     lowest = min(x for x, _ in coordinates)
-    return [x - lowest for x, _ in coordinates]
+    return _apart([x - lowest for x, _ in coordinates], depth)
+
+
+def _apart(rows: list[float], depth: Sequence[int]) -> list[float]:
+    """The rows, those of one column at least one apart: the layouts keep separate parts of a graph apart, but not always so far."""
+    last: dict[int, float] = {}
+    for node in sorted(range(len(rows)), key=lambda i: (rows[i], i)):
+        rows[node] = max(rows[node], last.get(depth[node], -1.0) + 1.0)
+        last[depth[node]] = rows[node]
+    return rows
 
 
 def _columns(depth: Sequence[int], widths: Sequence[float]) -> list[tuple[float, float]]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
-import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import click
 
 from lineage.graphdb.schema import Failure
 from lineage.web.guard import LOOPBACK, Access
@@ -126,21 +122,10 @@ def opened_graph(url: str) -> Iterator[Store]:
         shared.__exit__(None, None, None)
 
 
-def announce(listener: socket.socket, host: str, open_browser: bool, json_wanted: bool) -> Callable[[], None]:
-    """What is said once the server answers."""
-    port = listener.getsockname()[1]
+def address_of(listener: socket.socket, host: str) -> str:
+    """The first page's address, as a browser on this machine takes it."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
-
-    def say() -> None:
-        if json_wanted:
-            click.echo(json.dumps({"url": address}))
-        else:
-            click.echo(f"lineage web at {address}   (stop with Ctrl-C)", err=True)
-        if open_browser:
-            webbrowser.open(address)
-
-    return say
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{listener.getsockname()[1]}/"
 
 
 def serve(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lineage.graphdb.schema import Declaration, Relation, Verdict
+from lineage.graphdb.schema import Declaration, Relation, Run, Verdict
 from lineage.graphdb.store import Store, open_store
 from lineage.queries import load, names
 from tests.graphs import a_model, an_edge
@@ -31,9 +31,15 @@ PARAMS: dict[str, Any] = {
     "hub_id": "org/e",
     "name_key": "org/e",
     "ways": 100,
+    "child": "id-b",
+    "parent": "id-a",
+    "shown": 2,
+    "prefix": "org/",
+    "licenses": ["llama3", "cc-by-nc-4.0"],
+    "until": "2026-01-02T12:00:00Z",
 }
 TOP = {"model": "id-a"}  # questions that look down
-OVERRIDES = {"descendants": TOP, "blast_radius": TOP}
+OVERRIDES = {"descendants": TOP, "blast_radius": TOP, "derived": TOP, "history": {"model": "id-c"}}
 SCOPE = [f"id-{name}" for name in "abcdefg"]
 
 
@@ -44,6 +50,7 @@ def tell(store: Store) -> None:
         store.clock = lambda: datetime(2026, 1, number, tzinfo=UTC)
 
     day(1)
+    store.record_run(Run("run-1", "sync", store.clock(), store.clock()))
     licences = {"a": "llama3", "b": "apache-2.0", "c": "cc-by-nc-4.0", "e": "mit"}
     made = datetime(2025, 1, 1, tzinfo=UTC)
     models = [

@@ -1,0 +1,140 @@
+"""SARIF and JUnit of findings: read again by other programs, valid whatever a name holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from junitparser import Failure, JUnitXml, Skipped
+from sarif_pydantic import Sarif
+
+from lineage.verify.checks import Check, Outcome
+from lineage.verify.documents import as_json, as_junit, as_sarif, as_text
+from tests.pages.families import HOSTILE
+
+CHECKS = [
+    Check("declared", "org/a", Outcome.CONTRADICTED, "the card is wrong", {"declared": ["org/b"]}),
+    Check("licence", "org/a", Outcome.CANNOT_TELL, "no licence"),
+    Check("parent", "sub/b", Outcome.HOLDS, "as expected", {"probability": 0.99}),
+]
+# what GitHub's code scanning and the OASIS standard ask of a log (sections 3.13 to 3.27), written down by hand
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["version", "runs"],
+    "properties": {
+        "version": {"const": "2.1.0"},
+        "$schema": {"type": "string", "format": "uri"},
+        "runs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["tool", "results"],
+                "properties": {
+                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                    "tool": {
+                        "type": "object",
+                        "required": ["driver"],
+                        "properties": {
+                            "driver": {
+                                "type": "object",
+                                "required": ["name", "rules"],
+                                "properties": {
+                                    "rules": {
+                                        "type": "array",
+                                        "uniqueItems": True,
+                                        "items": {
+                                            "type": "object",
+                                            "required": ["id", "shortDescription"],
+                                            "properties": {
+                                                "shortDescription": {"type": "object", "required": ["text"]},
+                                                "defaultConfiguration": {
+                                                    "type": "object",
+                                                    "properties": {
+                                                        "level": {"enum": ["none", "note", "warning", "error"]}
+                                                    },
+                                                },
+                                            },
+                                        },
+                                    }
+                                },
+                            }
+                        },
+                    },
+                    "results": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["message", "ruleId", "locations"],
+                            "properties": {
+                                "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
+                                "level": {"enum": ["none", "note", "warning", "error"]},
+                                "ruleIndex": {"type": "integer", "minimum": 0},
+                                "message": {
+                                    "type": "object",
+                                    "required": ["text"],
+                                    "properties": {"text": {"type": "string", "minLength": 1}},
+                                },
+                                "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+                            },
+                            "if": {"properties": {"kind": {"not": {"const": "fail"}}}},
+                            "then": {"properties": {"level": {"const": "none"}}},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def hostile() -> list[Check]:
+    return [Check("parent", name, Outcome.CONTRADICTED, f"not {name}") for name in HOSTILE]
+
+
+@pytest.mark.parametrize("checks", [CHECKS, hostile(), []], ids=["plain", "hostile", "none"])
+def test_sarif_is_valid_and_another_program_reads_it(checks: list[Check]) -> None:
+    document = json.loads(json.dumps(as_sarif(checks, {}, "1.0")))
+    jsonschema.validate(document, SCHEMA)
+    read = Sarif.model_validate(document)
+    results = read.runs[0].results or []
+    assert [result.rule_id for result in results] == [check.rule for check in checks]
+    rules = [rule["id"] for rule in document["runs"][0]["tool"]["driver"]["rules"]]
+    assert all(rules[result["ruleIndex"]] == result["ruleId"] for result in document["runs"][0]["results"])
+
+
+def test_sarif_points_to_files_relative_to_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"sub/b": str(tmp_path / "sub b" / "model.safetensors"), "org/a": "/elsewhere/x"}
+    results = as_sarif(CHECKS, places, "1.0")["runs"][0]["results"]
+    uris = [result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results]
+    assert uris == ["file:///elsewhere/x", "file:///elsewhere/x", "sub%20b/model.safetensors"]
+
+
+def test_junit_counts_failures_and_skips(tmp_path: Path) -> None:
+    file = tmp_path / "junit.xml"
+    file.write_text(as_junit(CHECKS), encoding="utf-8")
+    suites = list(JUnitXml.fromfile(str(file)))
+    assert [(suite.name, suite.tests, suite.failures, suite.skipped) for suite in suites] == [
+        ("org/a", 2, 1, 1),
+        ("sub/b", 1, 0, 0),
+    ]
+    results = [type(case.result[0]) for case in suites[0]]
+    assert results == [Failure, Skipped]
+
+
+def test_junit_stays_xml_whatever_a_name_holds(tmp_path: Path) -> None:
+    file = tmp_path / "junit.xml"
+    file.write_text(as_junit(hostile()), encoding="utf-8")
+    names = [suite.name for suite in JUnitXml.fromfile(str(file))]
+    assert len(names) == len(HOSTILE) and names[0] == HOSTILE[0]
+
+
+def test_text_and_json_say_the_same() -> None:
+    document = as_json(CHECKS)
+    assert document["outcome"] == "contradicted" and document["exit_code"] == 5
+    lines = as_text(CHECKS)
+    assert lines[-1] == (Outcome.CONTRADICTED, "contradicted: 1 contradicted, 1 cannot tell, 1 hold")
+    assert all(row["model"] in line for row, (_, line) in zip(document["checks"], lines, strict=False))
