@@ -37,7 +37,7 @@ def test_loopback_names_are_answered(host: str) -> None:
         "[::1",
         "local host",
     ]
-    + ["127.0.0.1.nip.io", "localhost:port", "\xff"],
+     "127.0.0.1.nip.io", "localhost:port", "\xff"],
 )
 def test_a_foreign_host_is_refused(host: str) -> None:
     answer = ask(guarded(), "/", host=host)
