@@ -18,27 +18,19 @@ def guarded(access: Access | None = None) -> Guard:
     return Guard(Starlette(routes=[page]), access or Access())
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "localhost:8765", "127.0.0.1:1", "[::1]:8765", "LOCALHOST", "localhost."]
+STRANGERS = (
+    "evil.example",
+    "localhost.evil.example",
+    "evil@localhost",
+    "",
+    "localhost:8765:1",
+    "127.0.0.2",
+    "[::1",
+    "a b",
 )
-def test_loopback_names_are_answered(host: str) -> None:
-    assert ask(guarded(), "/", host=host).status == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.example",
-        "localhost.evil.example",
-        "evil@localhost",
-        "",
-        "localhost:8765:1",
-        "127.0.0.2",
-        "[::1",
-        "local host",
-    ]
-     "127.0.0.1.nip.io", "localhost:port", "\xff"],
-)
+@pytest.mark.parametrize("host", [*STRANGERS, "127.0.0.1.nip.io", "localhost:port", "\xff"])
 def test_a_foreign_host_is_refused(host: str) -> None:
     answer = ask(guarded(), "/", host=host)
     assert answer.status == 421 and "page" not in answer.text
