@@ -75,7 +75,10 @@ def is_meant(model: Model, name: str) -> bool:
     repo_id, _, revision = name.partition("@")
     if revision and model.repo_id.lower() == repo_id.lower() and not _is_commit(revision, model.revision):
         return False
-    return not model.hub_id.startswith("local:") or _digest_now(model.repo_id) == model.weights_digest
+    if not model.hub_id.startswith("local:"):
+        return True
+    named = Path(name).expanduser()  # the path itself where it is given: its name in the graph may not be one
+    return _digest_now(named if named.exists() else Path(model.repo_id)) == model.weights_digest
 
 
 def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:
@@ -187,8 +190,8 @@ def _is_commit(revision: str, commit: str | None) -> bool:
     return commit is not None and bool(_COMMIT.fullmatch(revision)) and commit.startswith(revision)
 
 
-def _digest_now(path: str) -> str | None:
+def _digest_now(path: Path) -> str | None:
     from lineage.crawler.folder import one_local_model
     from lineage.crawler.open_model import local_digest
 
-    return local_digest(one_local_model(Path(path)))
+    return local_digest(one_local_model(path))
