@@ -61,14 +61,20 @@ class StorageDown(HubFailure):
 class RateLimited(HubFailure):
     """The Hub wants us to wait longer than the caller is ready to."""
 
-    def __init__(self, wait_seconds: float, repo_id: str | None = None):
-        minutes = f"{wait_seconds / 60:.0f} minutes" if wait_seconds > 120 else f"{wait_seconds:.0f} seconds"
+    def __init__(self, wait_seconds: float, repo_id: str | None = None, asked: bool = True):
+        """
+        Args:
+            asked: whether the Hub has said how long to wait.
+        """
+        wait = duration(wait_seconds)
         super().__init__(
-            f"the Hub's rate limit is spent; it asks to wait {minutes}",
-            f"run the same command again in {minutes}; a token (HF_TOKEN) has a higher limit",
+            f"the Hub's rate limit is spent; it asks to wait {wait}"
+            if asked
+            else "the Hub refuses further requests (429, too many) and does not say for how long",
+            f"run the same command again {f'in {wait}' if asked else 'later'}; a token (HF_TOKEN) has a higher limit",
             repo_id,
         )
-        self.wait_seconds = wait_seconds
+        self.wait_seconds, self.asked = wait_seconds, asked
 
 
 class Offline(HubFailure):
@@ -115,7 +121,7 @@ def failure_of(
     if status == 403:
         return HubFailure(f"the Hub refuses access to {name}: {said}", "check what the token allows", repo_id)
     if status == 429:
-        return RateLimited(300.0, repo_id)
+        return RateLimited(300.0, repo_id, asked=False)
     if status >= 500:
         return HubDown(f"the Hub answers {status} for {name}", "try again later", repo_id, status)
     where = "for " + repo_id if repo_id else "to the listing"
@@ -124,6 +130,14 @@ def failure_of(
         "check --endpoint or HF_ENDPOINT: does a Hub answer there?",
         repo_id,
     )
+
+
+def duration(seconds: float) -> str:
+    """As people say it: `45 seconds`, `4 minutes`, `3 hours`, `2 days`."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds > 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def one_line(text: str, limit: int = 200) -> str:

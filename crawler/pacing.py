@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 
 from lineage.crawler.hub_errors import RateLimited
 
 _LEFT = re.compile(r'"(?P<name>[^"]{1,40})"\s*;\s*r\s*=\s*(?P<left>\d{1,9})\s*;\s*t\s*=\s*(?P<seconds>\d{1,6})')
 _QUOTA = re.compile(r'"(?P<name>[^"]{1,40})"\s*;\s*q\s*=\s*(?P<quota>\d{1,9})')
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 BASE_WAIT_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 60.0
 
@@ -94,8 +96,8 @@ class Pacer:
                 self._buckets[match["name"]] = _Bucket(left, turns_at, quotas.get(match["name"]))
             if status == 429:
                 spent = [b.turns_at for b in self._buckets_of(kind) if b.left <= 0] if named else []
-                told = self._retry_after(headers.get("retry-after"))
-                until = max([*spent, now + told if told is not None else now])
+                told = self._retry_after(headers)
+                until = max([*spent, now + (told or 0.0)])
                 self._blocked_until[kind] = max(self._blocked_until.get(kind, 0.0), until)
 
     def give_up(self, kind: str) -> None:
@@ -103,18 +105,32 @@ class Pacer:
         with self._lock:
             self._in_flight[kind] = max(0, self._in_flight.get(kind, 0) - 1)
 
-    def back_off(self, attempt: int, told: str | None = None) -> None:
+    def back_off(self, attempt: int, headers: Mapping[str, str] | None = None) -> None:
         """Sleep after a failed attempt (1, 2, ...): doubling, with jitter, or what `Retry-After` says if that is longer."""
-        seconds = min(LONGEST_BACK_OFF_SECONDS, BASE_WAIT_SECONDS * 2 ** (attempt - 1)) * (0.5 + self._chance() / 2)
-        self.pause(max(seconds, self._retry_after(told) or 0.0))
+        seconds, told = self._back_off_seconds(attempt), self._retry_after(headers or {})
+        self.pause(max(seconds, told or 0.0), asked=bool(told and told > seconds))
 
-    def pause(self, seconds: float) -> None:
+    def back_off_after_refusal(self, kind: str, attempt: int) -> None:
+        """Sleep after an answer of 429, unless `wait` will do so for longer: a refusal that asks for no wait, or none that can be
+        understood, is no leave to come again at once."""
+        seconds = self._back_off_seconds(attempt)
+        with self._lock:
+            blocked = self._seconds_to_wait(kind)
+        if seconds > blocked:
+            self.pause(seconds, asked=False)
+
+    def _back_off_seconds(self, attempt: int) -> float:
+        return min(LONGEST_BACK_OFF_SECONDS, BASE_WAIT_SECONDS * 2 ** (attempt - 1)) * (0.5 + self._chance() / 2)
+
+    def pause(self, seconds: float, asked: bool = True) -> None:
         """
+        Args:
+            asked: whether the Hub has asked for this wait.
         Raises:
             RateLimited: longer than the caller is ready to wait.
         """
         if seconds > self.max_wait_seconds:
-            raise RateLimited(seconds)
+            raise RateLimited(seconds, asked=asked)
         self.before_pause(seconds)
         self._sleep(seconds)
 
@@ -131,13 +147,24 @@ class Pacer:
                 until = max(until, bucket.turns_at)
         return until - now
 
-    def _retry_after(self, told: str | None) -> float | None:
-        """Seconds; both forms of the header are read."""
-        if not told:
+    def _retry_after(self, headers: Mapping[str, str]) -> float | None:
+        """Seconds above zero; None where nothing is said, or nothing that can be understood. Both forms of the header are read, a
+        number also with a fraction; a date counts from the server's own."""
+        said = headers.get("retry-after", "").strip()
+        if _SECONDS.fullmatch(said):
+            return float(said) or None
+        until = _moment(said)
+        if until is None:
             return None
-        if told.strip().isdigit():
-            return float(told.strip()[:9])
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - self._wall())
-        except (ValueError, TypeError, OverflowError):
-            return None
+        return max(0.0, until - (_moment(headers.get("date", "")) or self._wall())) or None
+
+
+def _moment(text: str) -> float | None:
+    """Seconds since 1970 of an HTTP date."""
+    if not 0 < len(text) <= 100:
+        return None
+    try:
+        found = email.utils.parsedate_to_datetime(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

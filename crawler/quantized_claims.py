@@ -22,6 +22,18 @@ _LOW_RANK = re.compile(
     r"|hada_[wt]\d(_[ab])?|lokr_[wt]\d(_[ab])?|ia3_l|oft_(blocks|diag|R)|vera_lambda_[bd]|boft_[RS])([._]|$)"
 )
 _OF_LOW_RANK = re.compile(r"(^|[._])(alpha|scale|rank)$")  # a number beside the halves
+_CONFIG_KEYS = {  # where configurations say that numbers are packed -> the method, where that is all they say
+    "quantization_config": "an unknown method",
+    "compression_config": "compressed-tensors",
+    "quantization": "mlx",
+    "quantize_config": "gptq",
+    "quant_config": "an unknown method",
+}
+_INNER_CONFIGS = ("text_config", "llm_config", "language_config", "model_config")
+_PACKED_DTYPES = frozenset({"I4", "U4", "I8", "U8", "I16", "U16", "I32", "U32"})
+_SCALE = re.compile(
+    r"(^|_)(scale|scales|scale_inv|wscales|absmax|zero_point|zeros|qzeros|SCB|s)$|_scale_\d$|^weight_scale|^scale_"
+)
 _ORDER = ("F32", "BF16", "F16", "Q8", "Q6", "Q5", "Q4", "Q3", "Q2")  # least is lost first
 
 
@@ -34,13 +46,26 @@ class HasName(Protocol):
 
 def quantisation_of(config: Mapping[str, Any]) -> str | None:
     """What a configuration says, as `gptq 4 bits`; None where it says nothing."""
-    said = config.get("quantization_config")
-    if not isinstance(said, Mapping):
-        return None
+    inner = (config.get(name) for name in _INNER_CONFIGS)
+    for place in (config, *(found for found in inner if isinstance(found, Mapping))):
+        for key, usual in _CONFIG_KEYS.items():
+            said = place.get(key)
+            if isinstance(said, Mapping) and said:
+                return _said_by(said, usual)
+            if key == "quantization" and isinstance(said, str) and _METHOD.fullmatch(said):
+                return said
+    return None
+
+
+def _said_by(said: Mapping[str, Any], usual: str) -> str:
+    """
+    Args:
+        usual: the method where none is named.
+    """
     method = said.get("quant_method", said.get("quant_algo"))
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
-        method = "bitsandbytes" if "load_in_4bit" in said or "load_in_8bit" in said else "an unknown method"
-    bits = said.get("bits", said.get("w_bit"))
+        method = "bitsandbytes" if "load_in_4bit" in said or "load_in_8bit" in said else usual
+    bits = said.get("bits", said.get("w_bit", said.get("nbits")))
     if said.get("load_in_4bit") is True or said.get("_load_in_4bit") is True:
         bits = 4
     elif said.get("load_in_8bit") is True or said.get("_load_in_8bit") is True:
@@ -52,9 +77,16 @@ def quantisation_in(header: Iterable[HasName]) -> str | None:
     """What the tensors show, where no configuration says it; None for a model in plain numbers."""
     endings: set[str] = set()
     dtypes: set[str] = set()
+    packed: dict[str, str] = {}  # module -> dtype of what may be packed numbers
+    scaled: dict[str, set[str]] = {}  # module -> what scales lie in it
     for tensor in header:
-        endings.add(tensor.name.rpartition(".")[2])
+        module, _, ending = tensor.name.rpartition(".")
+        endings.add(ending)
         dtypes.add(tensor.dtype)
+        if tensor.dtype in _PACKED_DTYPES:
+            packed[module] = tensor.dtype
+        if _SCALE.search(ending):
+            scaled.setdefault(module, set()).add(ending)
     if "absmax" in endings or any(ending.startswith("bitsandbytes__") for ending in endings):
         return "bitsandbytes"
     if "SCB" in endings:
@@ -65,10 +97,23 @@ def quantisation_in(header: Iterable[HasName]) -> str | None:
         return "awq or gptq"
     if "weight_packed" in endings:
         return "compressed-tensors"
+    if {"q_weight", "q_scale"} <= endings:
+        return "exl2"
+    if {"codes", "codebooks"} <= endings:
+        return "aqlm"
+    if {"W_q", "scale"} <= endings:
+        return "hqq"
+    if "Qidxs" in endings:
+        return "quip"
+    both = [module for module in packed if module and module in scaled]
+    if both and packed[both[0]] == "U32" and "scales" in scaled[both[0]]:
+        return "mlx"
     if any(dtype.startswith("F8_") for dtype in dtypes):
         return "fp8"
     if any(dtype.startswith(("F4", "F6_")) for dtype in dtypes) or any(e.endswith("_blocks") for e in endings):
         return "fp4"
+    if both:
+        return {"I8": "int8", "U8": "uint8"}.get(packed[both[0]], "whole numbers with scales")
     return None
 
 

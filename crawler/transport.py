@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -186,12 +187,15 @@ class Transport:
             if answer.status in RETRIED and (attempt < self.retries or self._is_down(ask)):
                 attempt = min(attempt + 1, self.retries)
                 logger.info("%s %s: status %d; trying again", ask.what, self._where(url), answer.status)
-                self._back_off(ask, attempt, answer.headers.get("retry-after"))
+                self._back_off(ask, attempt, answer.headers)
             elif answer.status == 429 and refusals < MAX_REFUSALS:
                 refusals += 1
                 logger.info("%s: rate limited", ask.what)
-                if ask.paced_as is None or not {"ratelimit", "retry-after"} & answer.headers.keys():
-                    self._back_off(ask, refusals, answer.headers.get("retry-after"))
+                if ask.paced_as is None:
+                    self._back_off(ask, refusals, answer.headers)
+                else:
+                    kind, attempts = ask.paced_as, refusals
+                    self._with_name(ask, partial(self.pacer.back_off_after_refusal, kind, attempts))
             elif answer.status in REDIRECTS and ask.follow:
                 target = redirect_target(answer, ask.repo_id)
                 check_redirect(self.endpoint, url, target, ask.repo_id)
@@ -347,15 +351,15 @@ class Transport:
                 f"an answer that cannot be read ({type(error).__name__})", None, ask.repo_id
             ) from None
 
-    def _back_off(self, ask: HubRequest, attempt: int, told: str | None = None) -> None:
-        self._with_name(ask, lambda: self.pacer.back_off(attempt, told))
+    def _back_off(self, ask: HubRequest, attempt: int, headers: Mapping[str, str] | None = None) -> None:
+        self._with_name(ask, lambda: self.pacer.back_off(attempt, headers))
 
     @staticmethod
     def _with_name(ask: HubRequest, wait: Callable[[], None]) -> None:
         try:
             wait()
         except RateLimited as error:
-            raise RateLimited(error.wait_seconds, ask.repo_id) from None
+            raise RateLimited(error.wait_seconds, ask.repo_id, error.asked) from None
 
     def _down(self, ask: HubRequest, why: str) -> HubFailure:
         host = urlsplit(ask.url).hostname

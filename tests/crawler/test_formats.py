@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from lineage.crawler.headers import TensorHeader
 from lineage.crawler.hub import Hub
 from lineage.crawler.open_model import NoSuchPart, open_model
 from lineage.crawler.pipeline_components import parts_of
@@ -94,10 +95,67 @@ def test_packed_numbers_are_recognised_by_the_configuration(config: object, said
 
 
 def test_fp8_is_recognised_by_its_dtype_and_plain_numbers_are_not() -> None:
-    from lineage.crawler.headers import TensorHeader
 
     assert quantisation_in([TensorHeader("a.weight", "F8_E4M3", (1,), "f", 0, 1)]) == "fp8"
     assert quantisation_in([TensorHeader("a.weight", "BF16", (1,), "f", 0, 2)]) is None
+
+
+PACKED = {
+    "mlx": {"weight": "U32", "scales": "F16", "biases": "F16"},
+    "int8": {"weight": "I8", "weight_scale": "F32"},
+    "uint8": {"weight": "U8", "scale": "F32", "zero_point": "F32"},
+    "fp8": {"weight": "F8_E4M3", "weight_scale_inv": "F32"},
+    "fp4": {"weight": "F4", "weight_scale": "F32"},
+    "exl2": {"q_weight": "I32", "q_scale": "I32", "q_scale_max": "F16", "q_groups": "I16", "q_invperm": "I32"},
+    "hqq": {"W_q": "U8", "scale": "F16", "zero": "F16"},
+    "gptq": {"qweight": "I32", "qzeros": "I32", "scales": "F16", "g_idx": "I32"},
+    "awq or gptq": {"qweight": "I32", "qzeros": "I32", "scales": "F16"},
+    "aqlm": {"codes": "I16", "codebooks": "F16", "scales": "F16"},
+    "bitsandbytes": {"weight": "U8", "weight.absmax": "U8"},
+    "bitsandbytes 8 bits": {"weight": "I8", "SCB": "F32"},
+    "compressed-tensors": {"weight_packed": "I32", "weight_scale": "BF16"},
+    "whole numbers with scales": {"weight": "I16", "scales": "F32"},
+}
+
+
+@pytest.mark.parametrize("how", PACKED)
+def test_packed_numbers_are_known_without_a_configuration(how: str) -> None:
+    header = [
+        TensorHeader(f"layers.{i}.{name}", d, (64, 64), "f", 0, 0) for i in (0, 1) for name, d in PACKED[how].items()
+    ]
+    norm = TensorHeader("norm.weight", "F16", (64,), "f", 0, 0)
+    assert quantisation_in([norm, *header]) == how
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"attn.weight": "F16", "attn.bias": "U8", "attn.masked_bias": "F16"},
+        {"embeddings.position_ids": "I64", "embeddings.weight": "F32"},
+        {"bn.weight": "F32", "bn.num_batches_tracked": "I64", "bn.running_var": "F32"},
+        {"logit_scale": "F32", "visual.proj": "F32", "ids": "I32"},
+        {"table.weight": "F32", "table.index": "I32", "norm.scale": "F32"},
+    ],
+)
+def test_whole_numbers_beside_plain_weights_are_no_packing(tensors: dict[str, str]) -> None:
+    assert quantisation_in([TensorHeader(name, dtype, (64, 64), "f", 0, 0) for name, dtype in tensors.items()]) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"quantization": {"group_size": 32, "bits": 4}}, "mlx 4 bits"),
+        ({"quantization": {"quant_algo": "FP8"}}, "FP8"),
+        ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "fp8"),
+        ({"compression_config": {"format": "int-quantized"}}, "compressed-tensors"),
+        ({"quantization_config": {"quant_method": "exl2", "bits": 4.5}}, "exl2"),
+        ({"quantization_config": {}}, None),
+        ({"quantization": None}, None),
+        ({"quantization": "a\nb"}, None),
+    ],
+)
+def test_configurations_say_it_under_several_names(config: dict, said: str | None) -> None:
+    assert quantisation_of(config) == said
 
 
 def test_a_quantised_model_with_its_base_keeps_the_claim_and_the_reason(fake: FakeHub, crawler: Crawl) -> None:

@@ -218,6 +218,15 @@ def test_a_lookup_does_not_wait_for_minutes(fake: FakeHub) -> None:
     assert failure.value.repo_id == "acme/tiny" and sleeps == []
 
 
+@pytest.mark.parametrize("said", ["0", "1.5", "0.5", "-1", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"])
+def test_a_refusal_that_names_no_wait_gets_no_burst_of_requests(fake: FakeHub, said: str) -> None:
+    fake.faults.status(429, kind="info", headers={"Retry-After": said})
+    sleeps = Sleeps()
+    with pytest.raises(RateLimited, match="does not say for how long"):
+        hub_at(fake, sleeps=sleeps, max_wait_seconds=20).info("acme/tiny")
+    assert fake.counts()["info"].requests <= 7 and sum(sleeps) > 10
+
+
 def test_a_refusal_without_end_is_given_up(fake: FakeHub) -> None:
     fake.faults.status(429, kind="info")
     with pytest.raises(RateLimited):

@@ -122,6 +122,54 @@ def test_nonsense_in_headers_is_ignored(nonsense: dict[str, str]) -> None:
     assert sleeps == []
 
 
+@pytest.mark.parametrize("said", ["0", "0.0", "-1", "soon", "", "Wed, 21 Oct 2015 07:28:00 GMT", "1e9", "1.5"])
+def test_a_refusal_that_asks_for_no_wait_is_backed_off_from_all_the_same(said: str) -> None:
+    sleeps = Sleeps()
+    pacer = Pacer(clock=sleeps.clock, sleep=sleeps, chance=lambda: 1.0)
+    for attempt in range(1, 6):
+        pacer.wait("api")
+        pacer.observe("api", 429, {"retry-after": said, "ratelimit": '"api";r=5;t=0'})
+        pacer.back_off_after_refusal("api", attempt)
+    assert sum(sleeps) >= 1 + 2 + 4 + 8 + 16
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("1.5", 1.5),
+        (" 42 ", 42.0),
+        ("Tue, 14 Nov 2023 22:14:02 GMT", 42.0),
+        ("Tuesday, 14-Nov-23 22:14:02 GMT", 42.0),
+        ("Tue Nov 14 22:14:02 2023", 42.0),
+    ],
+)
+def test_every_form_of_retry_after_is_waited_for(said: str, seconds: float) -> None:
+    sleeps = Sleeps()
+    wall = 1_700_000_000.0  # 22:13:20
+    pacer = Pacer(clock=sleeps.clock, sleep=sleeps, wall=lambda: wall, chance=lambda: 0.0)
+    pacer.wait("api")
+    pacer.observe("api", 429, {"retry-after": said})
+    pacer.back_off_after_refusal("api", 1)
+    pacer.wait("api")
+    assert sum(sleeps) == pytest.approx(seconds)
+    pacer.back_off(1, {"retry-after": said})
+    assert sum(sleeps) == pytest.approx(2 * seconds)
+
+
+def test_a_date_counts_from_the_clock_of_the_server() -> None:
+    sleeps = Sleeps()
+    pacer = Pacer(clock=sleeps.clock, sleep=sleeps, wall=lambda: 0.0)
+    pacer.wait("api")
+    pacer.observe("api", 429, {"retry-after": "Tue, 14 Nov 2023 22:14:02 GMT", "date": "Tue, 14 Nov 2023 22:14:00 GMT"})
+    pacer.wait("api")
+    assert sum(sleeps) == pytest.approx(2)
+
+
+def test_only_a_wait_that_the_hub_asked_for_is_called_so() -> None:
+    assert "asks to wait 4 minutes" in RateLimited(240).message and "2 days" in RateLimited(200_000).message
+    assert "does not say for how long" in RateLimited(32, asked=False).message
+
+
 def test_nobody_waits_longer_than_they_are_ready_to() -> None:
     sleeps = Sleeps()
     pacer = Pacer(20, clock=sleeps.clock, sleep=sleeps)
