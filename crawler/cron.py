@@ -1,22 +1,51 @@
-"""`--every 6h` and `--cron "0 2 * * *"` -> the triggers of APScheduler, with the meaning that crontab gives them."""
+"""`--every 6h` and `--cron "0 2 * * *"` -> the triggers of APScheduler, with the meaning that cron gives them.
+
+Which moments a line of crontab means is worked out by cronsim, which does as Debian's cron does: a time that the clocks leave out
+in spring comes right after the gap, one that comes twice in autumn is taken once.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lineage.graphdb.schema import Failure
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")  # as crontab counts them; it knows 7 for Sunday as well
 _NIGHTLY = 'as in "0 2 * * *": every night at two'
+_LONGEST_LINE = 500
+_POSIX_NAME = r"(?:[A-Za-z]{3,16}|<[A-Za-z0-9+\-]{3,16}>)"
+_POSIX_OFFSET = r"[+\-]?\d{1,3}(?::\d{1,2}){0,2}"
+_POSIX = re.compile(
+    rf"{_POSIX_NAME}{_POSIX_OFFSET}(?:{_POSIX_NAME}(?:{_POSIX_OFFSET})?(?:,[JM]?[\d.]+(?:/{_POSIX_OFFSET})?){{0,2}})?",
+    re.ASCII,
+)
 
 
 class BadSchedule(Failure):
-    """`--every` or `--cron` cannot be understood."""
+    """`--every` or `--cron` cannot be understood, or the time zone that a crontab line is meant in."""
 
     exit_code = 2
+
+
+class SystemZone(tzinfo):
+    """Local time as the C library has it: whatever TZ may hold, and /etc/localtime."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        return dt.replace(tzinfo=None).astimezone().utcoffset() if dt is not None else None
+
+    def dst(self, dt: datetime | None) -> timedelta | None:
+        return None
+
+    def tzname(self, dt: datetime | None) -> str | None:
+        return dt.replace(tzinfo=None).astimezone().tzname() if dt is not None else None
+
+    def fromutc(self, dt: datetime) -> datetime:
+        return datetime.fromtimestamp(dt.replace(tzinfo=UTC).timestamp()).replace(tzinfo=self)
 
 
 def parse_interval(text: str) -> timedelta:
@@ -26,64 +55,77 @@ def parse_interval(text: str) -> timedelta:
     Raises:
         BadSchedule: anything else, or zero.
     """
-    match = re.fullmatch(r"(\d{1,6})\s*([smhd])", text.strip())
+    match = re.fullmatch(r"(\d{1,6})\s*([smhd])", text.strip(), re.ASCII)
     if not match or int(match[1]) == 0:
         raise BadSchedule(f"--every {text!r} is no time", "write a number and s, m, h or d: 30m, 6h, 1d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def local_zone() -> tzinfo:
+    """The time zone of this process.
+
+    Raises:
+        BadSchedule: TZ holds something that is none, or names one that this machine does not know.
+    """
+    said = os.environ.get("TZ")
+    if not said or said == ":":
+        return SystemZone()
+    name = said.removeprefix(":")
+    if name.startswith("/"):
+        if Path(name).is_file():
+            return SystemZone()
+    else:
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+    if _POSIX.fullmatch(name):
+        return SystemZone()
+    raise BadSchedule(
+        f"TZ is {said!r}, which is no time zone that this machine knows",
+        "set TZ to a name such as Europe/Rome (without a zone database: pip install tzdata), or unset it",
+    )
+
+
 def trigger_of(every: str | None, cron: str | None) -> Any:
     """The trigger of APScheduler for an interval or for five cron fields in local time.
-
-    As crontab has it, and APScheduler has not: Sunday is 0, and where day of month and weekday are both given, either will do.
 
     Raises:
         BadSchedule: it cannot be understood.
     """
-    from apscheduler.triggers.combining import OrTrigger
-    from apscheduler.triggers.cron import CronTrigger
     from apscheduler.triggers.interval import IntervalTrigger
 
     if every:
-        return IntervalTrigger(seconds=int(parse_interval(every).total_seconds()))
-    fields = (cron or "").split()
-    if len(fields) != 5:
-        raise BadSchedule(f"--cron {cron!r} has {len(fields)} fields, not five", _NIGHTLY)
-    minute, hour, day, month, weekday = fields
-    try:
-        days: list[dict[str, str]] = [{"day": day, "day_of_week": _weekdays(weekday)}]
-        if not day.startswith("*") and not weekday.startswith("*"):
-            days = [{name: value} for name, value in days[0].items()]
-        found = [CronTrigger(minute=minute, hour=hour, month=month, **chosen) for chosen in days]
-    except ValueError as error:
-        raise BadSchedule(f"--cron {cron!r}: {error}", _NIGHTLY) from None
-    trigger = OrTrigger(found)
+        return IntervalTrigger(seconds=int(parse_interval(every).total_seconds()), timezone=UTC)
+    trigger = _cron_trigger(cron or "", local_zone())
     if trigger.get_next_fire_time(None, datetime.now(UTC)) is None:
         raise BadSchedule(f"--cron {cron!r}: such a day never comes", _NIGHTLY)
     return trigger
 
 
-def _weekdays(field: str) -> str:
-    """A weekday field of crontab in the words of APScheduler, which counts from Monday."""
-    chosen = set()
-    for part in field.lower().split(","):
-        match = re.fullmatch(r"(\*|[a-z0-9]+)(?:-([a-z0-9]+))?(?:/(\d{1,2}))?", part)
-        if not match:
-            raise ValueError(f"{part!r} is no weekday")
-        first, last, step = match.groups()
-        start = 0 if first == "*" else _weekday(first)
-        stop = _weekday(last) if last else 6 if first == "*" or step else start
-        if stop == 0 and last:
-            stop = 7
-        if start > stop or step == "0":
-            raise ValueError(f"{part!r} is no range of weekdays")
-        chosen |= {number % 7 for number in range(start, stop + 1, int(step or 1))}
-    return ",".join(_WEEKDAYS[number] for number in sorted(chosen))
+def _cron_trigger(cron: str, zone: tzinfo) -> Any:
+    from apscheduler.triggers.base import BaseTrigger
+    from cronsim import CronSim, CronSimError
 
+    fields = cron.upper().split() if len(cron) <= _LONGEST_LINE else []
+    if len(fields) != 5:
+        raise BadSchedule(f"--cron {cron[:80]!r} has {len(fields)} fields, not five", _NIGHTLY)
+    fields[4] = fields[4].replace("-SUN", "-7")  # a week may end with Sunday
+    line = " ".join(fields)
+    try:
+        CronSim(line, datetime.now(UTC))
+    except CronSimError as error:
+        raise BadSchedule(f"--cron {cron!r}: {str(error).lower()}", _NIGHTLY) from None
 
-def _weekday(text: str) -> int:
-    if text in _WEEKDAYS:
-        return _WEEKDAYS.index(text)
-    if text.isdigit() and int(text) <= 7:
-        return int(text)
-    raise ValueError(f"{text!r} is no weekday")
+    class CronTrigger(BaseTrigger):
+        """The moments of a crontab line."""
+
+        def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+            after = max(previous, now) if previous is not None else now
+            for moment in CronSim(line, after.astimezone(zone)):
+                found = moment.astimezone(UTC)
+                if found > after:  # in the hour that comes twice the first of two counts, which may be past
+                    return found.astimezone(zone)
+            return None
+
+    return CronTrigger()

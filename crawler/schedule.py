@@ -71,7 +71,7 @@ def _serve(
                 logger.error("this pass failed, the next one comes as planned: %s", failure)
 
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a pass took longer than the interval is no news
-    scheduler = BackgroundScheduler()
+    scheduler = BackgroundScheduler(timezone=UTC)
     scheduler.add_jobstore(timetable)
     due = timetable.due(datetime.now(UTC), first)
     logger.info("the next pass is due at %s", due)

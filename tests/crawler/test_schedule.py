@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -162,3 +162,117 @@ def test_another_schedule_begins_anew(service: Service) -> None:
     service.run("1h", 1)
     service.run("2h", 1)
     assert len(service.passes) == 2
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets TZ for one test."""
+
+    def to(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield to
+    monkeypatch.undo()
+    time.tzset()
+
+
+def as_the_scheduler_asks(cron: str, start: str, count: int) -> list[str]:
+    """Each moment is asked for when the one before is just past."""
+    trigger, found, previous = trigger_of(None, cron), [], None
+    now = datetime.fromisoformat(start).astimezone(UTC)
+    for _ in range(count):
+        previous = trigger.get_next_fire_time(previous, now)
+        found.append(f"{previous:%m-%d %H:%M %z}")
+        now = previous.astimezone(UTC) + timedelta(milliseconds=4)
+    return found
+
+
+POSIX_BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", ":Europe/Berlin", POSIX_BERLIN])
+def test_every_night_has_its_pass_where_the_clocks_change(name: str, zone: Callable[[str], None]) -> None:
+    zone(name)
+    assert as_the_scheduler_asks("0 0 * * *", "2027-03-27T12:00+01:00", 4) == [
+        "03-28 00:00 +0100", "03-29 00:00 +0200", "03-30 00:00 +0200", "03-31 00:00 +0200",
+    ]  # fmt: skip
+    assert as_the_scheduler_asks("30 2 * * *", "2027-03-26T12:00+01:00", 3) == [
+        "03-27 02:30 +0100", "03-28 03:00 +0200", "03-29 02:30 +0200",
+    ]  # fmt: skip
+    assert as_the_scheduler_asks("0 2 * * *", "2026-10-24T12:00+02:00", 3) == [
+        "10-25 02:00 +0200", "10-26 02:00 +0100", "10-27 02:00 +0100",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "nights"),
+    [
+        ("America/New_York", "2027-03-13T12:00-05:00", ["03-14 00:00 -0500", "03-15 00:00 -0400", "03-16 00:00 -0400"]),
+        ("America/Havana", "2027-03-13T12:00-05:00", ["03-14 01:00 -0400", "03-15 00:00 -0400", "03-16 00:00 -0400"]),
+        (
+            "Australia/Lord_Howe",
+            "2026-10-03T12:00+10:30",
+            ["10-04 00:00 +1030", "10-05 00:00 +1100", "10-06 00:00 +1100"],
+        ),
+        ("UTC0", "2026-10-03T12:00+00:00", ["10-04 00:00 +0000", "10-05 00:00 +0000", "10-06 00:00 +0000"]),
+        ("<+03>-3", "2026-10-03T12:00+00:00", ["10-04 00:00 +0300", "10-05 00:00 +0300", "10-06 00:00 +0300"]),
+        (
+            "EST5EDT,M3.2.0,M11.1.0",
+            "2027-03-13T12:00-05:00",
+            ["03-14 00:00 -0500", "03-15 00:00 -0400", "03-16 00:00 -0400"],
+        ),
+    ],
+)
+def test_midnight_comes_every_day_in_every_zone(
+    name: str, start: str, nights: list[str], zone: Callable[[str], None]
+) -> None:
+    zone(name)
+    assert as_the_scheduler_asks("0 0 * * *", start, 3) == nights
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Europe/London", POSIX_BERLIN])
+@pytest.mark.parametrize("cron", ["*/15 * * * *", "45 1,2 * * *", "0 * * * *", "0 2,3 * * *"])
+def test_moments_only_go_on_through_the_hours_that_come_twice_or_never(
+    name: str, cron: str, zone: Callable[[str], None]
+) -> None:
+    zone(name)
+    trigger = trigger_of(None, cron)
+    for start in (
+        "2026-10-24T20:00+00:00",
+        "2027-03-27T20:00+00:00",
+        "2026-10-31T20:00+00:00",
+        "2027-03-13T20:00+00:00",
+    ):
+        now = datetime.fromisoformat(start)
+        moments = []
+        while len(moments) < 60:
+            moments.append(trigger.get_next_fire_time(moments[-1] if moments else None, now).astimezone(UTC))
+            now = moments[-1] + timedelta(milliseconds=4)
+        assert all(earlier < later for earlier, later in pairwise(moments))
+        if cron.startswith("*/15"):
+            assert {later - earlier for earlier, later in pairwise(moments)} == {timedelta(minutes=15)}
+        if cron.startswith("0 *"):
+            assert {later - earlier for earlier, later in pairwise(moments)} == {timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(
+    "name", ['"Europe/Rome"', "Europe/Nowhere", "/no/such/zone", "nonsense!", "UTC+", "../../etc/passwd"]
+)
+def test_a_zone_that_is_none_is_told(name: str, zone: Callable[[str], None]) -> None:
+    zone(name)
+    with pytest.raises(BadSchedule, match="which is no time zone that this machine knows"):
+        trigger_of(None, "0 2 * * *")
+    assert trigger_of("6h", None) is not None  # an interval needs no zone
+
+
+def test_a_service_runs_whatever_the_zone_is_called(zone: Callable[[str], None], tmp_path: Path) -> None:
+    zone('"Europe/Rome"')
+    stop, passes = Event(), []
+
+    def one_pass(should_stop: Callable[[], bool]) -> None:
+        passes.append(1)
+        stop.set()
+
+    _serve(one_pass, trigger_of("1s", None), stop, tmp_path / "schedule.json", "every 1s", datetime.now(UTC))
+    assert passes == [1]
