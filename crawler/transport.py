@@ -8,7 +8,9 @@ its query (signed addresses are secrets for an hour) or a header.
 from __future__ import annotations
 
 import logging
+import os
 import platform
+import ssl
 import threading
 import time
 import zlib
@@ -126,6 +128,10 @@ class HubRequest:
     failure: Callable[[int, Mapping[str, str]], HubFailure] | None = None
 
 
+class BadEnvironment(HubFailure):
+    """A variable of the environment says something about the network that cannot be used."""
+
+
 class _CutShort(Exception):
     """The connection broke or went silent; worth another try."""
 
@@ -153,7 +159,7 @@ class Transport:
         self.budget: Budget | None = None
         self._breakers = {which: Breaker(pacer.clock, self._wait_for_server) for which in ("hub", "storage")}
         self._reached = False
-        self._token = get_token_to_send(token)
+        self._token = _token_to_send(token)
         self._agent = f"lineage/{_version('model-lineage')}; hf_hub/{_version('huggingface_hub')}; python/{platform.python_version()}"
 
     @property
@@ -253,8 +259,9 @@ class Transport:
     def _exchange(self, ask: HubRequest, url: str, headers: Mapping[str, str]) -> HubResponse:
         deadline = time.monotonic() + self.answer_seconds
         with self._translated(ask), self._paced(ask) as observe:
+            session = _session()
             self.traffic.begin(ask.what, self.budget)
-            with get_session().stream(
+            with session.stream(
                 "GET",
                 url,
                 headers=headers,
@@ -378,6 +385,67 @@ class Transport:
     def _where(url: str) -> str:
         parts = urlsplit(url)
         return f"{parts.hostname}{parts.path}"
+
+
+def _token_to_send(token: str | bool | None) -> str | None:
+    """
+    Raises:
+        BadToken: the file of the login is no text, or cannot be opened.
+    """
+    try:
+        found: str | None = get_token_to_send(token)
+        return found
+    except (UnicodeError, OSError) as error:
+        why = "it is no UTF-8 text" if isinstance(error, UnicodeError) else os.strerror(error.errno or 0)
+        raise BadToken(
+            f"the token in {constants.HF_TOKEN_PATH} cannot be read: {why}",
+            "run `hf auth login` anew, or set HF_TOKEN; HF_TOKEN_PATH names the file",
+        ) from None
+
+
+def _session() -> Any:
+    """The client library's session, which reads proxies and certificates from the environment when it is first made.
+
+    Raises:
+        BadEnvironment: they cannot be used. The values are not repeated: an address of a proxy may hold a password.
+    """
+    try:
+        return get_session()
+    except ImportError:
+        raise BadEnvironment(
+            f"{_proxy_with('socks5', 'socks5h')} names a SOCKS proxy, which needs the package socksio",
+            "pip install socksio, or unset it",
+        ) from None
+    except (ValueError, httpx.InvalidURL):  # after proxies and certificates nothing else is read there
+        raise BadEnvironment(
+            f"{_proxy_with()} is not the address of a proxy that can be used",
+            "write it as http://host:port or socks5://host:port, or unset it",
+        ) from None
+    except OSError as error:
+        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "SSL_CERT_FILE")
+        why = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+        raise BadEnvironment(
+            f"{name}={os.environ.get(name, '')} cannot be used for certificates: {why}", "correct it, or unset it"
+        ) from None
+
+
+def _proxy_with(*schemes: str) -> str:
+    """The variable that names a proxy of these schemes, or without any given, of one that is none."""
+    usable = ("http", "https", "socks5", "socks5h")
+    for name in ("all_proxy", "https_proxy", "http_proxy"):
+        for spelled in (name.upper(), name):
+            said = os.environ.get(spelled, "")
+            scheme, _, host = said.partition("://")
+            if said and (scheme.lower() in schemes if schemes else scheme.lower() not in usable or not _is_host(host)):
+                return spelled
+    return "the proxy of the environment (ALL_PROXY, HTTPS_PROXY, HTTP_PROXY)"
+
+
+def _is_host(host: str) -> bool:
+    try:
+        return urlsplit(f"http://{host}").port != 0
+    except ValueError:
+        return False
 
 
 def redirect_target(answer: HubResponse, repo_id: str | None) -> str:
