@@ -29,6 +29,7 @@ from lineage.crawler.progress import Progress
 from lineage.crawler.walk import CrawlOptions
 from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.schema import Status
+from lineage.reading import StoringReader
 from tests.fake_hub import FakeHub, Request, StoredFile
 
 LAYERS, HIDDEN, KEYS, WIDE, VOCABULARY = 32, 4096, 8 * 128, 14336, 128256
@@ -148,7 +149,7 @@ def measure(hub: FakeHub, repo_id: str, header: list[TensorHeader], work: Path) 
     began = time.perf_counter()
     options = CrawlOptions(author=repo_id.split("/")[0], workers=1)
     with Progress(work / "progress.sqlite") as progress:
-        for batch in crawl(options, store, progress, Hub(hub.url)):
+        for batch in crawl(options, StoringReader(store), progress, Hub(hub.url)):
             statuses = [model.status for model in batch.models]
             if statuses != [Status.SKETCHED]:
                 raise RuntimeError(f"{repo_id} was not read: {batch.failures or statuses}")

@@ -40,6 +40,7 @@ from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.store import open_store
+from lineage.reading import StoringReader
 from tests.fake_hub import FakeHub, StoredFile
 
 QUOTA = 1_000  # requests to the API in five minutes, with a free token
@@ -81,7 +82,7 @@ def walk(
     """One pass without a graph; gives models and requests."""
     hub, models = hub_of(server), 0
     with Progress(folder / "progress.sqlite") as progress:
-        for batch in crawl(CrawlOptions(), SketchStore(folder), progress, hub, now=lambda: now):
+        for batch in crawl(CrawlOptions(), StoringReader(SketchStore(folder)), progress, hub, now=lambda: now):
             batch.acknowledge()
             models += batch.counts["seen"]
             seen(models)
@@ -139,7 +140,9 @@ def part_nightly(models: int) -> list[Result]:
             counts: dict[str, int] = {}
             with Progress(folder / "progress.sqlite") as progress:
                 later = now + timedelta(days=1)
-                for batch in crawl(CrawlOptions(), SketchStore(folder), progress, hub, now=lambda: later):
+                for batch in crawl(
+                    CrawlOptions(), StoringReader(SketchStore(folder)), progress, hub, now=lambda: later
+                ):
                     batch.acknowledge()
                     for name, count in batch.counts.items():
                         counts[name] = counts.get(name, 0) + count

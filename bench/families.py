@@ -19,7 +19,8 @@ from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import Sketch, make_sketch
 from lineage.detect.subject import Options, Subject
 from lineage.graphdb.schema import Failure
-from lineage.scanning import SCAN_BUDGET_VALUES
+
+SCAN_BUDGET_VALUES = 1 << 20  # models up to a million values whole
 
 
 @dataclass(frozen=True)

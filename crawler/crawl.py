@@ -23,7 +23,7 @@ from lineage.crawler.listing import Repository
 from lineage.crawler.priority import has_weights
 from lineage.crawler.progress import Progress
 from lineage.crawler.state import VisitRecord, Walk
-from lineage.crawler.visit import Sketcher, Visitor
+from lineage.crawler.visit import Visitor, WeightReader
 from lineage.crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from lineage.crawler.weights import Unreadable
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 def crawl(
     options: CrawlOptions,
-    sketches: Sketcher,
+    reader: WeightReader,
     progress: Progress,
     hub: Hub | None = None,
     *,
@@ -55,7 +55,7 @@ def crawl(
         HubDown, BadToken, RateLimited, Offline, UnexpectedAnswer: going on would make no sense. What was acknowledged stays.
         BudgetSpent: after the last batch, if the budget ended the crawl and not its own end.
     """
-    crawler = _Crawler(Visitor(sketches, progress, hub, identify, now), progress)
+    crawler = _Crawler(Visitor(reader, progress, hub, identify, now), progress)
     if hub is not None and options.has_budget:
         hub.limit(options.max_requests, options.max_bytes, options.max_minutes)
     with ThreadPoolExecutor(max(1, options.workers), "crawl") as pool:

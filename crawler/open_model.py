@@ -19,6 +19,7 @@ from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
 from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license
+from lineage.crawler.local_names import names_of
 from lineage.crawler.pipeline_components import parts_of
 from lineage.crawler.quantized_claims import choose_gguf, gguf_label, quantisation_of
 from lineage.crawler.remote import RemoteFile
@@ -34,7 +35,7 @@ from lineage.crawler.selection import (
     weights_digest,
 )
 from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, places_in
-from lineage.graphdb.schema import QUANTISED, Declaration, Model, NoSuchModel, Status, local_id
+from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
@@ -173,8 +174,7 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
         return _nothing(repository, choice if weights is None else Choice(None, reason=missing_reason(weights)))
     files = _remote_files(repository, weights, hub)
     digest = weights_digest(file.content_hash for file in files)
-    reason = QUANTISED + repository.quantisation if repository.quantisation else None
-    model = replace(model_of(repository, Status.SKETCHED, reason), weights_digest=digest)
+    model = replace(model_of(repository, Status.SKETCHED), weights_digest=digest, quantisation=repository.quantisation)
     placed = (lambda: _index(repository, weights, hub)) if weights.index else None
     return OpenModel(model, repository.declarations, Weights(files, parallel=parallel, placed=placed))
 
@@ -184,7 +184,7 @@ def _gguf(repository: Repository, paths: tuple[str, ...], hub: Hub) -> OpenModel
     folder = paths[0].rpartition("/")[0]
     files = _remote_files(repository, WeightSet(folder, paths[0], Layout.SHARDED, paths), hub)
     digest = weights_digest((file.content_hash for file in files), "gguf")
-    model = model_of(repository, Status.SKETCHED, QUANTISED + gguf_label(paths[0]))
+    model = replace(model_of(repository, Status.SKETCHED), quantisation=gguf_label(paths[0]))
     return OpenModel(replace(model, weights_digest=digest), repository.declarations, GgufWeights(files))
 
 
@@ -210,7 +210,10 @@ def locate_local(
         status=Status.SKETCHED if local.files else Status.ADAPTER if local.adapter else Status.UNREADABLE,
         revision=local.revision,
         weights_digest=local_digest(local, hash_of) if local.files else None,
-        reason=local.reason or _packed(local, config),
+        reason=local.reason,
+        quantisation=_packed(local, config),
+        path=shown_path(local.path.resolve()),
+        aliases=names_of(local),
         last_modified=_changed(local),
         license=declared_license(card, ()),
     )
@@ -226,11 +229,10 @@ def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_has
 
 
 def _packed(local: LocalModel, config: Mapping[str, Any]) -> str | None:
-    """How its numbers are packed, as a reason."""
+    """How its numbers are packed, as far as names and configuration say."""
     if not local.files:
         return None
-    how = gguf_label(local.files[0].name) if local.gguf else quantisation_of(config)
-    return QUANTISED + how if how else None
+    return gguf_label(local.files[0].name) if local.gguf else quantisation_of(config)
 
 
 def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[RemoteFile]:
@@ -271,6 +273,13 @@ def model_of(repository: Repository, status: Status, reason: str | None = None) 
         license=repository.license,
         library=repository.library,
     )
+
+
+def as_facts_say(model: Model, facts: WeightFacts) -> Model:
+    """A model with what its weight files say: every way of reading a model goes by this."""
+    if facts.low_rank:
+        return replace(model, status=Status.ADAPTER, reason="a low-rank adapter, which has no full weights")
+    return replace(model, signature=facts.signature, quantisation=model.quantisation or facts.quantisation)
 
 
 def _nothing(repository: Repository, choice: Choice) -> OpenModel:

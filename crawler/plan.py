@@ -20,7 +20,7 @@ from lineage.crawler.priority import has_weights, priority_of
 from lineage.crawler.progress import Progress
 from lineage.crawler.quantized_claims import choose_gguf
 from lineage.crawler.selection import Layout, choose
-from lineage.crawler.visit import Sketcher, is_settled
+from lineage.crawler.visit import WeightReader, is_settled
 from lineage.crawler.walk import CrawlOptions, utc_now, walk_listing
 
 SLICES_PER_MODEL = (
@@ -74,7 +74,7 @@ class Plan:
 
 def plan_crawl(
     options: CrawlOptions,
-    sketches: Sketcher,
+    reader: WeightReader,
     progress: Progress,
     hub: Hub,
     now: Callable[[], datetime] = utc_now,
@@ -94,7 +94,7 @@ def plan_crawl(
             for repository in page.repositories:
                 plan.seen += 1
                 done = known.get(repository.hub_id)
-                if done is not None and is_settled(repository, done, sketches, hub.has_token, now()):
+                if done is not None and is_settled(repository, done, reader, hub.has_token, now()):
                     plan.settled += 1
                 elif not has_weights(repository):
                     plan.unreadable += 1

@@ -22,7 +22,7 @@ from lineage.crawler.priority import pack, priority_of, unpack
 from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord, Walk
 from lineage.graphdb.schema import Failure, Status
 
-VERSION = 3
+VERSION = 4
 _TABLES = """
 CREATE TABLE walk (
     key TEXT PRIMARY KEY, cursor TEXT, started_at TEXT NOT NULL, seen INTEGER NOT NULL,
@@ -52,10 +52,15 @@ CREATE TABLE waiting (
 CREATE INDEX waiting_first ON waiting (walk, priority DESC);
 CREATE TABLE shape (walk INTEGER NOT NULL, shape TEXT NOT NULL, PRIMARY KEY (walk, shape)) WITHOUT ROWID;
 """
+_QUANTISATION = """
+ALTER TABLE done ADD COLUMN quantisation TEXT;
+UPDATE done SET quantisation = substr(reason, 12), reason = NULL WHERE reason LIKE 'quantised: %';
+"""
 _SINCE = {
-    0: _TABLES + _PRESENCE + _LINE,
-    1: "ALTER TABLE walk ADD COLUMN newest TEXT;" + _PRESENCE + _LINE,
-    2: _LINE,
+    0: _TABLES + _PRESENCE + _LINE + _QUANTISATION,
+    1: "ALTER TABLE walk ADD COLUMN newest TEXT;" + _PRESENCE + _LINE + _QUANTISATION,
+    2: _LINE + _QUANTISATION,
+    3: _QUANTISATION,
 }
 
 
@@ -187,13 +192,14 @@ class Progress:
                 json.dumps(d.claims) if d.claims else None,
                 d.with_token,
                 d.checked_at.isoformat(),
+                d.quantisation,
             )
             for d in done
         ]
         number = _number(key) if key is not None else 0
         seen = walk.started_at.timestamp() if walk is not None else 0.0
         with self._transaction():
-            self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT OR REPLACE INTO done VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
             if key is not None and walk is not None:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO walk"
@@ -312,7 +318,7 @@ class Progress:
 
 
 def _done(row: tuple) -> VisitRecord:
-    hub_id, repo_id, sha, status, digest, signature, reason, failure, claims, with_token, checked = row
+    hub_id, repo_id, sha, status, digest, signature, reason, failure, claims, with_token, checked, how = row
     return VisitRecord(
         hub_id,
         repo_id,
@@ -325,6 +331,7 @@ def _done(row: tuple) -> VisitRecord:
         _time(checked),
         tuple((base, relation, source) for base, relation, source in json.loads(claims or "[]")),
         bool(with_token),
+        how,
     )
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
 from lineage.crawler.batch import Outcome, RepoFailure
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.folder import LocalModel, content_hash, shown_path
-from lineage.crawler.headers import TensorHeader
 from lineage.crawler.hub import Hub
 from lineage.crawler.hub_errors import (
     BadToken,
@@ -33,28 +32,27 @@ from lineage.crawler.hub_errors import (
     StorageDown,
 )
 from lineage.crawler.listing import Repository
-from lineage.crawler.open_model import DISABLED, OpenModel, locate_local, locate_repository, model_of
+from lineage.crawler.open_model import DISABLED, OpenModel, as_facts_say, locate_local, locate_repository, model_of
 from lineage.crawler.pipeline_components import parts_of
 from lineage.crawler.progress import Progress
-from lineage.crawler.quantized_claims import is_low_rank, quantisation_in
 from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord
-from lineage.crawler.weights import Unreadable
-from lineage.graphdb.schema import QUANTISED, Declaration, Failure, Model, Status, local_id
+from lineage.graphdb.schema import Declaration, Failure, Model, Status, WeightFacts, local_id
 
 logger = logging.getLogger(__name__)
 
 STOPPING = (BadToken, Offline, RateLimited, BudgetSpent)  # whoever is asked next, the answer would be the same
-READ_CLAIMS = ("adapter_config", "gguf")  # claims that the listing does not hold
+IN_WEIGHTS = "gguf"  # source of claims that weight files make
+READ_CLAIMS = ("adapter_config", IN_WEIGHTS)  # claims that the listing does not hold
 ASK_GATED_AGAIN = timedelta(days=7)
 
 
-class Sketcher(Protocol):
-    """Keeps samples of weights, by the digest of the weight files. Used from several threads, each digest from one."""
+class WeightReader(Protocol):
+    """Reads weights and keeps a sample and the facts of them, by the digest of the weight files. Used from several threads, each
+    digest from one."""
 
-    def signature_of(self, header: Sequence[TensorHeader]) -> str: ...
-    def plan(self, header: Sequence[TensorHeader]) -> list[Any]: ...
     def signature_if_known(self, weights_digest: str) -> str | None: ...
-    def put(self, weights_digest: str, header: Sequence[TensorHeader], blocks: Iterable[tuple[Any, bytes]]) -> str: ...
+    def facts_if_known(self, weights_digest: str) -> WeightFacts | None: ...
+    def read(self, opened: OpenModel) -> WeightFacts: ...
     def compact_if_due(self, at_end: bool = False) -> None: ...
 
 
@@ -67,7 +65,7 @@ class Visitor:
         identify: repo_id -> the Hub's identity of it, if that is known.
     """
 
-    sketches: Sketcher
+    reader: WeightReader
     progress: Progress
     hub: Hub | None
     identify: Callable[[str], str | None]
@@ -147,6 +145,7 @@ class Visitor:
                 model_of(repository, known.status, known.reason),
                 weights_digest=known.weights_digest,
                 signature=known.signature,
+                quantisation=known.quantisation,
             )
             kept = tuple(Declaration(known.hub_id, *claim) for claim in known.claims)
             claims = (*repository.declarations, *kept)
@@ -204,7 +203,7 @@ class Visitor:
         return Outcome(model, repository.declarations, None, ("waiting",))
 
     def is_settled(self, repository: Repository, known: VisitRecord) -> bool:
-        return is_settled(repository, known, self.sketches, self.asked().has_token, self.now())
+        return is_settled(repository, known, self.reader, self.asked().has_token, self.now())
 
     def local(self, local: LocalModel) -> Outcome:
         hub_id = (self.identify(local.repo_id) if local.repo_id else None) or local_id(local.path)
@@ -235,30 +234,15 @@ class Visitor:
         if found.weights is not None and model.weights_digest is not None:
             digest = model.weights_digest
             with self._lock_of(digest):
-                signature = self.sketches.signature_if_known(digest)
-                if signature is None:
-                    if not found.header:
-                        raise Unreadable(f"{model.repo_id}: there are no tensors in its weight files")
-                    blocks = self.sketches.plan(found.header)
-                    how = quantisation_in(found.header)
-                    if how and model.reason is None:
-                        model = replace(model, reason=QUANTISED + how)
-                    if not blocks:
-                        why = "none of its numbers can be compared"
-                        raise Unreadable(f"{model.reason}: {why}" if model.reason else f"{why} (an unknown format)")
-                    if is_low_rank(found.header):
-                        model = replace(
-                            model, status=Status.ADAPTER, reason="a low-rank adapter, which has no full weights"
-                        )
-                        return Outcome(
-                            model, found.declarations, self._done_of(model, found.declarations), tuple(counts)
-                        )
-                    signature = self.sketches.put(digest, found.header, found.read(blocks))
-                    found = replace(found, declarations=(*found.declarations, *found.claims_in_weights))
+                facts = self.reader.facts_if_known(digest)
+                if facts is None:
+                    facts = self.reader.read(found)
                     counts.append("read")
                 elif news != "unchanged":
                     counts.append("reused")
-            model = replace(model, signature=signature)
+            model = as_facts_say(model, facts)
+            claimed = (Declaration(model.hub_id, base, relation, IN_WEIGHTS) for base, relation in facts.claims)
+            found = replace(found, declarations=(*found.declarations, *claimed))
         return Outcome(model, found.declarations, self._done_of(model, found.declarations), tuple(counts))
 
     def _failed(
@@ -284,7 +268,13 @@ class Visitor:
     def _as_known(repository: Repository, known: VisitRecord) -> Model:
         """What the listing says, with the weights as they were when they were last read."""
         model = model_of(repository, Status.SKETCHED)
-        return replace(model, revision=known.sha, weights_digest=known.weights_digest, signature=known.signature)
+        return replace(
+            model,
+            revision=known.sha,
+            weights_digest=known.weights_digest,
+            signature=known.signature,
+            quantisation=known.quantisation,
+        )
 
     def _done_of(self, model: Model, claims: Iterable[Declaration] = ()) -> VisitRecord:
         return VisitRecord(
@@ -299,6 +289,7 @@ class Visitor:
             checked_at=self.now(),
             claims=tuple((c.base, c.relation, c.source) for c in claims if c.source in READ_CLAIMS),
             with_token=self.hub is not None and self.hub.has_token,
+            quantisation=model.quantisation,
         )
 
     def _hash_of(self, path: Path) -> str:
@@ -323,7 +314,9 @@ class Visitor:
         return self.hub
 
 
-def is_settled(repository: Repository, known: VisitRecord, sketches: Sketcher, has_token: bool, now: datetime) -> bool:
+def is_settled(
+    repository: Repository, known: VisitRecord, reader: WeightReader, has_token: bool, now: datetime
+) -> bool:
     """Whether nothing has to be asked or read, given what is known."""
     if known.failure is not None or known.sha is None or known.sha != repository.sha:
         return False
@@ -333,7 +326,7 @@ def is_settled(repository: Repository, known: VisitRecord, sketches: Sketcher, h
         same = repository.gated and known.with_token == has_token
         return same and timedelta(0) <= now - known.checked_at < ASK_GATED_AGAIN
     if known.status is Status.SKETCHED:
-        return known.weights_digest is not None and sketches.signature_if_known(known.weights_digest) is not None
+        return known.weights_digest is not None and reader.signature_if_known(known.weights_digest) is not None
     return True
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from lineage.detect.decode import decode
 from lineage.detect.sketch import SKETCH_VERSION
+from lineage.graphdb.schema import WeightFacts
 
 CHECKSUM = b'"sha256":"'
 _HEX_DIGITS = 64
@@ -53,6 +54,7 @@ class Sketch:
         digest: of the weight files; two models of one digest are the same bytes.
         total_values: of the whole model, so that a sketch that holds all of it is recognised.
         layout: canonical name -> shape of every tensor of the model, sampled or not. Shared between sketches: not to be changed.
+        facts: what the weight files say beside their numbers; None in sketches that earlier versions wrote.
     """
 
     digest: str
@@ -60,6 +62,7 @@ class Sketch:
     total_values: int
     layout: Mapping[str, tuple[int, ...]]
     samples: Mapping[str, Sample]
+    facts: WeightFacts | None = None
 
     @property
     def sampled_values(self) -> int:
@@ -77,6 +80,7 @@ class _Header:
     signature: str
     total_values: int
     layout: dict[str, tuple[int, ...]]
+    facts: WeightFacts | None
     places: tuple[tuple[str, str, tuple[int, ...], int, int, int, int], ...]
 
 
@@ -95,6 +99,7 @@ def pack(sketch: Sketch) -> bytes:
         "total_values": str(sketch.total_values),
         "layout": json.dumps({name: list(shape) for name, shape in sketch.layout.items()}),
         "samples": json.dumps(samples),
+        **({} if sketch.facts is None else {"facts": _facts_text(sketch.facts)}),
         "sha256": hashlib.sha256(values).hexdigest(),
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -120,7 +125,7 @@ def unpack(digest: str, content: bytes | memoryview, checked: bool = False) -> S
         name: Sample(name, dtype, shape, start, stop, bytes(values[first:last]))
         for name, dtype, shape, start, stop, first, last in header.places
     }
-    return Sketch(digest, header.signature, header.total_values, header.layout, samples)
+    return Sketch(digest, header.signature, header.total_values, header.layout, samples, header.facts)
 
 
 def signature_in(content: bytes | memoryview) -> str:
@@ -169,6 +174,20 @@ def _header(text: bytes) -> _Header:
             first, last = found[name]["data_offsets"]
             places.append((name, str(dtype), tuple(shape), int(start), int(stop), int(first), int(last)))
         layout = {name: tuple(shape) for name, shape in json.loads(metadata["layout"]).items()}
-        return _Header(metadata["signature"], int(metadata["total_values"]), layout, tuple(places))
+        facts = _facts_of(metadata["signature"], metadata.get("facts"))
+        return _Header(metadata["signature"], int(metadata["total_values"]), layout, facts, tuple(places))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"no header of a sketch ({type(error).__name__})") from None
+
+
+def _facts_text(facts: WeightFacts) -> str:
+    return json.dumps({"quantisation": facts.quantisation, "low_rank": facts.low_rank, "claims": facts.claims})
+
+
+def _facts_of(signature: str, text: str | None) -> WeightFacts | None:
+    if text is None:
+        return None
+    found = json.loads(text)
+    claims = tuple((str(base), None if relation is None else str(relation)) for base, relation in found["claims"])
+    how = found["quantisation"]
+    return WeightFacts(signature, None if how is None else str(how), bool(found["low_rank"]), claims)

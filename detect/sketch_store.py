@@ -25,7 +25,7 @@ from lineage.detect.shards import Index, digest_in, is_shard, is_single, single_
 from lineage.detect.signature import TensorSpec, signature_of, tensors_of
 from lineage.detect.sketch import BUDGET_VALUES, Block, plan
 from lineage.detect.sketch_file import Damaged, Sample, Sketch, header_bytes, pack, signature_in, unpack
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, WeightFacts
 
 __all__ = ["BadSketch", "NotFinite", "Sample", "Sketch", "SketchStore", "make_sketch"]
 
@@ -63,9 +63,16 @@ class Stored:
     damaged: tuple[str, ...] = ()
 
 
-def make_sketch(digest: str, header: Sequence[TensorSpec], blocks: Iterable[tuple[Block, bytes]]) -> Sketch:
+def make_sketch(
+    digest: str,
+    header: Sequence[TensorSpec],
+    blocks: Iterable[tuple[Block, bytes]],
+    facts: WeightFacts | None = None,
+) -> Sketch:
     """Sketch of one model from the bytes read at its planned positions.
 
+    Args:
+        facts: what else the weight files say, kept with the sketch; its signature is set here.
     Raises:
         NotFinite: a sampled value is NaN or infinite.
         BadSketch: a block's bytes are not as many as its values need.
@@ -83,7 +90,9 @@ def make_sketch(digest: str, header: Sequence[TensorSpec], blocks: Iterable[tupl
             raise NotFinite(block.tensor)
         samples[tensor.name] = sample
     layout = {tensor.name: tensor.shape for tensor in tensors.values()}
-    return Sketch(digest, signature_of(header), sum(t.values for t in tensors.values()), layout, samples)
+    signature = signature_of(header)
+    said = facts and replace(facts, signature=signature)
+    return Sketch(digest, signature, sum(t.values for t in tensors.values()), layout, samples, said)
 
 
 class SketchStore:
@@ -99,9 +108,6 @@ class SketchStore:
     @property
     def address(self) -> str:
         return self.place.address
-
-    def signature_of(self, header: Sequence[TensorSpec]) -> str:
-        return signature_of(header)
 
     def plan(self, header: Sequence[TensorSpec]) -> list[Block]:
         return plan(header, self.budget_values)
@@ -119,17 +125,10 @@ class SketchStore:
         except (Damaged, OSError, OverflowError, MemoryError):
             return None  # damaged: it is simply read and written again
 
-    def put(self, weights_digest: str, header: Sequence[TensorSpec], blocks: Iterable[tuple[Block, bytes]]) -> str:
-        """Make a sketch and keep it, on disk when this returns.
-
-        Returns:
-            The model's signature.
-        Raises:
-            NotFinite, BadSketch: see `make_sketch`; nothing is kept then.
-        """
-        sketch = make_sketch(weights_digest, header, blocks)
-        self.keep(sketch)
-        return sketch.signature
+    def facts_if_known(self, weights_digest: str) -> WeightFacts | None:
+        """What the weight files of this digest say beside their numbers; None where no readable sketch holds it."""
+        found = next(self.many([weights_digest]), None)
+        return None if found is None else found.facts
 
     def keep(self, sketch: Sketch) -> None:
         """On disk when this returns; the same once more changes nothing."""

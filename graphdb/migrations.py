@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lineage.graphdb import claims
+from lineage.graphdb import claims, models
 from lineage.graphdb.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -31,4 +31,5 @@ def migrate(store: Store, version: int) -> None:
 # version -> what makes the next one of it
 STEPS: dict[int, Callable[[Store], None]] = {
     1: claims.index_names,  # claims are linked by what changed, no longer all of them each time
+    2: models.split_reasons,  # how a model is quantised is a field of its own, no longer the beginning of a sentence
 }

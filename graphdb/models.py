@@ -55,6 +55,10 @@ def _write(
             execute(statement(name), {"rows": some, "now": now})
     if renames:
         execute(statement("model_rename"), {"rows": renames, "now": now})
+    aliases = [{"hub_id": model.hub_id, "key": name_key(alias)} for model in batch.values() for alias in model.aliases]
+    if aliases:
+        execute(statement("alias_set"), {"rows": aliases, "now": now})
+        execute(statement("claimants_due"), {"name_keys": sorted({row["key"] for row in aliases}), "now": now})
 
     changed = []
     for row in rows:
@@ -71,6 +75,12 @@ def _write(
     claims.mark_due(execute, [row["hub_id"] for row in new if row.get("bases")], now)
     if claimed:
         claims.replace(execute, list(claimed.values()), now)
+
+
+def split_reasons(store: Store) -> None:
+    """Of a graph of an earlier version: `reason` of quantised models becomes `quantisation`; models on disk get their path."""
+    store.transact(lambda execute: execute(statement("quantisation_split"), {}))
+    store.transact(lambda execute: execute(statement("path_set"), {}))
 
 
 def _owners(execute: Execute, rows: list[Row]) -> dict[str, list[Row]]:

@@ -69,6 +69,9 @@ def model_row(model: Model) -> Row:
         "downloads": model.downloads,
         "license": model.license,
         "library": model.library,
+        "quantisation": model.quantisation,
+        "path": model.path,
+        "aliases": list(model.aliases) or None,
     }
     gone = model.status is Status.GONE
     if gone:
@@ -85,6 +88,7 @@ def model_row(model: Model) -> Row:
 def model_of(properties: Mapping[str, Any]) -> Model:
     """The model of a node's properties; required ones fail when missing."""
     values: dict[str, Any] = {name: properties.get(name) for name in MODEL_FIELDS}
+    values.update(aliases=tuple(values["aliases"] or ()))
     values.update(hub_id=properties["hub_id"], repo_id=properties["repo_id"], status=Status(properties["status"]))
     return Model(**values)
 

@@ -15,9 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOCAL = "local:"  # how the identity of a model on disk begins
-QUANTISED = "quantised: "  # how the reason of a model packed into few bits begins
 
 
 class Failure(Exception):
@@ -101,6 +100,9 @@ class Model:
         revision: commit, 40 hex digits; None for local models.
         weights_digest: sha256 hex over the hashes of the weight files: equal digests mean equal files.
         signature: architecture signature; models with equal signatures can be compared value by value.
+        quantisation: how its numbers are packed into few bits, as `gptq 4 bits`; None where they are plain numbers.
+        path: where a model on disk lies.
+        aliases: further names that cards and people call a model on disk by, such as its path under the folder that was crawled.
     """
 
     hub_id: str
@@ -115,11 +117,33 @@ class Model:
     downloads: int | None = None
     license: str | None = None
     library: str | None = None
+    quantisation: str | None = None
+    path: str | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def quantised(self) -> bool:
-        """Whether it was recognised as packed into few bits; `reason` then says how."""
-        return (self.reason or "").startswith(QUANTISED)
+        """Whether it was recognised as packed into few bits."""
+        return self.quantisation is not None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFacts:
+    """What the weight files themselves say of a model, whatever repository or folder they lie in.
+
+    Kept with the sample of the weights, by their digest, so that no later visit can know less than the first.
+
+    Attributes:
+        signature: see Model.
+        quantisation: what tensors' names and types show, as `gptq`; None for plain numbers.
+        low_rank: most tensors are halves of low-rank products: an adapter under the name of a model.
+        claims: (base, relation) of bases that the files name, as GGUF headers do.
+    """
+
+    signature: str
+    quantisation: str | None = None
+    low_rank: bool = False
+    claims: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

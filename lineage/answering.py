@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lineage.detect.sketch_store import SketchStore
     from lineage.graphdb.store import Store
     from lineage.queries.parent_query import ParentAnswer
-    from lineage.reading import Looked
+    from lineage.reading import Reading
 
 
 class KeepsAnother(Failure):
@@ -120,7 +120,7 @@ def answer_now(question: Question, graph: Store | None) -> Found:
     return _compare(question, graph, sketches, looked)
 
 
-def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Looked) -> Found:
+def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> Found:
     """The model beside the known ones of its architecture."""
     from lineage.detect.align import pick_device
     from lineage.detect.methods.answers import decide_or_say
@@ -149,7 +149,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     return Found(_as_answer(graph, decision, looked, names, options.method), stored=keep)
 
 
-def _keep(graph: Store, sketches: SketchStore, looked: Looked, decision: Decision, method: str) -> None:
+def _keep(graph: Store, sketches: SketchStore, looked: Reading, decision: Decision, method: str) -> None:
     """The model, its sample, its claims and what was decided, into the stores.
 
     Raises:
@@ -180,7 +180,7 @@ def _keep_model(graph: Store, model: Model, claims: Iterable[Declaration]) -> No
 
 
 def _as_answer(
-    graph: Store | None, decision: Decision, looked: Looked, names: dict[str, str], method: str
+    graph: Store | None, decision: Decision, looked: Reading, names: dict[str, str], method: str
 ) -> ParentAnswer:
     from lineage.detect.pipeline import METHOD_VERSION
     from lineage.queries.claim_check import compare_found

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineage.crawler.summary import CrawlSummary
+from lineage.reading import StoringReader
 
 if TYPE_CHECKING:
     from lineage.crawler.batch import Batch
     from lineage.crawler.hub import Hub
-    from lineage.crawler.visit import Sketcher
     from lineage.crawler.walk import CrawlOptions
+    from lineage.detect.sketch_store import SketchStore
     from lineage.graphdb.store import Store
 
 
@@ -42,7 +43,7 @@ def crawl_hub(endpoint: str | None) -> Hub:
 
 def crawl_into(
     store: Store,
-    sketches: Sketcher,
+    sketches: SketchStore,
     progress_file: Path,
     options: CrawlOptions,
     *,
@@ -69,6 +70,7 @@ def crawl_into(
         model = store.model(repo_id)
         return model.hub_id if model is not None and not model.hub_id.startswith("local:") else None
 
+    reader = StoringReader(sketches)
     summary = summary or CrawlSummary.begun()
     if hub is None and options.folder is None:
         hub = crawl_hub(None)
@@ -80,7 +82,7 @@ def crawl_into(
         return claims
 
     with Progress(progress_file) as progress, ThreadPoolExecutor(1, "store") as storing:
-        pages = crawl_pages(options, sketches, progress, hub, identify=known_identity)
+        pages = crawl_pages(options, reader, progress, hub, identify=known_identity)
         kept: Future[int] | None = None  # one page is stored while the next one is fetched and looked at
         try:
             for batch in pages:

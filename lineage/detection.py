@@ -13,7 +13,8 @@ from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
-    from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.packed import Claimed
+    from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.detect.subject import Options, Subject
     from lineage.graphdb.store import Store
 
@@ -134,13 +135,24 @@ def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original]
     Args:
         originals: models that it claims and that it was not compared with, see lineage/architecture.py.
     """
-    from lineage.detect.packed import Claimed, settle, told
+    from lineage.detect.packed import Claimed
 
-    if told(decision):
-        return decision  # before samples are read for nothing
-    samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
-    claimed = [Claimed(hub_id, name, said, samples.get(digest or "")) for hub_id, name, said, digest in originals]
-    return settle(decision, copy.sketch, claimed)
+    def claimed() -> list[Claimed]:
+        samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
+        return [Claimed(hub_id, name, said, samples.get(digest or "")) for hub_id, name, said, digest in originals]
+
+    return settle_packed(decision, copy.sketch, claimed)
+
+
+def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[Claimed]]) -> Decision:
+    """The decision about a quantised copy once its claims are weighed; every road ends here.
+
+    Args:
+        claimed: makes the models that it claims, with their samples; called only where values of weights have not decided.
+    """
+    from lineage.detect.packed import settle, told
+
+    return decision if told(decision) else settle(decision, copy, claimed())
 
 
 def originals_claimed(graph: Store | None, copy: Subject, claims: Iterable[Declaration]) -> list[Original]:

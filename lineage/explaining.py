@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lineage.detect.sketch_store import SketchStore
     from lineage.detect.subject import Options, Subject
     from lineage.graphdb.store import Store
-    from lineage.reading import Looked
+    from lineage.reading import Reading
 
 
 class SameModel(Failure):
@@ -29,15 +29,15 @@ class CannotCompare(Failure):
     exit_code = 3
 
 
-def label_of(name: str, looked: Looked) -> str:
+def label_of(name: str, looked: Reading) -> str:
     """What a model is called in the answer: as it was typed where that tells more than its name."""
     typed = "@" in name or Path(name).expanduser().exists()
     return name if typed else looked.model.repo_id
 
 
 def explain_pair(
-    child: tuple[Looked, str],
-    parent: tuple[Looked, str],
+    child: tuple[Reading, str],
+    parent: tuple[Reading, str],
     graph: Store | None,
     sketches: SketchStore,
     options: Options,
@@ -77,7 +77,7 @@ def explain_pair(
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
 
 
-def _subject(looked: Looked, name: str, graph: Store | None, apart: bool) -> Subject:
+def _subject(looked: Reading, name: str, graph: Store | None, apart: bool) -> Subject:
     """apart: two revisions of one repository are to be told apart."""
     from lineage.detection import declared_bases
 

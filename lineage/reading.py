@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineage.graphdb.schema import Declaration, Failure, Model, NoSuchModel, Status
+from lineage.graphdb.schema import LOCAL, Declaration, Failure, Model, NoSuchModel, Status, WeightFacts
 
 if TYPE_CHECKING:
     from lineage.crawler.hub import Hub
     from lineage.crawler.open_model import OpenModel
-    from lineage.detect.signature import TensorSpec
-    from lineage.detect.sketch import Block
     from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.detect.subject import Subject
     from lineage.graphdb.store import Store
@@ -31,26 +29,96 @@ class NothingComparable(NoSuchModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """A model that can be compared.
+class Reading:
+    """One model, read: every way into detection begins with this.
 
     Attributes:
-        model: with its signature.
-        declarations: what it claims.
+        model: with its signature; `status` is ADAPTER where the weights turned out to be those of an adapter.
+        declarations: what it claims, in its card, its configuration and its weight files.
+        facts: what the weight files say beside their numbers.
+        sketch: without a sample where there is nothing to compare by value: an adapter.
         stored: whether this is what the graph holds.
     """
 
     model: Model
     declarations: tuple[Declaration, ...]
+    facts: WeightFacts
     sketch: Sketch
-    stored: bool
+    stored: bool = False
 
-    def subject(self, declared: Iterable[str] = (), label: str | None = None) -> Subject:
+    def subject(self, declared: Iterable[str] = (), label: str | None = None, *, id: str | None = None) -> Subject:
+        """What detection compares.
+
+        Args:
+            declared: ids of the models that it claims, as the other subjects are called.
+            label, id: instead of the model's name and identity.
+        """
         from lineage.detect.subject import Subject
 
         model = self.model
         claims = frozenset(declared)
-        return Subject(model.hub_id, self.sketch, model.created_at, claims, label or model.repo_id, model.quantised)
+        return Subject(
+            id or model.hub_id, self.sketch, model.created_at, claims, label or model.repo_id, model.quantised
+        )
+
+
+class StoringReader:
+    """Reads models and keeps what it has read in a sketch store; the crawler's `WeightReader`. Used from any thread."""
+
+    def __init__(self, sketches: SketchStore):
+        self.sketches = sketches
+
+    def signature_if_known(self, weights_digest: str) -> str | None:
+        return self.sketches.signature_if_known(weights_digest)
+
+    def facts_if_known(self, weights_digest: str) -> WeightFacts | None:
+        """None also where an earlier version kept a sample without the facts: then the weights are read again."""
+        return self.sketches.facts_if_known(weights_digest)
+
+    def read(self, opened: OpenModel) -> WeightFacts:
+        """
+        Raises:
+            NothingComparable, Failure: see `read`; nothing is kept then.
+        """
+        found = read(opened, self.sketches.budget_values)
+        self.sketches.keep(found.sketch)
+        return found.facts
+
+    def compact_if_due(self, at_end: bool = False) -> None:
+        self.sketches.compact_if_due(at_end)
+
+
+def read(opened: OpenModel, budget_values: int | None = None) -> Reading:
+    """Header and sample of an opened model: the only way in which sketches of models are made.
+
+    Args:
+        budget_values: about how many values to read; None is what every command reads.
+    Raises:
+        NothingComparable: no weights, or none that can be compared. Failure: damaged, gated, unreachable.
+    """
+    from lineage.crawler.open_model import as_facts_say
+    from lineage.crawler.quantized_claims import is_low_rank, quantisation_in
+    from lineage.detect.sketch import BUDGET_VALUES, plan
+    from lineage.detect.sketch_store import make_sketch
+
+    header = opened.header
+    if not header:
+        raise NothingComparable("there are no tensors in its weight files", "is this the right file?")
+    how, low_rank = quantisation_in(header), is_low_rank(header)
+    blocks = [] if low_rank else plan(header, budget_values or BUDGET_VALUES)
+    if not blocks and not low_rank:
+        packed = opened.model.quantisation or how
+        why = f"quantised: {packed}: " if packed else ""
+        raise NothingComparable(
+            f"{why}none of its numbers can be compared" + ("" if packed else " (an unknown format)"),
+            "ask for the model it was made from",
+        )
+    claims = tuple((claim.base, claim.relation) for claim in opened.claims_in_weights)
+    sample = opened.read(blocks) if blocks else ()
+    sketch = make_sketch(str(opened.model.weights_digest), header, sample, WeightFacts("", how, low_rank, claims))
+    assert sketch.facts is not None
+    declarations = (*opened.declarations, *opened.claims_in_weights)
+    return Reading(as_facts_say(opened.model, sketch.facts), declarations, sketch.facts, sketch)
 
 
 def graph_if_there(url: str, create: bool = False) -> AbstractContextManager[Store | None]:
@@ -75,10 +143,10 @@ def is_meant(model: Model, name: str) -> bool:
     repo_id, _, revision = name.partition("@")
     if revision and model.repo_id.lower() == repo_id.lower() and not _is_commit(revision, model.revision):
         return False
-    if not model.hub_id.startswith("local:"):
+    if not model.hub_id.startswith(LOCAL):
         return True
     named = Path(name).expanduser()  # the path itself where it is given: its name in the graph may not be one
-    return _digest_now(named if named.exists() else Path(model.repo_id)) == model.weights_digest
+    return _digest_now(named if named.exists() else Path(model.path or model.repo_id)) == model.weights_digest
 
 
 def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:
@@ -98,7 +166,7 @@ def same_weights(graph: Store | None, opened: OpenModel) -> Model | None:
     return known
 
 
-def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Callable[[], Hub]) -> Looked:
+def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Callable[[], Hub]) -> Reading:
     """A model of the graph with its stored sketch, else read now.
 
     Args:
@@ -112,71 +180,52 @@ def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Ca
     kept = from_graph(graph, sketches, model)
     if kept is not None:
         return kept
-    if model is not None and not model.hub_id.startswith("local:") and "@" not in name:
-        name = model.repo_id  # a former name, an identity
+    if model is not None and "@" not in name:
+        name = model.path or model.repo_id  # a former name, an identity, a name in a crawled folder
     return read_now(open_model(name, hub), sketches)
 
 
-def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) -> Looked | None:
+def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) -> Reading | None:
     """A model of the graph with its stored sketch; None where there is none."""
     from lineage.detect.sketch_store import BadSketch
 
-    if graph is None or model is None or model.weights_digest is None:
+    if graph is None or model is None or model.weights_digest is None or model.status is Status.ADAPTER:
         return None
     try:
         sketch = sketches.get(model.weights_digest)
     except BadSketch:
         logger.info("the sample of %s is not at hand; it is read again", model.repo_id)
         return None
-    return Looked(model, claims_in(graph, model), sketch, stored=True)
+    facts = sketch.facts or WeightFacts(sketch.signature, model.quantisation)
+    return Reading(model, claims_in(graph, model), facts, sketch, stored=True)
 
 
-def read_now(opened: OpenModel, sketches: SketchStore) -> Looked:
-    """A sample of an opened model's weights.
+def read_now(opened: OpenModel, sketches: SketchStore) -> Reading:
+    """An opened model that can be compared.
 
     Raises:
-        NothingComparable: no weights, or none that can be compared. Failure: damaged, gated, unreachable.
+        NothingComparable: an adapter, no weights, or none that can be compared. Failure: damaged, gated, unreachable.
     """
     model = opened.model
-    if model.status is Status.ADAPTER:
+    found = None
+    if model.status is not Status.ADAPTER:
+        if opened.weights is None:
+            raise NothingComparable(
+                f"nothing can be read in {model.repo_id}: {model.reason}", "ask for the model it was made from"
+            )
+        try:
+            found = read(opened, sketches.budget_values)
+        except Failure as failure:
+            named = Path(model.path).name if model.path else model.repo_id
+            if named not in failure.message:
+                failure.message = f"{model.repo_id}: {failure.message}"
+            raise
+    if found is None or found.model.status is Status.ADAPTER:
         raise NothingComparable(
             f"{model.repo_id} is an adapter: it holds no weights of a model, only what it declares speaks",
             "ask for the model it belongs to",
         )
-    if opened.weights is None:
-        raise NothingComparable(
-            f"nothing can be read in {model.repo_id}: {model.reason}", "ask for the model it was made from"
-        )
-    from lineage.detect.sketch_store import make_sketch
-
-    try:
-        blocks = plan_of(opened.header, sketches.budget_values)
-        sketch = make_sketch(str(model.weights_digest), opened.header, opened.read(blocks))
-    except Failure as failure:
-        named = Path(model.repo_id).name if model.hub_id.startswith("local:") else model.repo_id
-        if named not in failure.message:
-            failure.message = f"{model.repo_id}: {failure.message}"
-        raise
-    claims = (*opened.declarations, *opened.claims_in_weights)
-    return Looked(replace(model, signature=sketch.signature), claims, sketch, stored=False)
-
-
-def plan_of(header: Sequence[TensorSpec], budget_values: int) -> list[Block]:
-    """What to read of a model.
-
-    Raises:
-        NothingComparable: there is nothing to be read.
-    """
-    from lineage.detect.sketch import plan
-
-    if not header:
-        raise NothingComparable("there are no tensors in its weight files", "is this the right file?")
-    blocks = plan(header, budget_values)
-    if not blocks:
-        raise NothingComparable(
-            "none of its numbers can be compared (quantised or unknown formats)", "ask for the model it was made from"
-        )
-    return blocks
+    return found
 
 
 def hub_at(endpoint: str | None) -> Hub:
@@ -194,4 +243,7 @@ def _digest_now(path: Path) -> str | None:
     from lineage.crawler.folder import one_local_model
     from lineage.crawler.open_model import local_digest
 
-    return local_digest(one_local_model(path))
+    try:
+        return local_digest(one_local_model(path))
+    except NoSuchModel:
+        return None

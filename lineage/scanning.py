@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import Failure, NoSuchModel
+from lineage.detect.methods.registry import PLAIN
+from lineage.detection import settle_packed
+from lineage.graphdb.records import name_key
+from lineage.graphdb.schema import Failure, NoSuchModel, Status
+from lineage.reading import Reading, read
 
 if TYPE_CHECKING:
+    from lineage.detect.decision import Decision
     from lineage.detect.methods.registry import Given
-    from lineage.detect.report import Scan, Scanned
+    from lineage.detect.report import Scan
     from lineage.detect.sketch_store import Sketch
     from lineage.detect.subject import Options, Subject
 
 
-SCAN_BUDGET_VALUES = 1 << 20  # reading from disk is cheap: models up to a million values are compared whole
+@dataclass(frozen=True, slots=True)
+class FolderReading:
+    """Every model under a folder.
+
+    Attributes:
+        readings: those that can be compared, by their id: the path under the folder, without `.safetensors`.
+        unreadable: id -> reason, for all others.
+    """
+
+    readings: Mapping[str, Reading]
+    unreadable: Mapping[str, str]
+
+    def subjects(self) -> dict[str, Subject]:
+        """By id, with the models that their cards name, as far as those lie under the folder as well."""
+        return {
+            name: reading.subject(self.declared(reading) - {name}, name, id=name)
+            for name, reading in self.readings.items()
+        }
+
+    def declared(self, reading: Reading) -> frozenset[str]:
+        """Ids of the models under the folder that a model claims as its base."""
+        names = self._names()
+        return frozenset(
+            name for claim in reading.declarations if (name := names.get(name_key(claim.base))) is not None
+        )
+
+    def _names(self) -> dict[str, str]:
+        """What each model may be called in a card -> its id; names that several models go by mean none of them."""
+        found: dict[str, set[str]] = {}
+        for name, reading in self.readings.items():
+            model = reading.model
+            for called in {name, model.repo_id, *model.aliases, *([model.path] if model.path else [])}:
+                found.setdefault(name_key(called), set()).add(name)
+        return {called: next(iter(names)) for called, names in found.items() if len(names) == 1}
 
 
 def scan_folder(
@@ -45,53 +84,84 @@ def scan_with_samples(
     given: Given | None = None,
 ) -> tuple[Scan, dict[str, Sketch]]:
     """The same, with the samples of the models by their ids, for what is shown beside the decisions."""
+    from lineage.detect.report import Scan, Scanned
+
+    found = read_folder(folder, track)
+    scanned = [
+        Scanned(name, reading.sketch.signature, reading.sketch.digest) for name, reading in found.readings.items()
+    ]
+    samples = {name: reading.sketch for name, reading in found.readings.items()}
+    return Scan(scanned, decide_about(found, options, device, given), found.unreadable), samples
+
+
+def decide_about(
+    found: FolderReading, options: Options, device: str | None = None, given: Given | None = None
+) -> list[Decision]:
+    """Decisions about all models that were read, those of one architecture together.
+
+    Raises:
+        CannotTake: all models are of one architecture, and the method cannot work on them.
+    """
     from lineage.detect.align import pick_device
     from lineage.detect.methods.answers import decide_or_say
     from lineage.detect.methods.registry import decide_with
-    from lineage.detect.report import Scan
 
-    subjects, scanned, unreadable = read_folder(folder, track)
-    decisions = []
-    decide = decide_with if len(subjects) == 1 else decide_or_say
-    for group in subjects.values():
+    groups: dict[str, list[Subject]] = {}
+    for subject in found.subjects().values():
+        groups.setdefault(subject.sketch.signature, []).append(subject)
+    decide = decide_with if len(groups) == 1 else decide_or_say
+    decisions: list[Decision] = []
+    for group in groups.values():
         decisions += decide(options.method, group, options, pick_device(device), given)
-    samples = {subject.id: subject.sketch for group in subjects.values() for subject in group}
-    return Scan(scanned, decisions, unreadable), samples
+    if options.method == PLAIN:
+        decisions = [_settled(decision, found, options) for decision in decisions]
+    return decisions
 
 
-def read_folder(
-    folder: Path, track: Callable[[Iterable[Any]], Iterable[Any]] = lambda models: models
-) -> tuple[dict[str, list[Subject]], list[Scanned], dict[str, str]]:
+def _settled(decision: Decision, found: FolderReading, options: Options) -> Decision:
+    """What a packed copy claims, where nothing else is known of it; see detect/packed.py."""
+    from lineage.detect.packed import Claimed
+
+    copy = found.readings[decision.model]
+    if not copy.model.quantised:
+        return decision
+    names = found._names()
+    claimed: dict[str, list[str]] = {}
+    for claim in copy.declarations if options.declared else ():
+        name = names.get(name_key(claim.base))
+        if name is None or name == decision.model:
+            continue
+        base = found.readings[name]
+        if not base.model.quantised and base.sketch.signature != copy.sketch.signature:
+            claimed.setdefault(name, []).append(claim.source)
+    originals = [Claimed(name, name, tuple(said), found.readings[name].sketch) for name, said in claimed.items()]
+    return settle_packed(decision, copy.sketch, lambda: originals)
+
+
+def read_folder(folder: Path, track: Callable[[Sequence[Any]], Iterable[Any]] = lambda models: models) -> FolderReading:
     """Every model under a folder.
 
-    Returns:
-        The subjects by signature, what was read, and id -> reason of what could not be read.
     Raises:
         NoSuchModel: there is no such folder, or no model in it.
     """
     from lineage.crawler.folder import local_models
     from lineage.crawler.open_model import locate_local
-    from lineage.detect.report import Scanned
-    from lineage.detect.sketch_store import make_sketch
-    from lineage.detect.subject import Subject
-    from lineage.reading import plan_of
 
-    subjects: dict[str, list[Subject]] = {}
-    scanned, unreadable = [], {}
+    readings: dict[str, Reading] = {}
+    unreadable: dict[str, str] = {}
     for model in track(list(local_models(folder))):
         if not model.files:
             unreadable[model.id] = model.reason or "no weight files"
             continue
         try:
-            opened = locate_local(model)
-            digest = str(opened.model.weights_digest)
-            blocks = plan_of(opened.header, SCAN_BUDGET_VALUES)
-            sketch = make_sketch(digest, opened.header, opened.read(blocks))
+            found = read(locate_local(model))
         except Failure as failure:
             unreadable[model.id] = failure.message
             continue
-        scanned.append(Scanned(model.id, sketch.signature, digest))
-        subjects.setdefault(sketch.signature, []).append(Subject(model.id, sketch, quantised=opened.model.quantised))
-    if not scanned and not unreadable:
+        if found.model.status is Status.ADAPTER:
+            unreadable[model.id] = found.model.reason or "an adapter"
+        else:
+            readings[model.id] = found
+    if not readings and not unreadable:
         raise NoSuchModel(f"no model under {folder}", "name a folder that holds .safetensors files")
-    return subjects, scanned, unreadable
+    return FolderReading(readings, unreadable)

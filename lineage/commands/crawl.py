@@ -119,10 +119,11 @@ def tell_plan(options: CrawlOptions, sketches: SketchStore, state: Path, endpoin
 
     from lineage.crawler.plan import plan_crawl, plan_text
     from lineage.crawler.progress import Progress
+    from lineage.reading import StoringReader
 
     if options.folder is not None or options.repos is not None:
         raise click.UsageError("--dry-run is about the listing of a Hub, not about --repos or --folder")
     file = state / "progress.sqlite"
     with TemporaryDirectory() as empty, Progress(file if file.exists() else Path(empty) / file.name) as progress:
-        plan = plan_crawl(options, sketches, progress, crawl_hub(endpoint))
+        plan = plan_crawl(options, StoringReader(sketches), progress, crawl_hub(endpoint))
     click.echo(json.dumps(plan.as_dict()) if as_json else plan_text(plan))

@@ -65,15 +65,11 @@ def explain(
     """
     from lineage.commands.options import checked_device
     from lineage.detect.report import explanation_as_json, explanation_as_text
-    from lineage.detect.sketch import BUDGET_VALUES
     from lineage.detect.sketch_store import SketchStore
     from lineage.evidence import options_of
     from lineage.reading import graph_if_there, hub_at, look_up
-    from lineage.scanning import SCAN_BUDGET_VALUES
 
-    on_disk = all(Path(name).expanduser().exists() for name in (child, parent))
-    budget = SCAN_BUDGET_VALUES if on_disk else BUDGET_VALUES
-    kept = SketchStore(sketches_folder(store, sketches), budget)
+    kept = SketchStore(sketches_folder(store, sketches))
     with graph_if_there(store) as graph:
         looked = [look_up(name, graph, kept, lambda: hub_at(endpoint)) for name in (child, parent)]
         found = explain_pair(
@@ -102,6 +98,7 @@ def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:
     from lineage.scanning import read_folder
 
     with reading_shown() as track:
-        subjects, _, _ = read_folder(folder, track)
+        found = read_folder(folder, track)
     known = {sketch.digest for sketch in pair}
-    return [s for s in subjects.get(pair[0].signature, []) if s.sketch.digest not in known]
+    subjects = found.subjects().values()
+    return [s for s in subjects if s.sketch.signature == pair[0].signature and s.sketch.digest not in known]

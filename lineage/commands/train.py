@@ -15,7 +15,6 @@ import click
 
 from lineage.commands.options import checked_device
 from lineage.graphdb.schema import Failure
-from lineage.scanning import SCAN_BUDGET_VALUES
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +33,8 @@ DEVICE = click.option(
 )
 SEED = click.option("--seed", default=0, show_default=True, help="The same seed gives the same network.")
 JSON = click.option("--json", "json_wanted", is_flag=True, help="Print what came out as JSON.")
+
+TRAINING_VALUES = 1 << 20  # models up to a million values are learned from whole
 
 
 class NoZoo(Failure):
@@ -275,9 +276,9 @@ def folders(root: Path, split: str | None) -> Iterator[tuple[str, dict[str, Any]
     Raises:
         NoZoo: there is none.
     """
-    from lineage.crawler.weights import LocalFile, Weights
-    from lineage.detect.sketch import plan
-    from lineage.detect.sketch_store import make_sketch
+    from lineage.crawler.folder import one_local_model
+    from lineage.crawler.open_model import locate_local
+    from lineage.reading import read
 
     found = False
     for path in sorted(root.glob("*/truth.json")):
@@ -290,9 +291,7 @@ def folders(root: Path, split: str | None) -> Iterator[tuple[str, dict[str, Any]
         found, sketches = True, {}
         for file in sorted(path.parent.glob("*.safetensors")):
             try:
-                weights = Weights([LocalFile(file)])
-                blocks = plan(weights.header, SCAN_BUDGET_VALUES)
-                sketches[file.stem] = make_sketch(file.stem.encode().hex(), weights.header, weights.read(blocks))
+                sketches[file.stem] = read(locate_local(one_local_model(file)), TRAINING_VALUES).sketch
             except Failure:
                 continue
         yield path.parent.name, truth, sketches

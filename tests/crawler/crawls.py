@@ -13,6 +13,7 @@ from lineage.crawler.progress import Progress
 from lineage.crawler.walk import CrawlOptions
 from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.schema import Model
+from lineage.reading import StoringReader
 from tests.crawler.toys import hub_at
 from tests.fake_hub import FakeHub
 
@@ -34,7 +35,7 @@ class Crawl:
         self.fake.reset_counts()
         options = options or CrawlOptions()
         with Progress(self.progress_file) as progress:
-            for batch in crawl(options, self.sketches, progress, self.hub, now=lambda: self.now):
+            for batch in crawl(options, StoringReader(self.sketches), progress, self.hub, now=lambda: self.now):
                 batches.append(batch)
                 if pages is not None and len(batches) == pages:
                     break

@@ -243,6 +243,7 @@ def test_progress_of_the_former_version_is_taken_over(tmp_path: Path, fake: Fake
     crawler.run()
     with sqlite3.connect(crawler.progress_file) as database:
         database.executescript(
-            "DROP TABLE presence; DROP TABLE waiting; DROP TABLE shape; ALTER TABLE walk DROP COLUMN newest; PRAGMA user_version = 1"
+            "DROP TABLE presence; DROP TABLE waiting; DROP TABLE shape; ALTER TABLE walk DROP COLUMN newest; "
+            "ALTER TABLE done DROP COLUMN quantisation; PRAGMA user_version = 1"
         )
     assert VERSION > 1 and crawler.counts()["unchanged"] == 1

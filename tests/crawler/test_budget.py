@@ -25,6 +25,7 @@ from lineage.crawling import crawl_into
 from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.schema import Model, Status
 from lineage.graphdb.store import open_store
+from lineage.reading import StoringReader
 from tests.crawler.crawls import DAY, Crawl
 from tests.crawler.toys import Sleeps, hub_at, model_file
 from tests.fake_hub import FakeHub
@@ -49,7 +50,9 @@ def run(crawler: Crawl, **budget: float) -> tuple[list[Model], str | None]:
     options = CrawlOptions(page_models=4, **budget)  # type: ignore[arg-type]
     with Progress(crawler.progress_file) as progress:
         try:
-            for batch in crawl(options, crawler.sketches, progress, hub_at(crawler.fake), now=lambda: crawler.now):
+            for batch in crawl(
+                options, StoringReader(crawler.sketches), progress, hub_at(crawler.fake), now=lambda: crawler.now
+            ):
                 read += [model for model in batch.models if model.status is Status.SKETCHED]
                 batch.acknowledge()
         except BudgetSpent as spent:
@@ -137,7 +140,9 @@ def test_a_page_that_the_budget_cuts_is_kept_as_far_as_it_went(fake: FakeHub, cr
         from lineage.crawler.crawl import crawl
 
         with pytest.raises(BudgetSpent):
-            for batch in crawl(CrawlOptions(max_requests=4, workers=1), crawler.sketches, progress, hub_at(fake)):
+            for batch in crawl(
+                CrawlOptions(max_requests=4, workers=1), StoringReader(crawler.sketches), progress, hub_at(fake)
+            ):
                 first = batch
                 batch.acknowledge()
     assert first is not None and first.counts["left"] == 3 and len(first.models) == 3
@@ -172,7 +177,7 @@ def test_a_repository_in_the_line_is_packed_without_what_has_nothing_to_do_with_
 def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing_behind(twelve: FakeHub, crawler: Crawl) -> None:
     twelve.add_repo("acme/pickle", {"pytorch_model.bin": b""})
     with Progress(crawler.progress_file) as progress:
-        plan = plan_crawl(CrawlOptions(page_models=5), crawler.sketches, progress, hub_at(twelve))
+        plan = plan_crawl(CrawlOptions(page_models=5), StoringReader(crawler.sketches), progress, hub_at(twelve))
     assert (plan.seen, plan.to_read, plan.unreadable, plan.pages) == (13, 12, 1, 3)
     assert plan.requests["resolvers"] == 12 and plan.first[0][1] == "acme/m11"
     assert crawler.requests() == {"list": 3}
@@ -181,7 +186,7 @@ def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing_behind(twelve: Fak
     assert actual["resolve"] == plan.requests["resolvers"]
     assert actual["cdn"] <= plan.requests["storage"]
     with Progress(crawler.progress_file) as progress:
-        plan = plan_crawl(CrawlOptions(), crawler.sketches, progress, hub_at(twelve))
+        plan = plan_crawl(CrawlOptions(), StoringReader(crawler.sketches), progress, hub_at(twelve))
     assert (plan.settled, plan.to_read, plan.body_bytes) == (13, 0, 0)
 
 

@@ -15,6 +15,7 @@ from lineage.crawler.hub_errors import BadToken, HubDown, UnexpectedAnswer
 from lineage.crawler.open_model import open_model
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawler.weights import Unreadable
+from lineage.detect.signature import signature_of
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.schema import Model, Status, local_id
@@ -249,7 +250,7 @@ def test_what_failed_is_tried_again_even_where_no_page_lists_it(
 
 def open_and_sketch(crawler: Crawl, name: str) -> Model:
     opened = open_model(name, crawler.hub)
-    return replace(opened.model, signature=crawler.sketches.signature_of(opened.header))
+    return replace(opened.model, signature=signature_of(opened.header))
 
 
 def test_one_failing_repository_stops_nothing_and_is_tried_again(fake: FakeHub, crawler: Crawl) -> None:

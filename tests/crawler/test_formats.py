@@ -38,7 +38,7 @@ def test_a_gguf_copy_meets_its_original_under_one_signature(fake: FakeHub, crawl
     models = crawler.models()
     copy, base = models["other/base-GGUF"], models["acme/base"]
     assert copy.status is Status.SKETCHED and copy.signature == base.signature
-    assert copy.reason == "quantised: gguf Q8_0" and copy.weights_digest != base.weights_digest
+    assert copy.quantisation == "gguf Q8_0" and copy.weights_digest != base.weights_digest
     one, other = (crawler.sketches.get(m.weights_digest or "") for m in (copy, base))
     for name, sample in one.samples.items():
         true = other.samples[name].values()
@@ -72,7 +72,7 @@ def packed(how: str) -> dict[str, np.ndarray]:
 def test_packed_numbers_are_recognised_by_their_tensors(how: str, said: str, fake: FakeHub, crawler: Crawl) -> None:
     fake.add_repo("acme/m", {"model.safetensors": save(packed(how))})
     model = crawler.models()["acme/m"]
-    assert (model.reason or "").startswith(f"quantised: {said}")
+    assert (model.quantisation or "").startswith(said)
     assert crawler.models()["acme/m"] == model and crawler.requests() == {"list": 1}
 
 
