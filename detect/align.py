@@ -79,7 +79,8 @@ def pick_device(wanted: str | None = None) -> torch.device:
 def align(sketches: Sequence[Sketch], device: torch.device) -> list[Layer]:
     """
     Args:
-        sketches: of models that have one signature; sampled ranges may differ, their overlap is used.
+        sketches: of models of one backbone, under the names within it. Of each tensor that all have, the sampled ranges that
+            all share are used, and where numbers of rows differ (vocabularies, classes) the rows that all have.
     Returns:
         Layers in order of depth, at least one.
     Raises:
@@ -88,10 +89,14 @@ def align(sketches: Sequence[Sketch], device: torch.device) -> list[Layer]:
     layers = []
     tensors = [t for t in describe(sketches[0]) if t.role in _PARTS]
     for index, tensor in enumerate(tensors):
-        found = _stack(tensor, [sketch.samples.get(tensor.name) for sketch in sketches], device)
+        samples = [sketch.samples.get(tensor.source) for sketch in sketches]
+        found = _stack(tensor, samples, device)
         if found is not None:
             depth = index / max(1, len(tensors) - 1)
-            layers.append(Layer(tensor.name, depth, _PARTS[tensor.role], tensor.values, found))
+            part = _PARTS[tensor.role]
+            if part is Part.BODY and len({sample.shape for sample in samples if sample}) > 1:
+                part = Part.REST  # a head, whatever it is called: the rows of other classes
+            layers.append(Layer(tensor.name, depth, part, tensor.values, found))
     if not any(layer.part is Part.BODY for layer in layers):
         raise NotComparable(
             "these models share no trained weights that can be compared value by value",
@@ -103,14 +108,10 @@ def align(sketches: Sequence[Sketch], device: torch.device) -> list[Layer]:
 def _stack(tensor: TensorInfo, samples: Sequence[Sample | None], device: torch.device) -> Tensor | None:
     """(m, u, w) float32, or None where a model lacks the tensor, has it in another shape, or no sample is shared."""
     present = [s for s in samples if s is not None and s.dtype in FLOAT_DTYPES]
-    rows_open = tensor.role in (
-        Role.EMBEDDING,
-        Role.HEAD,
-    )  # vocabularies and classes may differ: their shared rows count
     if len(present) < len(samples) or any(
-        s.shape[1:] != tensor.shape[1:] or (s.shape != tensor.shape and not rows_open) for s in present
+        s.shape[1:] != tensor.shape[1:] or len(s.shape) != len(tensor.shape) for s in present
     ):
-        return None
+        return None  # what differs in rows alone is a vocabulary or classes: their shared rows count
     step = tensor.row_values
     start, stop = max(s.start for s in present), min(s.stop for s in present)
     start, stop = -(-start // step) * step, stop // step * step  # whole rows only
@@ -124,7 +125,9 @@ def describe(sketch: Sketch) -> list[TensorInfo]:
     """The tensors that a sketch has samples of, with roles, in order of depth."""
     dtypes = {name: sample.dtype for name, sample in sketch.samples.items()}
     return [
-        t for t in tensors_of([_Spec(n, dtypes.get(n, "F32"), s) for n, s in sketch.layout.items()]) if t.name in dtypes
+        t
+        for t in tensors_of([_Spec(n, dtypes.get(n, "F32"), s) for n, s in sketch.layout.items()])
+        if t.source in dtypes
     ]
 
 

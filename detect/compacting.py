@@ -45,7 +45,7 @@ def merge(place: Place, shards: Sequence[Shard], at_least: int) -> bool:
     Raises:
         FileNotFoundError: another process removed one.
     """
-    small = [shard for shard in shards if shard.size_bytes < SMALL_SHARD_BYTES]
+    small = [shard for shard in shards if shard.current and shard.size_bytes < SMALL_SHARD_BYTES]
     small.sort(key=lambda shard: (shard.size_bytes, shard.name))
     if len(small) < at_least:
         return False

@@ -12,7 +12,8 @@ from lineage.graphdb.schema import Relation
 
 class Answer(StrEnum):
     PARENT = "parent"
-    ROOT = "root"  # no model at hand is its parent
+    ROOT = "root"  # compared with relatives, and none of them is its parent
+    NO_RELATIVES = "no_relatives"  # compared, if there was anything to compare it with, and related to none
     UNDECIDED = "undecided"  # one of the candidates, or an unseen model: cannot tell which
 
 
@@ -35,6 +36,7 @@ class Decision:
         evidence: JSON-serialisable numbers behind the decision.
         reason: one sentence for people.
         siblings: with it the models that may all come from one that is not at hand, itself included; evidence says how likely that is.
+        other_parts: what other backbones of the model say where they have another parent; their evidence names the part.
         merged_from: of a merge, its parents and their shares of the weights, the larger one (`parent`) first; else empty.
     """
 
@@ -49,6 +51,7 @@ class Decision:
     reason: str = ""
     siblings: tuple[str, ...] = ()
     merged_from: tuple[tuple[str, float], ...] = ()
+    other_parts: tuple[Decision, ...] = ()
 
     @property
     def parents(self) -> tuple[tuple[str, float | None], ...]:

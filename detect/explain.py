@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from lineage.detect.align import Layer, align
+from lineage.detect.align import Layer, NotComparable, align
 from lineage.detect.decision import Decision
 from lineage.detect.gram import gram
 from lineage.detect.methods.registry import decide_with
+from lineage.detect.parts import in_common
 from lineage.detect.signals.growth import growth
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.units import measurable
@@ -126,7 +128,11 @@ def pair_layers(
     """
     on = device or torch.device("cpu")
     pair = torch.tensor([[0, 1]], device=on)
-    return tuple(_layer_evidence(layer, pair) for layer in align([s for s in (parent, child, since) if s], on))
+    own = in_common([parent, child])
+    if since is not None:
+        with contextlib.suppress(NotComparable):
+            own = in_common([parent, child, since])
+    return tuple(_layer_evidence(layer, pair) for layer in align(own, on))
 
 
 def _layer_evidence(layer: Layer, pair: torch.Tensor) -> LayerEvidence:

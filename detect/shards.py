@@ -27,14 +27,16 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "shards"
 SUFFIX = f".v{SKETCH_VERSION}.safetensors"
+FORMER_SUFFIX = ".v1.safetensors"  # still read; never written
 SHARD_BYTES = 128 * 1024 * 1024
-DIGEST, SIGNATURE, CHECKSUM = "S64", "S16", "S32"
+DIGEST = "S64"
+SIGNATURE_BYTES, FORMER_SIGNATURE_BYTES = 136, 16  # eight keys of backbones
 MAX_HEADER_BYTES = 64 * 1024
 MAX_SKETCHES = 10_000_000
 BUNDLE_BYTES = 16 * 1024 * 1024  # read at once
 GAP_BYTES = 64 * 1024  # what is not wanted but shorter than this is read along
 _DIGEST = re.compile(r"[0-9a-f]{1,64}", re.ASCII)
-_SINGLE = re.compile(rf"[0-9a-f]{{1,2}}/[0-9a-f]{{1,64}}{re.escape(SUFFIX)}", re.ASCII)
+_SINGLE = re.compile(rf"[0-9a-f]{{1,2}}/[0-9a-f]{{1,64}}(?:{re.escape(SUFFIX)}|{re.escape(FORMER_SUFFIX)})", re.ASCII)
 
 
 class NoDigest(Failure):
@@ -56,7 +58,8 @@ class Shard:
     """What a shard holds, in the order of the records.
 
     Attributes:
-        digests (n,) S64, signatures (n,) S16, starts (n + 1,) int64 from the beginning of the file, checksums (n, 32) uint8.
+        digests: (n,) S64; signatures: (n,) S136, in shards of version 1 S16.
+        starts: (n + 1,) int64 from the beginning of the file; checksums: (n, 32) uint8.
     """
 
     name: str
@@ -68,6 +71,11 @@ class Shard:
     @property
     def size_bytes(self) -> int:
         return int(self.starts[-1])
+
+    @property
+    def current(self) -> bool:
+        """Whether its sketches are of this version."""
+        return self.name.endswith(SUFFIX)
 
     def records(self, place: Place, rows: Sequence[int]) -> Iterator[tuple[int, memoryview | None]]:
         """(row, its file) in ascending order; None where the bytes are not those that were written.
@@ -103,7 +111,7 @@ class Index:
     @classmethod
     def of(cls, place: Place) -> Index:
         shards, damaged = [], []
-        for name in filter(is_shard, place.names(FOLDER)):
+        for name in sorted(filter(is_shard, place.names(FOLDER)), key=lambda n: (not n.endswith(SUFFIX), n)):
             try:
                 shards.append(_open(place, name))
             except FileNotFoundError:  # compacted by another process since it was listed
@@ -126,7 +134,7 @@ class Index:
         return int(self.numbers[at]), int(self.rows[at])
 
 
-def single_name(digest: str) -> str:
+def single_name(digest: str, suffix: str = SUFFIX) -> str:
     """The file of one sketch alone.
 
     Raises:
@@ -134,7 +142,7 @@ def single_name(digest: str) -> str:
     """
     if not _DIGEST.fullmatch(digest):
         raise NoDigest(f"not a digest: {digest!r}")
-    return f"{digest[:2]}/{digest}{SUFFIX}"
+    return f"{digest[:2]}/{digest}{suffix}"
 
 
 def is_single(name: str) -> bool:
@@ -143,11 +151,11 @@ def is_single(name: str) -> bool:
 
 def digest_in(name: str) -> str:
     """Of the name of a file of one sketch alone."""
-    return name.rpartition("/")[2].removesuffix(SUFFIX)
+    return name.rpartition("/")[2].removesuffix(SUFFIX).removesuffix(FORMER_SUFFIX)
 
 
 def is_shard(name: str) -> bool:
-    return name.startswith(f"{FOLDER}/") and name.endswith(SUFFIX)
+    return name.startswith(f"{FOLDER}/") and name.endswith((SUFFIX, FORMER_SUFFIX))
 
 
 def write_shard(place: Place, records: Sequence[Record], contents: Iterable[bytes]) -> str:
@@ -159,7 +167,7 @@ def write_shard(place: Place, records: Sequence[Record], contents: Iterable[byte
     """
     count = len(records)
     digests = np.array([record.digest for record in records], DIGEST)
-    signatures = np.array([record.signature for record in records], SIGNATURE)
+    signatures = np.array([record.signature for record in records], f"S{SIGNATURE_BYTES}")
     sizes = np.array([record.size_bytes for record in records], np.int64)
     starts = np.concatenate([[0], sizes.cumsum()]).astype("<i8")
     checksums = b"".join(record.checksum for record in records)
@@ -170,7 +178,7 @@ def write_shard(place: Place, records: Sequence[Record], contents: Iterable[byte
     at = 0
     for name, dtype, shape, size in (
         ("digests", "U8", [count, 64], 64 * count),
-        ("signatures", "U8", [count, 16], 16 * count),
+        ("signatures", "U8", [count, SIGNATURE_BYTES], SIGNATURE_BYTES * count),
         ("starts", "I64", [count + 1], 8 * (count + 1)),
         ("checksums", "U8", [count, 32], 32 * count),
         ("records", "U8", [int(starts[-1])], int(starts[-1])),
@@ -196,18 +204,19 @@ def _open(place: Place, name: str) -> Shard:
         raise Damaged(f"{name} has no header of a shard") from None
     if not 0 < count < MAX_SKETCHES:
         raise Damaged(f"{name} claims {count} sketches")
-    first, wanted = 8 + size, 64 * count + 16 * count + 8 * (count + 1) + 32 * count
+    wide = SIGNATURE_BYTES if name.endswith(SUFFIX) else FORMER_SIGNATURE_BYTES
+    first, wanted = 8 + size, 64 * count + wide * count + 8 * (count + 1) + 32 * count
     tables = beginning[first : first + wanted]
     if len(tables) < wanted:
         (tables,) = place.ranges(name, [(first, first + wanted)])
     if len(tables) != wanted or hashlib.sha256(tables).hexdigest() != expected:
         raise Damaged(f"the tables of {name} are not those that were written")
-    cuts = np.cumsum([64 * count, 16 * count, 8 * (count + 1)])
+    cuts = np.cumsum([64 * count, wide * count, 8 * (count + 1)])
     starts = np.frombuffer(tables[cuts[1] : cuts[2]], "<i8") + first + wanted  # (count + 1,)
     return Shard(
         name,
         np.frombuffer(tables[: cuts[0]], DIGEST),
-        np.frombuffer(tables[cuts[0] : cuts[1]], SIGNATURE),
+        np.frombuffer(tables[cuts[0] : cuts[1]], f"S{wide}"),
         starts,
         np.frombuffer(tables[cuts[2] :], np.uint8).reshape(count, 32),
     )

@@ -113,7 +113,7 @@ def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[T
         for wrapper in ("_orig_mod.", "module."):  # these also stand in the middle
             name = name.replace("." + wrapper, ".").removeprefix(wrapper)
         output_first = not _output_last(name, shape, conv1d)
-        tensors.append(Tensor(name, source, dtype, shape, _role(name, dtype, shape), output_first))
+        tensors.append(Tensor(name, source, dtype, shape, role_of(name, dtype, shape), output_first))
     tensors.sort(key=lambda tensor: natural_key(tensor.name))
     return tuple(tensors)
 
@@ -165,7 +165,7 @@ def _output_last(name: str, shape: tuple[int, ...], conv1d: bool) -> bool:
     return conv1d and bool(re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", name))
 
 
-def _role(name: str, dtype: str, shape: tuple[int, ...]) -> Role:
+def role_of(name: str, dtype: str, shape: tuple[int, ...]) -> Role:
     if _COUNTER.search(name):
         return Role.COUNTER
     if _CONSTANT.search(name) and len(shape) != 1:

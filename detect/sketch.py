@@ -1,27 +1,40 @@
-"""Tensors -> sketch: the same small fixed sample of every model of one architecture.
+"""Tensors -> sketch: the same small fixed sample of every model of one backbone.
 
-The positions depend on canonical names and shapes only, never on values, dtype or the model's name, so that sketches of one
-signature can be compared value by value. A sample is made of blocks of whole consecutive output units (rows): a block is
-contiguous in a safetensors file, so it is one ranged read, and growth (detect/signals/growth.py) needs whole units.
+The positions depend on the backbone alone: on a tensor's name within its block and its shape, on the place of the block from the
+first or from the last one, never on values, dtypes, heads or wrappers. So sketches of one backbone can be compared value by value, and
+blocks of models of different depth with each other. A sample is made of whole consecutive output units (rows): a run is contiguous in
+a safetensors file, so it is one ranged read, and growth needs whole units.
+
+Of a large model: some blocks spread over the depth; of each one or a few matrices, with the norm that lies beside one of them in
+most files, so that both are one read; and rows of the embedding. Norms and embeddings change least and tell 16-bit models apart.
 Small models are taken whole.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median_low
 
-from lineage.detect.signature import Role, Tensor, TensorSpec, tensors_of
+from lineage.detect.backbone_names import Named, named_parts
+from lineage.detect.signature import Role, Tensor, TensorSpec, natural_key, tensors_of
 
-SKETCH_VERSION = 1
+SKETCH_VERSION = 2
 BUDGET_VALUES = 131_072  # 256 KiB of bfloat16; bench/NOTES.md has accuracy against budget
 WIDE_BUDGET_VALUES = 3 * BUDGET_VALUES  # where one row is thousands of values wide
 WHOLE_MODEL_TENSORS = 2_000
 MIN_BLOCKS, MAX_BLOCKS = 8, 32
 ROWS = (64, 32, 16, 8)
 SKIPPED_VOCABULARY_ROWS = 256  # special tokens and bytes come first and are untypical
+FEWEST_RUNS, MOST_RUNS = 10, 24  # of matrix rows in a backbone
+BACKBONES_SAMPLED = 4
+WIDE_ROW = 1.5  # of the usual row: kinds of matrices with wider ones are left out
+NORM_VALUES = 8192  # of a vector, at most
+BESIDE = 2  # vectors taken along beside a matrix, at most
+_NORM = re.compile(r"norm|(^|[._])ln[._\d]|layernorm|_ln\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +51,7 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
 
     Args:
         header: names, dtypes, shapes of one model.
-        budget_values: about how many values to take; wide models get up to three times as many, so that there are at least
-            eight blocks of eight rows.
+        budget_values: about how many values to take of a backbone; wide ones get up to three times as many.
     Returns:
         Blocks in natural order of names, at most one a tensor, none overlapping, none empty. Empty if nothing can be compared.
     """
@@ -47,21 +59,156 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
     comparable = [t for t in tensors if t.role not in (Role.CONSTANT, Role.PACKED)]
     if sum(t.values for t in comparable) <= budget_values and len(comparable) <= WHOLE_MODEL_TENSORS:
         return [Block(t.source, 0, t.values) for t in comparable]
-    weights = [t for t in comparable if t.role is Role.WEIGHT]
-    if not weights:
-        weights = [t for t in comparable if t.role in (Role.EMBEDDING, Role.HEAD, Role.VECTOR)]
-    chosen = _choose(weights, budget_values)
-    counters = [t for t in tensors if t.role is Role.COUNTER][:1]
-    blocks = {t.source: _block(t, rows) for t, rows in chosen} | {
-        t.source: Block(t.source, 0, t.values) for t in counters
-    }
+    by_name = {t.source: t for t in comparable}
+    blocks: dict[str, Block] = {}
+    for named in _named(header)[:BACKBONES_SAMPLED]:
+        for block in _of_backbone(named, by_name, budget_values):
+            blocks.setdefault(block.tensor, block)
+    if not blocks:
+        blocks = {b.tensor: b for b in _spread_over(comparable, budget_values)}
+    for counter in [t for t in tensors if t.role is Role.COUNTER][:1]:
+        blocks[counter.source] = Block(counter.source, 0, counter.values)
     return [blocks[t.source] for t in tensors if t.source in blocks]
 
 
-def _choose(tensors: list[Tensor], budget_values: int) -> list[tuple[Tensor, int]]:
+def _named(header: Sequence[TensorSpec]) -> tuple[Named, ...]:
+    return named_parts(tuple((spec.name, spec.dtype, tuple(spec.shape)) for spec in header))
+
+
+def _of_backbone(named: Named, tensors: dict[str, Tensor], budget: int) -> list[Block]:
+    inside = {name: tensors[name] for name in named.names if name in tensors}
+    blocks: dict[int, dict[str, Tensor]] = {}
+    for name, place in named.places.items():
+        if name in inside:
+            blocks.setdefault(place.block, {})[place.name] = inside[name]
+    found: list[Block] = []
+    if blocks:
+        found = _of_blocks([blocks[i] for i in sorted(blocks)], budget)
+    if not found:
+        known = set(named.backbone.matrices)
+        body = [t for t in inside.values() if t.role is Role.WEIGHT and (t.source in known or not known)]
+        found = _spread_over(sorted(body, key=lambda t: natural_key(named.names[t.source])), budget, named.names)
+        found += _vectors_beside(list(inside.values()), {block.tensor for block in found})
+    taken = {block.tensor for block in found}
+    width = sum(block.stop - block.start for block in found) // max(1, len(found))
+    embeddings = [t for t in inside.values() if t.role is Role.EMBEDDING and t.source not in taken]
+    if embeddings:
+        table = max(embeddings, key=lambda t: t.values)
+        rows = max(1, min(table.rows, ROWS[0], max(ROWS[-1], width // max(1, table.row_values))))
+        first = min(table.rows - rows, SKIPPED_VOCABULARY_ROWS)
+        if rows * table.row_values <= budget:
+            found.append(Block(table.source, first * table.row_values, (first + rows) * table.row_values))
+    return found
+
+
+def _of_blocks(blocks: Sequence[dict[str, Tensor]], budget: int) -> list[Block]:
+    """Of repeated blocks: the same kinds of matrices at the same places, counted from the first block and from the last."""
+    matrices = [(name, t) for block in blocks for name, t in block.items() if t.role is Role.WEIGHT]
+    if not matrices:
+        return []
+    usual = median_low([t.row_values for _, t in matrices])
+    runs = max(FEWEST_RUNS, min(MOST_RUNS, round(1.25 * budget / (ROWS[-1] * usual))))
+    chosen = blocks_chosen(len(blocks), runs)
+    step = next((s for s in (1, 2, 4, 8, 16, 32, 64, 128) if len(_every(len(blocks), s)) <= runs), 256)
+    each = max(1, runs // len(chosen)) if step == 1 else 1
+    picked: list[tuple[dict[str, Tensor], str]] = []
+    for number in chosen:
+        block = blocks[number]
+        kinds = _kinds(block, usual)
+        from_end = min(number, len(blocks) - 1 - number) // step
+        if step > 1:
+            picked += [(block, kinds[from_end % len(kinds)])] if kinds else []
+        else:  # one kind in every block, so that any two blocks can be compared; the others take turns
+            turn = [kinds[1 + (number + i) % (len(kinds) - 1)] for i in range(each - 1)] if len(kinds) > 1 else []
+            picked += [(block, name) for name in dict.fromkeys([*kinds[:1], *turn])]
+    if not picked:
+        return []
+    wide = sum(block[name].row_values for block, name in picked)
+    rows = next((r for r in ROWS if r * wide <= budget), 0) or max(1, min(ROWS[-1], WIDE_BUDGET_VALUES // wide))
+    found: dict[str, Block] = {}
+    for block, name in picked:
+        tensor = block[name]
+        count = min(rows, tensor.rows)
+        vectors, at_end = _beside(block, name)
+        first = tensor.rows - count if at_end else 0 if vectors else _hash(name) % max(1, tensor.rows - ROWS[0] + 1)
+        first = min(first, tensor.rows - count)
+        found[tensor.source] = Block(tensor.source, first * tensor.row_values, (first + count) * tensor.row_values)
+        for vector in vectors:
+            found[vector.source] = Block(vector.source, 0, min(vector.values, NORM_VALUES))
+    return list(found.values())
+
+
+def blocks_chosen(depth: int, at_most: int) -> list[int]:
+    """Places of blocks: all of a shallow stack, else every second, fourth, … counted from either end, so that stacks of other
+    depths have them in common."""
+    step = 1
+    while len(_every(depth, step)) > at_most:
+        step *= 2
+    return _every(depth, step)
+
+
+def _every(depth: int, step: int) -> list[int]:
+    half = range(0, (depth + 1) // 2, step)
+    return sorted({*half, *(depth - 1 - i for i in half)})
+
+
+def _kinds(block: dict[str, Tensor], usual: int) -> list[str]:
+    """Names of a block's matrices in the order in which they are sampled: one beside a norm, another, one beside a norm, …"""
+    fitting = [n for n, t in block.items() if t.role is Role.WEIGHT and t.row_values <= WIDE_ROW * usual and t.rows > 1]
+    fitting.sort(key=_hash)
+    normed = [n for n in fitting if any(_NORM.search(v.name) for v in _beside(block, n)[0])]
+    others = [n for n in fitting if n not in normed]
+    order: list[str] = []
+    for i in range(max(len(normed), len(others))):
+        order += normed[i : i + 1] + others[i : i + 1]
+    return order
+
+
+def _beside(block: dict[str, Tensor], name: str) -> tuple[list[Tensor], bool]:
+    """Vectors that follow on a matrix or come before it in the order of names, where a norm is among them; whether they follow."""
+    names = sorted(block, key=natural_key)
+    at = names.index(name)
+    before, after = _run(block, names[:at][::-1]), _run(block, names[at + 1 :])
+    if any(_NORM.search(t.name) for t in before):
+        return before, False
+    if any(_NORM.search(t.name) for t in after):
+        return after, True
+    return [], False
+
+
+def _run(block: dict[str, Tensor], names: Iterable[str]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for name in names:
+        if block[name].role is not Role.VECTOR or len(found) == BESIDE:
+            break
+        found.append(block[name])
+    return found
+
+
+def _vectors_beside(tensors: Sequence[Tensor], chosen: set[str]) -> list[Block]:
+    """Short vectors that come before or after a chosen matrix."""
+    order = sorted(tensors, key=lambda t: natural_key(t.name))
+    found = []
+    for one, other in pairwise(order):
+        for matrix, vector in ((one, other), (other, one)):
+            if matrix.source in chosen and vector.role is Role.VECTOR:
+                found.append(Block(vector.source, 0, min(vector.values, NORM_VALUES)))
+    return found
+
+
+def _spread_over(tensors: Sequence[Tensor], budget: int, names: object = None) -> list[Block]:
+    """Of a network without repeated blocks: rows of matrices spread over the depth."""
+    weights = [t for t in tensors if t.role is Role.WEIGHT]
+    if not weights:
+        weights = [t for t in tensors if t.role in (Role.EMBEDDING, Role.HEAD, Role.VECTOR)]
+    called = {t.source: (names[t.source] if isinstance(names, dict) else t.name) for t in weights}
+    return [_block(t, rows, called[t.source]) for t, rows in _choose(weights, budget, called)] if weights else []
+
+
+def _choose(tensors: list[Tensor], budget_values: int, called: dict[str, str]) -> list[tuple[Tensor, int]]:
     """Tensors spread over the depth, and how many rows of each."""
     budget = budget_values
-    order = _spread(tensors)
+    order = _spread(tensors, called)
     for rows in ROWS:
         chosen = _fill(order, rows, budget)
         if len(chosen) >= min(MAX_BLOCKS, len(order)):
@@ -84,11 +231,11 @@ def _fill(order: list[Tensor], rows: int, budget: int) -> list[tuple[Tensor, int
     return chosen
 
 
-def _spread(tensors: list[Tensor]) -> list[Tensor]:
+def _spread(tensors: list[Tensor], called: dict[str, str]) -> list[Tensor]:
     """Order in which any prefix lies spread over the depth (van der Corput), and no kind of layer is favoured by its period."""
     count = len(tensors)
     edges = [i * count // MAX_BLOCKS for i in range(MAX_BLOCKS + 1)]
-    strata = [sorted(tensors[a:b], key=lambda t: _hash(t.name)) for a, b in pairwise(edges) if a < b]
+    strata = [sorted(tensors[a:b], key=lambda t: _hash(called[t.source])) for a, b in pairwise(edges) if a < b]
     turn = sorted(range(len(strata)), key=lambda i: int(f"{i:08b}"[::-1], 2))
     order: list[Tensor] = []
     for depth in range(max((len(s) for s in strata), default=0)):
@@ -96,9 +243,9 @@ def _spread(tensors: list[Tensor]) -> list[Tensor]:
     return order
 
 
-def _block(tensor: Tensor, rows: int) -> Block:
+def _block(tensor: Tensor, rows: int, name: str) -> Block:
     free = tensor.rows - rows
-    first = min(free, SKIPPED_VOCABULARY_ROWS) if tensor.role is Role.EMBEDDING else _hash(tensor.name) % (free + 1)
+    first = min(free, SKIPPED_VOCABULARY_ROWS) if tensor.role is Role.EMBEDDING else _hash(name) % (free + 1)
     return Block(tensor.source, first * tensor.row_values, (first + rows) * tensor.row_values)
 
 

@@ -55,6 +55,7 @@ class Sketch:
         total_values: of the whole model, so that a sketch that holds all of it is recognised.
         layout: canonical name -> shape of every tensor of the model, sampled or not. Shared between sketches: not to be changed.
         facts: what the weight files say beside their numbers; None in sketches that earlier versions wrote.
+        packed: those of them that are no floats; not known of sketches of version 1.
     """
 
     digest: str
@@ -63,6 +64,7 @@ class Sketch:
     layout: Mapping[str, tuple[int, ...]]
     samples: Mapping[str, Sample]
     facts: WeightFacts | None = None
+    packed: frozenset[str] = frozenset()
 
     @property
     def sampled_values(self) -> int:
@@ -81,6 +83,7 @@ class _Header:
     total_values: int
     layout: dict[str, tuple[int, ...]]
     facts: WeightFacts | None
+    packed: frozenset[str]
     places: tuple[tuple[str, str, tuple[int, ...], int, int, int, int], ...]
 
 
@@ -100,6 +103,7 @@ def pack(sketch: Sketch) -> bytes:
         "layout": json.dumps({name: list(shape) for name, shape in sketch.layout.items()}),
         "samples": json.dumps(samples),
         **({} if sketch.facts is None else {"facts": _facts_text(sketch.facts)}),
+        "packed": json.dumps(sorted(sketch.packed)),
         "sha256": hashlib.sha256(values).hexdigest(),
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -125,7 +129,7 @@ def unpack(digest: str, content: bytes | memoryview, checked: bool = False) -> S
         name: Sample(name, dtype, shape, start, stop, bytes(values[first:last]))
         for name, dtype, shape, start, stop, first, last in header.places
     }
-    return Sketch(digest, header.signature, header.total_values, header.layout, samples, header.facts)
+    return Sketch(digest, header.signature, header.total_values, header.layout, samples, header.facts, header.packed)
 
 
 def signature_in(content: bytes | memoryview) -> str:
@@ -175,7 +179,8 @@ def _header(text: bytes) -> _Header:
             places.append((name, str(dtype), tuple(shape), int(start), int(stop), int(first), int(last)))
         layout = {name: tuple(shape) for name, shape in json.loads(metadata["layout"]).items()}
         facts = _facts_of(metadata["signature"], metadata.get("facts"))
-        return _Header(metadata["signature"], int(metadata["total_values"]), layout, facts, tuple(places))
+        packed = frozenset(map(str, json.loads(metadata.get("packed", "[]"))))
+        return _Header(metadata["signature"], int(metadata["total_values"]), layout, facts, packed, tuple(places))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"no header of a sketch ({type(error).__name__})") from None
 

@@ -18,11 +18,12 @@ from threading import RLock
 
 import numpy as np
 
+from lineage.detect.backbone import group_signature
 from lineage.detect.compacting import gather, merge, rewrite
 from lineage.detect.decode import DTYPE_BYTES
 from lineage.detect.places import place_of
-from lineage.detect.shards import Index, digest_in, is_shard, is_single, single_name
-from lineage.detect.signature import TensorSpec, signature_of, tensors_of
+from lineage.detect.shards import FORMER_SUFFIX, SUFFIX, Index, digest_in, is_shard, is_single, single_name
+from lineage.detect.signature import FLOAT_DTYPES, TensorSpec, tensors_of
 from lineage.detect.sketch import BUDGET_VALUES, Block, plan
 from lineage.detect.sketch_file import Damaged, Sample, Sketch, header_bytes, pack, signature_in, unpack
 from lineage.graphdb.schema import Failure, WeightFacts
@@ -90,9 +91,10 @@ def make_sketch(
             raise NotFinite(block.tensor)
         samples[tensor.name] = sample
     layout = {tensor.name: tensor.shape for tensor in tensors.values()}
-    signature = signature_of(header)
+    signature = group_signature(header)
     said = facts and replace(facts, signature=signature)
-    return Sketch(digest, signature, sum(t.values for t in tensors.values()), layout, samples, said)
+    packed = frozenset(tensor.name for tensor in tensors.values() if tensor.dtype not in FLOAT_DTYPES)
+    return Sketch(digest, signature, sum(t.values for t in tensors.values()), layout, samples, said, packed)
 
 
 class SketchStore:
@@ -113,10 +115,11 @@ class SketchStore:
         return plan(header, self.budget_values)
 
     def signature_if_known(self, weights_digest: str) -> str | None:
-        """Signature of the stored sketch with this digest; None if there is none that can be read."""
+        """Signature of the stored sketch with this digest; None if there is none that can be read, or only one of a former version,
+        which is worth reading anew."""
         name, index = single_name(weights_digest), self._index()
         found = index.find(weights_digest)
-        if found is not None:
+        if found is not None and index.shards[found[0]].current:
             return bytes(index.shards[found[0]].signatures[found[1]]).decode()
         try:
             (first,) = self.place.ranges(name, [(0, 8)])
@@ -124,6 +127,12 @@ class SketchStore:
             return signature_in(content)
         except (Damaged, OSError, OverflowError, MemoryError):
             return None  # damaged: it is simply read and written again
+
+    def holds(self, weights_digest: str) -> bool:
+        """Whether there is a sketch with this digest, of this version or a former one."""
+        if self._index().find(weights_digest) is not None or self.signature_if_known(weights_digest) is not None:
+            return True
+        return self._has_single(weights_digest, FORMER_SUFFIX)
 
     def facts_if_known(self, weights_digest: str) -> WeightFacts | None:
         """What the weight files of this digest say beside their numbers; None where no readable sketch holds it."""
@@ -157,7 +166,7 @@ class SketchStore:
         single = []
         for digest in wanted:
             found = index.find(digest)
-            if found is None:
+            if found is None or (not index.shards[found[0]].current and self._has_single(digest)):
                 single.append(digest)
             else:
                 rows.setdefault(found[0], []).append(found[1])
@@ -174,7 +183,7 @@ class SketchStore:
                 gone += [bytes(shard.digests[row]).decode() for row in missing]
         for digest in single:
             try:
-                sketch = self._unpacked(digest, self.place.read(single_name(digest)), checked=False)
+                sketch = self._unpacked(digest, self._read_single(digest), checked=False)
             except FileNotFoundError:
                 gone.append(digest)
             except OSError as error:
@@ -192,7 +201,7 @@ class SketchStore:
             everything: also where it is not.
         """
         with self._lock:
-            single = [name for name in self.place.names() if is_single(name)]
+            single = [name for name in self.place.names() if is_single(name) and name.endswith(SUFFIX)]
             if single and (everything or len(single) >= LOOSE_FILES):
                 gather(self.place, single)
             with contextlib.suppress(FileNotFoundError):  # another process does the same
@@ -249,6 +258,22 @@ class SketchStore:
                 copied += 1
         other._refreshed()
         return copied
+
+    def _has_single(self, digest: str, suffix: str = SUFFIX) -> bool:
+        try:
+            return bool(self.place.ranges(single_name(digest, suffix), [(0, 8)])[0])
+        except OSError:
+            return False
+
+    def _read_single(self, digest: str) -> bytes:
+        """
+        Raises:
+            FileNotFoundError: there is none, of this version or the former one. OSError: it cannot be read.
+        """
+        try:
+            return self.place.read(single_name(digest))
+        except FileNotFoundError:
+            return self.place.read(single_name(digest, FORMER_SUFFIX))
 
     def _unpacked(self, digest: str, content: bytes | memoryview | None, checked: bool = True) -> Sketch | None:
         try:

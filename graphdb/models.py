@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb import claims
 from lineage.graphdb.records import Row, claims_row, displaced_name, model_row, name_key, short_key
-from lineage.graphdb.schema import Declaration, Model, Status
+from lineage.graphdb.schema import Declaration, Model, Status, keys_in
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _write(
             if old != row["props"]["signature"]:
                 changed.append((row["hub_id"], old, row["props"]["signature"]))
     untie = [hub_id for hub_id, old, _ in changed if old is not None]
-    tie = [{"hub_id": hub_id, "signature": new} for hub_id, _, new in changed if new is not None]
+    tie = [{"hub_id": hub_id, "signature": key} for hub_id, _, new in changed if new for key in keys_in(new)]
     if untie:
         execute(statement("model_architecture_clear"), {"hub_ids": untie})
     if tie:

@@ -71,6 +71,19 @@ _PHRASES = {
 }
 
 
+KEYS_JOINED_BY = "+"
+
+
+def keys_in(signature: str) -> tuple[str, ...]:
+    """The keys of backbones that a signature holds; one that an earlier version wrote is a single key."""
+    return tuple(signature.split(KEYS_JOINED_BY))
+
+
+def share_key(one: str | None, other: str | None) -> bool:
+    """Whether two signatures have a backbone in common."""
+    return one is not None and other is not None and not set(keys_in(one)).isdisjoint(keys_in(other))
+
+
 ACCEPTED = (
     Relation.FINE_TUNED_FROM,
     Relation.QUANTIZED_FROM,
@@ -99,10 +112,10 @@ class Model:
         repo_id: name as of the last crawl (`org/name`), or the path of a local model.
         revision: commit, 40 hex digits; None for local models.
         weights_digest: sha256 hex over the hashes of the weight files: equal digests mean equal files.
-        signature: architecture signature; models with equal signatures can be compared value by value.
         quantisation: how its numbers are packed into few bits, as `gptq 4 bits`; None where they are plain numbers.
         path: where a model on disk lies.
         aliases: further names that cards and people call a model on disk by, such as its path under the folder that was crawled.
+        signature: keys of its backbones, joined; models that share one can be compared value by value in it.
     """
 
     hub_id: str

@@ -123,6 +123,7 @@ def answer_now(question: Question, graph: Store | None) -> Found:
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> Found:
     """The model beside the known ones of its architecture."""
     from lineage.detect.align import pick_device
+    from lineage.detect.groups import decide_about
     from lineage.detect.methods.answers import decide_or_say
     from lineage.detect.methods.registry import PLAIN
     from lineage.detection import declared_bases, originals_claimed, relatives_in, with_claims
@@ -134,7 +135,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     subject, device = looked.subject(declared_bases(graph, looked.declarations)), pick_device()
     known = relatives_in(graph, sketches, subject, {model.hub_id}, device)
     options = options_of(**question.evidence)
-    decision = decide_or_say(options.method, [subject, *known], options, device)[0]
+    decision = decide_about(subject, known, lambda some: decide_or_say(options.method, some, options, device))
     names = {other.id: other.label for other in known}
     if subject.quantised and options.method == PLAIN:
         originals = originals_claimed(graph, subject, looked.declarations) if options.declared else []

@@ -76,7 +76,7 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Known:
     missing: list[Model] = []
     for model in graph.models(signature):
         if model.weights_digest is not None:
-            at_hand = sketches.signature_if_known(model.weights_digest) is not None
+            at_hand = sketches.holds(model.weights_digest)
             (models if at_hand else missing).append(model)
     absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
     without = tuple(model.hub_id for model in missing)

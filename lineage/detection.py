@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lineage.architecture import Known, Original, children_of, declared_in, known_of, subjects_of
 from lineage.detect.methods.registry import PLAIN
-from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict
+from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, keys_in, share_key
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
@@ -22,12 +23,14 @@ logger = logging.getLogger(__name__)
 
 WORTH_STORING = 0.05  # possible parents less probable than this are not kept
 AT_ONCE = 256  # known models that a lookup has in memory
+NEAREST = 64  # of them are weighed
 COUNTS = (
     "architectures",
     "models",
     "parents",
     "roots",
     "undecided",
+    "no_relatives",
     "without_sketch",
     "edges_added",
     "edges_verified",
@@ -57,76 +60,148 @@ def detect_into(
     """
     began = time.monotonic()
     count = dict.fromkeys(COUNTS, 0)
+    work = _Work(graph, sketches, options, run_id, device, count, dict(graph.signatures()))
     decided = {} if everything else graph.decided()
-    for signature, _ in list(graph.signatures()):
+    for key in list(work.sizes):
         if should_stop():
             break
-        known = known_of(graph, sketches, signature)
-        count["without_sketch"] += len(known.without_sketch)
+        if key in work.done:
+            continue
+        known = known_of(graph, sketches, key)
         digest = known.digest(options)
-        if decided.get(signature) == digest:
+        if decided.get(key) == digest:
+            count["without_sketch"] += len(known.without_sketch)
             count["architectures_unchanged"] += 1
             count["models_unchanged"] += len(known.models)
             continue
-        read = subjects_of(known.models, known.declared, sketches)
-        subjects = {model: subject for model, subject in read if subject is not None}
-        if subjects:
-            for name, value in _detect_group(graph, sketches, subjects, known, options, run_id, device).items():
-                count[name] += value
-        if len(subjects) == len(known.models):  # what cannot be read now is no reason not to look again
-            graph.set_decided(signature, digest)
-        count["without_sketch"] += len(known.models) - len(subjects)
+        work.decide(key, known, digest)
+    for key in sorted(work.wanted() - work.done):  # other backbones of models that were decided about in one of theirs
+        if should_stop():
+            break
+        work.decide(key, known_of(graph, sketches, key), None)
+    work.finish()
     return {**count, "seconds": round(time.monotonic() - began, 2)}
 
 
-def _detect_group(
-    graph: Store,
-    sketches: SketchStore,
-    subjects: Mapping[Model, Subject],
-    known: Known,
-    options: Options,
-    run_id: str,
-    device: str | None,
-) -> dict[str, int]:
-    from lineage.detect.align import pick_device
-    from lineage.detect.decision import Answer
-    from lineage.detect.methods.answers import decide_or_say
+@dataclass(slots=True)
+class _Work:
+    """One pass over the groups. A model of several backbones is stored when all of their groups have said something about it.
 
-    unread = [model.hub_id for model in known.models if model not in subjects]
-    bound = known.bound | children_of(graph, unread)
-    decisions = decide_or_say(options.method, list(subjects.values()), options, pick_device(device))
-    if options.method == PLAIN:
-        decisions = _packed(decisions, subjects.values(), known if options.declared else None, sketches)
-    decisions = [decision for decision in decisions if decision.model not in bound]
-    edges, verdicts = as_edges(decisions, {model.hub_id: model.revision for model in subjects}, options.method)
-    found = graph.replace_edges([decision.model for decision in decisions], edges, verdicts, run_id)
-    answers = [decision.answer for decision in decisions]
-    logger.info("%d models of one architecture: %d with a parent", len(answers), answers.count(Answer.PARENT))
-    return {
-        "architectures": 1,
-        "models": len(answers),
-        "parents": answers.count(Answer.PARENT),
-        "roots": answers.count(Answer.ROOT),
-        "undecided": answers.count(Answer.UNDECIDED),
-        "edges_added": found.added,
-        "edges_verified": found.verified,
-        "edges_superseded": found.superseded,
-        "possible_parents": found.possible,
-    }
+    Attributes:
+        sizes: key of a backbone -> number of its models; done: keys that were decided about; count: see COUNTS.
+        said: what the groups say of models of several backbones, until it is stored.
+        digests: of groups whose decisions wait for other groups.
+    """
+
+    graph: Store
+    sketches: SketchStore
+    options: Options
+    run_id: str
+    device: str | None
+    count: dict[str, int]
+    sizes: Mapping[str, int]
+    done: set[str] = field(default_factory=set)
+    said: dict[str, list[tuple[Any, Decision]]] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    bound: set[str] = field(default_factory=set)
+    heard: dict[str, set[str]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def wanted(self) -> set[str]:
+        """Keys of the other groups of models that wait."""
+        return {key for hub_id in self.said for key in keys_in(str(self.models[hub_id].signature))} & self.sizes.keys()
+
+    def decide(self, key: str, known: Known, digest: str | None) -> None:
+        """About the models of one backbone; of all backbones that they have, where all of them have the same.
+
+        Args:
+            digest: None for a group in which nothing changed: only what it says of models that wait counts.
+        """
+        from lineage.detect.align import pick_device
+        from lineage.detect.groups import decide_group, groups_of
+        from lineage.detect.methods.answers import decide_or_say
+
+        read = subjects_of(known.models, known.declared, self.sketches)
+        subjects = {model: subject for model, subject in read if subject is not None}
+        keys = self._joint(key, known.models)
+        self.done |= {*keys}
+        self.count["without_sketch"] += len(known.without_sketch) + len(known.models) - len(subjects)
+        on, method = pick_device(self.device), self.options.method
+        said = [
+            pair
+            for group in groups_of(list(subjects.values()), key if len(keys) == 1 else None)
+            for pair in decide_group(group, lambda some: decide_or_say(method, some, self.options, on))
+        ]
+        if method == PLAIN:
+            copies = {subject.id: subject for subject in subjects.values() if subject.quantised}
+            claims = known if self.options.declared else None
+            said = [(member, _packed(decision, copies, claims, self.sketches)) for member, decision in said]
+        unread = [model.hub_id for model in known.models if model not in subjects]
+        self.bound |= known.bound | children_of(self.graph, unread)
+        if digest is not None:
+            self.count["architectures"] += 1
+            if len(subjects) == len(known.models):  # what cannot be read now is no reason not to look again
+                self.digests |= dict.fromkeys(keys, digest)
+        by_model: dict[str, list[tuple[Any, Decision]]] = {}
+        for member, decision in said:
+            by_model.setdefault(member.subject.id.partition("\n")[0], []).append((member, decision))
+        ready = {}
+        for model in subjects:
+            if digest is None and model.hub_id not in self.said:
+                continue
+            self.models[model.hub_id] = model
+            self.said.setdefault(model.hub_id, []).extend(by_model.get(model.hub_id, []))
+            self.heard.setdefault(model.hub_id, set()).update(keys)
+            if self.heard[model.hub_id] >= set(keys_in(str(model.signature))) & self.sizes.keys():
+                ready[model.hub_id] = self.said.pop(model.hub_id)
+        self._store(ready)
+        if not self.said:
+            self.finish()
+
+    def finish(self) -> None:
+        """Keeps which groups were decided about, once everything that they said is stored."""
+        if not self.said:
+            for key, digest in self.digests.items():
+                self.graph.set_decided(key, digest)
+            self.digests.clear()
+
+    def _joint(self, key: str, models: Sequence[Model]) -> tuple[str, ...]:
+        signatures = {str(model.signature) for model in models}
+        keys = keys_in(signatures.pop()) if len(signatures) == 1 else (key,)
+        same = key in keys and all(self.sizes.get(other) == self.sizes.get(key) for other in keys)
+        return keys if same else (key,)
+
+    def _store(self, ready: Mapping[str, list[tuple[Any, Decision]]]) -> None:
+        from lineage.detect.decision import Answer
+        from lineage.detect.groups import put_together
+
+        decisions = [put_together(hub_id, said) for hub_id, said in ready.items() if said and hub_id not in self.bound]
+        edges, verdicts = as_edges(
+            decisions, {hub_id: model.revision for hub_id, model in self.models.items()}, self.options.method
+        )
+        found = self.graph.replace_edges([d.model for d in decisions], edges, verdicts, self.run_id)
+        answers = [decision.answer for decision in decisions]
+        logger.info("%d models of one backbone: %d with a parent", len(answers), answers.count(Answer.PARENT))
+        for name, value in {
+            "models": len(answers),
+            "parents": answers.count(Answer.PARENT),
+            "roots": answers.count(Answer.ROOT),
+            "undecided": answers.count(Answer.UNDECIDED),
+            "no_relatives": answers.count(Answer.NO_RELATIVES),
+            "edges_added": found.added,
+            "edges_verified": found.verified,
+            "edges_superseded": found.superseded,
+            "possible_parents": found.possible,
+        }.items():
+            self.count[name] += value
 
 
-def _packed(
-    decisions: Sequence[Decision], subjects: Iterable[Subject], known: Known | None, sketches: SketchStore
-) -> list[Decision]:
-    """The decisions, with what quantised copies claim where nothing else is known of them. known: None where claims do not count."""
-    copies = {subject.id: subject for subject in subjects if subject.quantised}
-    originals = known.originals if known is not None else {}
-    return [
-        with_claims(decision, copies[decision.model], originals.get(decision.model, ()), sketches)
-        if decision.model in copies
-        else decision
-        for decision in decisions
-    ]
+def _packed(decision: Decision, copies: Mapping[str, Subject], known: Known | None, sketches: SketchStore) -> Decision:
+    """A decision, with what a quantised copy claims where nothing else is known of it. known: None where claims do not count."""
+    if decision.model not in copies:
+        return decision
+    originals = known.originals.get(decision.model, ()) if known is not None else ()
+    return with_claims(decision, copies[decision.model], originals, sketches)
 
 
 def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original], sketches: SketchStore) -> Decision:
@@ -161,7 +236,7 @@ def originals_claimed(graph: Store | None, copy: Subject, claims: Iterable[Decla
     found: dict[str, Model] = {}
     for claim in claims:
         model = graph.model(claim.base) if graph is not None else None
-        if model is not None and not model.quantised and model.signature != copy.sketch.signature:
+        if model is not None and not model.quantised and not share_key(model.signature, copy.sketch.signature):
             found[model.hub_id] = model
             said.setdefault(model.hub_id, []).append(claim.source)
     return [(model.hub_id, model.repo_id, tuple(said[model.hub_id]), model.weights_digest) for model in found.values()]
@@ -173,7 +248,7 @@ def found_text(summary: Mapping[str, Any]) -> str:
     roots = _count(summary["roots"], "root")
     text = (
         f"{models} of {architectures} compared: {summary['parents']} with a parent, {roots}, "
-        f"{summary['undecided']} undecided\n"
+        f"{summary['undecided']} undecided, {summary['no_relatives']} without known relatives\n"
         f"{summary['edges_added']} edges new, {summary['edges_verified']} as before, "
         f"{summary['edges_superseded']} superseded; {_count(summary['possible_parents'], 'possible parent')}"
     )
@@ -199,19 +274,32 @@ def relatives_in(
     Args:
         without: hub_ids of models that do not count.
     """
-    from lineage.detect.pipeline import relatives_of
-
-    best: list[Subject] = []
-    waiting: list[Subject] = []
-    signature = subject.sketch.signature
-    if graph is not None:
-        models = (model for model in graph.models(signature) if model.hub_id not in without)
-        for _, other in subjects_of(models, declared_in(graph, signature), sketches, AT_ONCE):
+    found: dict[str, Subject] = {}
+    if graph is None:
+        return []
+    for key in keys_in(subject.sketch.signature):
+        best: list[Subject] = []
+        waiting: list[Subject] = []
+        models = (model for model in graph.models(key) if model.hub_id not in without)
+        for _, other in subjects_of(models, declared_in(graph, key), sketches, AT_ONCE):
             if other is not None:
                 waiting.append(other)
             if len(waiting) == AT_ONCE:
-                best, waiting = relatives_of(subject, [*best, *waiting], device), []
-    return relatives_of(subject, [*best, *waiting], device)
+                best, waiting = nearest(subject, [*best, *waiting], key, device), []
+        found |= {other.id: other for other in nearest(subject, [*best, *waiting], key, device)}
+    return list(found.values())
+
+
+def nearest(subject: Subject, others: Sequence[Subject], key: str, device: Any) -> list[Subject]:
+    """Those of the others that are nearest to a model in one of its backbones, in their order; all of them if they are few."""
+    from lineage.detect.groups import comparable
+    from lineage.detect.pipeline import relatives_of
+
+    if len(others) <= NEAREST:
+        return list(others)
+    here, there = comparable(subject, others, key)
+    chosen = {s.id.partition("\n")[0] for s in relatives_of(here, there, device, NEAREST)}
+    return [other for other in others if other.id in chosen]
 
 
 def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozenset[str]:
@@ -231,9 +319,11 @@ def as_edges(
 
     revisions = revisions or {}
     edges, verdicts = [], []
-    for decision in decisions:
+    everything = [(decision, part) for decision in decisions for part in (decision, *decision.other_parts)]
+    for whole, decision in everything:
         child = decision.model
-        verdicts.append(Verdict(child, decision.answer, decision.reason, decision.probability))
+        if decision is whole:
+            verdicts.append(Verdict(child, decision.answer, decision.reason, decision.probability))
         if decision.answer is Answer.PARENT and decision.parent and decision.relation:
             edges += [
                 Edge(
@@ -263,6 +353,8 @@ def as_edges(
                 parent_revision=revisions.get(candidate.parent),
             )
             for candidate in decision.candidates
-            if candidate.parent not in dict(decision.parents) and candidate.probability >= WORTH_STORING
+            if candidate.parent not in dict(decision.parents)
+            and candidate.probability >= WORTH_STORING
+            and (decision is whole or candidate.parent not in dict(whole.parents))
         ]
     return edges, verdicts

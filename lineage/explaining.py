@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, keys_in, share_key
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
@@ -53,12 +53,13 @@ def explain_pair(
     """
     from lineage.detect.align import NotComparable, pick_device
     from lineage.detect.explain import explain as explain_subjects
+    from lineage.detect.groups import comparable
     from lineage.detection import relatives_in
 
     (young, young_name), (old, old_name) = child, parent
-    if young.sketch.signature != old.sketch.signature:
+    if not share_key(young.sketch.signature, old.sketch.signature):
         raise CannotCompare(
-            f"cannot tell: {young_name} and {old_name} are of different architectures, so no value can be compared",
+            f"cannot tell: {young_name} and {old_name} have no backbone in common, so no value can be compared",
             f"`lineage who-is-parent {young_name}` compares it with the models of its own",
         )
     same = young.model.hub_id == old.model.hub_id
@@ -72,7 +73,13 @@ def explain_pair(
     others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, on)
     others = [*others, *(s for s in beside if s.id not in {o.id for o in others})]
     try:
-        return explain_subjects(subjects[0], subjects[1], others, options, on)
+        key = next(k for k in keys_in(young.sketch.signature) if k in keys_in(old.sketch.signature))
+        here, there = comparable(subjects[0], [subjects[1], *others], key)
+        if not there or there[0].id.partition("\n")[0] != subjects[1].id:
+            raise NotComparable(
+                f"{young_name} and {old_name} have different numbers of layers", "try `lineage origins`"
+            )
+        return explain_subjects(here, there[0], there[1:], options, on)
     except NotComparable as error:
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lineage.detect.methods.registry import PLAIN
 from lineage.detection import settle_packed
 from lineage.graphdb.records import name_key
-from lineage.graphdb.schema import Failure, NoSuchModel, Status
+from lineage.graphdb.schema import Failure, NoSuchModel, Status, share_key
 from lineage.reading import Reading, read
 
 if TYPE_CHECKING:
@@ -103,16 +103,13 @@ def decide_about(
         CannotTake: all models are of one architecture, and the method cannot work on them.
     """
     from lineage.detect.align import pick_device
+    from lineage.detect.groups import decide_groups, groups_of
     from lineage.detect.methods.answers import decide_or_say
     from lineage.detect.methods.registry import decide_with
 
-    groups: dict[str, list[Subject]] = {}
-    for subject in found.subjects().values():
-        groups.setdefault(subject.sketch.signature, []).append(subject)
-    decide = decide_with if len(groups) == 1 else decide_or_say
-    decisions: list[Decision] = []
-    for group in groups.values():
-        decisions += decide(options.method, group, options, pick_device(device), given)
+    subjects = list(found.subjects().values())
+    decide, on = decide_with if len(groups_of(subjects)) == 1 else decide_or_say, pick_device(device)
+    decisions = decide_groups(subjects, lambda some: decide(options.method, some, options, on, given))
     if options.method == PLAIN:
         decisions = [_settled(decision, found, options) for decision in decisions]
     return decisions
@@ -132,7 +129,7 @@ def _settled(decision: Decision, found: FolderReading, options: Options) -> Deci
         if name is None or name == decision.model:
             continue
         base = found.readings[name]
-        if not base.model.quantised and base.sketch.signature != copy.sketch.signature:
+        if not base.model.quantised and not share_key(base.sketch.signature, copy.sketch.signature):
             claimed.setdefault(name, []).append(claim.source)
     originals = [Claimed(name, name, tuple(said), found.readings[name].sketch) for name, said in claimed.items()]
     return settle_packed(decision, copy.sketch, lambda: originals)

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from lineage.graphdb.records import claims_of, name_key
-from lineage.graphdb.schema import Declaration, Model, Status
+from lineage.graphdb.schema import Declaration, Model, Status, share_key
 from lineage.graphdb.store import Store
 from lineage.queries import load
 from lineage.queries.walk import ancestors
@@ -144,11 +144,13 @@ def _judge(
     unknown = [base for base in named if name_key(base) not in resolved]
     if unknown:
         return Agreement.CANNOT_TELL, f"{unknown[0]} is declared and not in the graph"
-    apart = [b["repo_id"] for b in known if b["status"] != Status.SKETCHED or b["signature"] != row["signature"]]
+    apart = [
+        b["repo_id"] for b in known if b["status"] != Status.SKETCHED or not share_key(b["signature"], row["signature"])
+    ]
     if apart or row["signature"] is None:
         return Agreement.CANNOT_TELL, f"{(apart or named)[0]} is declared and cannot be compared value by value"
     if parents:
         return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights come from {parents[0]['repo_id']}"
-    if row["answer"] == "root":
+    if row["answer"] in ("root", "no_relatives"):
         return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights show no parent"
     return Agreement.CANNOT_TELL, "no parent was decided"

@@ -1,4 +1,4 @@
-// Ties models to the architecture of their signature; rows only for models whose signature is new or changed.
+// Ties models to the architectures in their signature, one for each backbone; rows only for models whose signature is new or changed.
 // params: rows (hub_id, signature)      columns: count
 UNWIND $rows AS row
 MERGE (a:Architecture {signature: row.signature})

@@ -1,5 +1,5 @@
 // Every model of one architecture.
 // params: signature      columns: model
-MATCH (m:Model {signature: $signature})
+MATCH (:Architecture {signature: $signature})<-[:HAS_ARCHITECTURE]-(m:Model)
 RETURN properties(m) AS model
 ORDER BY m.hub_id;

@@ -95,10 +95,11 @@ def explain(
 def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:
     """Models under a folder that can be weighed with the two: of their architecture, and neither of them."""
     from lineage.commands.scan import reading_shown
+    from lineage.graphdb.schema import share_key
     from lineage.scanning import read_folder
 
     with reading_shown() as track:
         found = read_folder(folder, track)
     known = {sketch.digest for sketch in pair}
     subjects = found.subjects().values()
-    return [s for s in subjects if s.sketch.signature == pair[0].signature and s.sketch.digest not in known]
+    return [s for s in subjects if share_key(s.sketch.signature, pair[0].signature) and s.sketch.digest not in known]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import Model
+from lineage.graphdb.schema import Model, share_key
 from lineage.pages.folding import Folded, fold
 from lineage.pages.graph_source import GraphRelatives, edges_above, members
 from lineage.pages.layers import Layer, layers_of
@@ -200,10 +200,10 @@ def layers_of_sketches(
     found = {}
     for edge in edges:
         child, parent = sketches.get(edge.child), sketches.get(edge.parent)
-        if child is None or parent is None or child.signature != parent.signature:
+        if child is None or parent is None or not share_key(child.signature, parent.signature):
             continue
         before = sketches.get(up.get(edge.parent, ""))
-        since = before if before is not None and before.signature == parent.signature else None
+        since = before if before is not None and share_key(before.signature, parent.signature) else None
         try:
             found[edge.child, edge.parent] = layers_of(pair_layers(child, parent, since))
         except NotComparable:

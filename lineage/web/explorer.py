@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from lineage.graphdb.records import name_key
+from lineage.graphdb.schema import share_key
 from lineage.pages.documents import edge_json, member_json, sheet_json
 from lineage.pages.graph_source import edges_above, edges_between, members
 from lineage.pages.members import EdgeFacts, Member
@@ -208,7 +209,7 @@ class Explorer:
         current = [edge for edge in relations if edge.superseded_at is None and (edge.accepted or edge.possible)]
         edge = current[0] if current else relations[0]
         claim = next((one for one in relations if one.relation == "DECLARES_BASE" and one.superseded_at is None), None)
-        shown = self.samples is not None and young.signature is not None and young.signature == old.signature
+        shown = self.samples is not None and share_key(young.signature, old.signature)
         address = "/layers.svg" + query([("child", young.hub_id), ("parent", old.hub_id)]) if shown else None
         others = [one for one in edges_above(self.store, [young.hub_id]) if one.parent != old.hub_id]
         facts |= {m.id: m for m in members(self.store, {one.parent for one in others})}
@@ -258,7 +259,7 @@ class Explorer:
         ]
         way = {s.relative.hub_id for s in steps} | {s.ancestor.hub_id for s in shared}
         facts |= {m.id: m for m in members(self.store, way - set(facts))}
-        comparable = self.samples is not None and first.signature is not None and first.signature == second.signature
+        comparable = self.samples is not None and share_key(first.signature, second.signature)
         same = first.weights_digest is not None and first.weights_digest == second.weights_digest
         values = {
             "a": first.repo_id,

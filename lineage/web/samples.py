@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, share_key
 from lineage.pages.layers import Layer, as_json, from_json, layers_of
 
 KEPT = 256
@@ -72,10 +72,10 @@ def main(arguments: Sequence[str]) -> int:
         if child not in found or parent not in found:
             raise Failure("The samples of the two models are not at hand.")
         before = found.get(since[0]) if since else None
-        if before is not None and before.signature != found[parent].signature:
+        if before is not None and not share_key(before.signature, found[parent].signature):
             before = None
-        if found[child].signature != found[parent].signature:
-            raise Failure("The two are of different architectures: no layer can be compared.")
+        if not share_key(found[child].signature, found[parent].signature):
+            raise Failure("The two are without a backbone in common: no layer can be compared.")
         layers = layers_of(pair_layers(found[child], found[parent], before))
     except Failure as failure:
         print(failure.message, file=sys.stderr)

@@ -14,7 +14,7 @@ from lineage.commands import main
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.decision import Answer, Candidate, Decision
-from lineage.detect.packed import SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
+from lineage.detect.packed import EQUAL_VALUES, SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
 from lineage.detect.sketch_store import SketchStore
 from lineage.detect.subject import Options
 from lineage.detection import detect_into
@@ -66,7 +66,9 @@ def graph(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def test_a_packed_copy_is_possibly_from_the_model_that_it_names_if_the_shapes_fit(graph: Store, tmp_path: Path) -> None:
+def test_a_packed_copy_is_from_the_model_that_it_names_if_its_norms_are_that_models(
+    graph: Store, tmp_path: Path
+) -> None:
     narrow = {name: values[:, :128] if values.ndim == 2 else values[:128] for name, values in llama(1).items()}
     with FakeHub() as fake:
         fake.add_repo("acme/base", {"model.safetensors": save(llama())})
@@ -81,15 +83,16 @@ def test_a_packed_copy_is_possibly_from_the_model_that_it_names_if_the_shapes_fi
     detect_into(graph, sketches, Options(), "run-1")
     rows = [tuple(row.values()) for row in graph.read(LINKS)]
     assert rows == [
-        ("q/gptq", "acme/base", "POSSIBLE_PARENT", SAME_VECTORS),
-        ("q/odd-gguf", "acme/base", "POSSIBLE_PARENT", SAME_SHAPES),
+        ("q/gptq", "acme/base", "QUANTIZED_FROM", EQUAL_VALUES),
+        ("q/odd-gguf", "acme/base", "QUANTIZED_FROM", EQUAL_VALUES),
     ]
     said = {
         row["name"]: (row["answer"], row["why"])
         for row in graph.read("MATCH (m:Model) RETURN m.repo_id AS name, m.answer AS answer, m.answer_reason AS why")
     }
-    assert said["q/gptq"][0] == said["q/odd-gguf"][0] == said["q/liar"][0] == said["q/silent"][0] == "undecided"
-    assert "names acme/base" in said["q/odd-gguf"][1] and "other shapes" in said["q/liar"][1]
+    assert said["q/gptq"][0] == said["q/odd-gguf"][0] == "parent"
+    assert said["q/liar"][0] == said["q/silent"][0] == "undecided"
+    assert "values that were not packed" in said["q/odd-gguf"][1] and "other shapes" in said["q/liar"][1]
     assert "not known" in said["q/silent"][1]
     assert detect_into(graph, sketches, Options(), "run-2")["architectures"] == 0  # nothing changed
     detect_into(graph, sketches, Options(declared=False), "run-3")
@@ -127,6 +130,13 @@ def test_values_that_were_not_packed_settle_which_of_the_claimed_it_is() -> None
     assert without.parent is None and without.candidates == (Candidate("other", SAME_VECTORS),)
 
 
+def test_equal_shapes_alone_make_a_possible_parent() -> None:
+    base = {"a.weight": np.ones((8, 8), np.float32), "b.weight": np.ones(4, np.float32)}
+    copy = {"a.q": np.zeros((8, 8), np.int32), "b.q": np.zeros(4, np.int32)}
+    found = settle(nothing_found(), sketch_of(copy), [Claimed("base", "org/base", ("card",), sketch_of(base))])
+    assert found.parent is None and found.candidates == (Candidate("base", SAME_SHAPES),)
+
+
 def test_a_claim_alone_asserts_nothing_and_what_values_told_stays() -> None:
     sketch = sketch_of({"a.qweight": np.zeros((8, 8), np.int32), "norm.weight": np.ones(8, np.float32)})
     unread = [Claimed("x", "org/x", ("card",), None), Claimed("y", "org/y", ("tag",), None)]
@@ -149,5 +159,5 @@ def test_a_packed_model_on_disk_is_answered_by_its_claim(tmp_path: Path, capsys:
     with pytest.raises(SystemExit) as ended:
         main(["who-is-parent", str(folder), "--store", str(tmp_path / "store")])
     answer = capsys.readouterr().out
-    assert ended.value.code == 3  # cannot tell
-    assert "acme/base" in answer and "packed numbers are not compared" in answer
+    assert ended.value.code == 0
+    assert "was quantized from acme/base" in answer and "values that were not packed" in answer

@@ -1,0 +1,233 @@
+"""Which models are compared with which: groups of one backbone, and what the groups say of a model put together.
+
+A model is in one group for each of its backbones. Groups with the same members are one. Within a group the models of equal depth are
+compared as a whole; a model that lacks much of what the others have is compared on its own, with all of them, so that it does not
+shrink what the others have in common. Found by key: no model is compared with another to find its group.
+
+What a model's groups say is one decision: the parent in the largest backbone that has one; other parents in other backbones are
+decisions about those parts, kept with it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from lineage.detect.backbone_names import Named
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.parts import part_of, parts_of
+from lineage.detect.signature import FLOAT_DTYPES
+from lineage.detect.sketch_file import Sketch
+from lineage.detect.subject import Subject
+
+Decide = Callable[[Sequence[Subject]], list[Decision]]
+
+MUCH = 0.7  # of the sampled values that most members have: a member with less is compared on its own
+_AGAIN = "\n"  # before the path of a part, in the id of a model that has one backbone twice
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A model as a member of a group. subject: with the sketch of the group's backbones alone; part: path of that part in the model."""
+
+    subject: Subject
+    part: str
+    values: int
+    depth: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Models that share backbones. keys: of these; members: in the order given."""
+
+    keys: tuple[str, ...]
+    members: tuple[Member, ...]
+
+
+def groups_of(subjects: Sequence[Subject], only: str | None = None) -> list[Group]:
+    """Groups by backbone, in the order of their first members.
+
+    Args:
+        only: the key of one backbone: its group alone.
+    """
+    having: dict[str, list[tuple[Subject, Named]]] = defaultdict(list)
+    whole: dict[str, list[Subject]] = defaultdict(list)
+    for subject in subjects:
+        named = parts_of(subject.sketch)
+        if not named or (only is not None and all(n.backbone.key != only for n in named)):
+            whole[subject.sketch.signature].append(subject)
+        for one in named:
+            if only is None or one.backbone.key == only:
+                having[one.backbone.key].append((subject, one))
+    same: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for key, found in having.items():
+        same[tuple(subject.id for subject, _ in found)].append(key)
+    groups = [_group(keys, [having[key] for key in keys]) for keys in same.values()]
+    groups += [
+        Group((signature,), tuple(Member(s, "", s.sketch.total_values, ()) for s in some))
+        for signature, some in whole.items()
+    ]
+    return groups
+
+
+def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, Named]]]) -> Group:
+    members = []
+    ids = [subject.id for subject, _ in having[0]]
+    for place, (subject, _) in enumerate(having[0]):
+        own = [found[place][1] for found in having]
+        labels = {
+            n.backbone: f"{label}." if len(own) > 1 else "" for n, label in zip(own, _labels(having), strict=True)
+        }
+        sketch = part_of(subject.sketch, labels)
+        twice = ids.count(subject.id) > 1 if len(ids) < 10_000 else False
+        name = f"{subject.id}{_AGAIN}{own[0].backbone.part}" if twice else subject.id
+        declared = frozenset(subject.declared)
+        largest = max(own, key=lambda n: n.backbone.values)
+        members.append(
+            Member(
+                replace(subject, id=name, sketch=sketch, declared=declared, name=subject.label),
+                largest.backbone.part,
+                sum(n.backbone.values for n in own),
+                tuple(d for n in own for d in n.depth),
+            )
+        )
+    return Group(tuple(keys), tuple(members))
+
+
+def _labels(having: Sequence[Sequence[tuple[Subject, Named]]]) -> list[str]:
+    """One word for each backbone of a group, from the paths that the parts have in its first member."""
+    labels: list[str] = []
+    for found in having:
+        word = found[0][1].backbone.part.rpartition(".")[2] or "body"
+        labels.append(word if word not in labels else f"{word}{len(labels)}")
+    return labels
+
+
+def decide_groups(subjects: Sequence[Subject], decide: Decide) -> list[Decision]:
+    """Decisions about models of any backbones, in the order given.
+
+    Args:
+        decide: decides about models of one backbone and depth, like `detect.pipeline.decide`.
+    """
+    found: dict[str, list[tuple[Member, Decision]]] = defaultdict(list)
+    for group in groups_of(subjects):
+        for member, decision in decide_group(group, decide):
+            found[_model(member.subject.id)].append((member, decision))
+    return [put_together(subject.id, found[subject.id]) for subject in subjects]
+
+
+def decide_about(subject: Subject, known: Sequence[Subject], decide: Decide) -> Decision:
+    """The decision about one model beside others, of which those count that share a backbone with it."""
+    said = []
+    for group in groups_of([subject, *known]):
+        if any(_model(member.subject.id) == subject.id for member in group.members):
+            said += [(m, d) for m, d in decide_group(group, decide) if _model(m.subject.id) == subject.id]
+    return put_together(subject.id, said)
+
+
+def comparable(subject: Subject, others: Sequence[Subject], key: str) -> tuple[Subject, list[Subject]]:
+    """A model and those of the others that can be compared with it in one piece, all restricted to one backbone."""
+    (group, *_) = groups_of([subject, *others], key)
+    piece = next((p for p in pieces(group.members) if p[0].subject.id.startswith(subject.id)), [])
+    here = next((m.subject for m in piece if _model(m.subject.id) == subject.id), subject)
+    return here, [m.subject for m in piece if _model(m.subject.id) != subject.id]
+
+
+def decide_group(group: Group, decide: Decide) -> list[tuple[Member, Decision]]:
+    """What one group says of each of its members."""
+    said: list[tuple[Member, Decision]] = []
+    for members in pieces(group.members):
+        main, odd = cohorts([m.subject.sketch for m in members])
+        first = [members[i] for i in main]
+        said += zip(first, decide([m.subject for m in first]), strict=True)
+        for i in odd:
+            together = [*first, members[i]]
+            said.append((members[i], decide([m.subject for m in together])[-1]))
+    return said
+
+
+def pieces(members: Iterable[Member]) -> list[list[Member]]:
+    """Members of equal depth, which can be compared in one piece."""
+    by_depth: dict[tuple[int, ...], list[Member]] = defaultdict(list)
+    for member in members:
+        by_depth[member.depth].append(member)
+    return list(by_depth.values())
+
+
+def cohorts(sketches: Sequence[Sketch]) -> tuple[list[int], list[int]]:
+    """(places of those that share most of what most of them have, places of those that would shrink it)."""
+    having: dict[tuple[str, tuple[int, ...]], int] = defaultdict(int)
+    size: dict[tuple[str, tuple[int, ...]], int] = {}
+    for sketch in sketches:
+        for tensor in _comparable(sketch):
+            having[tensor] += 1
+            sample = sketch.samples[tensor[0]]
+            size[tensor] = max(size.get(tensor, 0), sample.stop - sample.start)
+    usual = {tensor for tensor, count in having.items() if 2 * count > len(sketches)}
+    wanted = sum(size[tensor] for tensor in usual)
+    main: list[int] = []
+    odd: list[int] = []
+    for place, sketch in enumerate(sketches):
+        own = sum(size[tensor] for tensor in _comparable(sketch) & usual)
+        (odd if own < MUCH * wanted else main).append(place)
+    return (main, odd) if main else (odd, [])
+
+
+def _comparable(sketch: Sketch) -> set[tuple[str, tuple[int, ...]]]:
+    """Sampled float tensors with all of their shape but the rows, which may be a vocabulary's."""
+    return {(name, s.shape[1:]) for name, s in sketch.samples.items() if s.dtype in FLOAT_DTYPES}
+
+
+def put_together(model: str, said: Sequence[tuple[Member, Decision]]) -> Decision:
+    """One decision of what a model's groups say."""
+    ordered = sorted(said, key=lambda pair: -pair[0].values)
+    plain = [(member, _plain(model, decision)) for member, decision in ordered]
+    if len(plain) == 1:
+        return plain[0][1]
+    asserted = [(member, decision) for member, decision in plain if decision.parent is not None]
+    if not asserted:
+        telling = [d for _, d in plain if d.answer is not Answer.NO_RELATIVES]
+        return telling[0] if telling else plain[0][1]
+    main_part, main = asserted[0]
+    others: dict[tuple[str | None, object], Decision] = {}
+    for member, decision in asserted[1:]:
+        if (decision.parent, decision.relation) != (main.parent, main.relation):
+            others.setdefault((decision.parent, decision.relation), _about(decision, member.part))
+    if others or len(asserted) < len(plain):
+        main = _about(main, main_part.part)
+    return replace(main, other_parts=tuple(others.values()))
+
+
+def _about(decision: Decision, part: str) -> Decision:
+    """A decision that names the part of the model which it is about."""
+    return replace(decision, evidence={**decision.evidence, "part": part}) if part else decision
+
+
+def _model(name: str) -> str:
+    return name.partition(_AGAIN)[0]
+
+
+def _plain(model: str, decision: Decision) -> Decision:
+    """A decision under the ids of models; what it says of two parts of one model is nothing about that model's parent."""
+    if _AGAIN not in decision.model and not any(_AGAIN in c.parent for c in decision.candidates):
+        return decision
+    candidates: dict[str, Candidate] = {}
+    for candidate in decision.candidates:
+        if _model(candidate.parent) != model:
+            known = candidates.get(_model(candidate.parent))
+            chance = candidate.probability + (known.probability if known else 0.0)
+            candidates[_model(candidate.parent)] = Candidate(_model(candidate.parent), min(1.0, chance))
+    parent = decision.parent and _model(decision.parent)
+    if parent == model:
+        return Decision(
+            model, Answer.NO_RELATIVES, decision.probability, reason="only another part of itself is related to it"
+        )
+    return replace(
+        decision,
+        model=model,
+        parent=parent,
+        candidates=tuple(candidates.values()),
+        siblings=tuple(dict.fromkeys(map(_model, decision.siblings))),
+        merged_from=tuple((_model(name), share) for name, share in decision.merged_from),
+    )

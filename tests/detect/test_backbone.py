@@ -1,0 +1,135 @@
+"""Which models meet: backbones of headers that the transformers library made, and of headers with dirt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.architectures import Spec, count, read
+from lineage.detect.backbone import backbones_of, group_signature
+from lineage.detect.backbone_names import named_parts
+from lineage.graphdb.schema import keys_in, share_key
+
+APART = {  # a text-to-speech model whose language model is of another type, and one class that keeps other layers than its base
+    ("cosmos3_omni", "Cosmos3OmniForConditionalGeneration"),
+    ("gradium_phonon_tts", "GradiumPhononTTSForConditionalGeneration"),
+    ("pocket_tts", "PocketTTSForConditionalGeneration"),
+    ("textnet", "TextNetForImageClassification"),
+}
+
+
+def bert(prefix: str = "", layers: int = 4, vocabulary: int = 500, inner: str = "encoder.layer") -> list[Spec]:
+    """A masked language model without its head."""
+    wide = 64
+    header = [
+        Spec(f"{prefix}embeddings.word_embeddings.weight", "F32", (vocabulary, wide)),
+        Spec(f"{prefix}embeddings.position_embeddings.weight", "F32", (32, wide)),
+        Spec(f"{prefix}embeddings.LayerNorm.weight", "F32", (wide,)),
+    ]
+    for i in range(layers):
+        for name, shape in {"query": (wide, wide), "up": (4 * wide, wide), "down": (wide, 4 * wide)}.items():
+            header += [
+                Spec(f"{prefix}{inner}.{i}.{name}.weight", "F32", shape),
+                Spec(f"{prefix}{inner}.{i}.{name}.bias", "F32", shape[:1]),
+            ]
+        header.append(Spec(f"{prefix}{inner}.{i}.LayerNorm.weight", "F32", (wide,)))
+    return header
+
+
+def with_head(header: list[Spec], classes: int = 3) -> list[Spec]:
+    return [*header, Spec("classifier.weight", "F32", (classes, 64)), Spec("classifier.bias", "F32", (classes,))]
+
+
+def test_every_task_class_of_transformers_shares_its_backbone_with_the_base_class() -> None:
+    found = count(read())
+    assert set(found.apart) == APART
+    assert found.tasks > 800 and found.types > 500
+
+
+def test_heads_wrappers_vocabularies_depth_and_containers_do_not_part_models() -> None:
+    base = group_signature(bert())
+    same = [
+        bert("bert."),
+        bert("0.auto_model."),
+        bert("_orig_mod.module.bert."),
+        bert(vocabulary=501),
+        bert(layers=2),
+        bert(layers=1),
+        with_head(bert("bert.")),
+        with_head(bert("roberta."), 17),
+        bert("model.", inner="h"),
+    ]
+    assert [group_signature(header) for header in same] == [base] * len(same)
+
+
+def test_other_widths_are_other_backbones() -> None:
+    wider = [Spec(s.name, s.dtype, tuple(2 * n for n in s.shape)) for s in bert()]
+    assert not share_key(group_signature(bert()), group_signature(wider))
+
+
+def test_a_language_model_within_a_multimodal_one_meets_the_language_model_alone() -> None:
+    language = [Spec(s.name, s.dtype, s.shape) for s in bert("model.", inner="layers")]
+    vision = [Spec(s.name, s.dtype, tuple(3 * n for n in s.shape)) for s in bert("vision_tower.vision_model.")]
+    both = [Spec("language_model." + s.name, s.dtype, s.shape) for s in language] + vision
+    keys = keys_in(group_signature(both))
+    assert len(keys) == 2 and set(keys) == {group_signature(language), group_signature(vision)}
+    parts = {b.part for b in backbones_of(both)}
+    assert parts == {"language_model", "vision_tower.vision_model.encoder"}
+
+
+def test_adapters_inside_do_not_part_models() -> None:
+    adapted = [Spec(s.name.replace("query.", "query.base_layer."), s.dtype, s.shape) for s in bert()]
+    adapted += [Spec(f"encoder.layer.{i}.query.lora_A.default.weight", "F32", (8, 64)) for i in range(4)]
+    assert group_signature(adapted) == group_signature(bert())
+
+
+def detector(classes: int) -> list[Spec]:
+    """A list of unlike modules whose last one is the head, under the name of any other."""
+    shapes = [(16, 3), (32, 16), (64, 32), (64, 64), (128, 64), (128, 128), (256, 128)]
+    body = [Spec(f"model.{i}.conv.weight", "F32", (*shape, 3, 3)) for i, shape in enumerate(shapes)]
+    return body + [Spec(f"model.7.m.{i}.weight", "F32", (3 * (5 + classes), 64 << i, 1, 1)) for i in range(3)]
+
+
+def test_detectors_of_other_classes_meet_though_no_head_has_a_heads_name() -> None:
+    assert len({group_signature(detector(classes)) for classes in (1, 3, 11, 20, 80, 365)}) == 1
+
+
+def test_classes_and_input_channels_do_not_part_small_networks() -> None:
+    def network(channels: int, classes: int, wide: int = 24) -> list[Spec]:
+        return [
+            Spec("conv1.weight", "F32", (wide, channels, 3, 3)),
+            Spec("conv2.weight", "F32", (2 * wide, wide, 3, 3)),
+            Spec("fc1.weight", "F32", (64, 2 * wide * 9)),
+            Spec("fc2.weight", "F32", (classes, 64)),
+        ]
+
+    assert group_signature(network(1, 10)) == group_signature(network(3, 47))
+    assert group_signature(network(1, 10)) != group_signature(network(1, 10, wide=32))
+
+
+@pytest.mark.parametrize("prefix", ["", "bert.", "0.auto_model."])
+def test_tensors_have_the_same_names_within_the_backbone_whatever_surrounds_it(prefix: str) -> None:
+    header = with_head(bert(prefix))
+    (named,) = named_parts(tuple((s.name, s.dtype, s.shape) for s in header))
+    assert named.depth == (4,)
+    inside = set(named.names.values())
+    assert {"layers.3.query.weight", "embeddings.word_embeddings.weight", "embeddings.LayerNorm.weight"} <= inside
+    assert len(inside) == len(header)
+    assert named.places[f"{prefix}encoder.layer.2.up.weight"].block == 2
+
+
+def test_random_headers_have_one_signature_each_whatever_their_order() -> None:
+    rng = np.random.default_rng(0)
+    pieces = ["model", "0", "1", "17", "encoder", "layers", "weight", "bias", "", "module", "a" * 50, "*", "é"]
+    for _ in range(300):
+        header = [
+            Spec(
+                ".".join(rng.choice(pieces, rng.integers(1, 6))),
+                str(rng.choice(["F32", "BF16", "I64", "F4"])),
+                tuple(int(n) for n in rng.integers(0, 40, rng.integers(0, 5))),
+            )
+            for _ in range(rng.integers(0, 30))
+        ]
+        header = list({spec.name: spec for spec in header}.values())
+        assert group_signature(header) == group_signature(header[::-1])
+        named_parts(tuple((s.name, s.dtype, s.shape) for s in header))
