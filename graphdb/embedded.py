@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from lineage.graphdb import owner
-from lineage.graphdb.errors import CypherError, NoSpace, NotAStore, StoreDamaged, StoreHeld, TooSlow, WriteRefused
+from lineage.graphdb.errors import (
+    CypherError,
+    NoSpace,
+    NotAStore,
+    StoreDamaged,
+    StoreHeld,
+    TooLarge,
+    TooSlow,
+    WriteRefused,
+)
 from lineage.graphdb.records import Row
 from lineage.graphdb.schema import Failure
 from lineage.graphdb.store import Execute, Store, T
@@ -242,6 +251,8 @@ def _failure(error: Exception, timeout_seconds: float | None) -> Exception:
             return WriteRefused()
         if kind == "TimeoutException" and timeout_seconds is not None:
             return TooSlow(timeout_seconds)
+        if kind == "QueryHeapBudgetExceededException":
+            return TooLarge()
         if kind in ("CommandParsingException", "CommandSemanticException", "CommandParameterMissingException"):
             first, _, rest = str(message).partition("\n")
             return CypherError(first, str(message) if rest else None)

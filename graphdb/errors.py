@@ -35,6 +35,15 @@ class TooSlow(Failure):
         )
 
 
+class TooLarge(Failure):
+    """The questions under way need more memory than the embedded engine has."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the questions under way need more memory than the embedded store has", "ask again, or ask for less at once"
+        )
+
+
 class StoreHeld(Failure):
     """Another process has the embedded store open."""
 

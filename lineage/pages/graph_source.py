@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from lineage.graphdb.store import Store
 
 BATCH = 1_000  # models a statement
+COSTLY = 200  # children from which on they are kept for a while
+MOST_KEPT = 1_000
 
 
 class GraphRelatives:
@@ -23,10 +27,14 @@ class GraphRelatives:
     Args:
         at: ISO moment; then edges as they were in the graph at that moment, else those of now.
         min_probability: edges less probable are left out.
+        kept: children of models that have very many, from earlier questions; see `KeptBroods`.
     """
 
-    def __init__(self, store: Store, at: str | None = None, min_probability: float = 0.0):
+    def __init__(
+        self, store: Store, at: str | None = None, min_probability: float = 0.0, kept: KeptBroods | None = None
+    ):
         self._store, self._at, self._least = store, at, min_probability
+        self._kept = kept if at is None else None
 
     def facts(self, ids: Collection[str]) -> Mapping[str, Member]:
         return {member.id: member for member in members(self._store, ids)}
@@ -41,7 +49,14 @@ class GraphRelatives:
     def children(self, shown: Mapping[str, int]) -> Mapping[str, Brood]:
         found: dict[str, Brood] = {}
         for limit in sorted(set(shown.values())):
-            found |= self._children([model for model, n in shown.items() if n == limit], limit)
+            models = [model for model, n in shown.items() if n == limit]
+            known = self._kept.known(models, limit, self._least) if self._kept else {}
+            found |= known
+            unread = [model for model in models if model not in known]
+            if unread:
+                found |= self._children(unread, limit)
+                if self._kept:
+                    self._kept.keep({model: found[model] for model in unread if model in found}, limit, self._least)
         return found
 
     def _children(self, models: Sequence[str], limit: int) -> Mapping[str, Brood]:
@@ -65,6 +80,37 @@ class GraphRelatives:
             total = max(own[0]["total"] or 0, len(first))
             found[parent] = Brood(edges, total, {row["hub_id"]: row["children"] for row in own})
         return found
+
+
+class KeptBroods:
+    """The children of models with very many, kept for a short while: counting thousands is most of the time of a page.
+
+    Args:
+        seconds: how long one is believed. clock: monotonic seconds.
+    """
+
+    def __init__(self, seconds: float = 30.0, clock: Callable[[], float] = time.monotonic):
+        self._seconds, self._clock = seconds, clock
+        self._rows: dict[tuple[str, int, float], tuple[float, Brood]] = {}
+        self._lock = threading.Lock()
+
+    def known(self, models: Collection[str], limit: int, least: float) -> dict[str, Brood]:
+        """Those of some models that are still believed."""
+        now = self._clock()
+        with self._lock:
+            rows = {model: self._rows.get((model, limit, least)) for model in models}
+        return {model: row[1] for model, row in rows.items() if row is not None and now - row[0] < self._seconds}
+
+    def keep(self, broods: Mapping[str, Brood], limit: int, least: float) -> None:
+        """Those that were costly."""
+        now = self._clock()
+        with self._lock:
+            for model, brood in broods.items():
+                if brood.total >= COSTLY:
+                    self._rows[model, limit, least] = (now, brood)
+            if len(self._rows) > MOST_KEPT:
+                latest = sorted(self._rows.items(), key=lambda item: -item[1][0])[: MOST_KEPT // 2]
+                self._rows = dict(latest)
 
 
 def members(store: Store, ids: Collection[str]) -> list[Member]:

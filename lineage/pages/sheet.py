@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lineage.pages.folding import FITTING, SHOWN, Folded, fold
-from lineage.pages.graph_source import GraphRelatives, edges_above, members
+from lineage.pages.graph_source import GraphRelatives, KeptBroods, edges_above, members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.words import count, percent, relation_phrase, visible
 from lineage.queries import load
@@ -91,13 +91,14 @@ def sheet_of(
     fitting: int = FITTING,
     shown: int = SHOWN,
     min_probability: float = 0.0,
+    kept: KeptBroods | None = None,
 ) -> Sheet:
     """Everything about one model of the graph.
 
     Args:
-        at: the family as of that moment (ISO); the rest is of now. opened, more, fitting, shown: see `fold`.
+        at: the family as of that moment (ISO); the rest is of now. opened, more, fitting, shown: see `fold`. kept: see `KeptBroods`.
     """
-    source = GraphRelatives(store, at, min_probability)
+    source = GraphRelatives(store, at, min_probability, kept)
     folded = fold(source, hub_id, opened=opened, more=more, fitting=fitting, shown=shown)
     up = edges_above(store, [hub_id])
     licences = licence_rows(store, hub_id)

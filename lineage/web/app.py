@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 
+import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from lineage.pages.layers import layer_picture
 from lineage.pages.provenance import program_version
 from lineage.pages.render import asset, dumps, environment, render
 from lineage.pages.words import visible
+from lineage.web import lists
 from lineage.web.addresses import read_more
 from lineage.web.explorer import MOST_CHILDREN, BadAddress, Explorer, NotThere, Page
 from lineage.web.guard import Access, Guard
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 STATIC = {"style.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml", "layers.css": "text/css"}
 MOST_OPENED = 200
+PICTURES = 8  # that wait at once
 Made = Callable[[Explorer, Request], Page]
 
 
@@ -37,15 +40,18 @@ def application(explorer: Explorer, access: Access) -> Guard:
         Route("/model/{name:path}", partial(_answer, explorer, _model)),
         Route("/family/{name:path}", partial(_answer, explorer, _family)),
         Route(
-            "/blast/{name:path}", partial(_answer, explorer, lambda e, r: e.blast(r.path_params["name"], _number(r)))
+            "/blast/{name:path}",
+            partial(_answer, explorer, lambda e, r: lists.blast(e, r.path_params["name"], _number(r))),
         ),
         Route("/edge", partial(_answer, explorer, lambda e, r: e.edge(_text(r, "child"), _text(r, "parent")))),
         Route("/layers.svg", partial(_layers, explorer)),
         Route("/compare", partial(_answer, explorer, lambda e, r: e.compare(_text(r, "a"), _text(r, "b")))),
         Route("/declared", partial(_answer, explorer, _declared)),
-        Route("/licences", partial(_answer, explorer, lambda e, r: e.licences(_text(r, "q"), _number(r)))),
-        Route("/runs", partial(_answer, explorer, lambda e, r: e.runs())),
-        Route("/changes", partial(_answer, explorer, lambda e, r: e.changes(_text(r, "since"), _text(r, "until")))),
+        Route("/licences", partial(_answer, explorer, lambda e, r: lists.licences(e, _text(r, "q"), _number(r)))),
+        Route("/runs", partial(_answer, explorer, lambda e, r: lists.runs(e))),
+        Route(
+            "/changes", partial(_answer, explorer, lambda e, r: lists.changes(e, _text(r, "since"), _text(r, "until")))
+        ),
         Route("/static/{name}", _static),
     ]
     app = Starlette(
@@ -101,7 +107,7 @@ def _html(explorer: Explorer, page: Page, request: Request) -> str:
         twin=twin,
         source=explorer.source,
         version=program_version(),
-        asked=request.query_params.get("q", "") if page.template == "search.html" else "",
+        asked=visible(request.query_params.get("q", "")) if page.template == "search.html" else "",
         **page.values,
     )
 
@@ -141,7 +147,7 @@ def _family(explorer: Explorer, request: Request) -> Page:
 
 
 def _declared(explorer: Explorer, request: Request) -> Page:
-    return explorer.declared(_text(request, "outcome") or "contradicts", _text(request, "q"), _number(request))
+    return lists.declared(explorer, _text(request, "outcome") or "contradicts", _text(request, "q"), _number(request))
 
 
 async def _complete(explorer: Explorer, request: Request) -> Response:
@@ -161,12 +167,18 @@ async def _layers(explorer: Explorer, request: Request) -> Response:
             return render("note.svg", text=found), 200
         return render("layers.svg", picture=layer_picture(found), style=asset("layers.css").decode()), 200
 
-    text, status = await run_in_threadpool(drawn)
+    text, status = await anyio.to_thread.run_sync(drawn, limiter=_drawing())
     headers = {
         "cache-control": "private, max-age=300",
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
     }
     return Response(text, status, headers, "image/svg+xml")
+
+
+@cache
+def _drawing() -> anyio.CapacityLimiter:
+    """Pictures wait for a process of their own; they must not take the threads of pages."""
+    return anyio.CapacityLimiter(PICTURES)
 
 
 async def _static(request: Request) -> Response:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import share_key
 from lineage.pages.documents import edge_json, member_json, sheet_json
-from lineage.pages.graph_source import edges_above, edges_between, members
+from lineage.pages.graph_source import KeptBroods, edges_above, edges_between, members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.picture import picture
 from lineage.pages.provenance import model_provenance
@@ -20,10 +20,9 @@ from lineage.pages.render import render
 from lineage.pages.sheet import compared, sheet_of
 from lineage.pages.words import count, visible
 from lineage.queries import load
-from lineage.queries.blast import blast_radius
 from lineage.queries.family import common_ancestors, path
 from lineage.queries.resolve import close_names
-from lineage.web.addresses import Addresses, edge_address, model_address, query
+from lineage.web.addresses import Addresses, model_address, query
 
 if TYPE_CHECKING:
     from lineage.graphdb.schema import Model
@@ -34,12 +33,8 @@ if TYPE_CHECKING:
 FOUND = 50  # names of a search
 OFFERED = 10  # names of a completion
 LONGEST_QUERY = 200
-PAGE = 100  # rows of a table
-CHANGES = 500
-RUNS = 50
 MOST_CHILDREN = 2_000  # of one model, drawn
 ACROSS = 120  # models drawn when a family is asked for as a whole
-OUTCOMES = ("contradicts", "missing", "cannot tell", "agree")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +77,7 @@ class Explorer:
     samples: Samples | None
     source: str = ""
     links: Addresses = field(default_factory=Addresses)
+    kept: KeptBroods = field(default_factory=KeptBroods)
 
     def model_named(self, name: str) -> Model:
         """
@@ -150,7 +146,9 @@ class Explorer:
 
     def model(self, name: str, at: str | None, opened: Sequence[str], more: Mapping[str, int]) -> Page:
         found = self.model_named(name)
-        sheet = sheet_of(self.store, found.hub_id, at=moment(at), opened=opened, more=more, fitting=30, shown=8)
+        sheet = sheet_of(
+            self.store, found.hub_id, at=moment(at), opened=opened, more=more, fitting=30, shown=8, kept=self.kept
+        )
         links = Addresses(model_address(sheet.member), [("at", at)] if at else [], frozenset(opened), more)
         drawn = picture(sheet.folded, sheet.facts, links, sheet.id)
         about = f"Family of {visible(found.repo_id)}"
@@ -169,7 +167,14 @@ class Explorer:
     def family(self, name: str, at: str | None, opened: Sequence[str], more: Mapping[str, int], least: float) -> Page:
         found = self.model_named(name)
         sheet = sheet_of(
-            self.store, found.hub_id, at=moment(at), opened=opened, more=more, fitting=ACROSS, min_probability=least
+            self.store,
+            found.hub_id,
+            at=moment(at),
+            opened=opened,
+            more=more,
+            fitting=ACROSS,
+            min_probability=least,
+            kept=self.kept,
         )
         kept = [(key, value) for key, value in (("at", at or ""), ("least", f"{least:g}" if least else "")) if value]
         address = model_address(sheet.member, "family")
@@ -248,7 +253,9 @@ class Explorer:
 
     def compare(self, a: str, b: str) -> Page:
         if not a or not b:
-            return Page("compare.html", "Compare two models", {"a": a, "b": b, "pair": None}, {"a": a, "b": b})
+            return Page(
+                "compare.html", "Compare two models", {"a": visible(a), "b": visible(b), "pair": None}, {"a": a, "b": b}
+            )
         first, second = self.model_named(a), self.model_named(b)
         facts = compared(self.store, members(self.store, {first.hub_id, second.hub_id}))
         steps = path(self.store, first, second)
@@ -262,8 +269,8 @@ class Explorer:
         comparable = self.samples is not None and share_key(first.signature, second.signature)
         same = first.weights_digest is not None and first.weights_digest == second.weights_digest
         values = {
-            "a": first.repo_id,
-            "b": second.repo_id,
+            "a": _typed(first),
+            "b": _typed(second),
             "pair": (facts[first.hub_id], facts[second.hub_id]),
             "steps": steps,
             "shared": shared,
@@ -297,115 +304,10 @@ class Explorer:
             "compare.html", f"{visible(first.repo_id)} beside {visible(second.repo_id)}", values, document, "compare"
         )
 
-    def declared(self, outcome: str, text: str, number: int) -> Page:
-        if outcome not in OUTCOMES:
-            raise BadAddress(f"outcome is one of {', '.join(OUTCOMES)}")
-        latest = self.survey.latest
-        wanted = text.strip().lower()[:LONGEST_QUERY]
-        rows = [
-            row
-            for row in latest.compared.get(outcome, ())
-            if not wanted or any(wanted in name.lower() for name in (row.name, *row.declared, *row.detected))
-        ]
-        shown, last = _page(rows, number)
-        values = {
-            "survey": latest,
-            "outcome": outcome,
-            "outcomes": OUTCOMES,
-            "text": text,
-            "rows": shown,
-            "found": len(rows),
-            "number": number,
-            "last": last,
-            "query": query,
-        }
-        document = {
-            "outcome": outcome,
-            "counts": latest.outcomes,
-            "complete": latest.complete,
-            "found": len(rows),
-            "page": number,
-            "models": [asdict(row) for row in shown],
-        }
-        return Page("declared.html", "Declared against detected", values, document, "declared")
 
-    def licences(self, text: str, number: int) -> Page:
-        latest = self.survey.latest
-        wanted = text.strip().lower()[:LONGEST_QUERY]
-        rows = [
-            row
-            for row in latest.conflicts
-            if not wanted
-            or any(wanted in str(part).lower() for part in (row.name, row.ancestor_name, row.license, row.above))
-        ]
-        shown, last = _page(rows, number)
-        values = {
-            "survey": latest,
-            "text": text,
-            "rows": shown,
-            "found": len(rows),
-            "number": number,
-            "last": last,
-            "query": query,
-        }
-        document = {
-            "complete": latest.complete,
-            "count": latest.conflict_count,
-            "found": len(rows),
-            "page": number,
-            "conflicts": [asdict(row) for row in shown],
-        }
-        return Page("licences.html", "Licence conflicts", values, document, "licences")
-
-    def blast(self, name: str, number: int) -> Page:
-        found = self.model_named(name)
-        heirs = blast_radius(self.store, found)
-        shown, last = _page(heirs, number)
-        member = Member(found.hub_id, found.repo_id)
-        values = {
-            "name": found.repo_id,
-            "member": member,
-            "heirs": shown,
-            "total": len(heirs),
-            "number": number,
-            "last": last,
-            "address": model_address(member, "blast"),
-            "query": query,
-            "links": self.links,
-            "members": {heir.hub_id: Member(heir.hub_id, heir.repo_id) for heir in shown},
-        }
-        document = {
-            "model": found.repo_id,
-            "total": len(heirs),
-            "page": number,
-            "models": [asdict(heir) for heir in shown],
-        }
-        return Page("blast.html", f"Blast radius of {visible(found.repo_id)}", values, document)
-
-    def runs(self) -> Page:
-        found = self.store.runs(limit=RUNS)
-        return Page("runs.html", "Runs", {"runs": found, "query": query}, [asdict(run) for run in found], "runs")
-
-    def changes(self, since: str | None, until: str | None) -> Page:
-        now = datetime.now(UTC)
-        start = moment(since, ends=False) or (now - timedelta(days=7)).isoformat()
-        end = moment(until) or now.isoformat()
-        rows = self.store.read(load("changes_between").text, {"since": start, "until": end, "limit": CHANGES})
-        rows.sort(key=lambda row: (row["changed_at"], row["child"], row["parent"]), reverse=True)
-        values = {
-            "rows": rows,
-            "since": since or start[:10],
-            "until": until or end[:10],
-            "most": CHANGES,
-            "edge_address": edge_address,
-            "members": {
-                i: Member(i, name)
-                for row in rows
-                for i, name in ((row["child_id"], row["child"]), (row["parent_id"], row["parent"]))
-            },
-            "links": self.links,
-        }
-        return Page("changes.html", "What changed", values, {"since": start, "until": end, "changes": rows}, "runs")
+def _typed(model: Model) -> str:
+    """What stands for a model in a field of a form: its name, or its identity where the name holds hidden characters."""
+    return model.repo_id if visible(model.repo_id) == model.repo_id else model.hub_id
 
 
 def moment(text: str | None, *, ends: bool = True) -> str | None:
@@ -453,9 +355,3 @@ def edge_provenance(edge: EdgeFacts, facts: Mapping[str, Member]) -> list[tuple[
         if value:
             rows.append((label, f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else value))
     return rows
-
-
-def _page(rows: Sequence[Any], number: int) -> tuple[Sequence[Any], int]:
-    """The rows of one page, and the number of the last page."""
-    last = max(1, -(-len(rows) // PAGE))
-    return rows[(number - 1) * PAGE : number * PAGE], last

@@ -21,7 +21,7 @@ LARGEST_PASSWORD_FILE = 4_096
 HEAP = (
     "-Xmx160m"  # of the embedded store's engine in this process: pages need little, and there may be others beside it
 )
-READERS = 24  # requests that are worked on at once
+AT_ONCE = 4  # pages made at once; more wait. Two cores do no more, and each holds memory of the engine
 
 
 class CannotServePages(Failure):
@@ -138,6 +138,7 @@ def serve(
 ) -> None:
     """Answers requests until SIGINT or SIGTERM."""
     import anyio
+    import igraph  # noqa: F401 - with the first page it would take a second
     import uvicorn
 
     from lineage.web.app import application
@@ -161,7 +162,7 @@ def serve(
     server = uvicorn.Server(config)
 
     async def run() -> None:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = READERS
+        anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
         survey.start()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_say_when_up, server, started)
