@@ -1,7 +1,7 @@
-// Models that come, within six generations, from one with certain licences, and have another licence themselves.
-// params: licenses      columns: hub_id, repo_id, license, ancestor (hub_id), ancestor_name, above, depth
-MATCH (a:Model)
-WHERE a.license IN $licenses
+// What comes from some models within six generations and states another licence than they do.
+// params: models (hub_ids)      columns: hub_id, repo_id, license, ancestor (hub_id), ancestor_name, above, depth
+UNWIND $models AS model
+MATCH (a:Model {hub_id: model})
 MATCH path = (a)<-[:FINE_TUNED_FROM|QUANTIZED_FROM|ADAPTER_OF|MERGED_FROM|COPY_OF*1..6]-(m:Model)
 WHERE m.hub_id <> a.hub_id AND m.license IS NOT NULL AND m.license <> a.license
 WITH a, m, min(length(path)) AS depth

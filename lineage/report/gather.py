@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lineage.queries.parent_query import ParentAnswer
 
 FITTING, SHOWN = 120, 40  # as in report/html.py: models drawn, children of one model
+DIGEST = re.compile(r"[0-9a-f]{64}")
 PICTURED = 80  # edges whose layers are computed
 
 
@@ -182,7 +184,8 @@ def layers_between(
     chosen = list(edges)
     up = {edge.child: edge.parent for edge in reversed(chosen) if edge.accepted}
     digests = {facts[i].digest for edge in chosen for i in (edge.child, edge.parent) if i in facts}
-    by_digest = {sketch.digest: sketch for sketch in sketches.many(sorted(d for d in digests if d))}
+    wanted = sorted(digest for digest in digests if digest and DIGEST.fullmatch(digest))
+    by_digest = {sketch.digest: sketch for sketch in sketches.many(wanted)}
     held = {i: by_digest[member.digest] for i, member in facts.items() if member.digest in by_digest}
     return layers_of_sketches(chosen, held, up)
 

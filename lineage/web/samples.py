@@ -8,6 +8,7 @@ One such process runs at a time, for a limited time; results are kept by their d
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from lineage.graphdb.schema import Failure, share_key
 from lineage.pages.layers import Layer, as_json, from_json, layers_of
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
 KEPT = 256
 SECONDS = 60.0
 WAITING_SECONDS = 30.0
@@ -34,6 +36,8 @@ class Samples:
     def layers(self, child: str, parent: str, since: str | None) -> tuple[Layer, ...] | str:
         """The layers of a pair of digests, or a sentence that says why there are none."""
         key = (child, parent, *([since] if since else []))
+        if not all(DIGEST.fullmatch(digest) for digest in key):
+            return "The samples of the two models are not at hand."
         if (found := self._known.get(key)) is not None:
             return found
         if not self._one.acquire(timeout=WAITING_SECONDS):

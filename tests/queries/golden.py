@@ -99,7 +99,7 @@ def answer(store: Store, name: str) -> list[dict[str, Any]]:
             for value in row.values():
                 if isinstance(value, list) and value and isinstance(value[0], dict):
                     value.sort(key=lambda item: (str(item.get("hub_id")), str(item.get("kind"))))
-    if name in ("named_like", "close_names"):  # in the order of an index
+    if name in ("named_like", "close_names", "licensed_parents"):  # in the order of an index
         rows.sort(key=lambda row: str(sorted(row.items(), key=str)))
     if name in ("ancestry", "children_at_once"):  # parallel lists in no order
         (lists,) = rows

@@ -8,7 +8,15 @@ import pytest
 
 from lineage.queries import load, names
 
-UNORDERED = ("answer", "ancestry", "claimed_or_found", "children_at_once", "named_like", "close_names")
+UNORDERED = (
+    "answer",
+    "ancestry",
+    "claimed_or_found",
+    "children_at_once",
+    "named_like",
+    "close_names",
+    "licensed_parents",
+)
 
 
 @pytest.mark.parametrize("name", names())
