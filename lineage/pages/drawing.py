@@ -16,8 +16,8 @@ ROW = 52.0  # pixels from one box to the next below it
 BOX_HEIGHT = 40.0
 GAP = 64.0  # between columns
 MARGIN = 12.0
-CHARACTER = 7.3  # width of a character of the name, about
-SMALL = 6.1  # of the second line
+BOLD, CHARACTER = 8.3, 7.4  # width of a character of the name and of the organisation before it, about
+SMALL = 6.3  # of the second line
 LONGEST_LABEL = 34  # characters in a box
 NARROWEST, PADDING = 120.0, 26.0
 
@@ -183,7 +183,7 @@ def _label(node: Node) -> tuple[str, str]:
 
 
 def _width(node: Node, head: str, tail: str) -> float:
-    return max(NARROWEST, PADDING + CHARACTER * len(head + tail), PADDING + SMALL * len(node.note))
+    return max(NARROWEST, PADDING + CHARACTER * len(head) + BOLD * len(tail), PADDING + SMALL * len(node.note))
 
 
 def _path(parent: Box, child: Box) -> str:
