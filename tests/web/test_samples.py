@@ -30,6 +30,6 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     one, other = sketch_of(start(1)), sketch_of(start(2, {"stem.weight": (24, 20), "head.weight": (16, 24)}), "other")
     store.keep(one), store.keep(other)
     samples = Samples(tmp_path)
-    assert "different architectures" in str(samples.layers(one.digest, other.digest, None))
+    assert "no layer can be compared" in str(samples.layers(one.digest, other.digest, None))
     assert "not at hand" in str(samples.layers(one.digest, "0" * 64, None))
     assert "not at hand" in str(samples.layers("../../etc/passwd", one.digest, None))
