@@ -141,7 +141,7 @@ def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str
     return {
         "child": names[found.child],
         "parent": names[found.parent],
-        "is_parent": decision.parent == found.parent,
+        "is_parent": found.parent in dict(decision.parents),
         "probability": round(found.probability, 4),
         "verdict": {
             "answer": str(decision.answer),
@@ -225,7 +225,7 @@ def verdict_sentence(found: Explanation) -> str:
     """What was decided about the child, as far as it concerns this parent."""
     decision, names = found.decision, found.names
     child, parent = names[found.child], names[found.parent]
-    if decision.parent == found.parent:
+    if found.parent in dict(decision.parents):
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         return f"{child} {how} {parent} (probability {chance(decision.probability)}): {decision.reason}"
     this = f"that it is {parent} has probability {chance(found.probability)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from lineage.answer import ADAPTER, NO_RELATIVES, Answer, from_decision, from_rows
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Declaration, Failure, Model, Run, Status
 from lineage.reading import hub_at, is_meant
@@ -16,8 +17,8 @@ from lineage.reading import hub_at, is_meant
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.subject import Options
     from lineage.graphdb.store import Store
-    from lineage.queries.parent_query import ParentAnswer
     from lineage.reading import Reading
 
 
@@ -50,7 +51,7 @@ class Question:
 class Found:
     """An answer, whether it is in the graph, and what went wrong where that is all there is to say."""
 
-    answer: ParentAnswer
+    answer: Answer
     stored: bool
     failure: Failure | None = None
 
@@ -63,9 +64,10 @@ def answer_stored(question: Question, graph: Store | None) -> Found | None:
     """
     from lineage.queries.parent_query import parent_named
 
-    answer = parent_named(graph, question.name) if graph else None
-    if graph is None or answer is None or not is_meant(answer.model, question.name):
+    rows = parent_named(graph, question.name) if graph else None
+    if graph is None or rows is None or not is_meant(rows.model, question.name):
         return None
+    answer = from_rows(rows)
     if question.usual and (found := _said_by_graph(answer)):
         return found
     from lineage.detect.sketch_store import SketchStore
@@ -76,11 +78,11 @@ def answer_stored(question: Question, graph: Store | None) -> Found | None:
     return _compare(question, graph, sketches, looked) if looked else None
 
 
-def _said_by_graph(answer: ParentAnswer) -> Found | None:
+def _said_by_graph(answer: Answer) -> Found | None:
     """What the graph says; None if it never compared the model."""
     if answer.model.status is Status.ADAPTER and answer.answer == "unknown":
-        answer = replace(answer, reason="an adapter: its own weights were not compared, only what it declares speaks")
-    elif answer.answer == "unknown":
+        answer = replace(answer, reason=ADAPTER)
+    elif answer.answer == "unknown" and answer.as_of is None:
         return None
     return Found(answer, stored=True)
 
@@ -94,20 +96,19 @@ def answer_now(question: Question, graph: Store | None) -> Found:
         Failure: no such model, or the Hub does not answer.
     """
     from lineage.crawler.open_model import open_model
-    from lineage.queries.parent_query import ParentAnswer, parent_of
+    from lineage.queries.parent_query import parent_of
     from lineage.reading import read_now, same_weights
 
     opened = open_model(question.name, lambda: hub_at(question.endpoint))
     if graph and question.usual and (known := same_weights(graph, opened)):
-        stored = _said_by_graph(parent_of(graph, known))
+        stored = _said_by_graph(from_rows(parent_of(graph, known)))
         if stored:
             return stored
-    unknown = ParentAnswer(opened.model, "unknown", reason=opened.model.reason, declared=opened.declarations)
+    unknown = Answer(opened.model, "unknown", reason=opened.model.reason, declared=opened.declarations)
     if opened.model.status is Status.ADAPTER:
-        reason = "an adapter: its own weights were not compared, only what it declares speaks"
         if question.store_it and graph:
             _keep_model(graph, opened.model, opened.declarations)
-        return Found(replace(unknown, reason=reason), stored=question.store_it)
+        return Found(replace(unknown, reason=ADAPTER), stored=question.store_it)
     from lineage.detect.sketch_store import SketchStore
 
     sketches = SketchStore(question.sketches)
@@ -124,11 +125,12 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     """The model beside the known ones of its architecture."""
     from lineage.detect.align import pick_device
     from lineage.detect.groups import decide_about
+    from lineage.detect.method_version import method_version
     from lineage.detect.methods.answers import decide_or_say
     from lineage.detect.methods.registry import PLAIN
     from lineage.detection import declared_bases, originals_claimed, relatives_in, with_claims
     from lineage.evidence import options_of
-    from lineage.queries.parent_query import ParentAnswer
+    from lineage.queries.claim_check import compare_found
 
     model = looked.model
     keep = question.store_it and not looked.stored
@@ -142,15 +144,29 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
         decision = with_claims(decision, subject, originals, sketches)
         names |= {hub_id: name for hub_id, name, *_ in originals}
     if keep and graph:
-        _keep(graph, sketches, looked, decision, options.method)
+        _keep(graph, sketches, looked, decision, options, names)
     if not known and not decision.candidates:
-        reason = "no other model of its architecture is known; `lineage sync --search NAME` makes some known"
-        unknown = ParentAnswer(model, "unknown", reason=reason, declared=looked.declarations, as_of=datetime.now(UTC))
+        unknown = Answer(model, "unknown", reason=NO_RELATIVES, declared=looked.declarations, as_of=datetime.now(UTC))
         return Found(unknown, stored=keep)
-    return Found(_as_answer(graph, decision, looked, names, options.method), stored=keep)
+    agreement = None
+    if graph:
+        parents = [(parent, names[parent]) for parent, _ in decision.parents]
+        agreement = compare_found(graph, model, looked.declarations, str(decision.answer), parents)
+    answer = from_decision(
+        decision,
+        model,
+        names,
+        method=options.method,
+        method_version=method_version(options.method, options.settings),
+        declared=looked.declarations,
+        agreement=agreement,
+    )
+    return Found(answer, stored=keep)
 
 
-def _keep(graph: Store, sketches: SketchStore, looked: Reading, decision: Decision, method: str) -> None:
+def _keep(
+    graph: Store, sketches: SketchStore, looked: Reading, decision: Decision, options: Options, names: Mapping[str, str]
+) -> None:
     """The model, its sample, its claims and what was decided, into the stores.
 
     Raises:
@@ -169,7 +185,7 @@ def _keep(graph: Store, sketches: SketchStore, looked: Reading, decision: Decisi
     _keep_model(graph, model, looked.declarations)
     parents = (graph.model(candidate.parent) for candidate in decision.candidates)
     revisions = {known.hub_id: known.revision for known in parents if known}
-    edges, verdicts = as_edges([decision], {**revisions, model.hub_id: model.revision}, method)
+    edges, verdicts = as_edges([decision], options, names, {**revisions, model.hub_id: model.revision})
     found = graph.replace_edges([model.hub_id], edges, verdicts, run_id)
     graph.record_run(Run(run_id, "who-is-parent", began, datetime.now(UTC), {"edges_added": found.added}))
 
@@ -178,38 +194,3 @@ def _keep_model(graph: Store, model: Model, claims: Iterable[Declaration]) -> No
     graph.upsert_models([model])
     graph.upsert_declarations([model.hub_id], claims)
     graph.link_declarations()
-
-
-def _as_answer(
-    graph: Store | None, decision: Decision, looked: Reading, names: dict[str, str], method: str
-) -> ParentAnswer:
-    from lineage.detect.pipeline import METHOD_VERSION
-    from lineage.queries.claim_check import compare_found
-    from lineage.queries.parent_query import Candidate, ParentAnswer
-
-    model, parent = looked.model, decision.parent
-    parents = [(parent, names[parent])] if parent else []
-    agreement = None
-    if graph:
-        agreement = compare_found(graph, model, looked.declarations, str(decision.answer), parents)
-    return ParentAnswer(
-        model,
-        answer=str(decision.answer),
-        parent=names[parent] if parent else None,
-        parent_id=parent,
-        relation=str(decision.relation) if decision.relation else None,
-        probability=decision.probability,
-        reason=decision.reason,
-        decided_by=decision.decided_by,
-        evidence=decision.evidence,
-        method=method,
-        method_version=METHOD_VERSION,
-        runners_up=tuple(
-            Candidate(c.parent, names[c.parent], "POSSIBLE_PARENT", c.probability)
-            for c in decision.candidates
-            if c.parent != parent
-        ),
-        declared=looked.declarations,
-        agreement=agreement,
-        as_of=datetime.now(UTC),
-    )

@@ -30,7 +30,7 @@ Original = tuple[str, str, tuple[str, ...], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ArchitectureModels:
     """The models of one architecture that have weights, also those that are gone from where they were.
 
     Attributes:
@@ -51,6 +51,8 @@ class Known:
 
     def digest(self, options: Options) -> str:
         """Of everything that a decision about them depends on. A commit that leaves the weights alone changes nothing."""
+        from lineage.detect.method_version import method_version
+
         models = [
             [
                 model.hub_id,
@@ -62,13 +64,20 @@ class Known:
             ]
             for model in self.models
         ]
-        all_of_it = [_code(), asdict(options), models, sorted(self.bound), sorted(self.without_sketch)]
+        all_of_it: list[Any] = [
+            _code(),
+            method_version(options.method, options.settings),
+            asdict(options),
+            models,
+            sorted(self.bound),
+            sorted(self.without_sketch),
+        ]
         if self.originals:
             all_of_it.append(sorted(self.originals.items()))
         return hashlib.sha256(json.dumps(all_of_it, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def known_of(graph: Store, sketches: SketchStore, signature: str) -> Known:
+def known_of(graph: Store, sketches: SketchStore, signature: str) -> ArchitectureModels:
     """Everything but the samples."""
     from lineage.queries import load
 
@@ -84,7 +93,7 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Known:
         logger.info("%s: its sample is not at hand", model.repo_id)
     bound = children_of(graph, without) | absent
     originals = claimed_originals(graph, signature) if any(model.quantised for model in models) else {}
-    return Known(models, declared_in(graph, signature), without, bound, originals)
+    return ArchitectureModels(models, declared_in(graph, signature), without, bound, originals)
 
 
 def subjects_of(
@@ -122,7 +131,7 @@ def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
 
 
 def claimed_originals(graph: Store, signature: str) -> Mapping[str, Sequence[Original]]:
-    """hub_id of a quantised copy -> models that it claims and that were not compared with it; see `Known.originals`."""
+    """hub_id of a quantised copy -> models that it claims and that were not compared with it; see `ArchitectureModels.originals`."""
     from lineage.queries import load
 
     found: dict[str, list[Original]] = {}
@@ -146,12 +155,8 @@ def children_of(graph: Store, parents: Iterable[str]) -> frozenset[str]:
 
 
 @cache
-def _code() -> list[Any]:
-    """What says which detection this is."""
-    from lineage.detect.pipeline import METHOD_VERSION
-    from lineage.detect.sketch import SKETCH_VERSION
-
+def _code() -> str | None:
     try:
-        return [METHOD_VERSION, SKETCH_VERSION, version("model-lineage")]
+        return version("model-lineage")
     except PackageNotFoundError:
-        return [METHOD_VERSION, SKETCH_VERSION]
+        return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lineage.architecture import Known, Original, children_of, declared_in, known_of, subjects_of
+from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, subjects_of
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, keys_in, share_key
 
@@ -91,6 +91,7 @@ class _Work:
         sizes: key of a backbone -> number of its models; done: keys that were decided about; count: see COUNTS.
         said: what the groups say of models of several backbones, until it is stored.
         digests: of groups whose decisions wait for other groups.
+        names: of all models that were compared, by identity.
     """
 
     graph: Store
@@ -106,12 +107,13 @@ class _Work:
     bound: set[str] = field(default_factory=set)
     heard: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     def wanted(self) -> set[str]:
         """Keys of the other groups of models that wait."""
         return {key for hub_id in self.said for key in keys_in(str(self.models[hub_id].signature))} & self.sizes.keys()
 
-    def decide(self, key: str, known: Known, digest: str | None) -> None:
+    def decide(self, key: str, known: ArchitectureModels, digest: str | None) -> None:
         """About the models of one backbone; of all backbones that they have, where all of them have the same.
 
         Args:
@@ -123,6 +125,8 @@ class _Work:
 
         read = subjects_of(known.models, known.declared, self.sketches)
         subjects = {model: subject for model, subject in read if subject is not None}
+        self.names |= {subject.id: subject.label for subject in subjects.values()}
+        self.names |= {hub_id: name for originals in known.originals.values() for hub_id, name, *_ in originals}
         keys = self._joint(key, known.models)
         self.done |= {*keys}
         self.count["without_sketch"] += len(known.without_sketch) + len(known.models) - len(subjects)
@@ -177,7 +181,10 @@ class _Work:
 
         decisions = [put_together(hub_id, said) for hub_id, said in ready.items() if said and hub_id not in self.bound]
         edges, verdicts = as_edges(
-            decisions, {hub_id: model.revision for hub_id, model in self.models.items()}, self.options.method
+            decisions,
+            self.options,
+            self.names,
+            {hub_id: model.revision for hub_id, model in self.models.items()},
         )
         found = self.graph.replace_edges([d.model for d in decisions], edges, verdicts, self.run_id)
         answers = [decision.answer for decision in decisions]
@@ -196,7 +203,9 @@ class _Work:
             self.count[name] += value
 
 
-def _packed(decision: Decision, copies: Mapping[str, Subject], known: Known | None, sketches: SketchStore) -> Decision:
+def _packed(
+    decision: Decision, copies: Mapping[str, Subject], known: ArchitectureModels | None, sketches: SketchStore
+) -> Decision:
     """A decision, with what a quantised copy claims where nothing else is known of it. known: None where claims do not count."""
     if decision.model not in copies:
         return decision
@@ -311,13 +320,21 @@ def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozen
 
 
 def as_edges(
-    decisions: Iterable[Decision], revisions: Mapping[str, str | None] | None = None, method: str = PLAIN
+    decisions: Iterable[Decision],
+    options: Options,
+    names: Mapping[str, str],
+    revisions: Mapping[str, str | None] | None = None,
 ) -> tuple[list[Edge], list[Verdict]]:
-    """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model."""
+    """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model.
+
+    Args:
+        names: of the models that were compared, by identity; sentences are kept with identities in the place of names.
+    """
     from lineage.detect.decision import Answer
-    from lineage.detect.pipeline import METHOD_VERSION
+    from lineage.detect.method_version import method_version
 
     revisions = revisions or {}
+    method, made_by = options.method, method_version(options.method, options.settings)
     edges, verdicts = [], []
     everything = [(decision, part) for decision in decisions for part in (decision, *decision.other_parts)]
     for whole, decision in everything:
@@ -332,7 +349,7 @@ def as_edges(
                     decision.relation,
                     decision.probability,
                     method,
-                    METHOD_VERSION,
+                    made_by,
                     decision.decided_by,
                     decision.evidence,
                     revisions.get(child),
@@ -348,7 +365,7 @@ def as_edges(
                 Relation.POSSIBLE_PARENT,
                 candidate.probability,
                 method,
-                METHOD_VERSION,
+                made_by,
                 child_revision=revisions.get(child),
                 parent_revision=revisions.get(candidate.parent),
             )

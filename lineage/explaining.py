@@ -72,6 +72,11 @@ def explain_pair(
     on = pick_device(device)
     others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, on)
     others = [*others, *(s for s in beside if s.id not in {o.id for o in others})]
+    pair = {
+        young.sketch.digest,
+        old.sketch.digest,
+    }  # a copy of either would be the nearest, and hide how the two are related
+    others = [other for other in others if other.sketch.digest not in pair]
     try:
         key = next(k for k in keys_in(young.sketch.signature) if k in keys_in(old.sketch.signature))
         here, there = comparable(subjects[0], [subjects[1], *others], key)

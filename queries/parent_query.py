@@ -1,13 +1,12 @@
-"""Who is the parent of a model, as the graph knows it: one statement, from the name on."""
+"""The parents of one model as the graph knows them: one statement, from the name on. What it means is said elsewhere."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from lineage.graphdb.named_text import identities_in, with_names
 from lineage.graphdb.records import claims_of, model_of, name_key
 from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation
 from lineage.graphdb.store import Store
@@ -17,66 +16,56 @@ from lineage.queries.resolve import keys
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A parent that was found or is possible."""
-
-    hub_id: str
-    repo_id: str
-    relation: str
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class ParentAnswer:
-    """The answer for one model.
+class ParentRows:
+    """Everything that an answer is made of.
 
     Attributes:
-        answer: `parent`, `root`, `undecided` (compared, not decided) or `unknown` (never compared).
-        parent, parent_id, relation: the most probable accepted parent; None without one.
-        probability: of the parent, or of the answer `root`.
-        reason: one sentence of detection, mostly where there is no parent.
-        decided_by: the kinds of evidence that decided, strongest first.
-        evidence: numbers and sentences behind the decision.
-        other_parents: further accepted ones, of a merge.
-        runners_up: ties and possible parents that were not asserted, the most probable first.
-        declared: what the card and the configuration claim.
-        agreement: claims beside weights.
-        as_of: when this was last verified.
+        about: properties of the model: `answer`, `answer_probability`, `answered_at` and others, null where it was never compared.
+        reason: the sentence of detection, with the names that models have now.
+        accepted, possible: edges to parents, the most probable first: `hub_id`, `repo_id`, `kind`, `probability`, `share`,
+            `decided_by`, `evidence` (JSON), `method`, `method_version`, `verified_at`.
+        declared: what its card and configuration claim; agreement: that beside the weights.
     """
 
     model: Model
-    answer: str
-    parent: str | None = None
-    parent_id: str | None = None
-    relation: str | None = None
-    probability: float | None = None
-    reason: str | None = None
-    decided_by: tuple[str, ...] = ()
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    method: str | None = None
-    method_version: str | None = None
-    other_parents: tuple[Candidate, ...] = ()
-    runners_up: tuple[Candidate, ...] = ()
-    declared: tuple[Declaration, ...] = ()
-    agreement: Comparison | None = None
-    as_of: datetime | None = None
+    about: Mapping[str, Any]
+    reason: str | None
+    accepted: Sequence[Mapping[str, Any]]
+    possible: Sequence[Mapping[str, Any]]
+    declared: tuple[Declaration, ...]
+    agreement: Comparison
 
 
-def parent_named(store: Store, text: str) -> ParentAnswer | None:
-    """The answer for a model as a person names it; None if the graph does not know it."""
-    return next((answer for key in keys(text) if (answer := _answer(store, key, name_key(key))) is not None), None)
+def parent_named(store: Store, text: str) -> ParentRows | None:
+    """For a model as a person names it; None if the graph does not know it."""
+    return next((rows for key in keys(text) if (rows := _rows(store, key, name_key(key))) is not None), None)
 
 
-def parent_of(store: Store, model: Model) -> ParentAnswer:
-    """The answer for a model of the graph."""
-    answer = _answer(store, model.hub_id, "")
-    if answer is None:
+def parent_of(store: Store, model: Model) -> ParentRows:
+    """For a model of the graph."""
+    rows = _rows(store, model.hub_id, "")
+    if rows is None:
         raise ValueError(f"{model.hub_id} is not in the graph")
-    return answer
+    return rows
 
 
-def _answer(store: Store, hub_id: str, key: str) -> ParentAnswer | None:
-    """The answer for the model of an identity, else of a name's key."""
+def reason_now(store: Store, text: str | None, names: Mapping[str, str]) -> str | None:
+    """A kept sentence with the names that models have now.
+
+    Args:
+        names: identity -> name of models that are at hand; others are looked up.
+    """
+    if not text:
+        return text
+    known = dict(names)
+    for identity in identities_in(text):
+        if identity not in known and (model := store.model(identity)) is not None:
+            known[identity] = model.repo_id
+    return with_names(text, known.get)
+
+
+def _rows(store: Store, hub_id: str, key: str) -> ParentRows | None:
+    """For the model of an identity, else of a name's key."""
     found = store.read(load("who_is_parent").text, {"hub_id": hub_id, "name_key": key})
     if not found:
         return None
@@ -84,44 +73,17 @@ def _answer(store: Store, hub_id: str, key: str) -> ParentAnswer | None:
     near = [row for row in found[0]["near"] if row["hub_id"] is not None]
     near.sort(key=lambda row: (-(row["probability"] or 0.0), row["repo_id"], row["hub_id"], row["kind"]))
     accepted = [row for row in near if row["kind"] in ACCEPTED]
-    possible = [row for row in near if row["kind"] == Relation.POSSIBLE_PARENT]
+    accepted.sort(key=lambda row: -(row["share"] or 0.0))  # of a merge, the larger share first
     claims = {name: about.get(f"declared_{name}") for name in ("bases", "relations", "sources")}
-    declared = tuple(claims_of(model.hub_id, **claims))
     beside = {**about, "answer": about.get("answer"), "signature": model.signature, **claims}
     beside["known"] = [row for row in near if row["kind"] == Relation.DECLARES_BASE]
-    agreement = compare_row(store, beside | {"parents": accepted})
-    others = tuple(_candidate(row) for row in possible)
-    if not accepted:
-        return ParentAnswer(
-            model,
-            answer=about["answer"] if about.get("answer") in ("root", "undecided") else "unknown",
-            probability=about.get("answer_probability"),
-            reason=about.get("answer_reason"),
-            runners_up=others,
-            declared=declared,
-            agreement=agreement,
-            as_of=about.get("answered_at"),
-        )
-    best = accepted[0]
-    return ParentAnswer(
+    names = {model.hub_id: model.repo_id, **{row["hub_id"]: row["repo_id"] for row in near}}
+    return ParentRows(
         model,
-        answer="parent",
-        parent=best["repo_id"],
-        parent_id=best["hub_id"],
-        relation=best["kind"],
-        probability=best["probability"],
-        reason=about.get("answer_reason"),
-        decided_by=tuple(best["decided_by"] or ()),
-        evidence=json.loads(best["evidence"] or "{}"),
-        method=best["method"],
-        method_version=best["method_version"],
-        other_parents=tuple(_candidate(row) for row in accepted[1:]),
-        runners_up=others,
-        declared=declared,
-        agreement=agreement,
-        as_of=best["verified_at"],
+        about,
+        reason_now(store, about.get("answer_reason"), names),
+        accepted,
+        [row for row in near if row["kind"] == Relation.POSSIBLE_PARENT],
+        tuple(claims_of(model.hub_id, **claims)),
+        compare_row(store, beside | {"parents": accepted}),
     )
-
-
-def _candidate(row: dict[str, Any]) -> Candidate:
-    return Candidate(row["hub_id"], row["repo_id"], row["kind"], row["probability"])

@@ -58,6 +58,7 @@ class Method:
         needs: "weights": sketches are enough; "forward": `Given` with forward and batch; "either": sketches are enough, and more is used
             where it is given; "outputs": not a method for `--method`, a command of its own.
         load: `module:function` of its `decide`.
+        version: goes up when its answers change.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Method:
     needs: Literal["weights", "forward", "either", "outputs"]
     load: str
     settings: tuple[Setting, ...] = ()
+    version: str = "1"
 
 
 @dataclass(frozen=True, slots=True)

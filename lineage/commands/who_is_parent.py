@@ -40,7 +40,7 @@ def who_is_parent(
 
     Example: lineage who-is-parent openai-community/gpt2
     """
-    from lineage.queries.render_answer import as_json, as_text
+    from lineage.render_answer import as_json, as_text
 
     question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it)
     with graph_if_there(store, create=store_it) as graph:

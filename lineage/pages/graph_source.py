@@ -6,12 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.records import claims_of
 from lineage.pages.members import Brood, EdgeFacts, Member
 from lineage.queries import load
+from lineage.queries.parent_query import reason_now
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
@@ -119,7 +121,8 @@ def members(store: Store, ids: Collection[str]) -> list[Member]:
     wanted = list(ids)
     for start in range(0, len(wanted), BATCH):
         rows = store.read(load("facts").text, {"models": wanted[start : start + BATCH]})
-        found += [_member(row) for row in rows]
+        names = {row["hub_id"]: row["repo_id"] for row in rows}
+        found += [replace(_member(row), reason=reason_now(store, row["answer_reason"], names)) for row in rows]
     return found
 
 

@@ -19,10 +19,10 @@ from lineage.queries.licences import judge
 from lineage.report.contents import Report, command_line
 
 if TYPE_CHECKING:
+    from lineage.answer import Answer
     from lineage.answering import Question
     from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.graphdb.store import Store
-    from lineage.queries.parent_query import ParentAnswer
 
 FITTING, SHOWN = 120, 40  # as in report/html.py: models drawn, children of one model
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -103,7 +103,7 @@ def sheet_of_question(question: Question, graph: Store | None) -> Sheet:
     return sheet_of_answer(found.answer, graph)
 
 
-def sheet_of_answer(answer: ParentAnswer, graph: Store | None) -> Sheet:
+def sheet_of_answer(answer: Answer, graph: Store | None) -> Sheet:
     """The page of a model that is not in the graph, from the answer that was just worked out."""
     model = answer.model
     parents, possible = edges_of_answer(answer)
@@ -140,25 +140,24 @@ def sheet_of_answer(answer: ParentAnswer, graph: Store | None) -> Sheet:
     return Sheet(member.id, facts, parents, possible, folded, tuple(licences), (), (), tuple(doubts))
 
 
-def edges_of_answer(answer: ParentAnswer) -> tuple[tuple[EdgeFacts, ...], tuple[EdgeFacts, ...]]:
+def edges_of_answer(answer: Answer) -> tuple[tuple[EdgeFacts, ...], tuple[EdgeFacts, ...]]:
     """The accepted and the possible parents of an answer."""
     child = answer.model.hub_id
-    parents = []
-    if answer.parent_id is not None and answer.relation is not None:
-        parents.append(
-            EdgeFacts(
-                child,
-                answer.parent_id,
-                answer.relation,
-                answer.probability,
-                tuple(answer.decided_by),
-                answer.method,
-                answer.method_version,
-                evidence=answer.evidence,
-                last_verified_at=answer.as_of,
-            )
+    parents = [
+        EdgeFacts(
+            child,
+            parent.hub_id,
+            parent.relation,
+            parent.probability,
+            tuple(answer.decided_by),
+            answer.method,
+            answer.method_version,
+            share=parent.share,
+            evidence=answer.evidence,
+            last_verified_at=answer.as_of,
         )
-    parents += [EdgeFacts(child, c.hub_id, c.relation, c.probability) for c in answer.other_parents]
+        for parent in answer.parents
+    ]
     possible = [EdgeFacts(child, c.hub_id, c.relation, c.probability) for c in answer.runners_up]
     return tuple(parents), tuple(possible)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lineage.answer import Parent, from_rows
 from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Relation, Status, Verdict, local_id
 from lineage.graphdb.store import Store
 from lineage.queries.claim_check import Agreement, compare, compare_all
-from lineage.queries.parent_query import Candidate, parent_of
+from lineage.queries.parent_query import parent_of
 from lineage.queries.resolve import find, resolve
 from tests.graphs import a_model, an_edge, fill
 
@@ -28,7 +29,7 @@ def test_a_parent_comes_with_everything_that_decided(store: Store) -> None:
     ]
     store.replace_edges(["id-d"], edges, [Verdict("id-d", "parent", "inherits everything", 0.97)], "run-1")
     claim(store, "d", "org/a", "org/elsewhere")
-    answer = parent_of(store, resolve(store, "ORG/D"))
+    answer = from_rows(parent_of(store, resolve(store, "ORG/D")))
     assert (answer.answer, answer.parent, answer.parent_id, answer.relation) == (
         "parent",
         "org/a",
@@ -37,8 +38,8 @@ def test_a_parent_comes_with_everything_that_decided(store: Store) -> None:
     )
     assert (answer.probability, answer.decided_by, answer.evidence) == (0.97, ("inheritance", "growth"), {"z": 5})
     assert (answer.method, answer.method_version, answer.reason) == ("test", "1", "inherits everything")
-    assert answer.other_parents == (Candidate("id-b", "org/b", "MERGED_FROM", 0.9),)
-    assert answer.runners_up == (Candidate("id-c", "org/c", "POSSIBLE_PARENT", 0.3),)
+    assert answer.other_parents == (Parent("id-b", "org/b", "MERGED_FROM", 0.9),)
+    assert answer.runners_up == (Parent("id-c", "org/c", "POSSIBLE_PARENT", 0.3),)
     assert [declaration.base for declaration in answer.declared] == ["org/a", "org/elsewhere"]
     assert answer.agreement is not None
     assert answer.agreement.agreement is Agreement.AGREE
@@ -50,10 +51,10 @@ def test_a_model_without_a_parent_is_a_root_undecided_or_unknown(store: Store) -
     verdicts = [Verdict("id-a", "root", "oldest of its family", 0.95), Verdict("id-b", "undecided", "a tie", 0.5)]
     tie = an_edge("b", "a", 0.5, kind=Relation.POSSIBLE_PARENT)
     store.replace_edges(["id-a", "id-b"], [tie], verdicts, "run-1")
-    root, undecided, unknown = (parent_of(store, resolve(store, f"id-{name}")) for name in "abc")
+    root, undecided, unknown = (from_rows(parent_of(store, resolve(store, f"id-{name}"))) for name in "abc")
     assert (root.answer, root.probability, root.reason, root.parent) == ("root", 0.95, "oldest of its family", None)
     assert (undecided.answer, undecided.reason) == ("undecided", "a tie")
-    assert undecided.runners_up == (Candidate("id-a", "org/a", "POSSIBLE_PARENT", 0.5),)
+    assert undecided.runners_up == (Parent("id-a", "org/a", "POSSIBLE_PARENT", 0.5),)
     assert (unknown.answer, unknown.runners_up, unknown.as_of) == ("unknown", (), None)
 
 

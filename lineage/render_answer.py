@@ -7,9 +7,9 @@ import sys
 import textwrap
 from typing import Any
 
+from lineage.answer import Answer, Parent
 from lineage.graphdb.schema import Relation, chance
 from lineage.queries.claim_check import Agreement
-from lineage.queries.parent_query import Candidate, ParentAnswer
 
 WIDTH = 100  # of lines that go somewhere else than to a terminal
 RUNNERS_UP_SHOWN = 3
@@ -20,7 +20,7 @@ _WEIGHTS_SAY = {
 }
 
 
-def as_json(answer: ParentAnswer, stored: bool) -> dict[str, Any]:
+def as_json(answer: Answer, stored: bool) -> dict[str, Any]:
     """The contract of `who-is-parent --json`; keys are only ever added."""
     agreement = answer.agreement
     return {
@@ -36,6 +36,7 @@ def as_json(answer: ParentAnswer, stored: bool) -> dict[str, Any]:
         "revision": answer.model.revision,
         "reason": answer.reason,
         "evidence": dict(answer.evidence),
+        "parents": [{**_candidate(p), "share": p.share} for p in answer.parents],
         "other_parents": [_candidate(c) for c in answer.other_parents],
         "declared_agrees": None if agreement is None or agreement.agreement is None else str(agreement.agreement),
         "declared_reason": agreement.reason if agreement else None,
@@ -45,7 +46,7 @@ def as_json(answer: ParentAnswer, stored: bool) -> dict[str, Any]:
     }
 
 
-def as_text(answer: ParentAnswer, stored: bool) -> str:
+def as_text(answer: Answer, stored: bool) -> str:
     """The answer in a sentence, then why, then what the card says: a few lines, broken at the width of the terminal."""
     rows = [("why", answer.reason or ""), ("decided by", ", ".join(answer.decided_by))]
     perhaps = ", ".join(f"{c.repo_id} ({chance(c.probability)})" for c in answer.runners_up[:RUNNERS_UP_SHOWN])
@@ -69,15 +70,12 @@ def as_text(answer: ParentAnswer, stored: bool) -> str:
     return "\n".join([sentence(answer), *lines])
 
 
-def sentence(answer: ParentAnswer) -> str:
+def sentence(answer: Answer) -> str:
     """The answer itself."""
     name = answer.model.repo_id
     if answer.answer == "parent":
         how = Relation(answer.relation or Relation.FINE_TUNED_FROM).phrase
-        parents = [
-            (answer.parent, answer.probability or 0.0),
-            *((c.repo_id, c.probability) for c in answer.other_parents),
-        ]
+        parents = [(parent.repo_id, parent.probability) for parent in answer.parents]
         if len(parents) == 1:
             return f"{name} {how} {answer.parent} (probability {chance(parents[0][1])})"
         return f"{name} {how} " + " and ".join(f"{parent} ({chance(p)})" for parent, p in parents)
@@ -88,7 +86,7 @@ def sentence(answer: ParentAnswer) -> str:
     return f"{name}: its parent is not known"
 
 
-def _card(answer: ParentAnswer) -> str:
+def _card(answer: Answer) -> str:
     claims = ", ".join(dict.fromkeys(declaration.base for declaration in answer.declared))
     if not claims:
         return "nothing"
@@ -102,14 +100,14 @@ def _card(answer: ParentAnswer) -> str:
     return f"{claims}; {note}: {found.reason}"
 
 
-def _as_of(answer: ParentAnswer, stored: bool) -> str:
+def _as_of(answer: Answer, stored: bool) -> str:
     parts = [f"{answer.as_of:%Y-%m-%d %H:%M} UTC"] if answer.as_of else []
     parts += [f"revision {answer.model.revision[:12]}"] if answer.model.revision else []
     parts += [] if stored else ["not stored"]
     return ", ".join(parts)
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
+def _candidate(candidate: Parent) -> dict[str, Any]:
     return {
         "parent": candidate.repo_id,
         "relation": candidate.relation,

@@ -1,0 +1,156 @@
+"""The answer about one model, made from rows of the graph or from a decision: the same either way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lineage.graphdb.schema import Declaration, Model, Relation
+
+if TYPE_CHECKING:
+    from lineage.detect.decision import Decision
+    from lineage.queries.claim_check import Comparison
+    from lineage.queries.parent_query import ParentRows
+
+NO_RELATIVES = "no other model of its architecture is known; `lineage sync --search NAME` makes some known"
+ADAPTER = "an adapter: its own weights were not compared, only what it declares speaks"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A parent that was found, or one that is possible. share: of a merge, its part of the weights, 0 to 1."""
+
+    hub_id: str
+    repo_id: str
+    relation: str
+    probability: float
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer for one model.
+
+    Attributes:
+        answer: `parent`, `root`, `undecided` (compared, not decided) or `unknown` (never compared, or with nothing that is related).
+        parents: accepted ones: one, or those of a merge, the larger share first.
+        probability: of the parent, or of the answer `root`.
+        reason: one sentence of detection, mostly where there is no parent.
+        decided_by: the kinds of evidence that decided, strongest first.
+        evidence: numbers and sentences behind the decision.
+        runners_up: ties and possible parents that were not asserted, the most probable first.
+        declared: what the card and the configuration claim.
+        agreement: claims beside weights.
+        as_of: when this was last verified.
+    """
+
+    model: Model
+    answer: str
+    parents: tuple[Parent, ...] = ()
+    probability: float | None = None
+    reason: str | None = None
+    decided_by: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    method: str | None = None
+    method_version: str | None = None
+    runners_up: tuple[Parent, ...] = ()
+    declared: tuple[Declaration, ...] = ()
+    agreement: Comparison | None = None
+    as_of: datetime | None = None
+
+    @property
+    def parent(self) -> str | None:
+        """Name of the first parent."""
+        return self.parents[0].repo_id if self.parents else None
+
+    @property
+    def parent_id(self) -> str | None:
+        return self.parents[0].hub_id if self.parents else None
+
+    @property
+    def relation(self) -> str | None:
+        return self.parents[0].relation if self.parents else None
+
+    @property
+    def other_parents(self) -> tuple[Parent, ...]:
+        """Further ones, of a merge."""
+        return self.parents[1:]
+
+
+def from_rows(rows: ParentRows) -> Answer:
+    """What the graph says of a model."""
+    about = rows.about
+    said = about.get("answer")
+    found = Answer(
+        rows.model,
+        _said(said),
+        probability=about.get("answer_probability"),
+        reason=rows.reason,
+        runners_up=tuple(_parent(row) for row in rows.possible),
+        declared=rows.declared,
+        agreement=rows.agreement,
+        as_of=about.get("answered_at"),
+    )
+    if not rows.accepted:
+        return found
+    best = rows.accepted[0]
+    return replace(
+        found,
+        answer="parent",
+        parents=tuple(_parent(row) for row in rows.accepted),
+        probability=best["probability"],
+        decided_by=tuple(best["decided_by"] or ()),
+        evidence=json.loads(best["evidence"] or "{}"),
+        method=best["method"],
+        method_version=best["method_version"],
+        as_of=best["verified_at"],
+    )
+
+
+def from_decision(
+    decision: Decision,
+    model: Model,
+    names: Mapping[str, str],
+    *,
+    method: str,
+    method_version: str,
+    declared: tuple[Declaration, ...] = (),
+    agreement: Comparison | None = None,
+) -> Answer:
+    """
+    Args:
+        names: of the models that were compared, by the ids that the decision uses.
+    """
+    asserted = dict(decision.parents)
+    relation = str(decision.relation or Relation.FINE_TUNED_FROM)
+    return Answer(
+        model,
+        "parent" if asserted else _said(str(decision.answer)),
+        tuple(Parent(p, names[p], relation, decision.probability, share) for p, share in decision.parents),
+        decision.probability,
+        decision.reason,
+        decision.decided_by,
+        decision.evidence,
+        method,
+        method_version,
+        tuple(
+            Parent(c.parent, names[c.parent], str(Relation.POSSIBLE_PARENT), c.probability)
+            for c in decision.candidates
+            if c.parent not in asserted
+        ),
+        declared,
+        agreement,
+        datetime.now(UTC),
+    )
+
+
+def _said(answer: str | None) -> str:
+    """The answer where no parent is asserted; a model without any known relative has no known parent."""
+    return answer if answer in ("root", "undecided") else "unknown"
+
+
+def _parent(row: Mapping[str, Any]) -> Parent:
+    return Parent(row["hub_id"], row["repo_id"], row["kind"], row["probability"], row["share"])
