@@ -35,7 +35,7 @@ from lineage.crawler.selection import (
     weights_digest,
 )
 from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, places_in
-from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, local_id
+from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, home_path, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
@@ -100,7 +100,7 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
     Raises:
         NoSuchRepository, NoSuchFolder, Unreadable, Offline, ...: see there.
     """
-    path = Path(name).expanduser()
+    path = home_path(name)
     if path.exists():
         return locate_local(one_local_model(path))
     source: Hub | None = None

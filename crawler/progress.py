@@ -23,6 +23,7 @@ from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord, Walk
 from lineage.graphdb.schema import Failure, Status
 
 VERSION = 4
+_CLOSED = ("is full", "disk I/O error", "readonly", "unable to open", "is locked")  # what SQLite says of those
 _TABLES = """
 CREATE TABLE walk (
     key TEXT PRIMARY KEY, cursor TEXT, started_at TEXT NOT NULL, seen INTEGER NOT NULL,
@@ -74,6 +75,21 @@ class BadProgress(Failure):
         self.path = path
 
 
+class NotWritten(Failure):
+    """The progress file is sound, and cannot be written: the disk is full, or the folder is closed to us."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(
+            f"the crawl's progress in {path} cannot be written: {why}",
+            "free some space there, or check who may write there, and run the same command again: it goes on",
+        )
+
+
+def _failure(path: Path, error: Exception) -> Failure:
+    closed = isinstance(error, OSError) or any(said in str(error) for said in _CLOSED)
+    return NotWritten(path, str(error)) if closed else BadProgress(path, str(error))
+
+
 class Progress:
     """Progress of all crawls that share one sketch store. May be used from any thread."""
 
@@ -92,7 +108,12 @@ class Progress:
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA user_version = {VERSION}")
         except (sqlite3.Error, OSError) as error:
-            raise BadProgress(path, str(error)) from error
+            if hasattr(self, "_connection"):
+                self._connection.close()
+            raise _failure(path, error) from error
+        except Failure:
+            self._connection.close()
+            raise
         if version not in (*_SINCE, VERSION):
             raise BadProgress(path, f"it is of version {version}, this program writes version {VERSION}")
 
@@ -300,7 +321,7 @@ class Progress:
             try:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise BadProgress(self.path, str(error)) from error
+                raise _failure(self.path, error) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -314,7 +335,7 @@ class Progress:
                     raise
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
-                raise BadProgress(self.path, str(error)) from error
+                raise _failure(self.path, error) from error
 
 
 def _done(row: tuple) -> VisitRecord:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, home_path
 
 _FLAT = frozenset({"s3", "gs", "gcs", "az", "abfs", "oss", "oci"})  # no folders there, and buckets are not ours to make
 
@@ -166,7 +166,7 @@ def place_of(where: Path | str) -> Place:
     """A folder, also as `file://…`; or an address, where there is `://` in it."""
     if isinstance(where, str) and "://" in where and not where.startswith("file://"):
         return Address(where)
-    return Folder(Path(str(where).removeprefix("file://")).expanduser())
+    return Folder(home_path(str(where).removeprefix("file://")))
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ from lineage.graphdb.errors import (
     WriteRefused,
 )
 from lineage.graphdb.records import Row
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, home_path
 from lineage.graphdb.store import Execute, Store, T
 
 HEAP = "-Xmx1g"  # the engine would take half of the machine; a quarter of it holds pages
@@ -48,7 +48,7 @@ class EmbeddedStore(Store):
     def __init__(self, folder: str, *, create: bool, clock: Callable[[], datetime]):
         self.url = folder
         self.clock = clock
-        self.folder = Path(folder).expanduser()
+        self.folder = home_path(folder)
         self._files = self.folder / "graph"
         self._database: Any = None
         with _without("numpy"):
@@ -61,7 +61,7 @@ class EmbeddedStore(Store):
         """A store over a database that is open in this process already and that its opener closes."""
         store = cls.__new__(cls)
         store.url, store.clock = folder, clock
-        store.folder = Path(folder).expanduser()
+        store.folder = home_path(folder)
         store._files, store._database = store.folder / "graph", database
         return store
 
@@ -108,6 +108,8 @@ class EmbeddedStore(Store):
         except (OSError, engine.ArcadeDBError) as error:
             if not self._files.exists():
                 reason = error.strerror if isinstance(error, OSError) else _last_line(error)
+                if "No space left" in str(reason) or "Disk quota" in str(reason):
+                    raise NoSpace(f"no space left on the disk of {self.folder} for a store") from error
                 raise NotAStore(
                     f"cannot make a store at {self.folder}: {reason}", "give --store another folder"
                 ) from error
@@ -154,7 +156,7 @@ class EmbeddedStore(Store):
                     rows.append(_plain(row.to_dict()))
                 return rows
         except self._engine().ArcadeDBError as error:
-            raise _failure(error, timeout_seconds) from error
+            raise _failure(error, timeout_seconds, self.folder) from error
         finally:
             if timeout_seconds is not None:
                 set_timeout(database, 0)
@@ -164,7 +166,7 @@ class EmbeddedStore(Store):
             for row in self._database.query("opencypher", cypher, dict(params or {})):
                 yield _plain(row.to_dict())
         except self._engine().ArcadeDBError as error:
-            raise _failure(error, None) from error
+            raise _failure(error, None, self.folder) from error
 
     def transact(self, work: Callable[[Execute], T]) -> T:
         def execute(cypher: str, params: Mapping[str, Any]) -> list[Row]:
@@ -177,11 +179,14 @@ class EmbeddedStore(Store):
                 return result
             except self._engine().ArcadeDBError as error:
                 if not (tries_left and _collided(error)):
-                    raise _failure(error, None) from error
+                    raise _failure(error, None, self.folder) from error
         raise AssertionError("the last try returns or raises")
 
     def define(self, cypher: str) -> None:
-        self._database.command("opencypher", cypher).to_list()
+        try:
+            self._database.command("opencypher", cypher).to_list()
+        except self._engine().ArcadeDBError as error:
+            raise _failure(error, None, self.folder) from error
 
     def close(self) -> None:
         database, self._database = self._database, None
@@ -241,7 +246,7 @@ def set_timeout(database: Any, milliseconds: int) -> None:
     database.command("sql", f"ALTER DATABASE `arcadedb.command.timeout` {milliseconds}").to_list()
 
 
-def _failure(error: Exception, timeout_seconds: float | None) -> Exception:
+def _failure(error: Exception, timeout_seconds: float | None, folder: Path | None = None) -> Exception:
     """The failure that an engine's error means to a person; the error itself where it is a bug of ours."""
     native = getattr(error, "native", None) or {}
     chain = [(native.get("cls", ""), native.get("error", "")), *(getattr(error, "java_chain", None) or ())]
@@ -257,7 +262,10 @@ def _failure(error: Exception, timeout_seconds: float | None) -> Exception:
             first, _, rest = str(message).partition("\n")
             return CypherError(first, str(message) if rest else None)
         if "No space left" in str(message) or "Disk quota" in str(message) or "File too large" in str(message):
-            return NoSpace("no space left on the disk of the store: the last batch is not stored, all before it are")
+            return NoSpace(
+                f"no space left on the disk of the store{f' {folder}' if folder else ''}: "
+                "the last batch is not stored, all before it are"
+            )
         if kind == "SerializationException":
             return StoreDamaged(f"a record of the store cannot be read: {message}", "restore a copy, or crawl again")
     return error

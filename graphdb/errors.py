@@ -56,7 +56,7 @@ class NoSpace(Failure):
     """The disk is full."""
 
     def __init__(self, message: str):
-        super().__init__(message, "make room, then run the same command again")
+        super().__init__(message, "free some space there, and run the same command again: it goes on")
 
 
 class NotAStore(Failure):

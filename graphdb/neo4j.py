@@ -44,7 +44,7 @@ class Neo4jStore(Store):
         self.url = url
         self.clock = clock
         user, password = auth or (os.environ.get("NEO4J_USER", "neo4j"), os.environ.get("NEO4J_PASSWORD", ""))
-        self._user = user
+        self._user, self._has_password = user, bool(password)
         self._database = os.environ.get("NEO4J_DATABASE") or None
         try:
             self._driver = GraphDatabase.driver(
@@ -177,6 +177,11 @@ class Neo4jStore(Store):
         code = getattr(error, "code", None) or ""
         name = code.rpartition(".")[2]
         message = getattr(error, "message", None) or str(error)
+        if isinstance(error, AuthError) and not self._has_password:
+            return AccessDenied(
+                f"Neo4j at {self.url} wants a password, and NEO4J_PASSWORD is not set",
+                "set NEO4J_USER and NEO4J_PASSWORD",
+            )
         if isinstance(error, AuthError):
             return AccessDenied(
                 f"Neo4j at {self.url} refuses the password of {self._user!r}", "set NEO4J_USER and NEO4J_PASSWORD"

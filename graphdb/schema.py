@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 3
+_UNSAFE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
+)
 LOCAL = "local:"  # how the identity of a model on disk begins
 
 
@@ -58,6 +62,11 @@ class Relation(StrEnum):
         """As in "CHILD … PARENT"."""
         return _PHRASES[self]
 
+    @property
+    def word(self) -> str:
+        """What people read in tables, trees and pictures."""
+        return _WORDS[self]
+
 
 _PHRASES = {
     Relation.FINE_TUNED_FROM: "was fine-tuned from",
@@ -68,6 +77,17 @@ _PHRASES = {
     Relation.POSSIBLE_PARENT: "possibly comes from",
     Relation.DECLARES_BASE: "declares as its base",
     Relation.SUPERSEDED: "was once said to come from",
+}
+
+_WORDS = {
+    Relation.FINE_TUNED_FROM: "fine-tuned",
+    Relation.QUANTIZED_FROM: "quantized",
+    Relation.ADAPTER_OF: "adapter",
+    Relation.MERGED_FROM: "merge",
+    Relation.COPY_OF: "copy",
+    Relation.POSSIBLE_PARENT: "possible",
+    Relation.DECLARES_BASE: "declared",
+    Relation.SUPERSEDED: "superseded",
 }
 
 
@@ -235,6 +255,37 @@ def chance(probability: float) -> str:
     if probability >= 0.995:
         return ">0.99"
     return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+
+
+def printable(text: str) -> str:
+    """A text of strangers, such as a file's name, for a terminal or a picture.
+
+    Control characters, line breaks, marks that turn the direction of writing, and bytes that are no UTF-8 come out as escapes
+    (`\\x1b`); everything else, whatever its script, stays.
+    """
+    return text if text.isprintable() else _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def home_path(text: str) -> Path:
+    """A path with `~` replaced.
+
+    Raises:
+        Failure: there is no such home folder, as for a user without HOME and without an entry in passwd.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Failure(
+            f"{text}: there is no such home folder" + ("" if os.environ.get("HOME") else " (HOME is not set)"),
+            "set LINEAGE_STORE to a folder, or give the whole path",
+        ) from None
+
+
+def without_password(address: str) -> str:
+    """An address for a message: user and password are left out."""
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" if separator else address
 
 
 def local_id(path: Path) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from lineage.graphdb import owner
 from lineage.graphdb.embedded import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, home_path
 from lineage.graphdb.store import Store, utc_now
 
 DATABASE = "graph"
@@ -94,7 +94,7 @@ def _served(
         store.init()
     finally:
         store.close()
-    path = Path(folder).expanduser().absolute()
+    path = home_path(folder).absolute()
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="lineage-serve-"))
         inside, http_port = secrets.token_urlsafe(24), free_port()

@@ -12,7 +12,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,7 +20,18 @@ from lineage.graphdb.edges import EdgeCounts
 from lineage.graphdb.errors import StoreHeld
 from lineage.graphdb.owner import read as read_owner
 from lineage.graphdb.records import Row, iso, model_of, name_key, run_of, run_row
-from lineage.graphdb.schema import SCHEMA_VERSION, Declaration, Edge, Failure, Model, Relation, Run, Verdict
+from lineage.graphdb.schema import (
+    SCHEMA_VERSION,
+    Declaration,
+    Edge,
+    Failure,
+    Model,
+    Relation,
+    Run,
+    Verdict,
+    home_path,
+    without_password,
+)
 from lineage.graphdb.statements import constraints, statement
 
 __all__ = ["EdgeCounts", "Execute", "Store", "open_store"]
@@ -276,13 +286,18 @@ def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] =
         Failure: one line that says what is wrong and what to try.
     """
     scheme, separator, _ = url.partition("://")
+    if without_password(url) != url:
+        raise Failure(
+            f"the address of the store, {without_password(url)}, holds a user or a password",
+            "leave them out, and set NEO4J_USER and NEO4J_PASSWORD",
+        )
     if not separator:
         from lineage.graphdb.embedded import EmbeddedStore
 
         try:
             store: Store = EmbeddedStore(url, create=create, clock=clock)
         except StoreHeld:
-            owner = read_owner(Path(url).expanduser())
+            owner = read_owner(home_path(url))
             if owner is None or owner.url is None:
                 raise
             from lineage.graphdb.neo4j import Neo4jStore
@@ -294,7 +309,8 @@ def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] =
         store = Neo4jStore(url, clock=clock)
     else:
         raise Failure(
-            f"a store is a folder or an address like bolt://host:7687, not {url!r}", "see `lineage graph --help`"
+            f"a store is a folder or an address like bolt://host:7687, not {without_password(url)!r}",
+            "see `lineage graph --help`",
         )
     try:
         version = store.check()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineage.graphdb.schema import Failure, keys_in, share_key
+from lineage.graphdb.schema import Failure, home_path, keys_in, share_key
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
@@ -31,7 +30,7 @@ class CannotCompare(Failure):
 
 def label_of(name: str, looked: Reading) -> str:
     """What a model is called in the answer: as it was typed where that tells more than its name."""
-    typed = "@" in name or Path(name).expanduser().exists()
+    typed = "@" in name or home_path(name).exists()
     return name if typed else looked.model.repo_id
 
 

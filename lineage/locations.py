@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lineage.graphdb.schema import home_path
+
 
 def sketches_folder(store_url: str, sketches: str | None) -> Path | str:
     """The folder or address asked for, else the folder that belongs to the store."""
     if sketches and "://" in sketches.removeprefix("file://"):
         return sketches
     if sketches:
-        return Path(sketches.removeprefix("file://")).expanduser()
+        return home_path(sketches.removeprefix("file://"))
     if "://" in store_url:
-        return Path("~/.lineage/sketches").expanduser()
-    return Path(store_url).expanduser() / "sketches"
+        return home_path("~/.lineage/sketches")
+    return home_path(store_url) / "sketches"
 
 
 def state_folder(store_url: str, sketches: str | None) -> Path:

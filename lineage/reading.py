@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineage.graphdb.schema import LOCAL, Declaration, Failure, Model, NoSuchModel, Status, WeightFacts
+from lineage.graphdb.schema import LOCAL, Declaration, Failure, Model, NoSuchModel, Status, WeightFacts, home_path
 
 if TYPE_CHECKING:
     from lineage.crawler.hub import Hub
@@ -125,7 +125,7 @@ def graph_if_there(url: str, create: bool = False) -> AbstractContextManager[Sto
     """The graph, or None where a folder holds none yet and none is to be made."""
     from lineage.graphdb.store import open_store
 
-    if "://" not in url and not create and not (Path(url).expanduser() / "graph").exists():
+    if "://" not in url and not create and not (home_path(url) / "graph").exists():
         return nullcontext(None)
     return open_store(url)
 
@@ -145,7 +145,7 @@ def is_meant(model: Model, name: str) -> bool:
         return False
     if not model.hub_id.startswith(LOCAL):
         return True
-    named = Path(name).expanduser()  # the path itself where it is given: its name in the graph may not be one
+    named = home_path(name)  # the path itself where it is given: its name in the graph may not be one
     return _digest_now(named if named.exists() else Path(model.path or model.repo_id)) == model.weights_digest
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from lineage.graphdb.records import name_key, short_key
-from lineage.graphdb.schema import Model, NoSuchModel, local_id
+from lineage.graphdb.schema import Model, NoSuchModel, home_path, local_id
 from lineage.graphdb.store import Store
 from lineage.queries import load
 
@@ -22,7 +21,7 @@ def find(store: Store, text: str) -> Model | None:
 
 def keys(text: str) -> Iterator[str]:
     """The names and identities that a text may mean, the likeliest first."""
-    path = Path(text).expanduser()
+    path = home_path(text)
     if text.startswith(PATH_STARTS) or text in (".", ".."):
         yield local_id(path)
         return

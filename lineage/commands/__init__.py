@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,15 @@ from typing import Any
 import click
 
 from lineage import __version__
+from lineage.commands.messages import (
+    note,
+    places_of,
+    set_up_logging,
+    tell,
+    tell_os_error,
+    tell_usage,
+    working_folder_is_gone,
+)
 from lineage.graphdb.schema import Failure
 
 logger = logging.getLogger(__name__)
@@ -79,26 +89,6 @@ COMMANDS = {
     "train": ("lineage.commands.train:train", "Train a detector on families of known lineage."),
     "graph": ("lineage.commands.graph:graph", "The store itself: init, stats, serve, export, copy."),
 }
-
-
-def set_up_logging(verbosity: int, as_json: bool = False) -> None:
-    """Our packages log to stderr: warnings, with -v what each stage did, with -vv every step; as JSON always what each stage did."""
-    handler = logging.StreamHandler(sys.stderr)
-    if as_json:
-        from pythonjsonlogger.json import JsonFormatter
-
-        fields = {"levelname": "level", "name": "logger", "asctime": "time"}
-        form = JsonFormatter(
-            "%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S%z", rename_fields=fields
-        )
-        handler.setFormatter(form)
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(max(verbosity, int(as_json)), 2)]
-    ours = logging.getLogger("lineage")
-    ours.handlers, ours.propagate = [handler], False
-    ours.setLevel(level)
-    logging.getLogger("neo4j").addHandler(logging.NullHandler())  # the failures that we raise say the same
 
 
 def _logging_told(context: click.Context, parameter: click.Parameter, value: int | bool) -> None:
@@ -186,29 +176,25 @@ def cli() -> None:
     """
 
 
-def tell(message: str, try_next: str | None = None, exit_code: int = 1) -> int:
-    """Says what went wrong in one line, and what to try in another."""
-    click.echo(f"lineage: {' '.join(message.split())}", err=True)
-    if try_next:
-        click.echo(f"    try: {' '.join(try_next.split())}", err=True)
-    return exit_code
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; never shows a traceback for a failure that a person can do something about."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if working_folder_is_gone() and not {"-h", "--help", "--version"} & set(words):
+        sys.exit(tell("the folder that this command was started in has been removed", "cd to a folder that is there"))
     try:
         code = cli.main(args=arguments, standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        code = tell_usage(error)
     except click.Abort:
-        click.echo("stopped", err=True)
+        note("stopped")
         code = 130
     except Failure as failure:
         code = tell(failure.message, failure.try_next, failure.exit_code)
-    except OSError as error:  # a full disk, a folder that belongs to somebody else
+    except BrokenPipeError:  # whoever read our output has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    except OSError as error:
         logger.debug("where it happened", exc_info=True)
-        where = f"{error.filename}: " if error.filename else ""
-        code = tell(f"{where}{error.strerror or error}", "check the place and its permissions, and -vv")
+        code = tell_os_error(error, places_of(words))
     sys.exit(code if isinstance(code, int) else 0)

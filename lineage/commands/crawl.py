@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.commands.crawl_options import crawl_options, make_options, service_options
+from lineage.commands.messages import note
 from lineage.commands.options import endpoint_option, sketches_option, store_option
 from lineage.crawler.summary import CrawlSummary, summary_text
 from lineage.crawling import Report, crawl_hub, crawl_into
@@ -54,7 +55,7 @@ def metrics_at(port: int | None) -> Metrics | None:
     from lineage.crawler.metrics import Metrics
 
     metrics = Metrics()
-    click.echo(f"metrics at http://127.0.0.1:{metrics.serve(port)}/metrics", err=True)
+    note(f"metrics at http://127.0.0.1:{metrics.serve(port)}/metrics")
     return metrics
 
 

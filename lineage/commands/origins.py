@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.commands.options import endpoint_option
-from lineage.graphdb.schema import chance
+from lineage.graphdb.schema import chance, home_path
 
 if TYPE_CHECKING:
     from lineage.crawler.open_model import OpenModel
@@ -58,7 +58,7 @@ def short_names(names: Sequence[str]) -> list[str]:
     Raises:
         click.UsageError: two have one name.
     """
-    short = [Path(n).name.removesuffix(".safetensors") if Path(n).expanduser().exists() else n for n in names]
+    short = [Path(n).name.removesuffix(".safetensors") if home_path(n).exists() else n for n in names]
     found = short if len(set(short)) == len(short) else list(names)
     if len(set(found)) < len(found):
         raise click.UsageError("two candidates have one name; give their paths")
@@ -74,7 +74,7 @@ def _opened(name: str, hub: Any, several: bool) -> Iterator[tuple[str, OpenModel
     from lineage.crawler.folder import local_models
     from lineage.crawler.open_model import open_model
 
-    path = Path(name).expanduser()
+    path = home_path(name)
     found = [m for m in local_models(path) if m.files] if several and path.is_dir() else []
     if len(found) > 1:
         for one in found:
