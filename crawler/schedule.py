@@ -29,13 +29,20 @@ class Stopped(Failure):
         super().__init__("stopped before the end; nothing is lost", "run the same command again: it goes on from here")
 
 
-def repeat(one_pass: Pass, timetable: Path, every: str | None = None, cron: str | None = None) -> None:
+def repeat(
+    one_pass: Pass,
+    timetable: Path,
+    every: str | None = None,
+    cron: str | None = None,
+    say: Callable[[str], None] = logger.info,
+) -> None:
     """Runs a pass once, or again and again until the process is told to stop: at once and then every so often, or by cron.
 
     Args:
         one_pass: gets a function that says whether to stop; asks it after every page.
         timetable: file that remembers when the next pass is due. A service that is started again keeps to it: passes that
             were missed meanwhile are made up for by one, and one that was broken off is taken up at once.
+        say: gets a line whenever the service begins to wait, with the time of the next pass.
     Raises:
         BadSchedule: both or a senseless schedule. On a schedule a pass that fails is logged and the next one is tried; a pass that
         runs alone lets its failure out.
@@ -48,11 +55,17 @@ def repeat(one_pass: Pass, timetable: Path, every: str | None = None, cron: str 
             one_pass(stop.is_set)
         else:
             first = datetime.now(UTC) if every else trigger.get_next_fire_time(None, datetime.now(UTC))
-            _serve(one_pass, trigger, stop, timetable, f"every {every}" if every else f"cron {cron}", first)
+            _serve(one_pass, trigger, stop, timetable, f"every {every}" if every else f"cron {cron}", first, say)
 
 
 def _serve(
-    one_pass: Pass, trigger: Any, stop: threading.Event, file: Path, schedule: str, first: datetime | None
+    one_pass: Pass,
+    trigger: Any,
+    stop: threading.Event,
+    file: Path,
+    schedule: str,
+    first: datetime | None,
+    say: Callable[[str], None] = logger.info,
 ) -> None:
     from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -69,14 +82,20 @@ def _serve(
                 raise
             except (Failure, OSError) as failure:
                 logger.error("this pass failed, the next one comes as planned: %s", failure)
+        if not stop.is_set():
+            say_waiting(timetable.next_after(datetime.now(UTC)))
+
+    def say_waiting(at: datetime | None) -> None:
+        if at is not None and at > datetime.now(UTC):
+            say(f"waiting; next pass at {at.astimezone():%Y-%m-%d %H:%M %Z}")
 
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a pass took longer than the interval is no news
     scheduler = BackgroundScheduler(timezone=UTC)
     scheduler.add_jobstore(timetable)
     due = timetable.due(datetime.now(UTC), first)
-    logger.info("the next pass is due at %s", due)
     settings = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None, "next_run_time": due}
     scheduler.add_job(guarded, trigger, id="sync", **settings)
+    say_waiting(due)
     scheduler.start()
     try:
         stop.wait()
@@ -95,7 +114,7 @@ def told_to_stop() -> Iterator[threading.Event]:
     def told(number: int, frame: Any) -> None:
         if stop.is_set():
             os._exit(128 + number)
-        logger.warning("stopping after this page; once more stops at once")
+        logger.warning("stopping after this step; Ctrl-C again stops at once")
         stop.set()
 
     before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from typing import Any
 from apscheduler.jobstores.memory import MemoryJobStore
 
 logger = logging.getLogger(__name__)
+
+PLANNING_SECONDS = 1.0
 
 
 class Timetable(MemoryJobStore):
@@ -34,6 +37,7 @@ class Timetable(MemoryJobStore):
         self._file, self._schedule = file, schedule
         self._next_at: datetime | None = None
         self._under_way = False
+        self._planned_anew = threading.Event()
 
     def due(self, now: datetime, first: datetime | None) -> datetime | None:
         """When the next pass is due: now where one died under way, in the past where one was missed, else as it was planned.
@@ -56,10 +60,17 @@ class Timetable(MemoryJobStore):
     def pass_under_way(self) -> Iterator[None]:
         """A pass; one that raises, and one during which the process dies, is due again at the next start."""
         self._under_way = True
+        self._planned_anew.clear()
         self._keep()
         yield
         self._under_way = False
         self._keep()
+
+    def next_after(self, now: datetime) -> datetime | None:
+        """When the next pass is due. A pass may end before the scheduler has planned the one after it: that is waited for."""
+        if self._next_at is not None and self._next_at <= now:
+            self._planned_anew.wait(PLANNING_SECONDS)
+        return self._next_at
 
     def add_job(self, job: Any) -> None:
         super().add_job(job)
@@ -71,6 +82,7 @@ class Timetable(MemoryJobStore):
 
     def _planned(self, job: Any) -> None:
         self._next_at = job.next_run_time
+        self._planned_anew.set()
         self._keep()
 
     def _keep(self) -> None:

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from lineage.graphdb.schema import chance
+from lineage.graphdb.schema import Relation, chance, printable
 
 if TYPE_CHECKING:
     from lineage.queries.family import Step
     from lineage.queries.walk import Relative
 
 SHOWN_CHILDREN = 12  # of one model, where not everything is asked for
+UNBROKEN_COLUMNS = 10_000  # width of what goes into a pipe or a file
+LAST_COLUMN_LEAST = 24  # columns of the terminal that the last cell of a row must have, or rows become cards
+BETWEEN = "  "
+
+
+def to_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def console() -> Console:
     """A console that breaks no line and cuts no name when its output is not a terminal."""
-    return Console(soft_wrap=True, highlight=False) if not sys.stdout.isatty() else Console(highlight=False)
+    if to_terminal():
+        return Console(highlight=False)
+    return Console(soft_wrap=True, highlight=False, width=UNBROKEN_COLUMNS)
 
 
 def text_of(value: Any) -> str:
@@ -37,36 +46,68 @@ def text_of(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
     if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
+        return moment_text(value)
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False, default=lambda moment: moment.isoformat())
     return str(value)
 
 
+def moment_text(moment: datetime) -> str:
+    """A moment as people read it everywhere: to the minute, in UTC."""
+    return f"{moment.astimezone(UTC) if moment.tzinfo else moment:%Y-%m-%d %H:%M}"
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; names from the Hub are data and never read as markup."""
-    wide = not sys.stdout.isatty()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(escape(column), overflow="fold", no_wrap=wide)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    if not wide:
-        console().print(table)
+    """A table; names from the Hub are data: never markup, and nothing that a terminal would obey.
+
+    Into a pipe or a file every row is one line, however long. On a terminal that is too narrow only the last column is folded, and
+    where even that leaves too little, each row becomes a card of its own. No name is ever broken but at the edge of the terminal.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    names = [printable(column) for column in columns]
+    widths = [max(cell_len(row[i]) for row in (names, *cells)) for i in range(len(names))]
+    left = sum(widths[:-1]) + len(BETWEEN) * (len(names) - 1)
+    width = shutil.get_terminal_size().columns if to_terminal() else UNBROKEN_COLUMNS
+    if left + widths[-1] > width and width - left < LAST_COLUMN_LEAST:
+        _print_cards(names, cells)
         return
-    out = Console(width=10_000, highlight=False)
-    with out.capture() as lines:
-        out.print(table)
-    for line in lines.get().splitlines():
-        print(line.rstrip())
+    write = Console(highlight=False, width=width, soft_wrap=True).print if to_terminal() else print
+    for number, row in enumerate((names, *cells)):
+        start = "".join(cell + " " * (widths[i] - cell_len(cell)) + BETWEEN for i, cell in enumerate(row[:-1]))
+        for part, last in enumerate(_folded(row[-1], width - left)):
+            line = ((start if part == 0 else " " * left) + last).rstrip()
+            write(Text(line, style="bold" if number == 0 else "") if to_terminal() else line)
 
 
-def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as CSV; lists and maps as JSON text."""
-    if not rows:
-        return
+def _print_cards(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """One value a line, a blank line after each row."""
+    out, widest = console(), max(map(cell_len, names))
+    for place, row in enumerate(cells):
+        if place:
+            out.print()
+        for name, cell in zip(names, row, strict=True):
+            if cell:
+                out.print(
+                    Text(name.ljust(widest), style="bold").append(f"{BETWEEN}{cell}", style="not bold"), soft_wrap=True
+                )
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns, broken between words; inside one only where it is longer than a line."""
+    if cell_len(text) <= width:
+        return [text]
+    return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
+
+
+def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Rows as CSV, below a line of column names; lists and maps as JSON text.
+
+    Args:
+        columns: the names, for where there is no row.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(rows[0])
+    if rows or columns:
+        writer.writerow(rows[0] if rows else columns)
     for row in rows:
         writer.writerow(
             [
@@ -94,7 +135,7 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> Non
         at = by_id[at].via
 
     def label(relative: Relative) -> Text:
-        text = Text(relative.repo_id, style="bold reverse" if relative.hub_id == marked else "")
+        text = Text(printable(relative.repo_id), style="bold reverse" if relative.hub_id == marked else "")
         if relative.kind is not None:
             text.append(f"  {told(relative)}", style="dim")
         return text
@@ -113,8 +154,13 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> Non
 
 
 def told(relative: Relative) -> str:
-    """The edge that leads to a relative: its type and its probability."""
-    return f"{relative.kind} {'' if relative.probability is None else chance(relative.probability)}".rstrip()
+    """The edge that leads to a relative: its relation and its probability."""
+    return f"{relation_word(relative.kind)} {'' if relative.probability is None else chance(relative.probability)}".rstrip()
+
+
+def relation_word(kind: str | None) -> str:
+    """A relation as people read it."""
+    return Relation(kind).word if kind in set(Relation) else printable(kind or "")
 
 
 def print_path(steps: Sequence[Step], decided_by: Sequence[Sequence[str]]) -> None:
@@ -122,11 +168,11 @@ def print_path(steps: Sequence[Step], decided_by: Sequence[Sequence[str]]) -> No
     out = console()
     for step, why in zip(steps, decided_by, strict=True):
         if step.direction is None:
-            out.print(Text(step.relative.repo_id))
+            out.print(Text(printable(step.relative.repo_id)))
             continue
         arrow = "is from" if step.direction == "up" else "is parent of"
         text = Text(f"  {arrow} ", style="dim")
-        text.append(step.relative.repo_id, style="not dim")
+        text.append(printable(step.relative.repo_id), style="not dim")
         text.append(f"  {told(step.relative)}", style="dim")
         if why:
             text.append(f"  by {', '.join(why)}", style="dim")

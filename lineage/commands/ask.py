@@ -89,7 +89,7 @@ def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float
         raise click.UsageError(f"{question} takes {', '.join(query.params) or 'no parameters'}")
     with open_store(store, create=False) as opened:
         rows = opened.read(query.text, complete(opened, query.params, given), timeout_seconds=timeout)
-    show_rows(rows, form, "no rows", names={})
+    show_rows(rows, form, "no rows", query.columns, names={})
 
 
 def complete(store: Store, names: Iterable[str], given: dict[str, Any]) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def reported(metrics: Metrics | None) -> Iterator[Report]:
         yield report
 
 
-def metrics_at(port: int | None) -> Metrics | None:
-    """Metrics served at a port of this machine, None where none are wanted.
+def metrics_at(port: int | None, host: str) -> Metrics | None:
+    """Metrics served at a port of an address of this machine, None where none are wanted.
 
     Raises:
         PortTaken: nobody can listen there.
@@ -55,7 +55,8 @@ def metrics_at(port: int | None) -> Metrics | None:
     from lineage.crawler.metrics import Metrics
 
     metrics = Metrics()
-    note(f"metrics at http://127.0.0.1:{metrics.serve(port)}/metrics")
+    shown = f"[{host}]" if ":" in host else host
+    note(f"metrics at http://{shown}:{metrics.serve(port, host)}/metrics")
     return metrics
 
 
@@ -72,6 +73,7 @@ def crawl(
     endpoint: str | None,
     dry_run: bool,
     metrics_port: int | None,
+    metrics_host: str,
     as_json: bool,
     **what: Any,
 ) -> None:
@@ -87,13 +89,13 @@ def crawl(
     from lineage.graphdb.store import open_store
     from lineage.recording import recorded
 
-    options = make_options(store, **what)
+    options = make_options(store, endpoint=endpoint, **what)
     kept, folder = SketchStore(sketches_folder(store, sketches)), state_folder(store, sketches)
     if dry_run:
         tell_plan(options, kept, folder, endpoint, as_json)
         return
     hub = crawl_hub(endpoint) if options.folder is None else None
-    summary, metrics = CrawlSummary.begun(), metrics_at(metrics_port)
+    summary, metrics = CrawlSummary.begun(), metrics_at(metrics_port, metrics_host)
     with (
         told_to_stop() as stop,
         one_at_a_time(folder, "crawl"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.moments import Moment
 from lineage.graphdb.schema import Failure
 
 if TYPE_CHECKING:
@@ -45,9 +48,9 @@ def crawl_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many models."),
             click.option(
                 "--since",
-                type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+                type=Moment(),
                 metavar="DATE",
-                help="Only what changed on or after this day (UTC).",
+                help="Only what changed at or after this day or moment (UTC): 2026-11-01, 7d, yesterday.",
             ),
             click.option(
                 "--repos",
@@ -100,6 +103,7 @@ def make_options(
     max_requests: int | None = None,
     max_bytes: int | None = None,
     max_minutes: float | None = None,
+    endpoint: str | None = None,
 ) -> CrawlOptions:
     """
     Raises:
@@ -115,8 +119,8 @@ def make_options(
         search=search,
         filters=filters,
         limit=limit,
-        since=since.replace(tzinfo=since.tzinfo or UTC) if since else None,
-        repos=read_names(repos) if repos is not None else None,
+        since=since,
+        repos=read_names(repos, endpoint) if repos is not None else None,
         folder=folder,
         workers=workers,
         scope=store_url,
@@ -126,26 +130,49 @@ def make_options(
     )
 
 
-def read_names(file: Path) -> tuple[str, ...]:
-    """Names of repositories, one a line, each once; empty lines and what follows `#` do not count."""
+def read_names(file: Path, endpoint: str | None = None) -> tuple[str, ...]:
+    """Names of repositories, one a line, each once; empty lines and what follows `#` do not count.
+
+    Addresses from a browser count as the names that they lead to. A byte-order mark at the beginning, and UTF-16, as editors on
+    Windows save it, are understood.
+
+    Args:
+        endpoint: the Hub asked, whose addresses count as well.
+    """
+    from lineage.crawler.repo_names import repo_and_revision
+
     try:
-        lines = [line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        raw = file.read_bytes()
+        wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadList(f"{file} cannot be read as a list of names: {error}", "one org/name a line") from None
-    names = tuple(dict.fromkeys(line for line in lines if line))
+    found = []
+    for line in text.splitlines():
+        written = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+        named = repo_and_revision(written.partition("#")[0], endpoint or os.environ.get("HF_ENDPOINT"))
+        found.append("@".join(part for part in named if part) if named else written.partition("#")[0].strip())
+    names = tuple(dict.fromkeys(name for name in found if name))
     if not names:
         raise BadList(f"{file} names no repositories", "write one org/name a line")
     return names
 
 
 def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--dry-run` and `--metrics-port`."""
+    """`--dry-run`, `--metrics-port` and `--metrics-host`."""
     for option in (
+        click.option(
+            "--metrics-host",
+            default="127.0.0.1",
+            show_default=True,
+            metavar="HOST",
+            help="Address of this machine to serve them at; 0.0.0.0 lets other machines and containers read them.",
+        ),
         click.option(
             "--metrics-port",
             type=click.IntRange(0, 65535),
             metavar="PORT",
-            help="Serve counts for Prometheus at http://127.0.0.1:PORT/metrics while it runs.",
+            help="Serve counts for Prometheus at http://HOST:PORT/metrics while it runs.",
         ),
         click.option(
             "--dry-run", is_flag=True, help="Walk the listing, read and store nothing, say what it would cost."

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lineage.commands.tables import as_row, limits, show, show_rows, walk_options
+from lineage.commands.tables import RELATIVE, as_row, limits, show, show_rows, walk_options
 
 
 @click.command()
@@ -146,7 +146,7 @@ def path(
             {**as_row(step.relative), "direction": step.direction, "decided_by": list(why)}
             for step, why in zip(steps, evidence, strict=True)
         ]
-        show_rows(rows, form, f"{a} and {b} share no known ancestor")
+        show_rows(rows, form, f"{a} and {b} share no known ancestor", (*RELATIVE, "direction", "decided_by"))
         return
     from lineage.queries.display import print_path
 
@@ -173,7 +173,7 @@ def common_ancestor(
     none = f"{a} and {b} share no known ancestor"
     if form:
         rows = [{**as_row(item.ancestor), "depth_a": item.depth_a, "depth_b": item.depth_b} for item in shared]
-        show_rows(rows, form, none)
+        show_rows(rows, form, none, (*RELATIVE, "depth_a", "depth_b"))
         return
     for_people: list[dict[str, Any]] = [
         {"model": item.ancestor.repo_id, "a": item.depth_a, "b": item.depth_b} for item in shared
@@ -214,6 +214,7 @@ def licences(
         rows,
         form,
         f"no licence above {start.repo_id} is contradicted" if chain else f"{start.repo_id} has no known ancestor",
+        (*RELATIVE, "license", "outcome", "reason"),
     )
 
 
@@ -245,4 +246,4 @@ def blast_radius(
         for heir in heirs
     ]
     none = f"nothing is known to come from {start.repo_id}"
-    show_rows(rows, form, none)
+    show_rows(rows, form, none, ("repo_id", "depth", "kind", "weakest", "way"))

@@ -11,6 +11,7 @@ import click
 
 from lineage.commands.crawl import metrics_at, reported, tell_plan
 from lineage.commands.crawl_options import crawl_options, make_options, service_options
+from lineage.commands.messages import note
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.crawler.summary import CrawlSummary, summary_text
 from lineage.crawling import crawl_hub, crawl_into
@@ -36,6 +37,7 @@ def sync(
     cron: str | None,
     dry_run: bool,
     metrics_port: int | None,
+    metrics_host: str,
     json_wanted: bool,
     **options: Any,
 ) -> None:
@@ -49,12 +51,12 @@ def sync(
     from lineage.detect.sketch_store import SketchStore
 
     what, evidence = _split(options)
-    crawling, state = make_options(store, **what), state_folder(store, sketches)
+    crawling, state = make_options(store, endpoint=endpoint, **what), state_folder(store, sketches)
     kept = SketchStore(sketches_folder(store, sketches))
     if dry_run:
         tell_plan(crawling, kept, state, endpoint, json_wanted)
         return
-    metrics = metrics_at(metrics_port)
+    metrics = metrics_at(metrics_port, metrics_host)
 
     def one_pass(should_stop: Callable[[], bool]) -> None:
         from lineage.crawler.lock import one_at_a_time
@@ -89,9 +91,13 @@ def sync(
                 metrics.detected(found)
             if should_stop():
                 raise Stopped
-        click.echo(json.dumps(run.summary) if json_wanted else f"{summary_text(crawled)}\n{found_text(found)}")
+        if json_wanted:
+            click.echo(json.dumps(run.summary))
+            return
+        began = f"pass of {crawled.started_at:%Y-%m-%d %H:%M} UTC\n" if every or cron else ""
+        click.echo(f"{began}{summary_text(crawled)}\n{found_text(found)}")
 
-    repeat(one_pass, state / "schedule.json", every=every, cron=cron)
+    repeat(one_pass, state / "schedule.json", every=every, cron=cron, say=note)
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

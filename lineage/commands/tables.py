@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.messages import note
 from lineage.commands.options import store_option
 from lineage.graphdb.schema import ACCEPTED, Relation, chance
 
@@ -16,7 +18,18 @@ if TYPE_CHECKING:
     from lineage.queries.walk import Limits, Relative
 
 FOLLOWED = [str(relation) for relation in Relation if relation is not Relation.SUPERSEDED]
-PEOPLE = {"repo_id": "model", "kind": "relation"}  # what columns are called in tables
+PEOPLE = {  # what columns are called in tables
+    "repo_id": "model",
+    "repo_ids": "models",
+    "kind": "relation",
+    "run_id": "run",
+    "weights_digest": "digest",
+    "changed_at": "changed",
+    "verified_at": "verified",
+    "superseded_at": "superseded",
+}
+SHORT = {"run_id": 8, "weights_digest": 12}  # characters of what people tell apart by its beginning; last in a table
+RELATIVE = ("repo_id", "depth", "kind", "probability")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -88,13 +101,16 @@ def show(found: Iterable[Relative], form: str | None, none: str) -> None:
     rows = [as_row(relative) for relative in found]
     if form is None:  # people read the generation first
         rows = [{"depth": row.pop("depth"), **row} for row in rows]
-    show_rows(rows, form, none)
+    show_rows(rows, form, none, RELATIVE)
 
 
-def show_rows(rows: Rows, form: str | None, none: str, *, names: Mapping[str, str] = PEOPLE) -> None:
+def show_rows(
+    rows: Rows, form: str | None, none: str, columns: Sequence[str] = (), *, names: Mapping[str, str] = PEOPLE
+) -> None:
     """Rows with equal keys as a table, JSON or CSV; for people, a sentence on stderr where there is none.
 
     Args:
+        columns: the keys, for CSV without a row.
         names: what columns are called in a table, where that is not their key.
     """
     if form == "json":
@@ -103,17 +119,30 @@ def show_rows(rows: Rows, form: str | None, none: str, *, names: Mapping[str, st
     from lineage.queries.display import print_csv, print_table, text_of
 
     if form == "csv":
-        print_csv(rows)
+        print_csv(rows, columns)
     elif not rows:
-        click.echo(none, err=True)
+        note(none)
     else:
-        cells = [[_chance_or(name, value, text_of) for name, value in row.items()] for row in rows]
-        print_table([names.get(name, name) for name in rows[0]], cells)
+        shown = sorted(rows[0], key=SHORT.__contains__)
+        cells = [[_cell(name, row[name], text_of) for name in shown] for row in rows]
+        print_table([_heading(name, rows, names) for name in shown], cells)
 
 
-def _chance_or(name: str, value: Any, text_of: Callable[[Any], str]) -> str:
+def _heading(name: str, rows: Rows, names: Mapping[str, str]) -> str:
+    zone = " (UTC)" if any(isinstance(row[name], datetime) for row in rows) else ""
+    return names.get(name, name) + zone
+
+
+def _cell(name: str, value: Any, text_of: Callable[[Any], str]) -> str:
+    """What people read: words for relations, no certainty, short identities."""
     if name in ("probability", "weakest") and isinstance(value, float):
         return chance(value)
+    if name == "kind" and value in set(Relation):
+        return Relation(value).word
+    if name in SHORT and isinstance(value, str):
+        return value[: SHORT[name]]
+    if isinstance(value, list) and name == "repo_ids":
+        return ", ".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, int):
         return text_of(value)
     return f"{value:,}"

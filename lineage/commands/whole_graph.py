@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from lineage.commands.moments import Moment
 from lineage.commands.options import store_option
-from lineage.commands.tables import Rows, format_options, limit_option, limits, show_rows, walk_options
-
-MOMENTS = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+from lineage.commands.tables import RELATIVE, Rows, format_options, limit_option, limits, show_rows, walk_options
 
 
 @click.command()
@@ -30,10 +29,11 @@ def roots(
 
     with open_store(store, create=False) as opened:
         found = ask(opened, limits(depth, kinds, min_probability), limit)
-    none = "there is no edge in the graph yet"
+    none = "no model has a child over such edges" if kinds or min_probability else "there is no edge in the graph yet"
     if form:
         about = {"depth": 0, "kind": None, "probability": None}
-        show_rows([{"repo_id": root.repo_id, **about, "children": root.children} for root in found], form, none)
+        rows = [{"repo_id": root.repo_id, **about, "children": root.children} for root in found]
+        show_rows(rows, form, none, (*RELATIVE, "children"))
     else:
         show_rows([{"model": root.repo_id, "children": root.children} for root in found], None, none)
 
@@ -50,7 +50,7 @@ def _listing(name: str, about: str, none: str, limit: int = 100) -> click.Comman
     @limit_option(limit)
     @format_options
     def listing(store: str, limit: int, form: str | None) -> None:
-        show_rows(_asked(store, name, limit=limit), form, none)
+        show_rows(_asked(store, name, limit=limit), form, none, _columns(name))
 
     return listing
 
@@ -99,22 +99,33 @@ stale = _listing(
 
 
 @click.command()
-@click.argument("since", type=MOMENTS)
+@click.argument("since", type=Moment(), required=False)
 @store_option
 @limit_option(1_000)
 @format_options
-def changes(since: datetime, store: str, limit: int, form: str | None) -> None:
-    """What changed since a moment (UTC): edges that are new, and edges that no longer hold.
+def changes(since: datetime | None, store: str, limit: int, form: str | None) -> None:
+    """What changed since a moment (UTC): edges that are new, and edges that no longer hold. Without a moment: since the last
+    pass began.
 
-    Example: lineage changes 2026-11-01
+    \b
+    lineage changes
+    lineage changes 7d
+    lineage changes 2026-11-01
     """
-    rows = _asked(store, "changes", since=_utc(since), limit=limit)
-    show_rows(sorted(rows, key=lambda row: row["changed_at"]), form, "nothing changed since then")
+    from lineage.graphdb.store import open_store
+    from lineage.queries import load
+
+    with open_store(store, create=False) as opened:
+        latest = opened.runs(1) if since is None else []
+        since = since or (latest[0].started_at if latest else datetime.fromtimestamp(0, UTC))
+        rows = opened.read(load("changes").text, {"since": _utc(since), "limit": limit})
+    none = f"nothing changed since {since:%Y-%m-%d %H:%M} UTC"
+    show_rows(sorted(rows, key=lambda row: row["changed_at"]), form, none, _columns("changes"))
 
 
 @click.command("as-of")
 @click.argument("model")
-@click.argument("moment", type=MOMENTS)
+@click.argument("moment", type=Moment())
 @store_option
 @format_options
 def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
@@ -129,7 +140,7 @@ def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
         rows = opened.read(load("as_of").text, {"model": start.hub_id, "at": _utc(moment)})
-    show_rows(rows, form, f"no parent of {start.repo_id} was known then")
+    show_rows(rows, form, f"no parent of {start.repo_id} was known then", _columns("as_of"))
 
 
 @click.command()
@@ -168,7 +179,13 @@ def declared(model: str | None, store: str, only: str | None, form: str | None) 
         }
         for comparison in chosen
     ]
-    show_rows(rows, form, none)
+    show_rows(rows, form, none, ("repo_id", "agreement", "reason", "declared", "detected"))
+
+
+def _columns(question: str) -> tuple[str, ...]:
+    from lineage.queries import load
+
+    return load(question).columns
 
 
 def _asked(store: str, question: str, **params: Any) -> Rows:

@@ -113,6 +113,8 @@ def test_every_question_about_the_whole_graph_is_a_command(run: Run) -> None:
     for command in (("copies",), ("stale",), ("orphans",), ("as-of", "org/d", "2000-01-01"), ("changes", "2100-01-01")):
         code, out, err = run(*command)
         assert (code, out, len(err.splitlines())) == (0, "", 1), command
+        only_names = run(*command, "--csv")[1].splitlines()
+        assert len(only_names) == 1 and len(only_names[0].split(",")) > 2, command
         assert json.loads(run(*command, "--json")[1]) == []
 
 
@@ -160,19 +162,19 @@ def test_people_get_tables_and_trees(run: Run) -> None:
     code, out, _ = run("ancestors", "org/e")
     assert code == 0
     assert out.splitlines()[:2] == [
-        "depth  model  relation         probability",
-        "1      org/b  MERGED_FROM      0.70",
+        "depth  model  relation    probability",
+        "1      org/b  merge       0.70",
     ]
     code, out, _ = run("tree", "org/c")
     assert out.splitlines() == [
         "org/a",
-        "├── org/b  FINE_TUNED_FROM 0.90",
-        "│   ├── org/d  COPY_OF 0.95",
-        "│   └── org/e  MERGED_FROM 0.70",
-        "└── org/c  FINE_TUNED_FROM 0.80",
+        "├── org/b  fine-tuned 0.90",
+        "│   ├── org/d  copy 0.95",
+        "│   └── org/e  merge 0.70",
+        "└── org/c  fine-tuned 0.80",
     ]
     code, out, _ = run("path", "org/d", "org/a")
-    assert out.splitlines() == ["org/d", "  is from org/b  COPY_OF 0.95", "  is from org/a  FINE_TUNED_FROM 0.90"]
+    assert out.splitlines() == ["org/d", "  is from org/b  copy 0.95", "  is from org/a  fine-tuned 0.90"]
     assert run("roots")[0] == run("common-ancestor", "org/d", "org/e")[0] == run("siblings", "org/d")[0] == 0
 
 
