@@ -115,6 +115,8 @@ def _cron_trigger(cron: str, zone: tzinfo) -> Any:
     try:
         CronSim(line, datetime.now(UTC))
     except CronSimError as error:
+        if re.fullmatch(r"(29|3[01])(,(29|3[01]))*", fields[2]) and "day-of-month" in str(error):
+            raise BadSchedule(f"--cron {cron!r}: such a day never comes", _NIGHTLY) from None
         raise BadSchedule(f"--cron {cron!r}: {str(error).lower()}", _NIGHTLY) from None
 
     class CronTrigger(BaseTrigger):

@@ -96,7 +96,7 @@ def test_a_service_tells_prometheus(own_world: World, tmp_path: Path) -> None:
     service.signal(signal.SIGTERM)
     assert service.done().code == 0
     again = own_world.lineage.start("sync", "--every", "1h", "-v")
-    wait_for(lambda: "the next pass is due at" in again.stderr(), again)
+    wait_for(lambda: "waiting; next pass at " in again.stderr(), again)
     own_world.hub.reset_counts()
     assert not again.wait(1.0) and not own_world.hub.log(), "a service that is started again keeps to its time"
     again.signal(signal.SIGTERM)

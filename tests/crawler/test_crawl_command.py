@@ -87,7 +87,7 @@ def test_a_folder_needs_no_hub(store: Path, tmp_path: Path) -> None:
         (("--limit", "0"), 2, "--limit", ""),
         (("--folder", "VOID"), 4, "no model under", ".safetensors"),
         (("--folder", "/nowhere/at/all"), 2, "does not exist", ""),
-        (("--since", "yesterday"), 2, "--since", ""),
+        (("--since", "last winter"), 2, "--since", ""),
     ],
 )
 def test_mistakes_are_told_in_one_line(
