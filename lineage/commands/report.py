@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.graphdb.schema import home_path
 
 if TYPE_CHECKING:
     from lineage.answering import Question
@@ -115,9 +116,9 @@ def gather(
     from lineage.report.gather import report_of_folder, report_of_models
 
     options = options_of(**evidence)
-    if len(models) == 1 and holds_several(Path(models[0]).expanduser()):
+    if len(models) == 1 and holds_several(home_path(models[0])):
         with reading_shown() as track:
-            return report_of_folder(Path(models[0]).expanduser(), options, None, track)
+            return report_of_folder(home_path(models[0]), options, None, track)
     questions: list[Question] = [
         Question(name, sketches_folder(store, sketches), endpoint, evidence, store_it=False) for name in models
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.graphdb.schema import home_path
 
 
 @click.command()
@@ -83,7 +84,7 @@ def verify(
     def ask(name: str) -> Question:
         return Question(name, sketches_folder(store, sketches), endpoint, evidence, store_it=False)
 
-    path = Path(model).expanduser()
+    path = home_path(model)
     with graph_if_there(store) as graph:
         if path.is_dir():
             checks, places = verify_folder(path, ask, graph, expected, options_of(**evidence), lambda models: models)
