@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, overload
 
+from lineage.crawler.formats.interface import OtherFiles, choose_other, format_of, other_sets
 from lineage.crawler.gguf_weights import NO_MODEL, GgufWeights
 from lineage.crawler.quantized_claims import GgufSet, choose_gguf, gguf_sets, is_gguf
 from lineage.crawler.selection import (
@@ -35,7 +36,7 @@ from lineage.graphdb.schema import Failure, NoSuchModel
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
-_WEIGHT_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack")
+_WEIGHT_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".onnx.data")
 _SUFFIXES = frozenset({".safetensors", ".json", *_WEIGHT_SUFFIXES})
 _LONGEST_REF_BYTES = 100
 
@@ -183,6 +184,10 @@ def shown_path(path: Path | PurePosixPath) -> str:
 def _of_file(path: Path) -> LocalModel:
     """The model of one file; where it is one of several shards or parts, the whole model."""
     name, here = shown_path(Path(without_suffix(path.name))), path.parent
+    if format_of(path.name) is not None:
+        other = next((s for s in other_sets(_names_beside(path)) if path.name in s.files), None)
+        files = other.files if other else (path.name,)
+        return LocalModel(shown_path(Path(path.name)), path, here, tuple(here / name for name in files))
     if not is_safetensors(path.name) and not is_gguf(path.name):
         return LocalModel(name, path, here, (), no_weights_reason([path.name]))
     names = _names_beside(path)
@@ -218,6 +223,10 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
     alone = bool(sets) and sets[0].rank == 0 and all(s.variant for s in sets[1:])  # beside copies of itself at most
     like_repository = alone or not _REPOSITORY_FILES.isdisjoint(names)
     choice = choose(names)
+    others = other_sets(names)
+    if others and not sets and (like_repository or len(others) == 1):
+        yield _other_of(here, _name(root, here), names)
+        return
     if like_repository and (choice.weights is not None or not sets):
         if sets or any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
             yield _chosen(_name(root, here), here, choice, here)
@@ -228,8 +237,22 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
             yield _openable(LocalModel(_name(root, here / found.stem), file, here, (file,)))
         else:
             yield _chosen(_name(root, here / found.stem), here / found.stem, Choice(found), here)
-    if not sets and any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
+    stems = {found.stem for found in sets}
+    for other in others:
+        if other.stem not in stems:
+            files = tuple(here / name for name in other.files)
+            why = missing_parts(other.missing, other.missing + len(files)) if other.missing else None
+            yield _openable(LocalModel(_name(root, files[0]), files[0], here, () if why else files, why))
+    if not sets and not others and any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
         yield LocalModel(_name(root, here), here, here, (), no_weights_reason(names))
+
+
+def _other_of(here: Path, name: str, names: list[str]) -> LocalModel:
+    """The model of a folder that is like a repository, in another format."""
+    chosen = choose_other(names)
+    if not isinstance(chosen, OtherFiles):
+        return LocalModel(name, here, here, (), chosen or no_weights_reason(names))
+    return _openable(LocalModel(name, here, here, tuple(here / file for file in chosen.files)))
 
 
 @overload
@@ -288,6 +311,10 @@ def _of_cache(repo_id: str, folder: Path, snapshot: Path) -> tuple[LocalModel, b
     choice = choose(paths)
     if choice.weights is None and not choice.adapter and (ggufs := choose_gguf(paths)):
         files = tuple(snapshot / path for path in ggufs)
+        found = LocalModel(repo_id, folder, snapshot, files, repo_id=repo_id, revision=snapshot.name)
+        return _openable(found), True
+    if choice.weights is None and not choice.adapter and isinstance(other := choose_other(paths), OtherFiles):
+        files = tuple(snapshot / path for path in other.files)
         found = LocalModel(repo_id, folder, snapshot, files, repo_id=repo_id, revision=snapshot.name)
         return _openable(found), True
     found = _chosen(repo_id, folder, choice, snapshot, repo_id, snapshot.name)

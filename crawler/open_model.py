@@ -14,6 +14,8 @@ from typing import Any
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.card import front_matter
 from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, named_in, one_local_model, shown_path
+from lineage.crawler.formats.interface import OtherFiles, Readable, choose_other, format_of
+from lineage.crawler.formats.onnx_graph import OnnxWeights
 from lineage.crawler.gguf_weights import GgufWeights
 from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
@@ -60,7 +62,7 @@ class OpenModel:
 
     model: Model
     declarations: tuple[Declaration, ...]
-    weights: Weights | GgufWeights | None
+    weights: Readable | None
 
     @property
     def header(self) -> tuple[TensorHeader, ...]:
@@ -78,11 +80,16 @@ class OpenModel:
             return ()
         return tuple(Declaration(self.model.hub_id, base, relation, "gguf") for base, relation in self.weights.bases)
 
+    @property
+    def quantisation_in_weights(self) -> str | None:
+        """How its numbers were packed, where only the format knows (ONNX); raises like `header`."""
+        return "onnx int8" if isinstance(self.weights, OnnxWeights) and self.weights.quantised else None
+
     def read(self, blocks: list[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
         """Bytes of blocks of values, in the order in which they lie in the files; raises like `header`."""
         return self._weights().read(blocks)
 
-    def _weights(self) -> Weights | GgufWeights:
+    def _weights(self) -> Readable:
         if self.weights is None:
             raise Unreadable(
                 f"nothing can be read in {self.model.repo_id}: {self.model.reason}", "try the model it was made from"
@@ -165,8 +172,14 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
             declarations=(*repository.declarations, *_adapter_claim(repository, hub)),
         )
     if choice.weights is None:
-        ggufs = choose_gguf(repository.files)
-        return _gguf(repository, ggufs, hub) if ggufs else _nothing(repository, choice)
+        other, ggufs = choose_other(repository.files), choose_gguf(repository.files)
+        if choice.several:
+            return _nothing(repository, choice)
+        if isinstance(other, OtherFiles) and (other.format.exact or not ggufs):
+            return _other(repository, other, hub)
+        if ggufs:
+            return _gguf(repository, ggufs, hub)
+        return _nothing(repository, Choice(None, reason=other) if isinstance(other, str) else choice)
     if choice.weights.layout is Layout.INDEXED:
         choice = files_by_index(choice.weights, set(_index(repository, choice.weights, hub).values()))
     weights = choice.weights
@@ -186,6 +199,14 @@ def _gguf(repository: Repository, paths: tuple[str, ...], hub: Hub) -> OpenModel
     digest = weights_digest((file.content_hash for file in files), "gguf")
     model = replace(model_of(repository, Status.SKETCHED), quantisation=gguf_label(paths[0]))
     return OpenModel(replace(model, weights_digest=digest), repository.declarations, GgufWeights(files))
+
+
+def _other(repository: Repository, other: OtherFiles, hub: Hub) -> OpenModel:
+    folder = other.files[0].rpartition("/")[0]
+    files = _remote_files(repository, WeightSet(folder, other.stem, Layout.SHARDED, other.files), hub)
+    digest = weights_digest((file.content_hash for file in files), other.format.kind)
+    model = replace(model_of(repository, Status.SKETCHED), weights_digest=digest, quantisation=repository.quantisation)
+    return OpenModel(model, repository.declarations, other.format.open(files))
 
 
 def locate_local(
@@ -219,13 +240,17 @@ def locate_local(
     )
     files = [LocalFile(path) for path in local.files]
     placed = partial(named_in, local.index) if local.index else None
-    weights: Weights | GgufWeights | None = Weights(files, LOCAL_HEADER_LIMIT_BYTES, placed=placed) if files else None
+    weights: Readable | None = Weights(files, LOCAL_HEADER_LIMIT_BYTES, placed=placed) if files else None
+    if files and (other := format_of(local.files[0].name)):
+        weights = other.open(files)
     return OpenModel(model, tuple(claims), GgufWeights(files) if local.gguf else weights)
 
 
 def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_hash) -> str:
     """Of the weight files of a model on disk."""
-    return weights_digest(map(hash_of, local.files), "gguf" if local.gguf else "safetensors")
+    other = format_of(local.files[0].name) if local.files else None
+    kind = other.kind if other else "gguf" if local.gguf else "safetensors"
+    return weights_digest(map(hash_of, local.files), kind)
 
 
 def _packed(local: LocalModel, config: Mapping[str, Any]) -> str | None:

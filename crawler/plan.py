@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.formats.interface import OtherFiles, choose_other
 from lineage.crawler.hub import Hub
 from lineage.crawler.listing import Repository
 from lineage.crawler.pipeline_components import parts_of
@@ -122,6 +123,14 @@ def _add_cost(plan: Plan, repository: Repository) -> None:
 
 def _add_cost_of(plan: Plan, files: tuple[str, ...], gated: bool) -> None:
     choice = choose(files)
+    other = choose_other(files) if choice.weights is None and not choice.several else None
+    if isinstance(other, OtherFiles) and (other.format.exact or not choose_gguf(files)):
+        count = len(other.files)
+        plan.requests["api"] += count > 1
+        plan.requests["resolvers"] += count
+        plan.requests["storage"] += 2 * count + SLICES_PER_MODEL
+        plan.body_bytes += HEADER_BYTES + SLICE_BYTES
+        return
     if choice.weights is None and choose_gguf(files):
         plan.requests["resolvers"] += 1
         plan.requests["storage"] += SLICES_PER_MODEL + 4

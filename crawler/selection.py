@@ -1,7 +1,7 @@
 """Paths of a repository or folder -> which of them are the model.
 
 Real repositories hold several sets of the same weights (half precision, consolidated, trainer states), adapters, parts of a
-pipeline, or only pickles, which are never opened because unpickling runs a stranger's code.
+pipeline, or only pickles of other kinds than PyTorch's zip archives, which are never opened because unpickling runs a stranger's code.
 """
 
 from __future__ import annotations
@@ -95,12 +95,14 @@ class Choice:
     """The model among the files: `weights`, or None and the reason.
 
     Attributes:
+        several: there is more than one set, and none of them is the model.
         adapter: an adapter, as its own configuration says; what merely has the name of one is read to find out.
     """
 
     weights: WeightSet | None
     adapter: bool = False
     reason: str | None = None
+    several: bool = False
 
 
 def weight_sets(paths: Iterable[str]) -> list[WeightSet]:
@@ -144,7 +146,7 @@ def choose(paths: Collection[str]) -> Choice:
                 else "sets of weights in subfolders"
             )
             shown = ", ".join(sorted({f"{s.folder}/{s.stem}".lstrip("/") for s in best})[:4])
-            return Choice(None, reason=f"several {what}: {shown}{' …' if len(best) > 4 else ''}")
+            return Choice(None, reason=f"several {what}: {shown}{' …' if len(best) > 4 else ''}", several=True)
     return Choice(None, reason=no_weights_reason(paths))
 
 

@@ -135,7 +135,9 @@ class SketchStore:
         return self._has_single(weights_digest, FORMER_SUFFIX)
 
     def facts_if_known(self, weights_digest: str) -> WeightFacts | None:
-        """What the weight files of this digest say beside their numbers; None where no readable sketch holds it."""
+        """What the weight files of this digest say beside their numbers; None where no readable sketch of this version holds it."""
+        if self.signature_if_known(weights_digest) is None:
+            return None
         found = next(self.many([weights_digest]), None)
         return None if found is None else found.facts
 

@@ -104,7 +104,7 @@ def read(opened: OpenModel, budget_values: int | None = None) -> Reading:
     header = opened.header
     if not header:
         raise NothingComparable("there are no tensors in its weight files", "is this the right file?")
-    how, low_rank = quantisation_in(header), is_low_rank(header)
+    how, low_rank = opened.quantisation_in_weights or quantisation_in(header), is_low_rank(header)
     blocks = [] if low_rank else plan(header, budget_values or BUDGET_VALUES)
     if not blocks and not low_rank:
         packed = opened.model.quantisation or how

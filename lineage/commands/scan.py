@@ -54,7 +54,10 @@ def scan(
         found = scan_folder(folder, options, on, track, given)
     click.echo(json.dumps(as_json(found), indent=1) if json_wanted else "\n".join(as_tree(found)))
     if not found.models:
-        raise NoSuchModel(f"nothing under {folder} can be read", "only .safetensors files are read, pickles never are")
+        raise NoSuchModel(
+            f"nothing under {folder} can be read",
+            "safetensors, PyTorch, GGUF and ONNX files are read; no pickle is run",
+        )
 
 
 @contextmanager

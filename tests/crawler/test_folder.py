@@ -92,7 +92,7 @@ def test_the_parts_of_a_pipeline_are_models_of_their_own(tmp_path: Path) -> None
 def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
     put(
         tmp_path,
-        "pickle/pytorch_model.bin",
+        "pickle/model.ckpt",
         "pickle/config.json",
         "bare/x.ckpt",
         "gguf/q-00001-of-00002.gguf",
@@ -296,7 +296,7 @@ def test_names_of_blobs_are_not_believed(tmp_path: Path) -> None:
 
 
 def test_one_model_is_wanted_and_none_or_several_are_told(tmp_path: Path) -> None:
-    put(tmp_path, "two/a.safetensors", "two/b.safetensors", "pickle/pytorch_model.bin")
+    put(tmp_path, "two/a.safetensors", "two/b.safetensors", "pickle/model.ckpt")
     with pytest.raises(Unreadable, match="several models: a, b"):
         one_local_model(tmp_path / "two")
     with pytest.raises(Unreadable, match="never opened"):

@@ -1,0 +1,336 @@
+"""The bytes of a `data.pkl` -> the tensors that it describes, without unpickling anything.
+
+A pickle is a program for a stack machine, and Python's own machine calls what the program names. This one cannot: it has the opcodes that
+build numbers, texts, lists and dictionaries, a table of the few functions by which PyTorch describes a tensor, and records for
+everything else. A record keeps the name of a class or function and what it would have been given; nothing is imported, looked up or
+called. A call of anything but known, harmless names refuses the file by that name.
+
+Opcodes: Python's `pickletools`. PyTorch's format: torch/serialization.py and torch/_utils.py (`_rebuild_tensor_v2`, `persistent_id`).
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_PICKLE_BYTES = 64 << 20
+MAX_OPCODES = 8_000_000
+MAX_TENSORS = 1_000_000
+MAX_DEPTH = 64
+DTYPES = {
+    "Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16", "Long": "I64", "Int": "I32", "Short": "I16",
+    "Char": "I8", "Byte": "U8", "Bool": "BOOL", "ComplexFloat": "C64",
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16",
+    "int8": "I8", "uint8": "U8", "bool": "BOOL", "uint16": "U16", "uint32": "U32", "uint64": "U64",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64",
+}  # fmt: skip
+_TENSOR_CALLS = frozenset({"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"})
+_PARAMETER_CALLS = frozenset({"_rebuild_parameter", "_rebuild_parameter_with_state"})
+_INERT = frozenset(
+    {"torch", "collections", "numpy", "pathlib", "argparse", "_codecs", "copyreg", "copy_reg", "datetime"}
+)
+_INERT_BUILTINS = frozenset(
+    {"set", "frozenset", "slice", "complex", "bytearray", "range", "list", "dict", "tuple", "object"}
+)
+_FIRST = (
+    "state_dict",
+    "model_state_dict",
+    "params_ema",
+    "params",
+    "ema",
+    "model",
+    "module",
+    "net",
+    "network",
+    "weights",
+)
+
+
+class BadPickle(ValueError):
+    """A pickle that is not one, or names something that is not harmless. The text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A stored run of numbers. key: name of its member of the archive; dtype: as safetensors spells it, None if not told."""
+
+    dtype: str | None
+    key: str
+    values: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor: a window of a storage. dtype: None where we do not know it."""
+
+    storage: Storage
+    dtype: str | None
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def contiguous(self) -> bool:
+        step = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.stride), strict=True):
+            if size != 1 and stride != step:
+                return False
+            step *= size
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A class or function by name, with what it would have been given. It is never looked up."""
+
+    name: str
+    arguments: Any = ()
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+_MARK = object()
+
+
+def tensors_in(pickle: bytes) -> dict[str, Stored]:
+    """Name -> tensor of the weights that a pickle describes: of a dictionary of tensors, of one within a checkpoint, or of a stored module.
+
+    Raises:
+        BadPickle: not a pickle, something in it is not harmless, or it holds no named tensors.
+    """
+    top = _run(pickle)
+    found = _weights(top)
+    if not found:
+        raise BadPickle("it holds no tensors with names")
+    return found
+
+
+def _run(pickle: bytes) -> Any:
+    """The object that a pickle describes, made of plain values and records."""
+    if len(pickle) > MAX_PICKLE_BYTES:
+        raise BadPickle(f"its description of {len(pickle)} bytes is beyond the limit of {MAX_PICKLE_BYTES}")
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    count = 0
+    try:
+        for opcode, argument, _ in pickletools.genops(pickle):
+            count += 1
+            if count > MAX_OPCODES:
+                raise BadPickle(f"it has more than {MAX_OPCODES} instructions")
+            if opcode.name == "STOP":
+                return stack.pop()
+            _step(opcode.name, argument, stack, memo)
+    except BadPickle:
+        raise
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
+        raise BadPickle(f"its description cannot be followed ({type(error).__name__})") from None
+    raise BadPickle("its description does not end")
+
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_LITERALS = frozenset(
+    {
+        "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE",
+        "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    }
+)  # fmt: skip
+
+
+def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:
+    """One opcode."""
+    if name in _LITERALS:
+        stack.append(argument)
+    elif name in _CONSTANTS:
+        stack.append(_CONSTANTS[name])
+    elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+        memo[int(argument)] = stack[-1]
+    elif name == "MEMOIZE":
+        memo[len(memo)] = stack[-1]
+    elif name in ("BINGET", "LONG_BINGET", "GET"):
+        stack.append(memo[int(argument)])
+    elif name == "MARK":
+        stack.append(_MARK)
+    elif name in ("EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET"):
+        stack.append({"EMPTY_TUPLE": (), "EMPTY_LIST": [], "EMPTY_DICT": {}, "EMPTY_SET": []}[name])
+    elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+        width = int(name[-1])
+        _need(stack, width)
+        stack[-width:] = [tuple(stack[-width:])]
+    elif name in ("TUPLE", "LIST", "FROZENSET"):
+        some = _since_mark(stack)
+        stack.append(tuple(some) if name != "LIST" else some)
+    elif name == "DICT":
+        some = _since_mark(stack)
+        stack.append(dict(zip(map(_key, some[::2]), some[1::2], strict=True)))
+    elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+        some = [stack.pop()] if name == "APPEND" else _since_mark(stack)
+        if isinstance(stack[-1], list):
+            stack[-1].extend(some)
+        elif not isinstance(stack[-1], Record):
+            raise BadPickle("it appends to what is no list")
+    elif name in ("SETITEM", "SETITEMS"):
+        some = _since_mark(stack) if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
+        into = stack[-1].items if isinstance(stack[-1], Record) else stack[-1]
+        if not isinstance(into, dict):
+            raise BadPickle("it sets items of what is no dictionary")
+        into.update(zip(map(_key, some[::2]), some[1::2], strict=True))
+    elif name in ("GLOBAL", "STACK_GLOBAL"):
+        if name == "GLOBAL":
+            module, _, called = str(argument).partition(" ")
+        else:
+            called, module = str(stack.pop()), str(stack.pop())
+        stack.append(_Name(module, called))
+    elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
+        options = stack.pop() if name == "NEWOBJ_EX" else None
+        arguments = stack.pop()
+        stack.append(_made(stack.pop(), arguments if options is None else (arguments, options), name != "REDUCE"))
+    elif name == "BUILD":
+        state = stack.pop()
+        if isinstance(stack[-1], Record):
+            stack[-1].state = state
+    elif name in ("BINPERSID", "PERSID"):
+        stack.append(_storage(stack.pop() if name == "BINPERSID" else argument))
+    elif name in ("POP", "POP_MARK"):
+        _since_mark(stack) if name == "POP_MARK" else stack.pop()
+    elif name == "DUP":
+        stack.append(stack[-1])
+    elif name not in ("PROTO", "FRAME"):
+        raise BadPickle(f"its description uses {name}, which describes no tensor")
+
+
+def _need(stack: list[Any], count: int) -> None:
+    if len(stack) < count:
+        raise BadPickle("its description takes more than there is")
+
+
+def _since_mark(stack: list[Any]) -> list[Any]:
+    at = len(stack) - 1
+    while at >= 0 and stack[at] is not _MARK:
+        at -= 1
+    if at < 0:
+        raise BadPickle("its description takes more than there is")
+    some = stack[at + 1 :]
+    del stack[at:]
+    return some
+
+
+def _key(key: Any) -> Any:
+    return key if isinstance(key, (str, int, float, bool, type(None))) else id(key)
+
+
+def _made(what: Any, arguments: Any, new: bool) -> Any:
+    """What a call would give: a tensor, a dictionary or a record. new: an object of a class, whose code a machine would not run here."""
+    if not isinstance(what, _Name):
+        raise BadPickle("it calls something that is no name")
+    if what == _Name("collections", "OrderedDict"):
+        return Record(str(what), arguments) if arguments else {}
+    if what.module == "torch._utils" and what.name in _TENSOR_CALLS:
+        return _tensor(arguments, what.name)
+    if what.module in ("torch._utils", "torch.nn.parameter") and what.name in (*_PARAMETER_CALLS, "Parameter"):
+        return arguments[0]
+    top = what.module.partition(".")[0]
+    plain = top in ("builtins", "__builtin__") and what.name in _INERT_BUILTINS
+    if not new and top not in _INERT and not plain:
+        raise BadPickle(f"it would call {what}, and nothing is called")
+    return Record(str(what), arguments)
+
+
+def _storage(identity: Any) -> Storage:
+    """What PyTorch puts in the place of a storage: ("storage", type, key, place, number of values)."""
+    if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
+        raise BadPickle("it refers to something that is no storage")
+    kind, key, values = identity[1], identity[2], identity[4]
+    if not isinstance(kind, _Name) or not isinstance(key, str) or type(values) is not int or values < 0:
+        raise BadPickle("it describes a storage that cannot be")
+    untyped = kind.name == "UntypedStorage"
+    return Storage(None if untyped else DTYPES.get(kind.name.removesuffix("Storage")), key, values)
+
+
+def _tensor(arguments: Any, by: str) -> Stored:
+    storage, offset, shape, stride = arguments[:4]
+    dtype = storage.dtype if isinstance(storage, Storage) else None
+    if by == "_rebuild_tensor_v3":
+        named = arguments[6]
+        dtype = DTYPES.get(named.name) if isinstance(named, _Name) else None
+    sizes = (*shape, *stride, offset) if isinstance(shape, tuple) and isinstance(stride, tuple) else (-1,)
+    if not isinstance(storage, Storage) or len(shape) != len(stride) or len(shape) > MAX_DEPTH:
+        raise BadPickle("it describes a tensor that cannot be")
+    if not all(type(size) is int and 0 <= size < 1 << 40 for size in sizes):
+        raise BadPickle("it describes a tensor of impossible size")
+    return Stored(storage, dtype, offset, shape, stride)
+
+
+def _weights(top: Any) -> dict[str, Stored]:
+    """The named tensors: of the object itself, or of what checkpoints keep the model under."""
+    queue: list[tuple[Any, int]] = [(top, 0)]
+    best: dict[str, Stored] = {}
+    while queue:
+        here, depth = queue.pop(0)
+        found = _named(here)
+        if found and _content(found) > 2 * _content(best):
+            best = found
+        inside = _content_of(here)
+        if isinstance(inside, dict) and not found and depth < 3:
+            keys = [key for key in _FIRST if key in inside]
+            queue += [(inside[key], depth + 1) for key in keys]
+    return best
+
+
+def _content(found: dict[str, Stored]) -> int:
+    total = 0
+    for tensor in found.values():
+        size = 1
+        for n in tensor.shape:
+            size *= n
+        total += size
+    return total
+
+
+def _content_of(here: Any) -> Any:
+    """What a dictionary holds, also one of pairs as old files have them."""
+    if not isinstance(here, Record):
+        return here
+    pairs = here.arguments[0] if here.name == "collections.OrderedDict" and isinstance(here.arguments, tuple) else []
+    if here.items or not isinstance(pairs, (list, tuple)):
+        return here.items
+    pairs = [pair for pair in pairs if isinstance(pair, (list, tuple)) and len(pair) == 2]
+    return {_key(key): value for key, value in pairs}
+
+
+def _named(here: Any) -> dict[str, Stored]:
+    """Names and tensors of a dictionary of them, or of a stored module."""
+    if isinstance(here, Record) and isinstance(here.state, dict) and "_modules" in here.state:
+        return dict(_module(here, "", 0, [0]))
+    content = _content_of(here)
+    if not isinstance(content, dict):
+        return {}
+    found = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Stored)}
+    return found if len(found) <= MAX_TENSORS else {}
+
+
+def _module(here: Record, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, Stored]]:
+    """What `state_dict` of a stored module would list. seen: modules so far, in one number."""
+    seen[0] += 1
+    if depth > MAX_DEPTH or seen[0] > MAX_TENSORS:
+        raise BadPickle("its modules lie within each other without end")
+    state = here.state if isinstance(here.state, dict) else {}
+    for kind in ("_parameters", "_buffers"):
+        content = state.get(kind)
+        for name, value in content.items() if isinstance(content, dict) else ():
+            if isinstance(value, Stored):
+                yield f"{prefix}{name}", value
+    modules = state.get("_modules")
+    for name, module in modules.items() if isinstance(modules, dict) else ():
+        if isinstance(module, Record):
+            yield from _module(module, f"{prefix}{name}.", depth + 1, seen)

@@ -1,0 +1,40 @@
+"""ONNX files written by hand: a graph with initialisers and nodes, as exporters lay them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+KINDS = {"float32": 1, "uint8": 2, "int8": 3, "int64": 7, "float16": 10}
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, content: bytes | str | int) -> bytes:
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    raw = content.encode() if isinstance(content, str) else content
+    return varint(number << 3 | 2) + varint(len(raw)) + raw
+
+
+def tensor(name: str, values: np.ndarray) -> bytes:
+    dims = b"".join(field(1, size) for size in values.shape)
+    kind = field(2, KINDS[values.dtype.name])
+    return dims + kind + field(8, name) + field(9, np.ascontiguousarray(values).tobytes())
+
+
+def node(name: str, operator: str, inputs: Sequence[str]) -> bytes:
+    return b"".join(field(1, one) for one in inputs) + field(2, name + "_out") + field(3, name) + field(4, operator)
+
+
+def model(tensors: Mapping[str, np.ndarray], nodes: Sequence[tuple[str, str, Sequence[str]]] = ()) -> bytes:
+    graph = b"".join(field(1, node(*one)) for one in nodes) + field(2, "main_graph")
+    graph += b"".join(field(5, tensor(name, values)) for name, values in tensors.items())
+    return field(1, 8) + field(2, "pytorch") + field(7, graph) + field(8, field(2, 17))

@@ -1,0 +1,127 @@
+"""ONNX files: the weights that a model was exported from, under their own names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lineage.crawler.folder import one_local_model
+from lineage.crawler.formats.onnx_graph import OnnxWeights
+from lineage.crawler.open_model import locate_local
+from lineage.crawler.weights import LocalFile
+from lineage.detect.sketch import Block
+from lineage.graphdb.schema import Failure
+from tests.crawler.onnxes import field, model, varint
+
+ROUNDS = int(os.environ.get("LINEAGE_FUZZ_ROUNDS", "1500"))
+RNG = np.random.default_rng(0)
+QUERY = RNG.normal(size=(12, 8)).astype(np.float32)  # (out, in)
+PATH = "/encoder/layer.0/attention/self/query/MatMul"
+
+
+def weights_at(path: Path, content: bytes) -> OnnxWeights:
+    path.write_bytes(content)
+    return OnnxWeights([LocalFile(path)])
+
+
+def read(weights: OnnxWeights, name: str) -> np.ndarray:
+    (tensor,) = [t for t in weights.header if t.name == name]
+    ((_, raw),) = weights.read([Block(name, 0, tensor.values)])
+    return np.frombuffer(raw, {"F32": "<f4", "F16": "<f2", "I64": "<i8"}[tensor.dtype]).reshape(tensor.shape)
+
+
+def test_initialisers_come_under_their_names_with_their_numbers(tmp_path: Path) -> None:
+    bias = RNG.normal(size=12).astype(np.float16)
+    weights = weights_at(
+        tmp_path / "m.onnx", model({"encoder.weight": QUERY, "encoder.bias": bias, "shape": np.arange(3)})
+    )
+    assert np.array_equal(read(weights, "encoder.weight"), QUERY) and np.array_equal(
+        read(weights, "encoder.bias"), bias
+    )
+    assert not weights.quantised
+
+
+def test_a_matrix_that_lost_its_name_gets_it_back_from_the_node_that_uses_it(tmp_path: Path) -> None:
+    content = model({"onnx::MatMul_123": QUERY.T, "b": QUERY[0]}, [(PATH, "MatMul", ["x", "onnx::MatMul_123"])])
+    weights = weights_at(tmp_path / "m.onnx", content)
+    assert np.array_equal(read(weights, "encoder.layer.0.attention.self.query.weight"), QUERY)
+    some = list(weights.read([Block("encoder.layer.0.attention.self.query.weight", 16, 40)]))
+    assert some[0][1] == QUERY.ravel()[16:40].tobytes()
+
+
+def test_eight_bit_matrices_are_unpacked_and_the_model_is_a_quantised_copy(tmp_path: Path) -> None:
+    scale = np.float32(np.abs(QUERY).max() / 127)
+    packed = np.round(QUERY.T / scale).astype(np.int8) + np.int8(0)
+    content = model(
+        {
+            "onnx::MatMul_9_quantized": packed,
+            "onnx::MatMul_9_scale": np.array([scale]),
+            "onnx::MatMul_9_zero_point": np.array([0], np.int8),
+        },
+        [(PATH + "_quant", "MatMulInteger", ["x", "onnx::MatMul_9_quantized"])],
+    )
+    weights = weights_at(tmp_path / "m.onnx", content)
+    assert weights.quantised and [t.name for t in weights.header] == ["encoder.layer.0.attention.self.query.weight"]
+    assert np.abs(read(weights, "encoder.layer.0.attention.self.query.weight") - QUERY).max() <= scale / 2 + 1e-6
+
+
+def test_numbers_beside_the_graph_are_read_from_their_file(tmp_path: Path) -> None:
+    outside = b"".join(field(1, size) for size in QUERY.shape) + field(2, 1) + field(8, "w")
+    for key, value in {"location": "model.onnx_data", "offset": "16", "length": str(QUERY.nbytes)}.items():
+        outside += field(13, field(1, key) + field(2, value))
+    outside += field(14, 1)
+    (tmp_path / "model.onnx").write_bytes(field(7, field(5, outside)))
+    (tmp_path / "model.onnx_data").write_bytes(b"\0" * 16 + QUERY.tobytes())
+    opened = locate_local(one_local_model(tmp_path))
+    ((_, raw),) = opened.read([Block("w", 0, QUERY.size)])
+    assert raw == QUERY.tobytes()
+    (tmp_path / "model.onnx_data").unlink()
+    with pytest.raises(Failure, match="not there"):
+        list(locate_local(one_local_model(tmp_path)).read([Block("w", 0, 4)]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 40,
+        field(7, b"")[:-1] + varint(1 << 60),
+        field(1, 8),
+        field(7, field(5, field(1, 1 << 50) + field(2, 1) + field(8, "w") + field(9, b"abcd"))),
+    ],
+)
+def test_what_is_no_onnx_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(Failure) as refused:
+        list(weights_at(tmp_path / "m.onnx", content).header)
+    assert "\n" not in refused.value.message
+
+
+def test_damaged_files_never_do_anything_but_fail_in_one_line(tmp_path: Path) -> None:
+    original = model(
+        {
+            "onnx::MatMul_1": QUERY.T,
+            "b": QUERY[0],
+            "c_quantized": np.ones((4, 4), np.int8),
+            "c_scale": np.ones(4, np.float32),
+        },
+        [(PATH, "MatMul", ["x", "onnx::MatMul_1"])],
+    )
+    rng = np.random.default_rng(3)
+    refused = 0
+    for _ in range(ROUNDS):
+        content = bytearray(original)
+        for at in rng.integers(0, len(content), rng.integers(1, 8)):
+            content[at] = rng.integers(0, 256)
+        try:
+            weights = weights_at(tmp_path / "m.onnx", bytes(content[: rng.integers(1, len(content) + 1)]))
+            for tensor in weights.header:
+                assert 0 <= tensor.start <= tensor.stop
+                if tensor.values:
+                    list(weights.read([Block(tensor.name, 0, 1)]))
+        except Failure as error:
+            refused += 1
+            assert "\n" not in error.message
+    assert refused > ROUNDS // 4

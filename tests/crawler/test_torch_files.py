@@ -1,0 +1,196 @@
+"""Files that PyTorch saved, read by ranges and never unpickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lineage.crawler.folder import local_models, one_local_model
+from lineage.crawler.formats.torch_pickle import BadPickle, tensors_in
+from lineage.crawler.formats.torch_zip import BadArchive, read_torch_header
+from lineage.crawler.open_model import locate_local
+from lineage.crawler.weights import LocalFile
+from lineage.graphdb.schema import Failure
+
+ROUNDS = int(os.environ.get("LINEAGE_FUZZ_ROUNDS", "1500"))
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.BatchNorm1d(7), torch.nn.Linear(7, 3))
+
+
+def saved(what: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(what, buffer)
+    return buffer.getvalue()
+
+
+def header_of(content: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    found = read_torch_header(lambda start, stop: content[start:stop], "m.bin", len(content))
+    return {t.name: (t.dtype, t.shape, content[t.start : t.stop]) for t in found}
+
+
+def values(found: tuple[str, tuple[int, ...], bytes]) -> np.ndarray:
+    return np.frombuffer(found[2], "<f4").reshape(found[1])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda m: m.state_dict(),
+        lambda m: {"state_dict": m.state_dict(), "epoch": 3, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}},
+        lambda m: {"model": m},
+        lambda m: m,
+    ],
+    ids=["state_dict", "checkpoint", "module in a checkpoint", "module"],
+)
+def test_every_usual_kind_of_file_gives_the_tensors_of_the_model(wrap: object) -> None:
+    model = network()
+    found = header_of(saved(wrap(model)))  # type: ignore[operator]
+    expected = model.state_dict()
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name][1] == tuple(tensor.shape)
+        if tensor.dtype == torch.float32:
+            assert np.array_equal(values(found[name]), tensor.numpy())
+    assert found["1.num_batches_tracked"][0] == "I64"
+
+
+def test_half_precision_views_and_tied_tensors() -> None:
+    table = torch.arange(24, dtype=torch.float32).reshape(6, 4)
+    content = saved(
+        {"all": table, "tied": table, "row": table[2], "turned": table.t(), "half": table.to(torch.bfloat16)}
+    )
+    found = header_of(content)
+    assert "tied" not in found and np.array_equal(values(found["row"]), table[2].numpy())
+    assert found["turned"][0] == "STRIDED" and found["half"][0] == "BF16"
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch /tmp/lineage-was-here",)
+
+
+def test_a_file_that_would_call_something_is_refused_by_the_name_of_it() -> None:
+    content = saved({"weight": torch.ones(2, 2), "extra": Evil()})
+    with pytest.raises(BadArchive, match=r"it would call (posix|nt)\.system, and nothing is called"):
+        header_of(content)
+    assert not Path("/tmp/lineage-was-here").exists()
+
+
+@pytest.mark.parametrize(
+    "what, why",
+    [
+        (pickle.dumps({"a": list(range(99))}), "not a zip archive|older kind"),
+        (b"", "too few"),
+        (b"PK" + b"\0" * 100, "not a zip archive"),
+    ],
+)
+def test_other_files_are_refused(what: bytes, why: str) -> None:
+    with pytest.raises(BadArchive, match=why):
+        header_of(what)
+
+
+def test_an_older_kind_of_file_and_a_compressed_one_are_refused() -> None:
+    buffer = io.BytesIO()
+    torch.save(network().state_dict(), buffer, _use_new_zipfile_serialization=False)
+    with pytest.raises(BadArchive, match="older kind"):
+        header_of(buffer.getvalue())
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(saved(network().state_dict()))) as old,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with pytest.raises(BadArchive, match="compressed"):
+        header_of(packed.getvalue())
+
+
+def test_members_that_do_not_lie_at_multiples_of_64_are_found_by_their_own_headers() -> None:
+    stored = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(network().state_dict()))) as old, zipfile.ZipFile(stored, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    found = header_of(stored.getvalue())
+    assert np.array_equal(values(found["0.weight"]), network().state_dict()["0.weight"].numpy())
+
+
+def test_the_pickle_of_a_bomb_is_refused_in_bounded_memory() -> None:
+    with pytest.raises(BadPickle):
+        tensors_in(b"\x80\x02" + b"(" * 3_000_000 + b".")
+    with pytest.raises(BadPickle):
+        tensors_in(pickle.dumps([[1]] * 100_000, protocol=2))
+    with pytest.raises(BadPickle):
+        tensors_in(pickle.dumps(OrderedDict([("a", 1)]), protocol=4))
+
+
+def test_damaged_files_never_do_anything_but_fail_in_one_line() -> None:
+    original = saved({"state_dict": network().state_dict(), "step": 5})
+    rng = np.random.default_rng(1)
+    refused = 0
+    for _ in range(ROUNDS):
+        content = bytearray(original)
+        for at in rng.integers(0, len(content), rng.integers(1, 8)):
+            content[at] = rng.integers(0, 256)
+        if rng.random() < 0.2:
+            del content[rng.integers(0, len(content)) :]
+        try:
+            for tensor in read_torch_header(lambda a, b, c=content: bytes(c[a:b]), "m.bin", len(content)):
+                assert 0 <= tensor.start <= tensor.stop <= len(content)
+        except Failure as error:
+            refused += 1
+            assert "\n" not in error.message
+    assert refused > ROUNDS // 4
+
+
+def test_damaged_pickles_never_do_anything_but_fail() -> None:
+    with zipfile.ZipFile(io.BytesIO(saved({"model": network(), "state_dict": network().state_dict()}))) as archive:
+        original = archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+    rng = np.random.default_rng(2)
+    for _ in range(ROUNDS):
+        content = bytearray(original)
+        for at in rng.integers(0, len(content), rng.integers(1, 6)):
+            content[at] = rng.integers(0, 256)
+        try:
+            tensors_in(bytes(content))
+        except BadPickle:
+            continue
+
+
+def test_a_folder_with_a_pytorch_model_is_a_model_single_or_in_shards(tmp_path: Path) -> None:
+    state = network().state_dict()
+    single, sharded = tmp_path / "single", tmp_path / "sharded"
+    for folder in (single, sharded):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "training_args.bin").write_bytes(saved({"lr": 1}))
+        (folder / "optimizer.pt").write_bytes(saved({"state": {"a": torch.ones(3, 3)}}))
+    (single / "pytorch_model.bin").write_bytes(saved(state))
+    halves = [{n: t for i, (n, t) in enumerate(state.items()) if i % 2 == half} for half in (0, 1)]
+    for number, half in enumerate(halves, 1):
+        (sharded / f"pytorch_model-0000{number}-of-00002.bin").write_bytes(saved(half))
+    index = {"weight_map": {n: f"pytorch_model-0000{i}-of-00002.bin" for i, h in enumerate(halves, 1) for n in h}}
+    (sharded / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    headers = [{t.name: t.shape for t in locate_local(one_local_model(f)).header} for f in (single, sharded)]
+    assert headers[0] == headers[1] == {name: tuple(tensor.shape) for name, tensor in state.items()}
+    (sharded / "pytorch_model-00002-of-00002.bin").unlink()
+    with pytest.raises(Failure, match="1 of its 2"):
+        one_local_model(sharded)
+
+
+def test_every_pt_file_of_a_folder_is_a_model_under_its_own_name(tmp_path: Path) -> None:
+    for name in ("a.pt", "b.pth"):
+        (tmp_path / name).write_bytes(saved(network().state_dict()))
+    assert [model.id for model in local_models(tmp_path)] == ["a.pt", "b.pth"]
+    assert LocalFile(tmp_path / "a.pt").size_bytes > 0
