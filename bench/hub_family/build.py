@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.hub_family.description import Family, Member
+from bench.hub_family.description import Family, Member, Merge, Recipe
 from bench.hub_family.networks import FILE, Plain, Transformers, architecture
 from bench.hub_family.tasks import Source
 from bench.hub_family.train import train
@@ -115,6 +115,10 @@ def _member(
     before = after = None
     if member.recipe is None:
         _combined(member, work)
+    elif isinstance(member.recipe, Merge):
+        from bench.hub_family.merges import merge
+
+        merge(member, member.recipe, work)
     else:
         torch.manual_seed(member.seed)
         recipe = member.recipe
@@ -200,8 +204,9 @@ def _content(path: Path) -> str:
 
 def _words(member: Member, position: int) -> str:
     recipe = member.recipe
-    if recipe is None:
-        return f"{member.relation} of {' and '.join(member.parents)}, {member.storage}"
+    if not isinstance(recipe, Recipe):
+        method = f"mergekit {recipe.method}, base {recipe.base}," if recipe else member.relation
+        return f"{method} of {' and '.join(member.parents)}, {member.storage}"
     return (
         f"{recipe.method} {recipe.task.kind} {'+'.join(recipe.task.sources)} {recipe.saves[position]} steps {recipe.optimiser} "
         f"{recipe.learning_rate:.1e} {recipe.schedule} decay {recipe.decay:g} batch {recipe.batch} weights {recipe.weights_in} "

@@ -59,11 +59,29 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """A merge by mergekit.
+
+    Args:
+        method: "linear", "slerp", "ties" (Yadav et al. 2023), "dare_ties" (Yu et al. 2024) or "task_arithmetic" (Ilharco et al. 2023).
+        base: name of the common base, which the last three subtract; slerp gets the first parent.
+        weight: of each parent.
+        density: share of the changes that ties and dare keep.
+    """
+
+    method: str
+    base: str
+    weight: float = 0.5
+    density: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """One model, or the checkpoints of one run.
 
     Args:
-        names: one file name for each entry of `recipe.saves`; a cast or a merge has one name and no recipe.
+        names: one file name for each entry of `recipe.saves`; a cast or a merge has one name.
+        recipe: a training or a merge by mergekit; None for a cast or a plain mean.
         parents: file names of the parents; empty for a root.
         relation: finetune, finetune-backbone (new head or vocabulary), finetune-part-frozen, continued, cast, merge; None for a root.
         seed: of the random start for a root, of data order and new heads otherwise.
@@ -74,7 +92,7 @@ class Member:
     names: tuple[str, ...]
     parents: tuple[str, ...]
     relation: str | None
-    recipe: Recipe | None
+    recipe: Recipe | Merge | None
     seed: int
     storage: str
     tree: str
@@ -107,11 +125,11 @@ def shortened(family: Family, steps: int) -> Family:
     kinds: set[object] = set()
     needed: set[str] = set()
     for member in reversed(family.members):  # parents come before children
-        kind = (
-            (member.relation, member.recipe.method, member.recipe.task.kind, len(member.names) > 1)
-            if member.recipe
-            else member.relation
-        )
+        kind: object = member.relation
+        if isinstance(member.recipe, Recipe):
+            kind = (member.relation, member.recipe.method, member.recipe.task.kind, len(member.names) > 1)
+        elif member.recipe:
+            kind = member.recipe.method
         if kind in kinds and not needed & set(member.names) and member.relation is not None:
             continue
         kinds.add(kind)
@@ -121,7 +139,7 @@ def shortened(family: Family, steps: int) -> Family:
 
 
 def _short(member: Member, steps: int) -> Member:
-    if member.recipe is None:
+    if not isinstance(member.recipe, Recipe):
         return member
     saves = tuple(steps * (i + 1) for i in range(len(member.names)))
     return replace(member, recipe=replace(member.recipe, saves=saves))

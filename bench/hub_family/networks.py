@@ -111,22 +111,22 @@ class Plain:
 
 
 def architecture(name: str) -> Transformers | Plain:
-    """One of llama, bert, gpt2, vit, resnet; conv, lstm, detector.
+    """One of llama, llama-tied, bert, gpt2, vit, resnet; conv, vgg, lstm, detector.
 
     Raises: KeyError: for another name.
     """
     return Plain(name) if name in NETWORKS else _TRANSFORMERS[name]()
 
 
-def _llama() -> Transformers:
+def _llama(hidden: int = 96, layers: int = 3, tied: bool = False) -> Transformers:
     config = transformers.LlamaConfig(
-        hidden_size=96,
+        hidden_size=hidden,
         intermediate_size=256,
-        num_hidden_layers=3,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
         use_cache=False,
         bos_token_id=2,
         eos_token_id=3,
@@ -183,4 +183,11 @@ def _resnet() -> Transformers:
     return Transformers(config, {"pictures": transformers.AutoModelForImageClassification}, ())
 
 
-_TRANSFORMERS = {"llama": _llama, "gpt2": _gpt2, "bert": _bert, "vit": _vit, "resnet": _resnet}
+_TRANSFORMERS = {
+    "llama": _llama,
+    "llama-tied": lambda: _llama(64, 2, True),
+    "gpt2": _gpt2,
+    "bert": _bert,
+    "vit": _vit,
+    "resnet": _resnet,
+}

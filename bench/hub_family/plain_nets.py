@@ -20,6 +20,13 @@ class Classifier(ConvNet):
         return F.cross_entropy(self(pixel_values), labels)
 
 
+class Unnormed(Classifier):
+    """The same without batch norm, with biases, wider at the end."""
+
+    def __init__(self, labels: int):
+        ConvNet.__init__(self, 3, labels, (16, 32, 64, 128), "none", True)
+
+
 class CharacterModel(Lstm):
     """Two LSTM layers over 96 characters."""
 
@@ -77,6 +84,7 @@ class Detector(nn.Module):
 
 NETWORKS: dict[str, type[Classifier] | type[CharacterModel] | type[Detector]] = {
     "conv": Classifier,
+    "vgg": Unnormed,
     "lstm": CharacterModel,
     "detector": Detector,
 }

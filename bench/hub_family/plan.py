@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.hub_family.description import Family, Member, Recipe, Task, seed_of
+from bench.hub_family.description import Family, Member, Merge, Recipe, Task, seed_of
 
 HALVES = {"a": "tune", "b": "report"}
 VOCABULARY = 1024
@@ -42,7 +42,7 @@ MIXED_STORAGE = ("bfloat16", "bfloat16", "float16", "float32")
 
 def catalogue() -> list[Family]:
     """All families, in the order in which they are built."""
-    order = ((_llama, _conv), (_bert, _lstm, _detector), (_vit, _gpt2, _resnet))
+    order = ((_llama, _conv), (_bert, _lstm, _detector), (_vit, _gpt2, _resnet), (_merges, _vgg))
     return [make(half) for group in order for half in HALVES for make in group]
 
 
@@ -59,14 +59,14 @@ class _Star:
     def add(
         self,
         label: str,
-        recipe: Recipe | None,
+        recipe: Recipe | Merge | None,
         parents: Sequence[str] = (),
         relation: str | None = None,
         storage: str = "float32",
         seed: int | None = None,
     ) -> str:
         """The name of the model, the last one of a run."""
-        count = len(recipe.saves) if recipe else 1
+        count = len(recipe.saves) if isinstance(recipe, Recipe) else 1
         names = tuple(f"{self.marks.pop():03x}-{label}" + (f"-{i + 1}" if count > 1 else "") for i in range(count))
         tree = self.root if parents else names[0]
         self.root = self.root or names[0]
@@ -82,7 +82,7 @@ class _Star:
         return float(f"{least * (most / least) ** self.rng.random():.1e}")
 
     def family(self) -> Family:
-        texts = BASE_TEXTS[self.half] if self.architecture in ("llama", "gpt2", "bert") else ()
+        texts = BASE_TEXTS[self.half] if self.architecture in ("llama", "llama-tied", "gpt2", "bert") else ()
         return Family(
             self.name, self.architecture, HALVES[self.half], tuple(self.members), texts, VOCABULARY if texts else 0
         )
@@ -182,6 +182,28 @@ def _gpt2(half: str) -> Family:
     return _language("gpt2", half, (1e-5, 5e-4))
 
 
+def _merges(half: str) -> Family:
+    """A small base, tunings of it, what mergekit makes of them, and tunings of the merges."""
+    star = _Star("llama-tied", half)
+    rng = star.rng
+    others = CHILD_TEXTS[half]
+    own = Task("causal", BASE_TEXTS[half])
+    base = star.add("base", Recipe(own, (1800,), 4e-3, 0.1, 12, schedule="cosine"), storage="bfloat16")
+
+    def recipe(rates: tuple[float, float]) -> Recipe:
+        return Recipe(Task("causal", (rng.choice(others),)), star.steps(60, 250), star.rate(*rates))
+
+    tuned = [star.add("full", recipe((3e-5, 6e-4)), (base,), "finetune", "bfloat16") for _ in range(8)]
+    merged = []
+    for method in ("linear", "slerp", "ties", "dare_ties", "task_arithmetic") * 2:
+        parents = rng.sample(tuned, 2 if method == "slerp" else rng.choice((2, 2, 3)))
+        made = Merge(method, base, {"slerp": rng.choice((0.3, 0.5))}.get(method, rng.choice((0.4, 0.5, 0.7))))
+        merged.append(star.add(method.replace("_", "-"), made, parents, "merge", "bfloat16"))
+    for parent in (merged[0], merged[2], merged[6]):
+        star.add("tuned-merge", recipe((3e-5, 3e-4)), (parent,), "finetune", "bfloat16")
+    return star.family()
+
+
 def _bert(half: str) -> Family:
     """An encoder: masked language model on, classifiers of texts, labels of tokens."""
     star = _Star("bert", half)
@@ -189,7 +211,7 @@ def _bert(half: str) -> Family:
     seed = seed_of(star.name, "start")
     others = CHILD_TEXTS[half]
     own = Task("masked", BASE_TEXTS[half])
-    pretraining = Recipe(own, (2600,), 2e-3, 0.01, 12, schedule="linear")
+    pretraining = Recipe(own, (5000,), 1e-3, 0.01, 16, schedule="linear")
     base = star.add("base", pretraining, storage=BASE_STORAGE.get(star.name, "float32"), seed=seed)
 
     def masked() -> Task:
@@ -228,7 +250,7 @@ def _bert(half: str) -> Family:
     tuned("pretrained-on", base, Recipe(task, (100, 200, 300, 400), 4e-4, 0.01), "continued", "float32")
     star.add("cast", None, (base,), "cast", "float16")
     for number in range(2):
-        other = replace(pretraining, task=Task("masked", tuple(rng.sample(others, 2))), saves=(500,), batch=8)
+        other = replace(pretraining, task=Task("masked", tuple(rng.sample(others, 2))), saves=(1200,))
         star.add(f"same-seed{number}", other, seed=seed)
     return star.family()
 
@@ -328,7 +350,9 @@ def _large(
             batch=pretraining.batch // 2,
         )
         same = next(m for m in star.members if parent in m.names).recipe
-        relation = "finetune" if same and same.task.labels == recipe.task.labels else "finetune-backbone"
+        relation = (
+            "finetune" if isinstance(same, Recipe) and same.task.labels == recipe.task.labels else "finetune-backbone"
+        )
         star.add("grandchild", recipe, (parent,), relation, rng.choice(storage))
     other = replace(pretraining, task=rng.choice([t for t in tasks if t.labels == pretraining.task.labels]))
     star.add(
@@ -345,6 +369,13 @@ def _conv(half: str) -> Family:
     tasks = [Task("pictures", (name,), 10) for name in CHILD_PICTURES[half]]
     pretraining = Recipe(own, (1800,), 2e-3, 0.01, 32, schedule="cosine")
     return _large("conv", half, 60, pretraining, [*tasks, own], (1e-6, 1e-2), (30, 400), ("float32",))
+
+
+def _vgg(half: str) -> Family:
+    own = Task("pictures", BASE_PICTURES[half], 10)
+    tasks = [Task("pictures", (name,), 10) for name in CHILD_PICTURES[half]]
+    pretraining = Recipe(own, (1800,), 2e-3, 0.01, 32, schedule="cosine")
+    return _large("vgg", half, 150, pretraining, [*tasks, own], (1e-6, 3e-3), (20, 160), ("float32", "float16"))
 
 
 def _lstm(half: str) -> Family:
