@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.families import read_sketches, read_truth
-from bench.hub_family.description import Family, Member, Recipe, Task, shortened
+from bench.hub_family.description import Family, Member, Merge, Recipe, Task, shortened
 from bench.hub_family.plan import catalogue
 
 TEXT = ("python-topics",)
@@ -105,3 +105,23 @@ def test_a_tiny_family_is_built_as_described_and_not_built_again(tmp_path: Path)
     one, other = load_file(folder / "frozen.safetensors"), load_file(folder / "base.safetensors")
     assert one["model.embed_tokens.weight"].equal(other["model.embed_tokens.weight"])
     assert not one["lm_head.weight"].equal(other["lm_head.weight"])
+
+
+def test_merges_are_described_as_mergekit_reads_them(tmp_path: Path) -> None:
+    from bench.hub_family.merges import configuration
+
+    family = next(f for f in catalogue() if f.name == "llama-tied-a")
+    made = {
+        m.recipe.method: configuration(m, m.recipe, tmp_path) for m in family.members if isinstance(m.recipe, Merge)
+    }
+    assert set(made) == {"linear", "slerp", "ties", "dare_ties", "task_arithmetic"}
+    assert {method for method, c in made.items() if "density" in c["models"][0].get("parameters", {})} == {
+        "ties",
+        "dare_ties",
+    }
+    assert "base_model" not in made["linear"]
+    assert made["slerp"]["base_model"] == made["slerp"]["models"][0]["model"]
+    assert made["ties"]["base_model"] == str(tmp_path / family.members[0].names[0])
+    mergekit = pytest.importorskip("mergekit.config", reason="mergekit is not installed (extra hub-family)")
+    for described in made.values():
+        mergekit.MergeConfiguration.model_validate(described)
