@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -78,6 +78,7 @@ class _Crawler:
     progress: Progress
     _failed_in_a_row: int = 0
     spent: BudgetSpent | None = None
+    _deferred: set[int] = field(default_factory=set)  # hashes of the identities that this crawl has seen and put off
 
     def listing(self, pool: ThreadPoolExecutor, options: CrawlOptions) -> Iterator[Batch]:
         hub = self.visitor.asked()
@@ -189,12 +190,17 @@ class _Crawler:
                     raise outcome.network_failure
             elif {"unchanged", "waiting", "left"}.isdisjoint(outcome.counts):
                 self._failed_in_a_row = 0
-            counts["seen"] += {"left", "parts"}.isdisjoint(outcome.counts)
+            put_off = "waiting" in outcome.counts
+            counts["seen"] += {"left", "parts"}.isdisjoint(outcome.counts) and not self._was_put_off(outcome, counts)
             counts.update(outcome.counts)
             batch.declarations.extend(outcome.declarations)
             if outcome.model is not None:
                 batch.models.append(outcome.model)
-                counts[outcome.model.status.value] += 1
+                counts[
+                    outcome.model.status.value
+                ] += not put_off  # nothing is known of it yet, or what was known before
+                if put_off:
+                    self._deferred.add(hash(outcome.model.hub_id))
             if outcome.done is not None:
                 batch._done.append(outcome.done)
             if outcome.asked is not None:
@@ -203,6 +209,15 @@ class _Crawler:
                 batch.failures.append(outcome.failure)
         self.visitor.forget_locks()
         return batch
+
+    def _was_put_off(self, outcome: Outcome, counts: Counter[str]) -> bool:
+        """Whether this crawl has counted the model before, as one that waits; then it waits no longer."""
+        hub_id = outcome.model.hub_id if outcome.model else outcome.done.hub_id if outcome.done else None
+        if hub_id is None or "waiting" in outcome.counts or hash(hub_id) not in self._deferred:
+            return False
+        self._deferred.remove(hash(hub_id))
+        counts["waiting"] -= 1
+        return True
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

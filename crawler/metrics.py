@@ -87,7 +87,7 @@ class Metrics:
     def page(self, batch: Batch, requests: Mapping[str, int], body_bytes: Mapping[str, int]) -> None:
         """What came of a page; requests and bytes are those of the pass until now."""
         for outcome, number in batch.counts.items():
-            self._models.labels(outcome).inc(number)
+            self._models.labels(outcome).inc(max(0, number))  # what waited before is less by those that were read
         for failure in batch.failures:
             self._errors.labels(failure.kind).inc()
         for what, counter, found in (("requests", self._requests, requests), ("bytes", self._bytes, body_bytes)):

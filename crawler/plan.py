@@ -150,13 +150,14 @@ def _add_cost_of(plan: Plan, files: tuple[str, ...], gated: bool) -> None:
 def plan_text(plan: Plan) -> str:
     """For people."""
     lines = [
-        f"{plan.seen} models listed on {plan.pages} pages: {plan.settled} known, {plan.unreadable} without weights to read",
+        f"{plan.seen} model{'' if plan.seen == 1 else 's'} listed on {plan.pages} page{'' if plan.pages == 1 else 's'}: "
+        f"{plan.settled} known, {plan.unreadable} without weights to read",
         f"{plan.to_read} to read: {plan.requests['api']} requests to the API, {plan.requests['resolvers']} to resolve files, "
         f"{plan.requests['storage']} to the storage, about {plan.body_bytes / 1e6:.1f} MB",
     ]
     lines += [f"{plan.waiting} wait from earlier crawls"] if plan.waiting else []
     lines += [f"the listing was left: {plan.stopped}"] if plan.stopped else []
     if plan.first:
-        lines.append("first, where there is a budget:")
+        lines.append("priority, highest first (the order under a budget):")
         lines += [f"  {priority:6.1f}  {name}" for priority, name in plan.first]
     return "\n".join(lines)

@@ -77,17 +77,21 @@ def summary_text(summary: CrawlSummary) -> str:
         f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter", "gone") if counts[status]
     )
     lines = [
-        f"{counts['seen']} models seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
+        f"{_count(counts['seen'], 'model')} seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
         f"{counts['sketched']} readable{others}",
-        f"{counts['read']} read, {counts['reused']} known by the hash of their files",
-        f"{sum(summary.requests.values())} requests, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
+        f"{counts['read']} downloaded, {counts['reused']} reused (same file hash)",
+        f"{_count(sum(summary.requests.values()), 'request')}, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
         f"{summary.seconds:.1f} s",
     ]
     if counts["waiting"]:
-        lines.append(f"{counts['waiting']} put into the line of those that are read as the budget allows")
+        lines.append(f"{counts['waiting']} waiting for the budget of a later pass, the most useful first")
     if summary.stopped:
         lines.append(f"stopped: {summary.stopped}; the next crawl goes on from here")
     if summary.failures:
         lines.append("not read: " + ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common()))
         lines += [f"  {failure.repo_id}: {failure.message}" for failure in summary.first_failures[:5]]
     return "\n".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -55,12 +55,26 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some whole rows of one tensor. values: (rows, wide) float32; suffix: name within its block; weight: more than a vector."""
+    """Some whole rows of one tensor.
+
+    Attributes:
+        suffix: name within its block; values: (rows, wide) float32; weight: more than a vector.
+        first: which row of the tensor is the first of them.
+    """
 
     suffix: str
     shape: tuple[int, ...]
     values: Tensor
     weight: bool
+    first: int = 0
+
+    @property
+    def stop(self) -> int:
+        return self.first + len(self.values)
+
+    def between(self, first: int, stop: int) -> Rows:
+        """Those of them that lie in [first, stop)."""
+        return replace(self, values=self.values[first - self.first : stop - self.first], first=first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +126,14 @@ def plan_rows(header: Sequence[TensorSpec], budget_values: int = VALUES) -> list
     blocks = []
     for tensor in tensors:
         rows = max(1, min(tensor.rows, max(MINIMUM_UNITS, each // max(1, tensor.row_values))))
-        first = 0 if tensor.role in (Role.EMBEDDING, Role.HEAD) else (tensor.rows - rows) // 2
+        first = _first_row(tensor, rows)
         blocks.append(Block(tensor.source, first * tensor.row_values, (first + rows) * tensor.row_values))
     return blocks
+
+
+def _first_row(tensor: TensorInfo, rows: int) -> int:
+    """Where some of a tensor's rows are read."""
+    return 0 if tensor.role in (Role.EMBEDDING, Role.HEAD) else (tensor.rows - rows) // 2
 
 
 def parts_of(model: str, header: Sequence[TensorSpec], read: Mapping[str, Tensor]) -> Parts:
@@ -131,7 +150,9 @@ def parts_of(model: str, header: Sequence[TensorSpec], read: Mapping[str, Tensor
         flat = read[tensor.source]
         wide = tensor.row_values if tensor.output_first else tensor.shape[-1]
         weight = len(tensor.shape) > 1 and tensor.values > max(tensor.shape)
-        rows = Rows(suffix, tensor.shape, flat.reshape(-1, wide if weight else 1).float(), weight)
+        values = flat.reshape(-1, wide if weight else 1).float()
+        first = _first_row(tensor, flat.numel() // max(1, tensor.row_values)) * tensor.row_values // values.shape[1]
+        rows = Rows(suffix, tensor.shape, values, weight, first)
         blocks.setdefault(block, []).append(rows)
     return Parts(model, {name: blocks[name] for name in sorted(blocks, key=natural_key)})
 
@@ -165,6 +186,7 @@ def origins(model: Parts, candidates: Sequence[Parts], threshold: float = 0.8) -
 def _origin(
     name: str, own: Sequence[Rows], others: Sequence[tuple[str, str, Sequence[Rows]]], threshold: float
 ) -> Origin:
+    own, others = _in_common(own, others)
     weights = [i for i, rows in enumerate(own) if rows.weight and min(rows.values.shape) >= MINIMUM_UNITS]
     used = weights or list(range(len(own)))
     x = torch.cat([own[i].values.flatten() for i in used]).double()
@@ -269,6 +291,20 @@ def _split(name: str) -> tuple[str, str]:
         return match.group(0), name[match.end() + 1 :]
     block, _, suffix = name.rpartition(".")
     return (block or name), (suffix if block else "")
+
+
+def _in_common(
+    own: Sequence[Rows], others: Sequence[tuple[str, str, Sequence[Rows]]]
+) -> tuple[list[Rows], list[tuple[str, str, list[Rows]]]]:
+    """The rows that were read of every one of them: of a deeper model fewer were read of each tensor."""
+    spans = []
+    for i in range(len(own)):
+        same = [own[i], *(rows[i] for _, _, rows in others)]
+        spans.append((max(r.first for r in same), min(r.stop for r in same)))
+    cut = [rows.between(*span) for rows, span in zip(own, spans, strict=True)]
+    return cut, [
+        (model, name, [r.between(*span) for r, span in zip(rows, spans, strict=True)]) for model, name, rows in others
+    ]
 
 
 def _build(rows: Sequence[Rows]) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lineage.detect.explain import Explanation, LayerEvidence
 from lineage.detect.report import verdict_sentence
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,22 @@ class CannotPlot(Failure):
     exit_code = 1
 
 
+def check_target(file: Path) -> None:
+    """
+    Raises:
+        CannotPlot: no picture can be written there; better found out before the work than after it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if file.suffix[1:].lower() not in known:
+        raise CannotPlot(
+            f"cannot draw a {file.suffix or 'file without ending'}", f"endings known: {', '.join(sorted(known))}"
+        )
+    if not file.absolute().parent.is_dir() or file.is_dir():
+        raise CannotPlot(f"cannot write {file}: there is no such folder", "name a file in a folder that exists")
+
+
 def plot(found: Explanation, file: Path) -> None:
     """
     Args:
@@ -33,12 +49,9 @@ def plot(found: Explanation, file: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
-    known = FigureCanvasAgg.get_supported_filetypes()
-    if file.suffix[1:].lower() not in known:
-        raise CannotPlot(
-            f"cannot draw a {file.suffix or 'file without ending'}", f"endings known: {', '.join(sorted(known))}"
-        )
+    check_target(file)
     layers = found.layers
     panels = 3 if found.since else 2
     figure = Figure(figsize=(4.2 * panels, min(14.0, 2.2 + 0.22 * len(layers))), layout="constrained")
@@ -61,6 +74,9 @@ def plot(found: Explanation, file: Path) -> None:
             f"what the parent learned since {found.names[found.since]}\nand the child still has: 1 is all of it"
         )
     figure.suptitle(fill(verdict_sentence(found), 48 * panels), fontsize=9)
+    for text in figure.findobj(Text):  # names are data: `$` opens no formula
+        text.set_parse_math(False)
+        text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
     try:
         figure.savefig(file, dpi=150)
     except OSError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineage.detect.decision import Answer, Decision
-from lineage.graphdb.schema import Relation, chance
+from lineage.graphdb.schema import Relation, chance, printable
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
@@ -94,7 +94,7 @@ def as_tree(scan: Scan) -> list[str]:
         f"{answers.count(Answer.UNDECIDED)} undecided",
         f"{len(scan.unreadable)} not readable",
     ]
-    return [*lines, "", ", ".join(counts)]
+    return [printable(line) for line in (*lines, "", ", ".join(counts))]
 
 
 def _siblings(scan: Scan) -> list[tuple[tuple[str, ...], float]]:
@@ -218,7 +218,7 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
     width = max(len(name) for name, _ in beside)
     lines += ["", f"  {found.names[found.child]} beside the models of its architecture, by relatedness"]
     lines += [f"    {name:<{width}}  {value:>5.2f}" for name, value in beside]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def verdict_sentence(found: Explanation) -> str:

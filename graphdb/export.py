@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lineage.graphdb.records import Row
-from lineage.graphdb.schema import ACCEPTED, Relation
+from lineage.graphdb.schema import ACCEPTED, Relation, chance, printable
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lineage.graphdb.store import Store
 
 ARRAY_DELIMITER = "\x1f"  # a claim may hold any printable character
+_NO_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 NUMBERS = {"downloads": "long", "probability": "double", "answer_probability": "double", "share": "double"}
 
 
@@ -109,14 +111,25 @@ def _networkx(chosen: Slice) -> nx.MultiDiGraph[str]:
 def _graphml(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
     import networkx as nx
 
+    _make_fit_for_xml(graph)
     file.writelines(line + "\n" for line in nx.generate_graphml(graph))
 
 
 def _gexf(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
     import networkx as nx
 
+    _make_fit_for_xml(graph)
     nx.set_node_attributes(graph, nx.get_node_attributes(graph, "repo_id"), "label")
     file.writelines(line + "\n" for line in nx.generate_gexf(graph))
+
+
+def _make_fit_for_xml(graph: nx.MultiDiGraph[str]) -> None:
+    """XML has no way to hold some characters, such as most control characters: they become escapes, as in a terminal."""
+    attributes = [data for _, data in graph.nodes(data=True)] + [data for _, _, data in graph.edges(data=True)]
+    for data in attributes:
+        for name, value in data.items():
+            if isinstance(value, str) and _NO_XML.search(value):
+                data[name] = _NO_XML.sub(lambda found: repr(found[0])[1:-1], value)
 
 
 def _node_link(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
@@ -148,17 +161,19 @@ def _mermaid(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
 
 def _edge_label(data: dict[str, Any]) -> str:
     probability = data.get("probability")
-    return str(data["edge"]) + (f" {probability:.2f}" if probability is not None else "")
+    word = Relation(data["edge"]).word
+    return f"{word} {chance(probability)}" if probability is not None else word
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    escaped = printable(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _mermaid_text(text: str) -> str:
     return "".join(
-        character if character.isalnum() or character in " -_./" else f"#{ord(character)};" for character in text
+        character if character.isalnum() or character in " -_./" else f"#{ord(character)};"
+        for character in printable(text)
     )
 
 

@@ -17,7 +17,7 @@ from lineage.reading import hub_at, is_meant
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.sketch_store import SketchStore
-    from lineage.detect.subject import Options
+    from lineage.detect.subject import Options, Subject
     from lineage.graphdb.store import Store
     from lineage.reading import Reading
 
@@ -39,12 +39,13 @@ class Question:
     endpoint: str | None
     evidence: dict[str, Any]
     store_it: bool
+    among: Path | None = None
 
     @property
     def usual(self) -> bool:
         """Whether the graph's own answer is what is asked for: nothing about the evidence is switched."""
         switched = any(value for name, value in self.evidence.items() if name != "method")
-        return not switched and self.evidence["method"] == PLAIN
+        return not switched and self.evidence["method"] == PLAIN and self.among is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,23 @@ def answer_now(question: Question, graph: Store | None) -> Found:
     return _compare(question, graph, sketches, looked)
 
 
+def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozenset[str]]:
+    """Models under a folder that share a backbone with a model, and those of them that it claims as its base."""
+    if folder is None:
+        return [], frozenset()
+    from lineage.graphdb.schema import share_key
+    from lineage.scanning import read_folder
+
+    found = read_folder(folder)
+    own = {name for name, reading in found.readings.items() if reading.model.hub_id == looked.model.hub_id}
+    alike = [
+        subject
+        for name, subject in found.subjects().items()
+        if name not in own and share_key(subject.sketch.signature, looked.sketch.signature)
+    ]
+    return alike, found.declared(looked)
+
+
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> Found:
     """The model beside the known ones of its architecture."""
     from lineage.detect.align import pick_device
@@ -134,8 +152,9 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
 
     model = looked.model
     keep = question.store_it and not looked.stored
-    subject, device = looked.subject(declared_bases(graph, looked.declarations)), pick_device()
-    known = relatives_in(graph, sketches, subject, {model.hub_id}, device)
+    beside, named = _beside(question.among, looked)
+    subject, device = looked.subject(declared_bases(graph, looked.declarations) | named), pick_device()
+    known = [*relatives_in(graph, sketches, subject, {model.hub_id}, device), *beside]
     options = options_of(**question.evidence)
     decision = decide_about(subject, known, lambda some: decide_or_say(options.method, some, options, device))
     names = {other.id: other.label for other in known}

@@ -284,6 +284,7 @@ def relatives_in(
         without: hub_ids of models that do not count.
     """
     found: dict[str, Subject] = {}
+    without_sample = 0
     if graph is None:
         return []
     for key in keys_in(subject.sketch.signature):
@@ -291,11 +292,18 @@ def relatives_in(
         waiting: list[Subject] = []
         models = (model for model in graph.models(key) if model.hub_id not in without)
         for _, other in subjects_of(models, declared_in(graph, key), sketches, AT_ONCE):
-            if other is not None:
+            if other is None:
+                without_sample += 1
+            else:
                 waiting.append(other)
             if len(waiting) == AT_ONCE:
                 best, waiting = nearest(subject, [*best, *waiting], key, device), []
         found |= {other.id: other for other in nearest(subject, [*best, *waiting], key, device)}
+    if without_sample:
+        logger.warning(
+            "%s of the graph not weighed: the samples are not at this --sketches (`lineage sketches copy` brings them)",
+            _count(without_sample, "model"),
+        )
     return list(found.values())
 
 

@@ -69,6 +69,10 @@ def explain(
     from lineage.evidence import options_of
     from lineage.reading import graph_if_there, hub_at, look_up
 
+    if picture:
+        from lineage.detect.plot import check_target
+
+        check_target(picture)
     kept = SketchStore(sketches_folder(store, sketches))
     with graph_if_there(store) as graph:
         looked = [look_up(name, graph, kept, lambda: hub_at(endpoint)) for name in (child, parent)]
@@ -82,14 +86,14 @@ def explain(
             beside=_beside(among, [found.sketch for found in looked]) if among else (),
         )
     claims = list(dict.fromkeys(claim.base for claim in looked[0].declarations))
-    if picture:
-        from lineage.detect.plot import plot
-
-        plot(found, picture)
     if json_wanted:
         click.echo(json.dumps(explanation_as_json(found, claims), indent=1))
     else:
         click.echo(explanation_as_text(found, claims, everything))
+    if picture:
+        from lineage.detect.plot import plot
+
+        plot(found, picture)
 
 
 def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:

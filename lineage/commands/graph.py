@@ -157,3 +157,16 @@ def copy(source: str, target: str, as_json: bool) -> None:
         click.echo(json.dumps({"nodes": copied.nodes, "edges": copied.edges, "digest": copied.digest}))
     else:
         click.echo(f"{copied.nodes} nodes and {copied.edges} edges copied; both digests are {copied.digest}")
+        _tell_samples(source, target)
+
+
+def _tell_samples(source: str, target: str) -> None:
+    """The samples of weights lie beside a graph, not in it: where they are, and how they get to where the copy looks for them."""
+    from lineage.commands.messages import note
+    from lineage.locations import sketches_folder
+
+    here, there = sketches_folder(source, None), sketches_folder(target, None)
+    if here != there:
+        note(
+            f"the samples of weights are not copied: `lineage sketches copy {here} {there}` brings them, or give --sketches {here}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 @sketches_option
 @endpoint_option
 @evidence_options
+@click.option(
+    "--among",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FOLDER",
+    help="Compare it with the models under this folder as well; no store is needed for that.",
+)
 @click.option("--store-it", is_flag=True, help="Keep what is found about a model that is not in the graph yet.")
 @click.option("--json", "as_json_wanted", is_flag=True, help="Print JSON.")
 def who_is_parent(
@@ -29,6 +36,7 @@ def who_is_parent(
     store: str,
     sketches: str | None,
     endpoint: str | None,
+    among: Path | None,
     store_it: bool,
     as_json_wanted: bool,
     **evidence: Any,
@@ -38,11 +46,14 @@ def who_is_parent(
     Answers from the graph. Of a model that is not there, reads the header and a small sample of the weights and compares it
     with the known models of its architecture.
 
-    Example: lineage who-is-parent openai-community/gpt2
+    \b
+    lineage who-is-parent openai-community/gpt2
+    lineage who-is-parent https://huggingface.co/openai-community/gpt2
+    lineage who-is-parent ./checkpoint --among ./checkpoints
     """
     from lineage.render_answer import as_json, as_text
 
-    question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it)
+    question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it, among)
     with graph_if_there(store, create=store_it) as graph:
         found = answer_stored(question, graph) or answer_now(question, graph)
     if as_json_wanted:

@@ -7,6 +7,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import save
 
@@ -146,3 +147,62 @@ def test_the_address_in_the_browser_names_a_model(hub: FakeHub, lineage: Command
         assert done.code in (0, 3) and done.json["model"] == "acme/a", done
     wrong = lineage("who-is-parent", "https://example.com/acme/a")
     assert wrong.code == 4 and "is not the address of a model" in wrong.stderr
+
+
+def test_a_folder_is_compared_with_a_folder_without_a_store(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    put(tmp_path / "all" / "p", model__safetensors=save(models["a"]))
+    put(tmp_path / "all" / "other", model__safetensors=save(start(4242, {"w.weight": (64, 32)})))
+    child = put(tmp_path / "all" / "c", model__safetensors=save(models["b"]))
+    done = offline("who-is-parent", child, "--among", tmp_path / "all", "--json")
+    assert done.code == 0 and (done.json["answer"], done.json["parent"]) == ("parent", "p"), done.stderr
+    assert not (offline.store / "graph").exists()
+    assert offline("who-is-parent", child, "--among", tmp_path / "nowhere").code == 2
+
+
+def test_a_copied_graph_says_where_its_samples_are_and_answers_warn_without_them(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    for name in "ab":
+        put(tmp_path / "L" / name, model__safetensors=save(models[name]))
+    assert offline("sync", "--folder", tmp_path / "L").code == 0
+    copied = offline("graph", "copy", offline.store, tmp_path / "other")
+    assert copied.code == 0 and f"sketches copy {offline.store}/sketches {tmp_path}/other/sketches" in copied.stderr
+    new = put(tmp_path / "new", model__safetensors=save(models["c"]))
+    done = offline("who-is-parent", new, "--store", tmp_path / "other")
+    assert "the samples are not at this --sketches" in done.stderr
+    assert "samples" not in offline("who-is-parent", new).stderr
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    put(tmp_path, a__safetensors=save(models["a"]))
+    (tmp_path / "Ba$$in_{x}.safetensors").write_bytes(save(models["b"]))
+    pair = (tmp_path / "Ba$$in_{x}.safetensors", tmp_path / "a.safetensors")
+    done = offline("explain", *pair, "--plot", tmp_path / "none" / "x.png")
+    assert done.code == 1 and done.stdout == "" and "there is no such folder" in done.stderr
+    done = offline("explain", *pair, "--plot", tmp_path / "x.png")
+    assert done.code == 0 and (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG"), done.stderr
+
+
+def test_adapters_and_packed_models_are_told_by_their_tensors(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    halves = {f"x.lora_{half}.weight": np.ones((4, 32), np.float32) for half in "AB"}
+    put(tmp_path / "L" / "low", config__json=b"{}", weights__safetensors=save(halves))
+    put(tmp_path / "L" / "p", config__json=b"{}", model__safetensors=save(models["a"]))
+    packed = {n: v for n, v in models["a"].items() if v.ndim < 2} | {
+        part: value
+        for n, v in models["a"].items()
+        if v.ndim == 2
+        for part, value in ((n, np.ones(v.shape, np.int8)), (n + "_scale", np.ones((len(v), 1), np.float32)))
+    }
+    card = b"---\nbase_model: p\n---\n"
+    put(tmp_path / "L" / "int8", config__json=b"{}", README__md=card, model__safetensors=save(packed))
+    scan = offline("scan", tmp_path / "L", "--json").json
+    assert reasons(scan) == {"low": "a low-rank adapter, which has no full weights"}
+    assert "int8" not in {root["model"] for root in scan["roots"]}, "a packed copy is no root"
+    one = offline("who-is-parent", tmp_path / "L" / "low")
+    assert one.code in (3, 4) and "adapter" in one.stdout + one.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -230,3 +231,34 @@ def test_a_pacer_asks_before_it_pauses() -> None:
     pacer.before_pause = asked.append
     pacer.pause(3)
     assert asked == [3]
+
+
+def counted(crawler: Crawl, **budget: float) -> tuple[Counter[str], str | None]:
+    """What a crawl counts, and why it stopped."""
+    from lineage.crawler.crawl import crawl
+
+    counts: Counter[str] = Counter()
+    options = CrawlOptions(page_models=4, **budget)  # type: ignore[arg-type]
+    with Progress(crawler.progress_file) as progress:
+        try:
+            for batch in crawl(
+                options, StoringReader(crawler.sketches), progress, hub_at(crawler.fake), now=lambda: crawler.now
+            ):
+                counts.update(batch.counts)
+                batch.acknowledge()
+        except BudgetSpent as spent:
+            return counts, spent.message
+    return counts, None
+
+
+def test_models_that_wait_are_counted_once_and_are_not_called_unreadable(fake: FakeHub, crawler: Crawl) -> None:
+    for i in range(16):
+        fake.add_repo(f"acme/m{i:02}", {"model.safetensors": model_file(i)})
+    counted(crawler, limit=3)
+    summary, stopped = counted(crawler, max_requests=9)
+    assert stopped is not None
+    read = summary["new"]
+    assert summary["seen"] == 16 and 0 < read < 13 and summary["unchanged"] == 3
+    assert summary["waiting"] == 13 - read and summary["unreadable"] == 0 and summary["sketched"] == 3 + read
+    summary, stopped = counted(crawler, max_requests=1_000)
+    assert stopped is None and summary["seen"] == 16 and summary["waiting"] == 0 and summary["sketched"] == 16

@@ -53,6 +53,25 @@ def test_every_block_of_a_tuned_hybrid_is_traced_to_its_origin() -> None:
     assert all(o.probability > 0.95 for name, o in found.items() if name != "norm")
 
 
+def test_models_of_unequal_depth_are_compared_where_both_were_read() -> None:
+    """Of a deeper model fewer rows of each tensor are read, since the budget is the model's."""
+    shapes = {f"blocks.{i}.fc.weight": (64, 32) for i in range(9)} | {
+        "embed_tokens.weight": (96, 32),
+        "norm.bias": (512,),
+    }
+    deep = builders.start(1, shapes)
+    shallow = {n: v for n, v in builders.start(2, shapes).items() if not n.startswith("blocks") or n[7] in "012"}
+    hybrid = {**shallow, "blocks.1.fc.weight": deep["blocks.7.fc.weight"]}
+    for model, others in ((hybrid, (shallow, deep)), (deep, (hybrid, shallow))):
+        given = [parts(f"m{i}", w, budget=4_000) for i, w in enumerate(others)]
+        found = {o.block: o for o in origins(parts("model", model, budget=4_000), given)}
+        if model is hybrid:
+            assert (found["blocks.1"].model, found["blocks.1"].origin_block) == ("m1", "blocks.7")
+            assert found["blocks.0"].model == found["blocks.2"].model == "m0"
+        else:
+            assert (found["blocks.7"].model, found["blocks.7"].origin_block) == ("m0", "blocks.1")
+
+
 def test_prefixes_and_places_do_not_matter() -> None:
     models = strangers(3)
     sources, places = ["m2", "m0", "m1", "m1"], [1, 3, 0, 2]

@@ -152,8 +152,30 @@ def test_dot_and_mermaid_quote_nasty_names(store: Store) -> None:
     store.replace_edges(["id-b"], [an_edge("b", "a", 0.9)], [], "run")
     dot = exported(store, "dot")
     assert '"id-a" [label="o\\"rg/na\\\\me;|`<&>🤗"];' in dot
-    assert '"id-b" -> "id-a" [label="FINE_TUNED_FROM 0.90"];' in dot
+    assert '"id-b" -> "id-a" [label="fine-tuned 0.90"];' in dot
     mermaid = exported(store, "mermaid").splitlines()
     assert mermaid[0] == "graph BT"
     assert mermaid[1] == '  n0["o#34;rg/na#92;me#59;#124;#96;#60;#38;#62;#129303;"]'
-    assert mermaid[3] == '  n1 -->|"FINE_TUNED_FROM 0.90"| n0'
+    assert mermaid[3] == '  n1 -->|"fine-tuned 0.90"| n0'
+
+
+@pytest.mark.parametrize("form", ["graphml", "gexf"])
+def test_xml_can_be_read_again_whatever_a_name_holds(store: Store, tmp_path: Path, form: str) -> None:
+    names = {"a": "x\x01y\x1b[31m", "b": "line\nbreak\u202e", "c": "]]>&<\ufffe", "d": "plain \x0b\x0c"}
+    store.upsert_models([a_model(name, repo_id=repo_id) for name, repo_id in names.items()])
+    store.replace_edges([f"id-{n}" for n in names], [an_edge("b", "a", 1.0), an_edge("d", "c")], [], "run")
+    export_graph(store, form, tmp_path / "file")
+    again = (nx.read_graphml if form == "graphml" else nx.read_gexf)(tmp_path / "file")
+    assert set(again.nodes) == {"id-a", "id-b", "id-c", "id-d"} and again.number_of_edges() == 2
+    assert again.nodes["id-a"]["repo_id"] == "x\\x01y\\x1b[31m" and "\\x0b" in again.nodes["id-d"]["repo_id"]
+
+
+def test_pictures_never_round_up_to_certainty(store: Store, tmp_path: Path) -> None:
+    store.upsert_models([a_model("a"), a_model("b")])
+    store.replace_edges(["id-b"], [an_edge("b", "a", 0.999)], [], "run")
+    for form in ("dot", "mermaid"):
+        export_graph(store, form, tmp_path / form)
+        text = (tmp_path / form).read_text()
+        assert "1.00" not in text and (
+            "fine-tuned >0.99" in text or "fine-tuned #62;0.99" in text.replace("fine#45;", "fine-")
+        )
