@@ -114,7 +114,7 @@ def answer_now(question: Question, graph: Store | None) -> Found:
 
     sketches = SketchStore(question.sketches)
     try:
-        looked = read_now(opened, sketches)
+        looked = read_now(opened, sketches.budget_values)
     except Failure as failure:
         if failure.exit_code != 4:
             raise

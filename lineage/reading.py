@@ -182,7 +182,7 @@ def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Ca
         return kept
     if model is not None and "@" not in name:
         name = model.path or model.repo_id  # a former name, an identity, a name in a crawled folder
-    return read_now(open_model(name, hub), sketches)
+    return read_now(open_model(name, hub), sketches.budget_values)
 
 
 def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) -> Reading | None:
@@ -200,7 +200,7 @@ def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) 
     return Reading(model, claims_in(graph, model), facts, sketch, stored=True)
 
 
-def read_now(opened: OpenModel, sketches: SketchStore) -> Reading:
+def read_now(opened: OpenModel, budget_values: int | None = None) -> Reading:
     """An opened model that can be compared.
 
     Raises:
@@ -214,7 +214,7 @@ def read_now(opened: OpenModel, sketches: SketchStore) -> Reading:
                 f"nothing can be read in {model.repo_id}: {model.reason}", "ask for the model it was made from"
             )
         try:
-            found = read(opened, sketches.budget_values)
+            found = read(opened, budget_values)
         except Failure as failure:
             named = Path(model.path).name if model.path else model.repo_id
             if named not in failure.message:

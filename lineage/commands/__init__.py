@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-from lineage import __version__
 from lineage.commands.messages import (
     note,
     places_of,
@@ -26,6 +25,7 @@ from lineage.commands.messages import (
     working_folder_is_gone,
 )
 from lineage.graphdb.schema import Failure
+from lineage.version import __version__
 
 logger = logging.getLogger(__name__)
 
