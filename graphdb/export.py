@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,15 +35,18 @@ class ExportCounts:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What is exported: all models or those of one architecture, and which relations."""
+    """What is exported: all models, those of one architecture or only some (hub_ids), and which relations."""
 
     store: Store
     signature: str | None
     relations: tuple[Relation, ...]
+    only: frozenset[str] | None = None
 
     def models(self) -> Iterator[Row]:
         """Properties of each model."""
         for row in self.store.stream(statement("all_models")):
+            if self.only is not None and row["props"]["hub_id"] not in self.only:
+                continue
             if self.signature is None or row["props"].get("signature") == self.signature:
                 yield row["props"]
 
@@ -56,7 +59,13 @@ class Slice:
 
 
 def export_graph(
-    store: Store, form: str, target: Path | IO[str], *, signature: str | None = None, everything: bool = False
+    store: Store,
+    form: str,
+    target: Path | IO[str],
+    *,
+    signature: str | None = None,
+    everything: bool = False,
+    only: Iterable[str] | None = None,
 ) -> ExportCounts:
     """Writes the graph.
 
@@ -65,8 +74,10 @@ def export_graph(
         target: a file or an open one; for `csv` a folder.
         signature: only models of this architecture.
         everything: claims, ties and history too, not only accepted edges.
+        only: hub_ids of the models to be written; None for all.
     """
-    chosen = Slice(store, signature, tuple(Relation) if everything else ACCEPTED)
+    models = frozenset(only) if only is not None else None
+    chosen = Slice(store, signature, tuple(Relation) if everything else ACCEPTED, models)
     if form == "csv":
         assert isinstance(target, Path)
         return _csv(chosen, target)
@@ -81,8 +92,8 @@ def _write(chosen: Slice, form: str, file: IO[str]) -> ExportCounts:
         "graphml": _graphml,
         "gexf": _gexf,
         "node-link": _node_link,
-        "dot": _dot,
-        "mermaid": _mermaid,
+        "dot": write_dot,
+        "mermaid": write_mermaid,
     }
     graph = _networkx(chosen)
     writers[form](graph, file)
@@ -139,7 +150,7 @@ def _node_link(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
     file.write("\n")
 
 
-def _dot(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
+def write_dot(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
     """Arrows run from child to parent; parents are drawn above."""
     file.write("digraph lineage {\n  rankdir=BT;\n  node [shape=box];\n")
     for hub_id, data in graph.nodes(data=True):
@@ -149,7 +160,7 @@ def _dot(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
     file.write("}\n")
 
 
-def _mermaid(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
+def write_mermaid(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
     """Nodes are numbered: Mermaid's identifiers take no names of the Hub."""
     number = {hub_id: f"n{index}" for index, hub_id in enumerate(graph.nodes)}
     file.write("graph BT\n")

@@ -57,11 +57,16 @@ def moment_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC) if moment.tzinfo else moment:%Y-%m-%d %H:%M}"
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], colours: Mapping[str, str] | None = None
+) -> None:
     """A table; names from the Hub are data: never markup, and nothing that a terminal would obey.
 
     Into a pipe or a file every row is one line, however long. On a terminal that is too narrow only the last column is folded, and
     where even that leaves too little, each row becomes a card of its own. No name is ever broken but at the edge of the terminal.
+
+    Args:
+        colours: text of a whole cell -> its colour on a terminal (rich heeds NO_COLOR).
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     names = [printable(column) for column in columns]
@@ -71,12 +76,21 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if left + widths[-1] > width and width - left < LAST_COLUMN_LEAST:
         _print_cards(names, cells)
         return
-    write = Console(highlight=False, width=width, soft_wrap=True).print if to_terminal() else print
+    write = Console(highlight=False, width=width, soft_wrap=True).print
     for number, row in enumerate((names, *cells)):
         start = "".join(cell + " " * (widths[i] - cell_len(cell)) + BETWEEN for i, cell in enumerate(row[:-1]))
         for part, last in enumerate(_folded(row[-1], width - left)):
             line = ((start if part == 0 else " " * left) + last).rstrip()
-            write(Text(line, style="bold" if number == 0 else "") if to_terminal() else line)
+            if not to_terminal():
+                print(line)
+                continue
+            text = Text(line, style="bold" if number == 0 else "")
+            at = 0
+            for cell, width_of in zip(row[:-1], widths[:-1], strict=True):
+                if number and part == 0 and cell in (colours or {}):
+                    text.stylize((colours or {})[cell], at, at + len(cell))
+                at += len(cell) + width_of - cell_len(cell) + len(BETWEEN)
+            write(text)
 
 
 def _print_cards(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

@@ -14,8 +14,10 @@ that come from one:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 from lineage.graphdb.schema import Model
 from lineage.graphdb.store import Store
@@ -118,6 +120,32 @@ def licence_chain(store: Store, model: Model, limits: Limits = EVERYTHING) -> li
     return [
         Link(relative, licences.get(relative.hub_id), *judge(own, licences.get(relative.hub_id))) for relative in above
     ]
+
+
+def all_conflicts(store: Store, at_once: int = 50) -> Iterator[dict[str, Any]]:
+    """Every licence in the graph that contradicts one above it within six generations, as rows; the graph is walked a few models a time.
+
+    Args:
+        at_once: ancestors a statement.
+    """
+    stated = [row["license"] for row in store.read(load("licences_stated").text, {})]
+    asking = [name for name in stated if licence_class(name) not in ("permissive", "unknown")]
+    models = (row["hub_id"] for row in store.stream(load("licensed_parents").text, {"licenses": asking}))
+    while part := list(islice(models, at_once)):
+        for row in store.read(load("licence_heirs").text, {"models": part}):
+            outcome, reason = judge(row["license"], row["above"])
+            if outcome == "conflict":
+                yield {
+                    "repo_id": row["repo_id"],
+                    "license": row["license"],
+                    "ancestor": row["ancestor_name"],
+                    "above": row["above"],
+                    "depth": row["depth"],
+                    "outcome": outcome,
+                    "reason": reason,
+                    "hub_id": row["hub_id"],
+                    "ancestor_id": row["ancestor"],
+                }
 
 
 def _licences(store: Store, models: list[str]) -> Mapping[str, str | None]:

@@ -54,6 +54,7 @@ COMMANDS = {
         "lineage.commands.verify:verify",
         "Check claims about models against their weights: exit code 0, 5 or 3.",
     ),
+    "status": ("lineage.commands.status:status", "What the store holds, when it was filled, and what waits."),
     "methods": (
         "lineage.commands.methods:methods",
         "The methods that can decide, ours and published ones, and their options.",
@@ -88,6 +89,29 @@ COMMANDS = {
     "zoo": ("lineage.commands.train:zoo", "The families of small models that detectors are trained on: build."),
     "train": ("lineage.commands.train:train", "Train a detector on families of known lineage."),
     "graph": ("lineage.commands.graph:graph", "The store itself: init, stats, serve, export, copy."),
+}
+
+
+# how `lineage --help` groups them; a test keeps every command in one section
+SECTIONS = {
+    "Look up one model": (
+        "who-is-parent",
+        "tree",
+        "ancestors",
+        "descendants",
+        "siblings",
+        "explain",
+        "path",
+        "common-ancestor",
+    ),
+    "Look up a folder": ("scan",),
+    "See it, share it, gate on it": ("web", "report", "verify"),
+    "Ask the graph": (
+        *("roots", "leaves", "families", "declared", "licences", "blast-radius", "copies", "orphans", "stale"),
+        *("changes", "as-of", "ask", "cypher"),
+    ),
+    "Operate": ("sync", "crawl", "detect", "status", "runs", "graph", "sketches"),
+    "Research": ("methods", "origins", "phylolm", "zoo", "train"),
 }
 
 
@@ -149,8 +173,9 @@ class LazyGroup(click.Group):
         return _with_shared_options(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name][1]) for name in names])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -170,6 +195,11 @@ class LazyGroup(click.Group):
 @click.version_option(version=__version__, prog_name="lineage")
 def cli() -> None:
     """Which model was a model trained from? Asks the weights, and keeps the answers as a graph.
+
+    \b
+    lineage scan ./checkpoints                    the families among the models of a folder
+    lineage sync --author NAME --limit 50         models of the Hub into a graph of your own
+    lineage web                                   that graph in a browser
 
     Results go to stdout, everything else to stderr. Exit codes: 0 answered, 1 a failure, 2 wrong usage, 3 cannot tell,
     4 no such model or nothing readable in it, 5 contradicted (`lineage verify`).

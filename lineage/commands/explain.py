@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.explaining import explain_pair, label_of
 from lineage.locations import sketches_folder
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("child")
-@click.argument("parent")
+@click.argument("child", shell_complete=complete_model)
+@click.argument("parent", shell_complete=complete_model)
 @store_option
 @sketches_option
 @endpoint_option

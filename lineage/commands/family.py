@@ -4,15 +4,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.completion import complete_model
+from lineage.commands.outputs import draw_or_none, drawn_options, fail_if, fail_on_option
 from lineage.commands.tables import RELATIVE, as_row, limits, show, show_rows, walk_options
+
+CONFLICT = ("repo_id", "license", "ancestor", "above", "depth", "outcome", "reason", "hub_id", "ancestor_id")
+
+if TYPE_CHECKING:
+    from lineage.graphdb.schema import Model
+    from lineage.pages.figures import Figure
+    from lineage.queries.blast import Heir
+    from lineage.queries.family import Step
+    from lineage.queries.walk import Relative
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @walk_options
 @click.option("--generation", type=click.IntRange(min=1), metavar="N", help="Only the Nth: 2 for the grandparents.")
 def ancestors(
@@ -43,7 +57,7 @@ def ancestors(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @walk_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Print only the first N.")
 def descendants(
@@ -70,7 +84,7 @@ def descendants(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @walk_options
 def siblings(
     model: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
@@ -90,8 +104,9 @@ def siblings(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @walk_options
+@drawn_options
 @click.option("--all", "everything", is_flag=True, help="Print every model, also of very large families.")
 def tree(
     model: str,
@@ -100,11 +115,16 @@ def tree(
     kinds: tuple[str, ...],
     min_probability: float,
     form: str | None,
+    drawn: str,
+    output: Path | None,
     everything: bool,
 ) -> None:
     """The whole family of a model, from its oldest known ancestor down.
 
-    Example: lineage tree acme/digits-mlp
+    \b
+    lineage tree acme/digits-mlp
+    lineage tree acme/digits-mlp -o family.html
+    lineage tree acme/digits-mlp --format mermaid
     """
     from lineage.graphdb.store import open_store
     from lineage.queries.family import tree as ask
@@ -113,6 +133,12 @@ def tree(
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
         found = ask(opened, start, limits(depth, kinds, min_probability))
+    form = (
+        draw_or_none(
+            drawn, output, form == "json", lambda: figure_of(f"Family of {start.repo_id}", found, start.hub_id)
+        )
+        or form
+    )
     if form:
         show(found, form, "")
         return
@@ -122,11 +148,20 @@ def tree(
 
 
 @click.command()
-@click.argument("a", metavar="MODEL_A")
-@click.argument("b", metavar="MODEL_B")
+@click.argument("a", shell_complete=complete_model, metavar="MODEL_A")
+@click.argument("b", shell_complete=complete_model, metavar="MODEL_B")
 @walk_options
+@drawn_options
 def path(
-    a: str, b: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
+    a: str,
+    b: str,
+    store: str,
+    depth: int | None,
+    kinds: tuple[str, ...],
+    min_probability: float,
+    form: str | None,
+    drawn: str,
+    output: Path | None,
 ) -> None:
     """How two models are related, edge by edge: up to the nearest model both come from, then down. `lineage explain` has the
     evidence of one edge.
@@ -141,6 +176,7 @@ def path(
     with open_store(store, create=False) as opened:
         steps = ask(opened, resolve(opened, a), resolve(opened, b), limits(depth, kinds, min_probability))
         evidence = decided_by(opened, steps)
+    form = draw_or_none(drawn, output, form == "json", lambda: figure_of_path(f"From {a} to {b}", steps)) or form
     if form or not steps:
         rows = [
             {**as_row(step.relative), "direction": step.direction, "decided_by": list(why)}
@@ -154,8 +190,8 @@ def path(
 
 
 @click.command("common-ancestor")
-@click.argument("a", metavar="MODEL_A")
-@click.argument("b", metavar="MODEL_B")
+@click.argument("a", shell_complete=complete_model, metavar="MODEL_A")
+@click.argument("b", shell_complete=complete_model, metavar="MODEL_B")
 @walk_options
 def common_ancestor(
     a: str, b: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
@@ -182,26 +218,38 @@ def common_ancestor(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model, required=False)
 @walk_options
 @click.option("--conflicts", is_flag=True, help="Only those that contradict the model's own licence.")
+@fail_on_option("conflict")
 def licences(
-    model: str,
+    model: str | None,
     store: str,
     depth: int | None,
     kinds: tuple[str, ...],
     min_probability: float,
     form: str | None,
     conflicts: bool,
+    fail_on: str | None,
 ) -> None:
     """The licences along the chain above a model, and which of them its own contradicts: something to look at, no legal advice.
 
-    Example: lineage licences acme/digits-mlp-rotated
+    Without MODEL all conflicts in the graph, within six generations.
+
+    \b
+    lineage licences acme/digits-mlp-rotated
+    lineage licences --conflicts --fail-on conflict
     """
     from lineage.graphdb.store import open_store
-    from lineage.queries.licences import licence_chain
+    from lineage.queries.licences import all_conflicts, licence_chain
     from lineage.queries.resolve import resolve
 
+    if model is None:
+        with open_store(store, create=False) as opened:
+            found = list(all_conflicts(opened))
+        show_rows(found, form, "no licence in the graph contradicts one above it", CONFLICT)
+        fail_if(fail_on, (row["outcome"] for row in found))
+        return
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
         chain = licence_chain(opened, start, limits(depth, kinds, min_probability))
@@ -216,13 +264,22 @@ def licences(
         f"no licence above {start.repo_id} is contradicted" if chain else f"{start.repo_id} has no known ancestor",
         (*RELATIVE, "license", "outcome", "reason"),
     )
+    fail_if(fail_on, (row["outcome"] for row in rows))
 
 
 @click.command("blast-radius")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @walk_options
+@drawn_options
 def blast_radius(
-    model: str, store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None
+    model: str,
+    store: str,
+    depth: int | None,
+    kinds: tuple[str, ...],
+    min_probability: float,
+    form: str | None,
+    drawn: str,
+    output: Path | None,
 ) -> None:
     """Who inherits a flaw of a model: everything that comes from it, with the way there and its weakest edge, the surest first.
 
@@ -235,6 +292,8 @@ def blast_radius(
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
         heirs = ask(opened, start, limits(depth, kinds, min_probability))
+    title = f"Blast radius of {start.repo_id}"
+    form = draw_or_none(drawn, output, form == "json", lambda: figure_of_heirs(title, start, heirs)) or form
     rows = [
         {
             "repo_id": heir.repo_id,
@@ -247,3 +306,39 @@ def blast_radius(
     ]
     none = f"nothing is known to come from {start.repo_id}"
     show_rows(rows, form, none, ("repo_id", "depth", "kind", "weakest", "way"))
+
+
+def figure_of(title: str, found: Sequence[Relative], marked: str) -> Figure:
+    """A family as a figure."""
+    from lineage.pages.figures import Figure
+    from lineage.pages.members import EdgeFacts
+
+    edges = tuple(EdgeFacts(r.hub_id, r.via, r.kind or "", r.probability) for r in found if r.via is not None)
+    return Figure(title, {r.hub_id: r.repo_id for r in found}, edges, {}, marked)
+
+
+def figure_of_path(title: str, steps: Sequence[Step]) -> Figure:
+    """The way between two models as a figure."""
+    from lineage.pages.figures import Figure
+    from lineage.pages.members import EdgeFacts
+
+    edges = []
+    for before, after in pairwise(steps):
+        ends = before.relative.hub_id, after.relative.hub_id
+        child, parent = ends if after.direction == "up" else ends[::-1]
+        edges.append(EdgeFacts(child, parent, after.relative.kind or "", after.relative.probability))
+    names = {step.relative.hub_id: step.relative.repo_id for step in steps}
+    return Figure(title, names, tuple(edges), {}, steps[0].relative.hub_id if steps else None)
+
+
+def figure_of_heirs(title: str, start: Model, heirs: Sequence[Heir]) -> Figure:
+    """What inherits from a model as a figure: of each the last edge of its surest way."""
+    from lineage.graphdb.schema import chance
+    from lineage.pages.figures import Figure
+    from lineage.pages.members import EdgeFacts
+
+    ids = {start.repo_id: start.hub_id, **{heir.repo_id: heir.hub_id for heir in heirs}}
+    edges = tuple(EdgeFacts(heir.hub_id, ids[heir.way[-2]], heir.kind or "", heir.weakest) for heir in heirs)
+    notes = {heir.hub_id: f"weakest edge {chance(heir.weakest)}" for heir in heirs}
+    names = {start.hub_id: start.repo_id, **{heir.hub_id: heir.repo_id for heir in heirs}}
+    return Figure(title, names, edges, notes, start.hub_id)

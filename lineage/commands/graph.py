@@ -5,12 +5,29 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lineage.commands.options import store_option
+from lineage.commands.outputs import format_of, write
 
+if TYPE_CHECKING:
+    from lineage.graphdb.store import Store
+
+ENDINGS = {
+    ".graphml": "graphml",
+    ".gexf": "gexf",
+    ".json": "node-link",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".cdx.json": "cyclonedx",
+    ".spdx.json": "spdx",
+    ".nwk": "newick",
+    ".newick": "newick",
+}
 OF_ONE_MODEL = ("cyclonedx", "spdx", "newick")
 
 
@@ -88,36 +105,48 @@ def serve(store: str, port: int) -> None:
     "--format",
     "form",
     type=click.Choice(["graphml", "gexf", "node-link", "csv", "dot", "mermaid", *OF_ONE_MODEL]),
-    default="node-link",
-    show_default=True,
     help="GraphML, GEXF, node-link JSON (networkx), CSV for neo4j-admin import, Graphviz DOT, or Mermaid; of one --model: "
-    "its ancestry in CycloneDX 1.6 or SPDX 3, its family in Newick.",
+    "its ancestry in CycloneDX 1.6 or SPDX 3, its family in Newick [default: as the file ends, else node-link].",
 )
-@click.option("--model", help="The model, for cyclonedx, spdx and newick.")
+@click.option("--model", help="Only the family of this model; for cyclonedx and spdx its ancestry.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File, for csv a folder; without it: stdout.")
 @click.option("--signature", help="Only models of this architecture.")
 @click.option("--all", "everything", is_flag=True, help="Claims, ties and history too, not only accepted edges.")
 def export(
-    store: str, form: str, model: str | None, output: Path | None, signature: str | None, everything: bool
+    store: str, form: str | None, model: str | None, output: Path | None, signature: str | None, everything: bool
 ) -> None:
-    """Write the graph, or the ancestry of one model, in a format that other programs read.
+    """Write the graph, a family, or the ancestry of one model, in a format that other programs read.
 
-    Example: lineage graph export --format graphml -o lineage.graphml
+    \b
+    lineage graph export -o lineage.graphml
+    lineage graph export --model acme/digits-mlp --format mermaid
     """
-    if (model is not None) != (form in OF_ONE_MODEL):
-        raise click.UsageError(f"--model goes with the formats {', '.join(OF_ONE_MODEL)}")
-    if model is not None:
-        text = _of_one_model(store, form, model)
-        click.echo(text, nl=False) if output is None else output.write_text(text, encoding="utf-8")
+    json_document = form in ("cyclonedx", "spdx") and output is not None and output.suffix == ".json"
+    if form != "csv" and not json_document:
+        form = format_of(form, output, ENDINGS, "node-link")
+    assert form is not None
+    if form in OF_ONE_MODEL:
+        if model is None:
+            raise click.UsageError(f"--format {form} is about one model: give --model")
+        write(_of_one_model(store, form, model), output)
         return
+    if form == "csv" and output is None:
+        raise click.UsageError("csv is several files: give --output FOLDER")
     from lineage.graphdb.export import export_graph
     from lineage.graphdb.store import open_store
 
-    if form == "csv" and output is None:
-        raise click.UsageError("csv is several files: give --output FOLDER")
     with open_store(store, create=False) as opened:
-        count = export_graph(opened, form, output or sys.stdout, signature=signature, everything=everything)
+        only = _family(opened, model) if model is not None else None
+        count = export_graph(opened, form, output or sys.stdout, signature=signature, everything=everything, only=only)
     click.echo(f"{count.models} models, {count.edges} edges", err=True)
+
+
+def _family(store: Store, name: str) -> set[str]:
+    """hub_ids of the family of a model, and of what it was possibly made from."""
+    from lineage.queries.family import tree
+    from lineage.queries.resolve import resolve
+
+    return {relative.hub_id for relative in tree(store, resolve(store, name))}
 
 
 def _of_one_model(store: str, form: str, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.graphdb.schema import home_path
 
@@ -19,7 +20,7 @@ ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md"}
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL... | FOLDER")
+@click.argument("models", shell_complete=complete_model, nargs=-1, required=True, metavar="MODEL... | FOLDER")
 @store_option
 @sketches_option
 @endpoint_option

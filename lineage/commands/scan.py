@@ -7,14 +7,19 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.hints import hint
 from lineage.commands.options import checked_device, evidence_options
+from lineage.commands.outputs import draw_or_none, drawn_options
 from lineage.evidence import options_of
 from lineage.graphdb.schema import NoSuchModel
 from lineage.scanning import scan_folder
+
+if TYPE_CHECKING:
+    from lineage.pages.figures import Figure
 
 
 @click.command()
@@ -32,9 +37,17 @@ from lineage.scanning import scan_folder
     help="Inputs for such methods: a .safetensors file whose tensors the function takes.",
 )
 @click.option("--device", metavar="NAME", help="Where to compute: cpu, cuda, ... [default: cuda where there is one].")
+@drawn_options
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 def scan(
-    folder: Path, forward: str | None, batch: Path | None, device: str | None, json_wanted: bool, **evidence: Any
+    folder: Path,
+    forward: str | None,
+    batch: Path | None,
+    device: str | None,
+    drawn: str,
+    output: Path | None,
+    json_wanted: bool,
+    **evidence: Any,
 ) -> None:
     """Every model under FOLDER -> the directed edges between them. Nothing is stored.
 
@@ -43,6 +56,7 @@ def scan(
     \b
     lineage scan ./checkpoints
     lineage scan ./checkpoints --json | jq .edges
+    lineage scan ./checkpoints -o families.html
     lineage scan ./checkpoints --method np-kmeans --method-option alpha=0.5 --method-option clusters=3
     """
     from lineage.commands.methods import given_for
@@ -52,12 +66,28 @@ def scan(
     given = given_for(folder, forward, batch)
     with reading_shown() as track:
         found = scan_folder(folder, options, on, track, given)
+    json_wanted = draw_or_none(drawn, output, json_wanted, lambda: _figure(folder, as_json(found))) == "json"
     click.echo(json.dumps(as_json(found), indent=1) if json_wanted else "\n".join(as_tree(found)))
     if not found.models:
         raise NoSuchModel(
             f"nothing under {folder} can be read",
             "safetensors, PyTorch, GGUF and ONNX files are read; no pickle is run",
         )
+    if not json_wanted:
+        hint(
+            f"`lineage report {folder}` draws the families with their evidence, `lineage explain CHILD PARENT` has one edge's"
+        )
+
+
+def _figure(folder: Path, document: dict[str, Any]) -> Figure:
+    """The families of a scan as a figure."""
+    from lineage.pages.figures import Figure
+    from lineage.pages.scan_source import scanned
+
+    found = scanned(document)
+    notes = {name: "cannot tell" for name, member in found.members.items() if member.answer == "undecided"}
+    title = f"Families in {folder.name or folder}"
+    return Figure(title, {name: name for name in found.members}, (*found.edges, *found.possible), notes)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import click
 
 from lineage.commands.crawl import metrics_at, reported, tell_plan
 from lineage.commands.crawl_options import crawl_options, make_options, service_options
+from lineage.commands.hints import hint
 from lineage.commands.messages import note
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.crawler.summary import CrawlSummary, summary_text
@@ -96,6 +97,8 @@ def sync(
             return
         began = f"pass of {crawled.started_at:%Y-%m-%d %H:%M} UTC\n" if every or cron else ""
         click.echo(f"{began}{summary_text(crawled)}\n{found_text(found)}")
+        if not (every or cron):
+            hint("`lineage roots` lists the oldest models, `lineage web` shows the graph in a browser")
 
     repeat(one_pass, state / "schedule.json", every=every, cron=cron, say=note)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.colours import COLOURS
 from lineage.commands.messages import note
 from lineage.commands.options import store_option
 from lineage.graphdb.schema import ACCEPTED, Relation, chance
@@ -125,7 +126,7 @@ def show_rows(
     else:
         shown = sorted(rows[0], key=SHORT.__contains__)
         cells = [[_cell(name, row[name], text_of) for name in shown] for row in rows]
-        print_table([_heading(name, rows, names) for name in shown], cells)
+        print_table([_heading(name, rows, names) for name in shown], cells, COLOURS)
 
 
 def _heading(name: str, rows: Rows, names: Mapping[str, str]) -> str:

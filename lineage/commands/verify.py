@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.graphdb.schema import home_path
 
 
 @click.command()
-@click.argument("model", metavar="MODEL|FOLDER")
+@click.argument("model", shell_complete=complete_model, metavar="MODEL|FOLDER")
 @store_option
 @sketches_option
 @endpoint_option

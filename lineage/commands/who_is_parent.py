@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.answering import Question, answer_now, answer_stored
+from lineage.commands.completion import complete_model
+from lineage.commands.hints import hint
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.locations import sketches_folder
 from lineage.reading import graph_if_there
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("who-is-parent")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @store_option
 @sketches_option
 @endpoint_option
@@ -60,6 +62,8 @@ def who_is_parent(
         click.echo(json.dumps(as_json(found.answer, found.stored), indent=1))
     elif found.failure is None or found.answer.declared:
         click.echo(as_text(found.answer, found.stored))
+        if found.answer.parent is not None:
+            hint(f"`lineage report {model}` shows the evidence as a page, `lineage tree {model}` the family")
     if found.failure:
         raise found.failure
     if found.answer.answer in ("undecided", "unknown"):

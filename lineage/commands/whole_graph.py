@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from lineage.commands.completion import complete_model
 from lineage.commands.moments import Moment
 from lineage.commands.options import store_option
+from lineage.commands.outputs import fail_if, fail_on_option
 from lineage.commands.tables import RELATIVE, Rows, format_options, limit_option, limits, show_rows, walk_options
 
 
@@ -38,21 +40,22 @@ def roots(
         show_rows([{"model": root.repo_id, "children": root.children} for root in found], None, none)
 
 
-def _listing(name: str, about: str, none: str, limit: int = 100) -> click.Command:
+def _listing(name: str, about: str, none: str, limit: int = 100, gate: bool = False) -> click.Command:
     """A command that prints the rows of one question file, which takes a `limit` and nothing else.
 
     Args:
-        about: its help. none: what people are told where there is no row.
+        about: its help. none: what people read where there is no row. gate: whether it takes `--fail-on any`.
     """
 
-    @click.command(name, help=about)
     @store_option
     @limit_option(limit)
     @format_options
-    def listing(store: str, limit: int, form: str | None) -> None:
-        show_rows(_asked(store, name, limit=limit), form, none, _columns(name))
+    def listing(store: str, limit: int, form: str | None, fail_on: str | None = None) -> None:
+        rows = _asked(store, name, limit=limit)
+        show_rows(rows, form, none, _columns(name))
+        fail_if(fail_on, (name for _ in rows))
 
-    return listing
+    return click.command(name, help=about)(fail_on_option()(listing) if gate else listing)
 
 
 leaves = _listing(
@@ -87,6 +90,7 @@ orphans = _listing(
     Example: lineage orphans
     """,
     "every base that is claimed is in the graph",
+    gate=True,
 )
 stale = _listing(
     "stale",
@@ -95,6 +99,7 @@ stale = _listing(
     Example: lineage stale
     """,
     "all evidence is about the weights that the models have now",
+    gate=True,
 )
 
 
@@ -124,7 +129,7 @@ def changes(since: datetime | None, store: str, limit: int, form: str | None) ->
 
 
 @click.command("as-of")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.argument("moment", type=Moment())
 @store_option
 @format_options
@@ -144,16 +149,19 @@ def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", shell_complete=complete_model, required=False)
 @store_option
 @click.option(
     "--only", type=click.Choice(["agree", "contradicts", "missing", "cannot tell"]), help="Only this outcome."
 )
+@fail_on_option("contradicts")
 @format_options
-def declared(model: str | None, store: str, only: str | None, form: str | None) -> None:
+def declared(model: str | None, store: str, only: str | None, fail_on: str | None, form: str | None) -> None:
     """What cards claim beside what the weights say: of one model, or of all.
 
-    Example: lineage declared --only contradicts
+    \b
+    lineage declared --only contradicts
+    lineage declared --only contradicts --fail-on any
     """
     from lineage.graphdb.store import open_store
     from lineage.queries.claim_check import compare, compare_all
@@ -168,6 +176,7 @@ def declared(model: str | None, store: str, only: str | None, form: str | None) 
             {"model": c.repo_id, "outcome": str(c.agreement or "-"), "why": c.reason} for c in chosen
         ]
         show_rows(rows, None, none)
+        fail_if(fail_on, (str(c.agreement) for c in chosen))
         return
     rows = [
         {
@@ -180,6 +189,7 @@ def declared(model: str | None, store: str, only: str | None, form: str | None) 
         for comparison in chosen
     ]
     show_rows(rows, form, none, ("repo_id", "agreement", "reason", "declared", "detected"))
+    fail_if(fail_on, (str(c.agreement) for c in chosen))
 
 
 def _columns(question: str) -> tuple[str, ...]:

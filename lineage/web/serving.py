@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from lineage.graphdb.schema import Failure
 from lineage.web.guard import LOOPBACK, Access
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from lineage.graphdb.store import Store
 
 SHORTEST_PASSWORD = 12
@@ -159,7 +162,7 @@ def serve(
         h11_max_incomplete_event_size=16 * 1024,
         limit_concurrency=256,
     )
-    server = uvicorn.Server(config)
+    server = _server(config)
 
     async def run() -> None:
         anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
@@ -175,6 +178,23 @@ def serve(
         pass
     finally:
         survey.stop()
+
+
+def _server(config: uvicorn.Config) -> uvicorn.Server:
+    """A server that ends on SIGINT and SIGTERM in order: uvicorn's own raises the signal once more, and the store would stay open."""
+    import uvicorn
+
+    class Quiet(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    return Quiet(config)
 
 
 async def _say_when_up(server: object, started: Callable[[], None]) -> None:

@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import Failure
 from lineage.queries import load
 from lineage.queries.claim_check import compare_all
-from lineage.queries.licences import judge, licence_class
+from lineage.queries.licences import all_conflicts
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
@@ -160,14 +159,9 @@ class Survey:
         return dict(outcomes), {name: tuple(rows) for name, rows in ordered.items()}
 
     def _conflicts(self) -> tuple[tuple[Conflict, ...], int]:
-        stated = [row["license"] for row in self._store.read(load("licences_stated").text, {})]
-        asking = [name for name in stated if licence_class(name) not in ("permissive", "unknown")]
         found: list[Conflict] = []
         count = 0
-        for row in self._steps(self._heirs(asking)):
-            outcome, reason = judge(row["license"], row["above"])
-            if outcome != "conflict":
-                continue
+        for row in self._steps(all_conflicts(self._store, ANCESTORS)):
             count += 1
             if len(found) < KEPT:
                 found.append(
@@ -175,21 +169,15 @@ class Survey:
                         row["hub_id"],
                         row["repo_id"],
                         row["license"],
+                        row["ancestor_id"],
                         row["ancestor"],
-                        row["ancestor_name"],
                         row["above"],
                         row["depth"],
-                        reason,
+                        row["reason"],
                     )
                 )
         found.sort(key=lambda one: (one.name, one.depth, one.ancestor_name))
         return tuple(found), count
-
-    def _heirs(self, licences: list[str]) -> Iterator[Mapping[str, Any]]:
-        """What comes from models with certain licences, a few models a question: all at once are too many for the engine's memory."""
-        models = (row["hub_id"] for row in self._store.stream(load("licensed_parents").text, {"licenses": licences}))
-        while part := list(islice(models, ANCESTORS)):
-            yield from self._store.read(load("licence_heirs").text, {"models": part})
 
     def _steps(self, rows: Iterator[Any]) -> Iterator[Any]:
         """The rows, with pauses; ends early when the server stops."""
