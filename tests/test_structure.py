@@ -16,7 +16,7 @@ import click
 import networkx
 import pytest
 
-from lineage.commands import COMMANDS
+from lineage.commands import COMMANDS, SECTIONS
 from lineage.graphdb.schema import Edge, Model, Relation, Run, Status, Verdict
 from lineage.graphdb.store import open_store
 from tests.invocations import check, commands, invocation
@@ -237,3 +237,8 @@ def test_every_module_says_what_it_is_for() -> None:
         str(p.relative_to(ROOT)) for p in spoken if p.stat().st_size and not ast.get_docstring(ast.parse(p.read_text()))
     ]
     assert not silent
+
+
+def test_every_command_is_in_one_section_of_the_first_screen() -> None:
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(COMMANDS)
