@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint check bench readme wheel
+.PHONY: man pictures help install demo test lint check bench readme wheel
 
 help: ## Show what can be done
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ bench: $(INSTALLED) ## Bytes and requests for each model, and the time of a look
 
 readme: $(INSTALLED) ## Write the transcripts in README.md anew, from what `make demo` left
 	$(BIN)/python -m tests.transcripts
+
+pictures: $(INSTALLED) ## Take the pictures of the pages anew, from what `make demo` left; needs Chromium and its driver
+	$(BIN)/python -m bench.pictures
+
+man: $(INSTALLED) ## Manual pages of every command into build/man
+	$(BIN)/python -m bench.manual_pages build/man
 
 wheel: $(INSTALLED) ## Build the wheel and ask what it installs one question
 	rm -rf dist build
