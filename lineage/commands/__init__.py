@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -181,7 +182,10 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
-            return super().resolve_command(ctx, args)
+            name, command, rest = super().resolve_command(ctx, args)
+            if name is not None and command is not None and not {"-h", "--help"} & set(rest):
+                _take_configuration(ctx, name, command)
+            return name, command, rest
         except click.UsageError as error:
             from difflib import get_close_matches
 
@@ -189,6 +193,16 @@ class LazyGroup(click.Group):
             if close:
                 raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
             raise
+
+
+def _take_configuration(ctx: click.Context, name: str, command: click.Command) -> None:
+    """Defaults from the file of options, if there is one."""
+    from lineage.commands.configuration import configuration
+
+    found = configuration(Path.cwd())
+    if found is not None:
+        ctx.default_map = {name: found.defaults(command, name)}
+        logger.info("options of %s", found.file)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
