@@ -29,7 +29,7 @@ def measure(store: Store, graphs: int) -> dict[str, Any]:
     """Counts for one empty store."""
     began = time.perf_counter()
     for text in SCHEMA:
-        store.define(text)
+        store.connection.define(text)
     passed = len(SCHEMA)
     for check in (*UPSERTS, *READS, *WRITES):
         found = answer(store, check)

@@ -12,7 +12,7 @@ from lineage.graphdb.schema import Declaration, Relation
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from lineage.graphdb.store import Execute, Store
+    from lineage.graphdb.connection import Connection, Execute
 
 BATCH = 2_000  # models a transaction
 SOURCES = ("card", "tag", "adapter_config", "config")  # whose word on the relation counts first
@@ -20,11 +20,11 @@ SOURCES = ("card", "tag", "adapter_config", "config")  # whose word on the relat
 T = TypeVar("T")
 
 
-def upsert(store: Store, seen: Iterable[str], declarations: Iterable[Declaration]) -> int:
-    """See `Store.upsert_declarations`."""
+def upsert(connection: Connection, seen: Iterable[str], declarations: Iterable[Declaration]) -> int:
+    """See `LineageGraph.upsert_declarations`."""
     rows = [claims_row(child, claims) for child, claims in by_child(seen, declarations).items()]
     for batch in _batches(rows):
-        store.transact(partial(replace, rows=batch, now=store.now()))
+        connection.transact(partial(replace, rows=batch, now=connection.now()))
     return sum(len(row["bases"] or ()) for row in rows)
 
 
@@ -42,23 +42,23 @@ def by_child(seen: Iterable[str], declarations: Iterable[Declaration]) -> dict[s
     return found
 
 
-def link(store: Store) -> int:
-    """See `Store.link_declarations`.
+def link(connection: Connection) -> int:
+    """See `LineageGraph.link_declarations`.
 
     Only claims that are new, and those whose names stand for other models now, are looked at: both leave a mark (`LinkDue`)
     when they are written.
     """
-    for marks in _due(store):
-        store.transact(partial(_link, marks=marks, now=store.now()))
-    count: int = store.read(statement("count_relation", Relation.DECLARES_BASE))[0]["count"]
+    for marks in _due(connection):
+        connection.transact(partial(_link, marks=marks, now=connection.now()))
+    count: int = connection.read(statement("count_relation", Relation.DECLARES_BASE))[0]["count"]
     return count
 
 
-def _due(store: Store) -> Iterator[list[str]]:
+def _due(connection: Connection) -> Iterator[list[str]]:
     """Marks of models that are to be linked, as many as go into one transaction."""
     marks: list[str] = []
     models = 0
-    for row in store.stream(statement("link_due")):
+    for row in connection.stream(statement("link_due")):
         marks.append(row["mark"])
         models += row["models"]
         if models >= BATCH:
@@ -79,10 +79,10 @@ def mark_due(execute: Execute, hub_ids: list[str], now: str) -> None:
         execute(statement("link_due_set"), {"mark": hub_ids[0], "hub_ids": hub_ids, "now": now})
 
 
-def index_names(store: Store) -> None:
+def index_names(connection: Connection) -> None:
     """Ties every claimant to the names it claims and marks it to be linked: for a graph that was written without that."""
-    for batch in _batches(store.stream(statement("claimants"))):
-        store.transact(partial(replace, rows=batch, now=store.now(), known=False))
+    for batch in _batches(connection.stream(statement("claimants"))):
+        connection.transact(partial(replace, rows=batch, now=connection.now(), known=False))
 
 
 def replace(execute: Execute, rows: list[Row], now: str, known: bool = True) -> None:

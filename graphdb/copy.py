@@ -15,7 +15,8 @@ from lineage.graphdb.schema import Failure, Relation
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from lineage.graphdb.store import Execute, Store
+    from lineage.graphdb.connection import Execute
+    from lineage.graphdb.graph import LineageGraph
 
 BATCH = 2_000  # rows a transaction
 STATEMENTS = {
@@ -40,7 +41,7 @@ class CopyFailed(Failure):
     """The target is not empty, or came out different."""
 
 
-def copy_graph(source: Store, target: Store) -> CopyCounts:
+def copy_graph(source: LineageGraph, target: LineageGraph) -> CopyCounts:
     """Copies everything.
 
     Raises:
@@ -58,7 +59,7 @@ def copy_graph(source: Store, target: Store) -> CopyCounts:
             nodes += moved
         else:
             edges += moved
-    index_names(target)
+    index_names(target.connection)
     after = graph_digest(target)
     if after != before:
         raise CopyFailed(
@@ -68,7 +69,7 @@ def copy_graph(source: Store, target: Store) -> CopyCounts:
     return CopyCounts(nodes, edges, after)
 
 
-def _write(target: Store, text: str, rows: Iterable[Row]) -> int:
+def _write(target: LineageGraph, text: str, rows: Iterable[Row]) -> int:
     source = (_row(row) for row in rows)
     count = 0
     while batch := list(islice(source, BATCH)):

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from lineage.graphdb.graph import LineageGraph
 from lineage.graphdb.records import Row
 from lineage.graphdb.schema import Relation
 from lineage.graphdb.statements import statement
-from lineage.graphdb.store import Store
 
 PASSING = frozenset(  # what a rerun that finds the same changes all the same: moments and runs, and counters of the Hub
     {
@@ -33,7 +33,7 @@ PASSING = frozenset(  # what a rerun that finds the same changes all the same: m
 )
 
 
-def graph_digest(store: Store, *, passing: bool = True) -> str:
+def graph_digest(store: LineageGraph, *, passing: bool = True) -> str:
     """sha256-like hex of everything in the graph.
 
     Args:
@@ -51,7 +51,7 @@ def graph_digest(store: Store, *, passing: bool = True) -> str:
     return f"{total % 2**256:064x}"
 
 
-def contents(store: Store) -> Iterator[tuple[str, Row]]:
+def contents(store: LineageGraph) -> Iterator[tuple[str, Row]]:
     """(label or type, row) of every node and then every edge."""
     for kind, name in (("Model", "all_models"), ("Architecture", "all_architectures"), ("Run", "all_runs")):
         for row in store.stream(statement(name)):

@@ -17,7 +17,7 @@ from lineage.graphdb.schema import ACCEPTED, Edge, Failure, Relation, Verdict
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from lineage.graphdb.store import Execute, Store
+    from lineage.graphdb.connection import Connection, Execute
 
 BATCH = 1_000  # children a transaction
 DETECTED = (*ACCEPTED, Relation.POSSIBLE_PARENT)
@@ -55,9 +55,9 @@ class EdgeCounts:
 
 
 def replace(
-    store: Store, scope: Iterable[str], new_edges: Iterable[Edge], verdicts: Iterable[Verdict], run_id: str
+    connection: Connection, scope: Iterable[str], new_edges: Iterable[Edge], verdicts: Iterable[Verdict], run_id: str
 ) -> EdgeCounts:
-    """See `Store.replace_edges`."""
+    """See `LineageGraph.replace_edges`."""
     children = list(dict.fromkeys(scope))
     within = set(children)
     edges_of: dict[str, dict[Key, Edge]] = defaultdict(dict)
@@ -76,8 +76,8 @@ def replace(
         batch = children[start : start + BATCH]
         wanted = {key: edge for child in batch for key, edge in edges_of.get(child, {}).items()}
         answers = [_answer_row(child, verdict_of.get(child), edges_of.get(child, {})) for child in batch]
-        now = store.now()
-        total += store.transact(partial(_write, wanted=wanted, answers=answers, run_id=run_id, now=now))
+        now = connection.now()
+        total += connection.transact(partial(_write, wanted=wanted, answers=answers, run_id=run_id, now=now))
     return total
 
 

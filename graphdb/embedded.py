@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.graphdb import owner
+from lineage.graphdb.connection import Connection, Execute, T
 from lineage.graphdb.errors import (
     CypherError,
     NoSpace,
@@ -33,7 +34,6 @@ from lineage.graphdb.errors import (
 )
 from lineage.graphdb.records import Row
 from lineage.graphdb.schema import Failure, home_path
-from lineage.graphdb.store import Execute, Store, T
 
 HEAP = "-Xmx1g"  # the engine would take half of the machine; a quarter of it holds pages
 OURS = {"graph", "sketches", "log", "owner.json"}  # what a store's folder may hold besides hidden files
@@ -42,7 +42,7 @@ FLUSH = "yes_nometadata"  # fdatasync at commit; the engine's default is none
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)")
 
 
-class EmbeddedStore(Store):
+class EmbeddedConnection(Connection):
     """A lineage graph in a folder of this machine. Raises a `Failure` when it cannot be opened."""
 
     def __init__(self, folder: str, *, create: bool, clock: Callable[[], datetime]):
@@ -57,7 +57,7 @@ class EmbeddedStore(Store):
         owner.write(self.folder, clock())
 
     @classmethod
-    def over(cls, database: Any, folder: str, *, clock: Callable[[], datetime]) -> EmbeddedStore:
+    def over(cls, database: Any, folder: str, *, clock: Callable[[], datetime]) -> EmbeddedConnection:
         """A store over a database that is open in this process already and that its opener closes."""
         store = cls.__new__(cls)
         store.url, store.clock = folder, clock

@@ -18,7 +18,7 @@ from lineage.graphdb.statements import statement
 if TYPE_CHECKING:
     import networkx as nx
 
-    from lineage.graphdb.store import Store
+    from lineage.graphdb.graph import LineageGraph
 
 ARRAY_DELIMITER = "\x1f"  # a claim may hold any printable character
 _NO_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
@@ -37,7 +37,7 @@ class ExportCounts:
 class Slice:
     """What is exported: all models, those of one architecture or only some (hub_ids), and which relations."""
 
-    store: Store
+    store: LineageGraph
     signature: str | None
     relations: tuple[Relation, ...]
     only: frozenset[str] | None = None
@@ -59,7 +59,7 @@ class Slice:
 
 
 def export_graph(
-    store: Store,
+    store: LineageGraph,
     form: str,
     target: Path | IO[str],
     *,

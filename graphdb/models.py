@@ -17,19 +17,21 @@ from lineage.graphdb.schema import Declaration, Model, Status, keys_in
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
-    from lineage.graphdb.store import Execute, Store
+    from lineage.graphdb.connection import Connection, Execute
 
 BATCH = 2_000  # models a transaction
 
 
-def upsert(store: Store, rows: Iterable[Model], declared: Mapping[str, Sequence[Declaration]] | None = None) -> int:
-    """See `Store.upsert_models`; with `declared`, by identity, the claims of the same models as well."""
+def upsert(
+    connection: Connection, rows: Iterable[Model], declared: Mapping[str, Sequence[Declaration]] | None = None
+) -> int:
+    """See `LineageGraph.upsert_models`; with `declared`, by identity, the claims of the same models as well."""
     written = 0
     source = iter(rows)
     while batch := list(islice(source, BATCH)):
         latest = {model.hub_id: model for model in batch}
-        now = store.now()
-        store.transact(partial(_write, batch=latest, now=now, declared=declared))
+        now = connection.now()
+        connection.transact(partial(_write, batch=latest, now=now, declared=declared))
         written += len(latest)
     return written
 
@@ -77,10 +79,10 @@ def _write(
         claims.replace(execute, list(claimed.values()), now)
 
 
-def split_reasons(store: Store) -> None:
+def split_reasons(connection: Connection) -> None:
     """Of a graph of an earlier version: `reason` of quantised models becomes `quantisation`; models on disk get their path."""
-    store.transact(lambda execute: execute(statement("quantisation_split"), {}))
-    store.transact(lambda execute: execute(statement("path_set"), {}))
+    connection.transact(lambda execute: execute(statement("quantisation_split"), {}))
+    connection.transact(lambda execute: execute(statement("path_set"), {}))
 
 
 def _owners(execute: Execute, rows: list[Row]) -> dict[str, list[Row]]:

@@ -25,10 +25,10 @@ from neo4j.exceptions import (
 from neo4j.graph import Node, Relationship
 from neo4j.time import DateTime
 
+from lineage.graphdb.connection import Connection, Execute, T
 from lineage.graphdb.errors import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
 from lineage.graphdb.read_only import may_write
 from lineage.graphdb.records import Row
-from lineage.graphdb.store import Execute, Store, T
 
 CONNECT_SECONDS = 5.0
 COLLISIONS = 3  # times that a transaction is tried again after another writer was first
@@ -37,7 +37,7 @@ OVERDUE = "exceeded the arcadedb.command.timeout"
 TIMED_OUT = ("TransactionTimedOut", "TransactionTimedOutClientConfiguration", "TransactionMarkedAsFailed", "Terminated")
 
 
-class Neo4jStore(Store):
+class Neo4jConnection(Connection):
     """A lineage graph in a Neo4j database. Raises a `Failure` within seconds when it cannot be reached or refuses."""
 
     def __init__(self, url: str, *, clock: Callable[[], datetime], auth: tuple[str, str] | None = None):

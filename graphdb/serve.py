@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from lineage.graphdb import owner
-from lineage.graphdb.embedded import FLUSH, EmbeddedStore, engine_module, open_failure, set_timeout
+from lineage.graphdb.connection import utc_now
+from lineage.graphdb.embedded import FLUSH, EmbeddedConnection, engine_module, open_failure, set_timeout
+from lineage.graphdb.graph import LineageGraph
 from lineage.graphdb.schema import Failure, home_path
-from lineage.graphdb.store import Store, utc_now
 
 DATABASE = "graph"
 INSIDE = "lineage-processes"  # the user of other `lineage` processes
@@ -71,14 +72,14 @@ def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> It
 
 
 @contextmanager
-def share_store(folder: str, port: int, password: str, *, timeout_seconds: float = 300.0) -> Iterator[Store]:
+def share_store(folder: str, port: int, password: str, *, timeout_seconds: float = 300.0) -> Iterator[LineageGraph]:
     """The store of a folder, opened here and served to other `lineage` processes of the same person meanwhile.
 
     Raises:
         Failure: as for `serve_store`; StoreHeld where another process has it open.
     """
     with _served(folder, port, "root", password, timeout_seconds) as (_, database):
-        yield EmbeddedStore.over(database, folder, clock=utc_now)
+        yield LineageGraph(EmbeddedConnection.over(database, folder, clock=utc_now))
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def _served(
     if "://" in folder:
         raise CannotServe(f"{folder} is a server already", "serve a folder")
     _check_port(port)
-    store = EmbeddedStore(folder, create=False, clock=utc_now)
+    store = LineageGraph(EmbeddedConnection(folder, create=False, clock=utc_now))
     try:
         store.init()
     finally:

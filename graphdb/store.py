@@ -1,278 +1,21 @@
-"""The graph as the rest of the program sees it: one interface, two stores, the same Cypher on both.
-
-`open_store(url)` gives the embedded store for a folder and Neo4j for `bolt://` and `neo4j://` addresses. What a store must
-do itself is small (`read`, `stream`, `transact`, `define`, `close`); models, claims, edges and runs are written here, for both.
-
-Every write is a batch in one transaction, keyed by identity, and can be repeated: the same input gives the same graph.
-"""
+"""`open_store(url)`: the embedded graph of a folder, or Neo4j at a `bolt://` or `neo4j://` address."""
 
 from __future__ import annotations
 
-import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeAlias
 
-from lineage.graphdb import claims, edges, migrations, models
+from lineage.graphdb.connection import Connection, utc_now
 from lineage.graphdb.edges import EdgeCounts
 from lineage.graphdb.errors import StoreHeld
+from lineage.graphdb.graph import LineageGraph
 from lineage.graphdb.owner import read as read_owner
-from lineage.graphdb.records import Row, iso, model_of, name_key, run_of, run_row
-from lineage.graphdb.schema import (
-    SCHEMA_VERSION,
-    Declaration,
-    Edge,
-    Failure,
-    Model,
-    Relation,
-    Run,
-    Verdict,
-    home_path,
-    without_password,
-)
-from lineage.graphdb.statements import constraints, statement
+from lineage.graphdb.schema import SCHEMA_VERSION, Failure, home_path, without_password
 
-__all__ = ["EdgeCounts", "Execute", "Store", "open_store"]
+__all__ = ["EdgeCounts", "Store", "open_store"]
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Execute = Callable[[str, Mapping[str, Any]], list[Row]]  # one statement inside a transaction -> its rows
-
-
-class NotOurGraph(Failure):
-    """The database holds something that is not a lineage graph, or one of a newer version."""
-
-
-class Store(ABC):
-    """A lineage graph. A context manager; `close` gives the files or connections back.
-
-    Attributes:
-        url: the address or folder it was opened with.
-        clock: says what time it is; every moment that the store writes comes from here.
-    """
-
-    url: str
-    clock: Callable[[], datetime]
-
-    # What a store does itself -----------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def read(
-        self,
-        cypher: str,
-        params: Mapping[str, Any] | None = None,
-        *,
-        timeout_seconds: float | None = None,
-        limit: int | None = None,
-    ) -> list[Row]:
-        """Rows of a statement that only reads; the engine refuses one that writes.
-
-        Args:
-            params: values for `$names`: scalars, lists and maps of them.
-            timeout_seconds: after this time the engine gives up.
-            limit: rows after this many are not fetched.
-        Returns:
-            A dict a row, columns in order; moments are aware datetimes, nodes and relationships maps.
-        Raises:
-            WriteRefused, CypherError, TooSlow: all of them failures of `lineage.graphdb.errors`.
-        """
-
-    @abstractmethod
-    def stream(self, cypher: str, params: Mapping[str, Any] | None = None) -> Iterator[Row]:
-        """The rows of a reading statement, fetched as they are asked for, so that millions need no memory.
-
-        Writing to the store in between is allowed; whether the stream sees it is not said.
-        """
-
-    @abstractmethod
-    def transact(self, work: Callable[[Execute], T]) -> T:
-        """Runs `work` in one transaction: all of it or nothing. It may run more than once, so it must be repeatable."""
-
-    @abstractmethod
-    def define(self, cypher: str) -> None:
-        """Runs a statement that creates a constraint or an index."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Gives the files or connections back. Can be called again."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    # The schema -------------------------------------------------------------------------------------------------------
-
-    def init(self) -> None:
-        """Makes an empty graph, or brings one of an older version up to date. Can be repeated.
-
-        Raises:
-            NotOurGraph: if the database holds something else, or a newer version.
-        """
-        version = self.check()
-        if version == SCHEMA_VERSION:
-            return
-        for text in constraints():
-            self.define(text)
-        if version is None:
-            self.set_version(SCHEMA_VERSION)
-            logger.info("made an empty graph, schema version %d, at %s", SCHEMA_VERSION, self.url)
-        else:
-            migrations.migrate(self, version)
-
-    def set_version(self, version: int) -> None:
-        """Writes down which version of the schema the graph has."""
-        params = {"version": version, "now": self.now()}
-        self.transact(lambda execute: execute(statement("schema_version_set"), params))
-
-    def check(self) -> int | None:
-        """Version of the schema in the database, None where it is empty.
-
-        Raises:
-            NotOurGraph: if the database holds something else, or a newer version.
-        """
-        rows = self.read(statement("schema_version"))
-        if not rows:
-            if self.read(statement("any_node")):
-                raise NotOurGraph(
-                    f"{self.url} holds a graph that is not a lineage graph", "use an empty folder or an empty database"
-                )
-            return None
-        version: int = rows[0]["version"]
-        if version > SCHEMA_VERSION:
-            raise NotOurGraph(
-                f"{self.url} was written by a newer lineage (schema {version}, this one knows {SCHEMA_VERSION})",
-                "update lineage",
-            )
-        return version
-
-    def counts(self) -> dict[str, int]:
-        """Number of nodes by kind, models by status (`status.<name>`) and edges by relation."""
-        found = {
-            "models": self._count("count_models"),
-            "architectures": self._count("count_architectures"),
-            "runs": self._count("count_runs"),
-        }
-        for row in self.read(statement("count_status")):
-            found[f"status.{row['status']}"] = row["count"]
-        for relation in Relation:
-            found[str(relation)] = self._count("count_relation", relation)
-        return found
-
-    def _count(self, name: str, relation: Relation | None = None) -> int:
-        count: int = self.read(statement(name, relation))[0]["count"]
-        return count
-
-    # Models and what they claim ---------------------------------------------------------------------------------------
-
-    def upsert_models(self, rows: Iterable[Model]) -> int:
-        """Writes models as of now; of two with one identity the later counts. Renames keep the old name. Returns their number."""
-        return models.upsert(self, rows)
-
-    def upsert_declarations(self, child_hub_ids_seen: Iterable[str], declarations: Iterable[Declaration]) -> int:
-        """Replaces the claims of exactly the models seen, also by none. Returns the number of claims now kept.
-
-        Raises:
-            ValueError: if a claim is of a model that is not among those seen.
-        """
-        return claims.upsert(self, child_hub_ids_seen, declarations)
-
-    def upsert_with_claims(self, rows: Iterable[Model], declarations: Iterable[Declaration]) -> int:
-        """Writes models as `upsert_models` does, together with all that they claim: a model and its claims in one transaction.
-
-        The claims replace what the models claimed before; of a model that is gone, they stay as they were.
-
-        Returns:
-            The number of claims given.
-        Raises:
-            ValueError: if a claim is of a model that is not among the rows.
-        """
-        latest = list(rows)
-        by_child = claims.by_child((model.hub_id for model in latest), declarations)
-        models.upsert(self, latest, by_child)
-        return sum(map(len, by_child.values()))
-
-    def link_declarations(self) -> int:
-        """Makes `DECLARES_BASE` edges of the claims whose base is a known model; supersedes those no longer claimed.
-
-        Returns the number of claim edges there are now.
-        """
-        return claims.link(self)
-
-    def model(self, name_or_id: str) -> Model | None:
-        """The model of an identity, a name (letter case ignored) or a name it once had."""
-        params = {"hub_id": name_or_id, "name_key": name_key(name_or_id)}
-        found = self.read(statement("model_lookup"), params)
-        if not found:
-            return None
-        rank = min(row["rank"] for row in found)
-        first = [row for row in found if row["rank"] == rank]
-        first.sort(key=lambda row: row["model"]["hub_id"])
-        if rank == 2:  # several models may have had the name: the last one counts
-            first.sort(key=lambda row: row["until"], reverse=True)
-        return model_of(first[0]["model"])
-
-    def models(self, signature: str | None = None) -> Iterator[Model]:
-        """All models, or those of one architecture, streamed."""
-        if signature is None:
-            rows = self.stream(statement("models"))
-        else:
-            rows = self.stream(statement("models_of_signature"), {"signature": signature})
-        return (model_of(row["model"]) for row in rows)
-
-    def signatures(self) -> Iterator[tuple[str, int]]:
-        """Architectures with the number of their models, largest first."""
-        return ((row["signature"], row["count"]) for row in self.read(statement("signatures")))
-
-    # Edges and runs ---------------------------------------------------------------------------------------------------
-
-    def replace_edges(
-        self, scope: Iterable[str], new_edges: Iterable[Edge], verdicts: Iterable[Verdict], run_id: str
-    ) -> EdgeCounts:
-        """What a run found about the children in scope becomes current; what it no longer found becomes history.
-
-        Each child is changed in one transaction, so a run that dies leaves its old or its new state. Children outside
-        the scope are not touched.
-
-        Raises:
-            ValueError: if an edge or a verdict is of a child outside the scope.
-            UnknownModel: if an edge names a model that is not in the graph.
-        """
-        return edges.replace(self, scope, new_edges, verdicts, run_id)
-
-    def decided(self) -> dict[str, str]:
-        """Architecture -> digest of what was compared when it was last decided about, as `set_decided` got it."""
-        return {row["signature"]: row["decided"] for row in self.read(statement("architecture_decided"))}
-
-    def set_decided(self, signature: str, digest: str) -> None:
-        """Keeps that an architecture was decided about, and from what. Written after the edges."""
-        params = {"signature": signature, "decided": digest}
-        self.transact(lambda execute: execute(statement("architecture_decided_set"), params))
-
-    def record_run(self, run: Run) -> None:
-        """Writes a run, by its identity: once when it starts, again when it ends."""
-        self.transact(lambda execute: execute(statement("run_upsert"), run_row(run)))
-
-    def runs(self, limit: int = 20) -> list[Run]:
-        """The latest runs, newest first."""
-        return [run_of(row) for row in self.read(statement("runs"), {"limit": limit})]
-
-    def now(self) -> str:
-        """This moment as the statements take it."""
-        moment = iso(self.clock())
-        assert moment is not None
-        return moment
-
-
-def utc_now() -> datetime:
-    """The default clock."""
-    return datetime.now(UTC)
+Store: TypeAlias = LineageGraph
 
 
 def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] = utc_now) -> Store:
@@ -292,26 +35,27 @@ def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] =
             "leave them out, and set NEO4J_USER and NEO4J_PASSWORD",
         )
     if not separator:
-        from lineage.graphdb.embedded import EmbeddedStore
+        from lineage.graphdb.embedded import EmbeddedConnection
 
         try:
-            store: Store = EmbeddedStore(url, create=create, clock=clock)
+            connection: Connection = EmbeddedConnection(url, create=create, clock=clock)
         except StoreHeld:
             owner = read_owner(home_path(url))
             if owner is None or owner.url is None:
                 raise
-            from lineage.graphdb.neo4j import Neo4jStore
+            from lineage.graphdb.neo4j import Neo4jConnection
 
-            store = Neo4jStore(owner.url, clock=clock, auth=(owner.user or "", owner.password or ""))
+            connection = Neo4jConnection(owner.url, clock=clock, auth=(owner.user or "", owner.password or ""))
     elif scheme in ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"):
-        from lineage.graphdb.neo4j import Neo4jStore
+        from lineage.graphdb.neo4j import Neo4jConnection
 
-        store = Neo4jStore(url, clock=clock)
+        connection = Neo4jConnection(url, clock=clock)
     else:
         raise Failure(
             f"a store is a folder or an address like bolt://host:7687, not {without_password(url)!r}",
             "see `lineage graph --help`",
         )
+    store = LineageGraph(connection)
     try:
         version = store.check()
         if version is None and not create:

@@ -340,6 +340,7 @@ def as_edges(
     """
     from lineage.detect.decision import Answer
     from lineage.detect.method_version import method_version
+    from lineage.graphdb.named_text import with_identities
 
     revisions = revisions or {}
     method, made_by = options.method, method_version(options.method, options.settings)
@@ -348,7 +349,8 @@ def as_edges(
     for whole, decision in everything:
         child = decision.model
         if decision is whole:
-            verdicts.append(Verdict(child, decision.answer, decision.reason, decision.probability))
+            reason = with_identities(decision.reason, names)
+            verdicts.append(Verdict(child, decision.answer, reason, decision.probability))
         if decision.answer is Answer.PARENT and decision.parent and decision.relation:
             edges += [
                 Edge(

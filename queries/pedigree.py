@@ -73,7 +73,7 @@ def pedigree(store: Store, model: Model) -> Pedigree:
         about |= {row["hub_id"]: row for row in store.read(load("about").text, some)}
         for row in store.read(load("accepted_edges").text, some):
             edges[row["child"]].append(row)
-    return Pedigree(model.hub_id, about, edges, store.clock().astimezone(UTC))
+    return Pedigree(model.hub_id, about, edges, store.connection.clock().astimezone(UTC))
 
 
 def cyclonedx(found: Pedigree) -> dict[str, Any]:

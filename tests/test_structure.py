@@ -105,6 +105,13 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert not circles, circles
 
 
+def test_the_graph_has_no_circle_even_in_types_and_functions() -> None:
+    paths = {module_name(path): path for path in sorted((ROOT / "graphdb").rglob("*.py"))}
+    edges = {name: {other for _, other in imported(path) if other in paths} for name, path in paths.items()}
+    components = networkx.strongly_connected_components(networkx.DiGraph(edges))
+    assert [sorted(component) for component in components if len(component) > 1] == []
+
+
 def imported_at_the_top(path: Path) -> Iterator[str]:
     for node in ast.parse(path.read_text(), str(path)).body:
         if isinstance(node, ast.Import):
@@ -123,6 +130,11 @@ def test_nothing_that_ships_imports_tests_or_benches() -> None:
         if name.partition(".")[0] in ("tests", "bench")
     ]
     assert not strays, "\n".join(strays)
+
+
+def test_nothing_that_ships_names_a_bench_to_import_it() -> None:
+    strays = [str(path) for path in shipped() if re.search(r"import_module\(\s*f?[\"'](bench|tests)", path.read_text())]
+    assert not strays
 
 
 def test_nothing_imports_a_part_by_the_name_of_its_folder() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +34,7 @@ DEVICE = click.option(
 SEED = click.option("--seed", default=0, show_default=True, help="The same seed gives the same network.")
 JSON = click.option("--json", "json_wanted", is_flag=True, help="Print what came out as JSON.")
 
+SOURCE = Path(__file__).resolve().parents[2]  # in a clone, where the benches are
 TRAINING_VALUES = 1 << 20  # models up to a million values are learned from whole
 
 
@@ -248,25 +249,18 @@ def build_zoo(
     \b
     LINEAGE_DATASETS=datasets lineage zoo build --out ./zoo
     """
-    clone = Path(__file__).parents[2]
-    if (clone / "bench").is_dir() and str(clone) not in sys.path:
-        sys.path.insert(0, str(clone))  # the installed command does not look there by itself
-    try:
-        command = importlib.import_module("bench.zoo.__main__").main
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("bench"):
-            raise
-        raise NeedsSource(
-            "the zoo is built from the source tree, not from the installed package", "run it in a clone"
-        ) from None
+    if not (SOURCE / "bench" / "zoo" / "__main__.py").is_file():
+        raise NeedsSource("the zoo is built from the source tree, not from the installed package", "run it in a clone")
     given = {"--models": models, "--split": split, "--jobs": jobs, "--device": device}
     arguments = [
         "--out",
-        str(out),
+        str(out.absolute()),
         *(word for name, value in given.items() if value is not None for word in (name, str(value))),
+        *(word for name in only for word in ("--only", name)),
     ]
-    with to_stderr():
-        command.main([*arguments, *(word for name in only for word in ("--only", name))], standalone_mode=False)
+    done = subprocess.run([sys.executable, "-m", "bench.zoo", *arguments], cwd=SOURCE, stdout=2, check=False)
+    if done.returncode:
+        raise click.exceptions.Exit(done.returncode)
     tell({"families": len(list(out.glob("*/truth.json"))), "folder": str(out)}, json_wanted)
 
 
@@ -382,12 +376,3 @@ def tell(found: dict[str, Any], json_wanted: bool) -> None:
         if json_wanted
         else "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in found.items())
     )
-
-
-@contextmanager
-def to_stderr() -> Iterator[None]:
-    """What is printed meanwhile goes to stderr."""
-    from contextlib import redirect_stdout
-
-    with redirect_stdout(sys.stderr):
-        yield

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lineage.graphdb.embedded import EmbeddedStore
+from lineage.graphdb.embedded import EmbeddedConnection
 from lineage.graphdb.errors import NotAStore, StoreDamaged, StoreHeld
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
@@ -169,8 +169,8 @@ def test_killed_writers_leave_every_acknowledged_batch_whole(tmp_path: Path) -> 
 
 def test_a_time_limit_left_behind_by_a_dead_process_is_lifted(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
-    assert isinstance(store, EmbeddedStore)
-    store._database.command("sql", "ALTER DATABASE `arcadedb.command.timeout` 1").to_list()
+    assert isinstance(store.connection, EmbeddedConnection)
+    store.connection._database.command("sql", "ALTER DATABASE `arcadedb.command.timeout` 1").to_list()
     store.close()
     with open_store(str(tmp_path / "store")) as again:
         slow = "UNWIND range(1, 300000) AS x WITH x WHERE x % 2 = 0 RETURN count(*) AS n"

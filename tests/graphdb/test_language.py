@@ -16,7 +16,7 @@ def answer(store: Store, check: Check) -> Rows:
 def test_every_statement_gives_its_answer(store: Store) -> None:
     assert len(SCHEMA) + len(UPSERTS) + len(READS) + len(WRITES) == 63
     for text in SCHEMA:
-        store.define(text)
+        store.connection.define(text)
     wrong = []
     for check in (*UPSERTS, *READS, *WRITES):
         found = answer(store, check)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lineage.graphdb import claims, migrations
+from lineage.graphdb.connection import Connection
 from lineage.graphdb.digest import graph_digest
 from lineage.graphdb.schema import SCHEMA_VERSION, Declaration, Relation
 from lineage.graphdb.store import Store, open_store
@@ -64,8 +65,8 @@ def test_claims_of_an_older_graph_are_linked_by_what_changes_from_then_on(store_
 def test_a_migration_that_dies_is_finished_by_the_next_opening(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = make_version_1(store_url)
 
-    def dies(store: Store) -> None:
-        claims.index_names(store)
+    def dies(connection: Connection) -> None:
+        claims.index_names(connection)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from lineage.graphdb.errors import CypherError, TooSlow, WriteRefused
+from lineage.graphdb.graph import NotOurGraph
 from lineage.graphdb.schema import Failure
-from lineage.graphdb.store import NotOurGraph, Store, open_store
+from lineage.graphdb.store import Store, open_store
 from tests.graphs import a_model, an_edge, fill
 
 WRITES = [

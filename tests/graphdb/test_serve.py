@@ -14,7 +14,7 @@ from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError
 
 from lineage.graphdb.errors import StoreHeld
-from lineage.graphdb.neo4j import Neo4jStore
+from lineage.graphdb.neo4j import Neo4jConnection
 from lineage.graphdb.serve import CannotServe, serve_store
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge, fill
@@ -85,7 +85,7 @@ def test_a_driver_and_another_process_use_a_served_store(running: Running) -> No
         records, _, _ = driver.execute_query("MATCH (m:Model) RETURN m.repo_id AS name ORDER BY name")
         assert [record["name"] for record in records] == ["org/a", "org/b"]
     with open_store(str(running.folder)) as store:  # finds the owner by itself, without any password
-        assert isinstance(store, Neo4jStore)
+        assert isinstance(store.connection, Neo4jConnection)
         store.upsert_models([a_model("c")])
         assert store.counts()["models"] == 3
     assert running.stop() == 0
@@ -108,7 +108,7 @@ def test_a_served_store_whose_server_is_killed_is_free_again(running: Running) -
     running.process.kill()
     running.process.wait()
     with open_store(str(running.folder)) as store:
-        assert not isinstance(store, Neo4jStore)
+        assert not isinstance(store.connection, Neo4jConnection)
         assert store.counts()["models"] == 2
 
 

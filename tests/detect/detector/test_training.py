@@ -120,7 +120,7 @@ def test_a_folder_without_families_is_refused(tmp_path):
 
 
 def test_the_zoo_is_built_from_the_source_only(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "bench.zoo.__main__", None)
+    monkeypatch.setattr("lineage.commands.train.SOURCE", tmp_path)
     done = CliRunner().invoke(zoo_command, ["build", "--out", str(tmp_path)])
     assert "source tree" in str(done.exception)
 
