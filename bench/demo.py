@@ -230,7 +230,9 @@ def told(counts: Mapping[str, Count]) -> None:
 
 def show_next(folder: Path, seconds: float) -> None:
     """Commands that work from now on, without the Hub."""
-    heading(f"Done in {seconds:.0f} s; models and graph are still there. Try:")
+    heading(f"Done in {seconds:.0f} s; models and graph are still there. See the families in a browser:")
+    out.print(Text(f"  .venv/bin/lineage web --store {folder}/store --open", "bold cyan"), soft_wrap=True)
+    out.print("\nOr ask on the command line:")
     for line in (
         f'export LINEAGE_STORE={folder}/store PATH="$PWD/.venv/bin:$PATH"',
         f"lineage ancestors {LIAR}",
