@@ -10,6 +10,7 @@ from uuid import uuid4
 import click
 
 from lineage.commands.options import checked_device, evidence_options, sketches_option, store_option
+from lineage.commands.stages import comparing
 from lineage.evidence import options_of
 from lineage.graphdb.schema import Run
 from lineage.locations import sketches_folder
@@ -44,7 +45,8 @@ def detect(
     with open_store(store) as graph:
         graph.record_run(Run(run_id, "detect", started))
         kept = SketchStore(sketches_folder(store, sketches))
-        summary = detect_into(graph, kept, options, run_id, on, everything=everything)
+        with comparing(graph) as asked:
+            summary = detect_into(graph, kept, options, run_id, on, everything=everything, should_stop=asked)
         graph.record_run(Run(run_id, "detect", started, datetime.now(UTC), summary))
     if json_wanted:
         click.echo(json.dumps(summary))

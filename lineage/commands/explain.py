@@ -11,6 +11,7 @@ import click
 
 from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.commands.stages import stage
 from lineage.explaining import explain_pair, label_of
 from lineage.locations import sketches_folder
 
@@ -76,16 +77,19 @@ def explain(
         check_target(picture)
     kept = SketchStore(sketches_folder(store, sketches))
     with graph_if_there(store) as graph:
-        looked = [look_up(name, graph, kept, lambda: hub_at(endpoint)) for name in (child, parent)]
-        found = explain_pair(
-            (looked[0], label_of(child, looked[0])),
-            (looked[1], label_of(parent, looked[1])),
-            graph,
-            kept,
-            options_of(**evidence),
-            checked_device(device),
-            beside=_beside(among, [found.sketch for found in looked]) if among else (),
-        )
+        with stage("reading both models"):
+            looked = [look_up(name, graph, kept, lambda: hub_at(endpoint)) for name in (child, parent)]
+        beside = _beside(among, [found.sketch for found in looked]) if among else ()
+        with stage("comparing them"):
+            found = explain_pair(
+                (looked[0], label_of(child, looked[0])),
+                (looked[1], label_of(parent, looked[1])),
+                graph,
+                kept,
+                options_of(**evidence),
+                checked_device(device),
+                beside=beside,
+            )
     claims = list(dict.fromkeys(claim.base for claim in looked[0].declarations))
     if json_wanted:
         click.echo(json.dumps(explanation_as_json(found, claims), indent=1))

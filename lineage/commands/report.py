@@ -10,6 +10,7 @@ import click
 
 from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.commands.stages import stage
 from lineage.graphdb.schema import home_path
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def gather(
     questions: list[Question] = [
         Question(name, sketches_folder(store, sketches), endpoint, evidence, store_it=False) for name in models
     ]
-    with graph_if_there(store) as graph:
+    with graph_if_there(store) as graph, stage("reading and comparing"):
         return report_of_models(questions, graph, store)
 
 

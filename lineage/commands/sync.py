@@ -14,6 +14,7 @@ from lineage.commands.crawl_options import crawl_options, make_options, service_
 from lineage.commands.hints import hint
 from lineage.commands.messages import note
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.commands.stages import comparing
 from lineage.crawler.summary import CrawlSummary, summary_text
 from lineage.crawling import crawl_hub, crawl_into
 from lineage.evidence import options_of
@@ -86,7 +87,8 @@ def sync(
                 )
             if should_stop():
                 raise Stopped
-            found = detect_into(graph, kept, options_of(**evidence), run.run_id, should_stop=should_stop)
+            with comparing(graph, should_stop) as asked:
+                found = detect_into(graph, kept, options_of(**evidence), run.run_id, should_stop=asked)
             run.summary["detect"] = found
             if metrics:
                 metrics.detected(found)

@@ -11,6 +11,7 @@ import click
 
 from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.commands.stages import stage
 from lineage.graphdb.schema import home_path
 
 
@@ -86,7 +87,7 @@ def verify(
         return Question(name, sketches_folder(store, sketches), endpoint, evidence, store_it=False)
 
     path = home_path(model)
-    with graph_if_there(store) as graph:
+    with graph_if_there(store) as graph, stage("checking"):
         if path.is_dir():
             checks, places = verify_folder(path, ask, graph, expected, options_of(**evidence), lambda models: models)
         else:
