@@ -73,6 +73,8 @@ class CrawlSummary:
 def summary_text(summary: CrawlSummary) -> str:
     """The summary for people, a few lines."""
     counts = summary.counts
+    if not counts["seen"] and not summary.failures and not summary.stopped:
+        return "no model was listed: nothing matches what was asked for"
     others = "".join(
         f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter", "gone") if counts[status]
     )

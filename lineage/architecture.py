@@ -84,7 +84,7 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Architectur
     models: list[Model] = []
     missing: list[Model] = []
     for model in graph.models(signature):
-        if model.weights_digest is not None:
+        if model.weights_digest is not None and not replaced(graph, model):
             at_hand = sketches.holds(model.weights_digest)
             (models if at_hand else missing).append(model)
     absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
@@ -94,6 +94,18 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Architectur
     bound = children_of(graph, without) | absent
     originals = claimed_originals(graph, signature) if any(model.quantised for model in models) else {}
     return ArchitectureModels(models, declared_in(graph, signature), without, bound, originals)
+
+
+def replaced(graph: Store, model: Model) -> bool:
+    """Whether another repository has taken a model's name and holds the same weights: deleted and made again, then.
+
+    Such a model keeps its edges, and is compared no more: the new one would be a copy of it, and every family there twice.
+    """
+    name, separator, hub_id = model.repo_id.rpartition("#")
+    if not separator or hub_id != model.hub_id:
+        return False
+    successor = graph.model(name)
+    return successor is not None and successor.weights_digest == model.weights_digest
 
 
 def subjects_of(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, subjects_of
+from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, replaced, subjects_of
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, keys_in, share_key
 
@@ -290,7 +290,7 @@ def relatives_in(
     for key in keys_in(subject.sketch.signature):
         best: list[Subject] = []
         waiting: list[Subject] = []
-        models = (model for model in graph.models(key) if model.hub_id not in without)
+        models = (m for m in graph.models(key) if m.hub_id not in without and not replaced(graph, m))
         for _, other in subjects_of(models, declared_in(graph, key), sketches, AT_ONCE):
             if other is None:
                 without_sample += 1

@@ -159,8 +159,12 @@ def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:
 
 
 def same_weights(graph: Store | None, opened: OpenModel) -> Model | None:
-    """The graph's model of the same identity, if it holds these very weights: another commit or name of it, then."""
-    known = graph.model(opened.model.hub_id) if graph else None
+    """The graph's model of the same identity, if it holds these very weights: another commit or name of it, then.
+
+    A repository that was deleted and made again has another identity and the same name: with the same weights, it is taken for the
+    same model.
+    """
+    known = (graph.model(opened.model.hub_id) or graph.model(opened.model.repo_id)) if graph else None
     if known is None or known.weights_digest is None or known.weights_digest != opened.model.weights_digest:
         return None
     return known

@@ -116,6 +116,9 @@ SECTIONS = {
 }
 
 
+ALIASES = {"licenses": "licences", "parent": "who-is-parent", "who-is": "who-is-parent"}  # what people type as well
+
+
 def _logging_told(context: click.Context, parameter: click.Parameter, value: int | bool) -> None:
     told = context.meta.setdefault("lineage.logging", {})
     told[parameter.name] = value
@@ -167,6 +170,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name][0].split(":")
@@ -195,13 +199,13 @@ class LazyGroup(click.Group):
             raise
 
 
-def _take_configuration(ctx: click.Context, name: str, command: click.Command) -> None:
+def _take_configuration(ctx: click.Context, typed: str, command: click.Command) -> None:
     """Defaults from the file of options, if there is one."""
     from lineage.commands.configuration import configuration
 
     found = configuration(Path.cwd())
     if found is not None:
-        ctx.default_map = {name: found.defaults(command, name)}
+        ctx.default_map = {typed: found.defaults(command, ALIASES.get(typed, typed))}
         logger.info("options of %s", found.file)
 
 

@@ -104,3 +104,9 @@ def test_what_is_wrong_with_it_is_said_in_one_line(run: Run, tmp_path: Path, tex
     code, out, err = run(*command)
     assert (code, out) == (2, "") and says in err and "Traceback" not in err, err
     assert run("--help")[0] == 0 and run("roots", "--help")[0] == 0
+
+
+def test_other_spellings_of_a_command_take_its_options(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "work" / "lineage.toml").write_text('store = "store"\n[licences]\ndepth = 1\n')
+    assert run("licenses", "org/b")[0] == run("licences", "org/b")[0] == 0
+    assert "licenses" not in run("--help")[1]

@@ -206,3 +206,21 @@ def test_adapters_and_packed_models_are_told_by_their_tensors(
     assert "int8" not in {root["model"] for root in scan["roots"]}, "a packed copy is no root"
     one = offline("who-is-parent", tmp_path / "L" / "low")
     assert one.code in (3, 4) and "adapter" in one.stdout + one.stderr
+
+
+def test_a_repository_made_again_under_its_name_is_no_copy_of_itself(
+    models: dict[str, Weights], offline: Command
+) -> None:
+    for age in range(2):
+        with FakeHub() as hub:
+            for place, name in enumerate("abc"):
+                made = datetime(2026, 1 + age, 1 + place, tzinfo=UTC)
+                hub.add_repo(f"acme/{name}", {"model.safetensors": save(models[name])}, created_at=made)
+            if age:
+                asked = offline("who-is-parent", "acme/b@main", "--json", HF_ENDPOINT=hub.url)
+                assert asked.json["parent"] == "acme/a" and asked.json["relation"] == "FINE_TUNED_FROM"
+            assert offline("sync", HF_ENDPOINT=hub.url).code == 0
+    found = offline("who-is-parent", "acme/b", "--json").json
+    assert (found["parent"], found["relation"]) == ("acme/a", "FINE_TUNED_FROM")
+    tree = offline("tree", "acme/a").stdout
+    assert "#" not in tree and "copy" not in tree and len(tree.splitlines()) == 3, tree

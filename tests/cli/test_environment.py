@@ -198,3 +198,12 @@ def test_messages_about_hostile_names_send_nothing_to_the_terminal(offline: Comm
         done = offline(*arguments)
         assert done.code in (2, 4), done
         assert not set("\x1b\x07\x9b\u202e") & set(done.stdout + done.stderr), done.stderr
+
+
+def test_a_listing_without_a_match_is_one_line(offline: Command) -> None:
+    from tests.fake_hub import FakeHub
+
+    with FakeHub() as hub:
+        hub.add_repo("acme/a", {"README.md": b""})
+        done = offline("crawl", "--author", "nobody", HF_ENDPOINT=hub.url)
+    assert (done.code, done.stdout) == (0, "no model was listed: nothing matches what was asked for\n")
