@@ -11,11 +11,12 @@ decisions about those parts, kept with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lineage.detect.backbone_names import Named
 from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.layer_map import asserted, decide_by_layers
 from lineage.detect.parts import part_of, parts_of
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sketch
@@ -24,6 +25,7 @@ from lineage.detect.subject import Subject
 Decide = Callable[[Sequence[Subject]], list[Decision]]
 
 MUCH = 0.7  # of the sampled values that most members have: a member with less is compared on its own
+FEW = 48  # models of a group, with so many of which the blocks of one are compared even where depths are equal
 _AGAIN = "\n"  # before the path of a part, in the id of a model that has one backbone twice
 
 
@@ -104,25 +106,28 @@ def _labels(having: Sequence[Sequence[tuple[Subject, Named]]]) -> list[str]:
     return labels
 
 
-def decide_groups(subjects: Sequence[Subject], decide: Decide) -> list[Decision]:
+def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float | None = None) -> list[Decision]:
     """Decisions about models of any backbones, in the order given.
 
     Args:
         decide: decides about models of one backbone and depth, like `detect.pipeline.decide`.
+        threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
     found: dict[str, list[tuple[Member, Decision]]] = defaultdict(list)
     for group in groups_of(subjects):
-        for member, decision in decide_group(group, decide):
+        for member, decision in decide_group(group, decide, threshold):
             found[_model(member.subject.id)].append((member, decision))
     return [put_together(subject.id, found[subject.id]) for subject in subjects]
 
 
-def decide_about(subject: Subject, known: Sequence[Subject], decide: Decide) -> Decision:
+def decide_about(
+    subject: Subject, known: Sequence[Subject], decide: Decide, threshold: float | None = None
+) -> Decision:
     """The decision about one model beside others, of which those count that share a backbone with it."""
     said = []
     for group in groups_of([subject, *known]):
         if any(_model(member.subject.id) == subject.id for member in group.members):
-            said += [(m, d) for m, d in decide_group(group, decide) if _model(m.subject.id) == subject.id]
+            said += [(m, d) for m, d in decide_group(group, decide, threshold) if _model(m.subject.id) == subject.id]
     return put_together(subject.id, said)
 
 
@@ -134,8 +139,8 @@ def comparable(subject: Subject, others: Sequence[Subject], key: str) -> tuple[S
     return here, [m.subject for m in piece if _model(m.subject.id) != subject.id]
 
 
-def decide_group(group: Group, decide: Decide) -> list[tuple[Member, Decision]]:
-    """What one group says of each of its members."""
+def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[Member, Decision]]:
+    """What one group says of each of its members; see `decide_groups`."""
     said: list[tuple[Member, Decision]] = []
     for members in pieces(group.members):
         main, odd = cohorts([m.subject.sketch for m in members])
@@ -144,7 +149,48 @@ def decide_group(group: Group, decide: Decide) -> list[tuple[Member, Decision]]:
         for i in odd:
             together = [*first, members[i]]
             said.append((members[i], decide([m.subject for m in together])[-1]))
-    return said
+    return said if threshold is None else _beyond(said, threshold)
+
+
+def _beyond(said: list[tuple[Member, Decision]], threshold: float) -> list[tuple[Member, Decision]]:
+    """What the blocks, compared one by one, tell of models without a parent; and which of these have no relatives at all."""
+    named = {name for _, d in said for name in _named_in(d)}
+    found = []
+    for member, decision in said:
+        if decision.answer is Answer.ROOT:
+            others = [m.subject for m, _ in said if m is not member and (m.depth != member.depth or len(said) <= FEW)]
+            by_layers = decide_by_layers(member.subject, others)
+            if by_layers is not None:
+                decision = asserted(by_layers, threshold)
+            elif not decision.candidates and decision.model not in named:
+                decision = _without_relatives(decision, len(said) - 1)
+        found.append((member, decision))
+    parents = {name for _, d in found for name in _named_in(d)}
+    return [
+        (m, replace(d, answer=Answer.ROOT, reason="the models made of its layers are the only relatives known"))
+        if d.answer is Answer.NO_RELATIVES and d.model in parents
+        else (m, d)
+        for m, d in found
+    ]
+
+
+def _named_in(decision: Decision) -> Iterator[str]:
+    """The models that a decision names, its own aside."""
+    yield from (candidate.parent for candidate in decision.candidates)
+    yield from (name for name, _ in decision.parents)
+    yield from decision.siblings
+
+
+def _without_relatives(decision: Decision, others: int) -> Decision:
+    nearest = decision.evidence.get("related")
+    reason = "no other model of its backbone is known"
+    if others:
+        near = "" if nearest is None else f"; the nearest has an excess cosine of {nearest:.2f}"
+        reason = (
+            f"compared with {others} other model{'' if others == 1 else 's'} of its backbone, related to none{near}"
+        )
+    evidence = {**decision.evidence, "compared_with": others}
+    return replace(decision, answer=Answer.NO_RELATIVES, evidence=evidence, reason=reason)
 
 
 def pieces(members: Iterable[Member]) -> list[list[Member]]:

@@ -47,7 +47,8 @@ def as_json(scan: Scan) -> dict[str, Any]:
                 "decided_by": list(d.decided_by),
                 "evidence": {**d.evidence, "reason": d.reason},
             }
-            for d in scan.decisions
+            for whole in scan.decisions
+            for d in (whole, *whole.other_parts)
             for parent, _ in d.parents
         ],
         "undecided": [
@@ -63,6 +64,9 @@ def as_json(scan: Scan) -> dict[str, Any]:
             {"model": d.model, "probability": round(d.probability, 4), "reason": d.reason}
             for d in scan.decisions
             if d.answer is Answer.ROOT
+        ],
+        "no_relatives": [
+            {"model": d.model, "reason": d.reason} for d in scan.decisions if d.answer is Answer.NO_RELATIVES
         ],
         "siblings": [{"models": list(names), "probability": round(p, 4)} for names, p in _siblings(scan)],
         "unreadable": [{"id": name, "reason": reason} for name, reason in scan.unreadable.items()],
@@ -85,12 +89,18 @@ def as_tree(scan: Scan) -> list[str]:
         f"{_listed(names)} may all come from one model that is not here (probability {chance(p)})"
         for names, p in _siblings(scan)
     ]
+    lines += [
+        f"{part.model} ({part.evidence.get('part', 'another part')})   from {part.parent}, {chance(part.probability)}"
+        for decision in scan.decisions
+        for part in decision.other_parts
+    ]
     lines += [f"{name}   (not read: {reason})" for name, reason in scan.unreadable.items()]
     answers = [decision.answer for decision in scan.decisions]
     counts = [
         _count(len(scan.models), "model"),
         f"{answers.count(Answer.PARENT)} with a parent",
         _count(answers.count(Answer.ROOT), "root"),
+        *([f"{alone} without known relatives"] if (alone := answers.count(Answer.NO_RELATIVES)) else []),
         f"{answers.count(Answer.UNDECIDED)} undecided",
         f"{len(scan.unreadable)} not readable",
     ]
@@ -112,6 +122,8 @@ def _listed(names: Sequence[str], at_most: int = 5) -> str:
 def _why_on_top(decision: Decision) -> str:
     if decision.answer is Answer.ROOT:
         return f"root: {decision.reason}"
+    if decision.answer is Answer.NO_RELATIVES:
+        return f"no relatives known: {decision.reason}"
     named = ", ".join(f"{c.parent} {chance(c.probability)}" for c in decision.candidates[:3])
     return f"undecided: {decision.reason}{'; ' if named else ''}{named}"
 
@@ -126,7 +138,8 @@ def _branches(
         decision = by_model[child]
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase.removeprefix("was ").removeprefix("is ")
         how = how.removesuffix(" from").removesuffix(" of")
-        lines.append(f"{indent}{'└── ' if last else '├── '}{child}   {how}, {chance(decision.probability)}")
+        part = f" ({decision.evidence['part']})" if "part" in decision.evidence else ""
+        lines.append(f"{indent}{'└── ' if last else '├── '}{child}{part}   {how}, {chance(decision.probability)}")
         lines += _branches(child, children, by_model, indent + ("    " if last else "│   "))
     return lines
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lineage.queries.claim_check import Comparison
     from lineage.queries.parent_query import ParentRows
 
-NO_RELATIVES = "no other model of its architecture is known; `lineage sync --search NAME` makes some known"
+NO_RELATIVES = "no other model of its backbone is known; `lineage sync --search NAME` makes some known"
 ADAPTER = "an adapter: its own weights were not compared, only what it declares speaks"
 
 
@@ -35,7 +35,8 @@ class Answer:
     """The answer for one model.
 
     Attributes:
-        answer: `parent`, `root`, `undecided` (compared, not decided) or `unknown` (never compared, or with nothing that is related).
+        answer: `parent`, `root` (older than the relatives it was compared with), `no_relatives` (compared and related to none, or
+            nothing to compare it with), `undecided` (compared, not decided) or `unknown` (never compared).
         parents: accepted ones: one, or those of a merge, the larger share first.
         probability: of the parent, or of the answer `root`.
         reason: one sentence of detection, mostly where there is no parent.
@@ -148,8 +149,8 @@ def from_decision(
 
 
 def _said(answer: str | None) -> str:
-    """The answer where no parent is asserted; a model without any known relative has no known parent."""
-    return answer if answer in ("root", "undecided") else "unknown"
+    """The answer where no parent is asserted."""
+    return answer if answer in ("root", "undecided", "no_relatives") else "unknown"
 
 
 def _parent(row: Mapping[str, Any]) -> Parent:

@@ -156,7 +156,10 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     subject, device = looked.subject(declared_bases(graph, looked.declarations) | named), pick_device()
     known = [*relatives_in(graph, sketches, subject, {model.hub_id}, device), *beside]
     options = options_of(**question.evidence)
-    decision = decide_about(subject, known, lambda some: decide_or_say(options.method, some, options, device))
+    threshold = options.threshold if options.method == PLAIN else None
+    decision = decide_about(
+        subject, known, lambda some: decide_or_say(options.method, some, options, device), threshold
+    )
     names = {other.id: other.label for other in known}
     if subject.quantised and options.method == PLAIN:
         originals = originals_claimed(graph, subject, looked.declarations) if options.declared else []
@@ -165,7 +168,9 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     if keep and graph:
         _keep(graph, sketches, looked, decision, options, names)
     if not known and not decision.candidates:
-        unknown = Answer(model, "unknown", reason=NO_RELATIVES, declared=looked.declarations, as_of=datetime.now(UTC))
+        unknown = Answer(
+            model, "no_relatives", reason=NO_RELATIVES, declared=looked.declarations, as_of=datetime.now(UTC)
+        )
         return Found(unknown, stored=keep)
     agreement = None
     if graph:

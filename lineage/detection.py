@@ -131,10 +131,11 @@ class _Work:
         self.done |= {*keys}
         self.count["without_sketch"] += len(known.without_sketch) + len(known.models) - len(subjects)
         on, method = pick_device(self.device), self.options.method
+        threshold = self.options.threshold if method == PLAIN else None
         said = [
             pair
             for group in groups_of(list(subjects.values()), key if len(keys) == 1 else None)
-            for pair in decide_group(group, lambda some: decide_or_say(method, some, self.options, on))
+            for pair in decide_group(group, lambda some: decide_or_say(method, some, self.options, on), threshold)
         ]
         if method == PLAIN:
             copies = {subject.id: subject for subject in subjects.values() if subject.quantised}
@@ -316,6 +317,8 @@ def nearest(subject: Subject, others: Sequence[Subject], key: str, device: Any) 
         return list(others)
     here, there = comparable(subject, others, key)
     chosen = {s.id.partition("\n")[0] for s in relatives_of(here, there, device, NEAREST)}
+    same = {s.id.partition("\n")[0] for s in there}
+    chosen |= set([other.id for other in others if other.id not in same][:NEAREST])  # of other depths
     return [other for other in others if other.id in chosen]
 
 

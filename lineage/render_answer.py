@@ -81,6 +81,8 @@ def sentence(answer: Answer) -> str:
         return f"{name} {how} " + " and ".join(f"{parent} ({chance(p)})" for parent, p in parents)
     if answer.answer == "root":
         return f"{name} is a root: no known model is its parent (probability {chance(answer.probability or 0.0)})"
+    if answer.answer == "no_relatives":
+        return f"{name}: no relatives known"
     if answer.answer == "undecided":
         return f"{name}: cannot tell its parent"
     return f"{name}: its parent is not known"

@@ -109,7 +109,8 @@ def decide_about(
 
     subjects = list(found.subjects().values())
     decide, on = decide_with if len(groups_of(subjects)) == 1 else decide_or_say, pick_device(device)
-    decisions = decide_groups(subjects, lambda some: decide(options.method, some, options, on, given))
+    threshold = options.threshold if options.method == PLAIN else None
+    decisions = decide_groups(subjects, lambda some: decide(options.method, some, options, on, given), threshold)
     if options.method == PLAIN:
         decisions = [_settled(decision, found, options) for decision in decisions]
     return decisions

@@ -66,5 +66,5 @@ def who_is_parent(
             hint(f"`lineage report {model}` shows the evidence as a page, `lineage tree {model}` the family")
     if found.failure:
         raise found.failure
-    if found.answer.answer in ("undecided", "unknown"):
+    if found.answer.answer in ("undecided", "unknown", "no_relatives"):
         raise click.exceptions.Exit(3)

@@ -180,7 +180,7 @@ def _member(row: Mapping[str, Any]) -> Member:
     return Member(
         id=row["hub_id"],
         name=row["repo_id"],
-        answer=answer if answer in ("parent", "root", "undecided") else "unknown",
+        answer=answer if answer in ("parent", "root", "undecided", "no_relatives") else "unknown",
         probability=row["answer_probability"],
         reason=row["answer_reason"],
         status=row["status"],

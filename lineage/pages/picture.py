@@ -69,9 +69,12 @@ def _node(member: Member, edge: EdgeFacts | None, closed: int, links: Links, mar
     if edge is not None:
         note = f"{relation_word(edge.relation)} {percent(edge.probability)}"
     else:
-        note = {"root": "root", "undecided": "cannot tell", "parent": "parent not shown"}.get(
-            member.answer, "not compared"
-        )
+        note = {
+            "root": "root",
+            "no_relatives": "no relatives known",
+            "undecided": "cannot tell",
+            "parent": "parent not shown",
+        }.get(member.answer, "not compared")
     if closed:
         note += f" · {closed:,} below"
     tone = (

@@ -105,6 +105,8 @@ def scanned(document: Mapping[str, Any], cards: Mapping[str, CardLike] | None = 
         members[row["model"]] = replace(
             members[row["model"]], answer="root", probability=row["probability"], reason=row["reason"]
         )
+    for row in document.get("no_relatives", ()):
+        members[row["model"]] = replace(members[row["model"]], answer="no_relatives", reason=row["reason"])
     for row in document["undecided"]:
         members[row["child"]] = replace(members[row["child"]], answer="undecided", reason=row["reason"])
     for name, card in (cards or {}).items():
@@ -150,7 +152,7 @@ def _with_claims(
         outcome, reason = CANNOT_TELL, f"{absent} is declared and not in this folder"
     elif parents:
         outcome, reason = CONTRADICTS, f"{next(iter(named))} is declared; the weights come from {parents[0]}"
-    elif member.answer == "root":
+    elif member.answer in ("root", "no_relatives"):
         outcome, reason = CONTRADICTS, f"{next(iter(named))} is declared; the weights show no parent"
     else:
         outcome, reason = CANNOT_TELL, "no parent was decided"

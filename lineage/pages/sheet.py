@@ -172,6 +172,8 @@ def sentence(member: Member, parents: Collection[EdgeFacts], facts: Mapping[str,
         return f"{name} {how} {', '.join(named[:-1])} and {named[-1]}"
     if member.answer == "root":
         return f"{name} is a root: no known model is its parent"
+    if member.answer == "no_relatives":
+        return f"{name}: no relatives known"
     if member.answer == "undecided":
         return f"{name}: its parent cannot be told"
     return f"{name}: its parent is not known"
@@ -192,6 +194,8 @@ def doubts_about(
         found.append(f"Its weights could not be read ({visible(member.status_reason)}).")
     if member.answer == "root":
         found.append("A root is the oldest of the models known here. A parent that was never crawled cannot be named.")
+    if member.answer == "no_relatives":
+        found.append("None of the models known here is related to it. Its parent may be one that was never crawled.")
     if member.answer == "undecided":
         named = ", ".join(f"{visible(facts[e.parent].name)} {percent(e.probability)}" for e in list(possible)[:3])
         found.append(

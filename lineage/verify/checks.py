@@ -168,7 +168,7 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
     if candidate is not None and not subject.parents:
         message = f"{visible(wanted)} is a possible parent (probability {percent(candidate.probability)}), too uncertain to say"
         return Check(rule, subject.name, Outcome.CANNOT_TELL, message, details)
-    if subject.parents or subject.member.answer == "root":
+    if subject.parents or subject.member.answer in ("root", "no_relatives"):
         return Check(
             rule,
             subject.name,

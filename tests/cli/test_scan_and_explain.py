@@ -84,7 +84,8 @@ def test_a_scan_keeps_its_contract(offline: Command, zoo: Path, tmp_path: Path) 
         "mlp/a", "mlp/b", "mlp/c", "mlp/ba", "mlp/d", "mlp/half", "other/stranger",
     }  # fmt: skip
     told = {edge["child"] for edge in found["edges"]} | {row["child"] for row in found["undecided"]}
-    told |= {root["model"] for root in found["roots"]}
+    told |= {row["model"] for row in (*found["roots"], *found["no_relatives"])}
+    assert [row["model"] for row in found["no_relatives"]] == ["other/stranger"]
     assert told == {model["id"] for model in found["models"]}, "every model is told about once"
     edges = {(edge["child"], edge["relation"]): edge for edge in found["edges"]}
     assert edges["mlp/half", "QUANTIZED_FROM"]["parent"] == "mlp/d"

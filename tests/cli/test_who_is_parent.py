@@ -112,15 +112,15 @@ def test_a_model_of_an_unknown_architecture_is_not_known(own_world: World) -> No
     own_world.hub.add_repo("new/odd", {"model.safetensors": save(start(5, {"odd.weight": (40, 24)}))})
     try:
         done = own_world.lineage("who-is-parent", "new/odd")
-        assert done.code == 3 and "no other model of its architecture is known" in done.stdout.replace("\n", " ")
-        assert own_world.lineage("who-is-parent", "new/odd", "--json").json["answer"] == "unknown"
+        assert done.code == 3 and "no other model of its backbone is known" in done.stdout.replace("\n", " ")
+        assert own_world.lineage("who-is-parent", "new/odd", "--json").json["answer"] == "no_relatives"
     finally:
         own_world.hub.delete("new/odd")
 
 
 def test_without_any_graph_there_is_still_an_answer(lineage: Command, world: World, tmp_path: Path) -> None:
     done = lineage("who-is-parent", "acme/b", "--json", HF_ENDPOINT=world.hub.url)
-    assert done.code == 3 and done.json["answer"] == "unknown" and done.json["declared"]
+    assert done.code == 3 and done.json["answer"] == "no_relatives" and done.json["declared"]
     assert not (tmp_path / "store").exists(), "asking makes no store"
 
 
@@ -202,7 +202,7 @@ def test_a_lost_sample_is_read_again(own_world: World) -> None:
     done = own_world.lineage("who-is-parent", "acme/b", "--json")
     assert done.code == 0 and done.json["parent"] == "acme/a", "the graph needs no samples"
     live = own_world.lineage("who-is-parent", "acme/b", "--no-dates", "--json")
-    assert live.code == 3 and live.json["answer"] == "unknown", "there is nothing left to compare with"
+    assert live.code == 3 and live.json["answer"] == "no_relatives", "there is nothing left to compare with"
 
 
 def test_a_part_of_a_pipeline_has_a_parent_of_its_own(hub: FakeHub, lineage: Command) -> None:

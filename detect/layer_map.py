@@ -1,0 +1,299 @@
+"""Models of other depths: which block of a child came from which block of a parent, by their values.
+
+A model that lost layers, was stacked from pieces of others, or grew, has no parent in one piece: its blocks are compared one by one. In:
+sketches of one backbone, each with its blocks. Out: for every block of the child the parent's block that it is most like, and, where
+enough of them are related, a decision.
+
+- Alike: cosine of the sampled rows of the matrices that both blocks have samples of, their mean taken off. Wrong blocks have 0; blocks that
+  were trained on have 0.7 and more. Blocks of which no matrix is in both samples are compared by their norms, where these are equal.
+- The map: best of all ways through the blocks, with a small premium for the next block of the parent; it may jump back, as stacks do.
+- Direction: all blocks of the child come from the parent, and the parent has others besides (pruned) or the child some twice (stacked).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.parts import parts_of
+from lineage.detect.signature import FLOAT_DTYPES
+from lineage.detect.sketch_file import Sample, Sketch
+from lineage.detect.subject import Subject
+from lineage.graphdb.schema import Relation
+
+ALIKE = 0.15  # cosine from which two blocks are related; strangers of a few thousand values have 0.03 at most
+CLEARLY_ALIKE = 0.5  # in the median of all blocks: the probability is not lowered for it
+NEXT_BLOCK = 0.02  # premium of the parent's next block
+COVERED = 0.75  # share of the child's blocks that must come from the parent
+EQUAL = 1e-3  # relative distance of a block that was taken over as it is, rounding aside
+CANDIDATES = 128
+SURE = 0.97
+AT_LEAST_BLOCKS = 2
+FAR = 4.0  # how fast a farther candidate loses: the power of the ratio of squared distances
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMap:
+    """Where the blocks of a child come from.
+
+    Attributes:
+        to: for each block of the child the parent's block; None where it is related to none, or nothing of it can be compared.
+        alike: cosine with that block; distance: relative squared distance to it. nan where there is none.
+        compared: how many blocks of the child could be compared at all; parent_blocks: how many the parent has.
+    """
+
+    to: tuple[int | None, ...]
+    alike: tuple[float, ...]
+    distance: tuple[float, ...]
+    compared: int
+    parent_blocks: int
+
+    @property
+    def covered(self) -> float:
+        return sum(block is not None for block in self.to) / max(1, self.compared)
+
+    @property
+    def text(self) -> str:
+        """`0,2,4`; `?` for a block of which nothing is known."""
+        return ",".join("?" if block is None else str(block) for block in self.to)
+
+    @property
+    def repeated(self) -> bool:
+        known = [block for block in self.to if block is not None]
+        return len(set(known)) < len(known)
+
+
+def blocks_of(sketch: Sketch) -> list[dict[str, Sample]]:
+    """The samples of each block of a sketch's largest backbone, by their names within the block."""
+    named = next(iter(parts_of(sketch)), None)
+    if named is None or not named.depth:
+        return []
+    blocks: list[dict[str, Sample]] = [{} for _ in range(sum(named.depth))]
+    for name, place in named.places.items():
+        sample = sketch.samples.get(name)
+        if sample is not None and sample.dtype in FLOAT_DTYPES:
+            blocks[place.block][place.name] = sample
+    return blocks
+
+
+def layer_map(child: Sequence[Mapping[str, Sample]], parent: Sequence[Mapping[str, Sample]]) -> LayerMap:
+    """
+    Args:
+        child, parent: as `blocks_of` gives them.
+    """
+    alike, distance = _compared(child, parent)  # (c, p) each, nan where nothing is in both
+    known = ~np.isnan(alike).all(1) if alike.size else np.zeros(len(child), bool)
+    way = _way(np.nan_to_num(alike, nan=0.0))
+    to: list[int | None] = []
+    for i, j in enumerate(way):
+        related = known[i] and not math.isnan(alike[i, j]) and alike[i, j] >= ALIKE
+        to.append(j if related else None)
+    pick = [(i, j) for i, j in enumerate(to)]
+    return LayerMap(
+        tuple(to),
+        tuple(math.nan if j is None else float(alike[i, j]) for i, j in pick),
+        tuple(math.nan if j is None else float(distance[i, j]) for i, j in pick),
+        int(known.sum()),
+        len(parent),
+    )
+
+
+def _compared(
+    child: Sequence[Mapping[str, Sample]], parent: Sequence[Mapping[str, Sample]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(c, p) cosines and relative squared distances of blocks."""
+    shape = (len(child), len(parent))
+    dots, mine, its, apart, size = (np.zeros(shape) for _ in range(5))
+    norms_equal, seen = np.zeros(shape), np.zeros(shape, bool)
+    for name in sorted({name for block in child for name in block}):
+        for start, stop, rows, columns in _ranges(name, child, parent):
+            x = np.stack([_cut(child[i][name], start, stop) for i in rows])  # (r, v)
+            y = np.stack([_cut(parent[j][name], start, stop) for j in columns])  # (k, v)
+            at = np.ix_(rows, columns)
+            if len(child[rows[0]][name].shape) < 2:
+                for a, i in enumerate(rows):
+                    for b, j in enumerate(columns):
+                        varied = x[a].min() != x[a].max()
+                        norms_equal[i, j] = max(norms_equal[i, j], float(varied and np.array_equal(x[a], y[b])))
+                continue
+            xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+            squares_x, squares_y = (x**2).sum(1), (y**2).sum(1)
+            dots[at] += xc @ yc.T
+            mine[at] += (xc**2).sum(1)[:, None]
+            its[at] += (yc**2).sum(1)[None]
+            apart[at] += np.maximum(squares_x[:, None] + squares_y[None] - 2 * (x @ y.T), 0)
+            size[at] += squares_x[:, None]
+            seen[at] = True
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alike = np.where(seen, dots / np.sqrt(np.maximum(mine * its, 1e-300)), np.nan)
+        distance = np.where(seen, apart / np.maximum(size, 1e-300), np.nan)
+    alone = ~seen & (norms_equal > 0)
+    return np.where(alone, 1.0, alike), np.where(alone, 0.0, distance)
+
+
+def _ranges(
+    name: str, child: Sequence[Mapping[str, Sample]], parent: Sequence[Mapping[str, Sample]]
+) -> list[tuple[int, int, list[int], list[int]]]:
+    """(start, stop, blocks of the child, blocks of the parent) whose samples of a tensor have a range in common."""
+    own: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
+    others: dict[tuple[int, int, tuple[int, ...]], list[int]] = {}
+    for blocks, found in ((child, own), (parent, others)):
+        for place, block in enumerate(blocks):
+            if name in block:
+                sample = block[name]
+                found.setdefault((sample.start, sample.stop, sample.shape), []).append(place)
+    ranges = []
+    for (start, stop, shape), rows in own.items():
+        for (first, last, other), columns in others.items():
+            begin, end = max(start, first), min(stop, last)
+            if shape == other and end > begin:
+                ranges.append((begin, end, rows, columns))
+    return ranges
+
+
+def _cut(sample: Sample, start: int, stop: int) -> np.ndarray:
+    return sample.values()[start - sample.start : stop - sample.start].astype(np.float64)
+
+
+def _way(alike: np.ndarray) -> list[int]:
+    """For each block of the child a block of the parent: the best sum of likeness, with a premium for going on by one."""
+    if not alike.size:
+        return [0] * len(alike)
+    score = alike[0].copy()
+    came: list[np.ndarray] = []
+    for row in alike[1:]:
+        best = int(score.argmax())
+        before = np.full(len(score), best)
+        value = np.full(len(score), score[best])
+        step = np.concatenate([[-np.inf], score[:-1] + NEXT_BLOCK])
+        better = step > value
+        before[better] = np.arange(-1, len(score) - 1)[better]
+        score = np.where(better, step, value) + row
+        came.append(before)
+    way = [int(score.argmax())]
+    for before in reversed(came):
+        way.append(int(before[way[-1]]))
+    return way[::-1]
+
+
+def decide_by_layers(child: Subject, candidates: Sequence[Subject]) -> Decision | None:
+    """A parent, or the parents of a stack, of a model that has none in one piece; None where the blocks tell of none.
+
+    Args:
+        candidates: models of the same backbone, of any depth, all restricted to it.
+    """
+    own = blocks_of(child.sketch)
+    if len(own) < AT_LEAST_BLOCKS:
+        return None
+    found: list[tuple[Subject, LayerMap]] = []
+    for candidate in candidates[:CANDIDATES]:
+        blocks = blocks_of(candidate.sketch)
+        there = layer_map(own, blocks)
+        if not any(block is not None for block in there.to):
+            continue
+        found.append((candidate, there))
+    pieces = _stacked(child, found)
+    if pieces is not None:
+        return pieces
+    whole = [
+        (candidate, there)
+        for candidate, there in found
+        if there.covered >= COVERED and there.compared >= AT_LEAST_BLOCKS and _comes_from(own, candidate, there)
+    ]
+    return _nearest(child, whole) if whole else None
+
+
+def _comes_from(own: Sequence[Mapping[str, Sample]], candidate: Subject, there: LayerMap) -> bool:
+    """Whether the child has some blocks twice, or lost blocks that the other one has and that are none of its own: then it is the later."""
+    if there.repeated:
+        return True
+    if len(own) >= there.parent_blocks:
+        return False
+    back = layer_map(blocks_of(candidate.sketch), own)
+    return sum(block is None for block in back.to) > len(back.to) - back.compared
+
+
+def _stack_of(model: Subject, other: Subject) -> bool:
+    """Whether the blocks of a model are those of another, some of them twice."""
+    there = layer_map(blocks_of(model.sketch), blocks_of(other.sketch))
+    return there.repeated and there.covered == 1.0 and float(np.nanmax(there.distance)) < EQUAL**2
+
+
+def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decision:
+    distances = [max(float(np.nanmean(m.distance)), 1e-12) for _, m in found]
+    plain = [not any(_stack_of(c, other) for other, n in found if n.parent_blocks < m.parent_blocks) for c, m in found]
+    if any(plain):  # of a model and a stack of its own blocks, the model
+        distances = [d for d, kept in zip(distances, plain, strict=True) if kept]
+        found = [pair for pair, kept in zip(found, plain, strict=True) if kept]
+    best = int(np.argmin(distances))
+    parent, layers = found[best]
+    likeness = float(np.nanmedian(layers.alike))
+    sure = SURE * layers.covered * min(1.0, 0.6 + 0.4 * likeness / CLEARLY_ALIKE)
+    weights = [(distances[best] / d) ** FAR for d in distances]
+    chances = [sure * w / sum(weights) for w in weights]
+    evidence = {
+        "layers": layers.text,
+        "layers_alike": round(likeness, 4),
+        "layers_compared": layers.compared,
+        "layers_of_parent": layers.parent_blocks,
+        "relative_distance": round(distances[best] ** 0.5, 6),
+    }
+    kind = "stacked from" if layers.repeated else "made of some of"
+    return Decision(
+        child.id,
+        Answer.PARENT,
+        chances[best],
+        parent.id,
+        Relation.MERGED_FROM if layers.repeated else Relation.FINE_TUNED_FROM,
+        tuple(
+            Candidate(c.id, round(p, 4))
+            for p, (c, _) in sorted(zip(chances, found, strict=True), key=lambda pair: -pair[0])
+            if p >= 0.02
+        ),
+        ("layers",),
+        evidence,
+        f"its {len(layers.to)} layers are {kind} the {layers.parent_blocks} of {parent.label}: {layers.text}",
+    )
+
+
+def _stacked(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decision | None:
+    """A stack whose blocks are those of two or more others as they were."""
+    blocks = max((len(m.to) for _, m in found), default=0)
+    source: list[int | None] = []
+    for i in range(blocks):
+        exact = [k for k, (_, m) in enumerate(found) if not math.isnan(m.distance[i]) and m.distance[i] < EQUAL**2]
+        source.append(exact[0] if len(exact) == 1 else None)
+    parents = sorted({k for k in source if k is not None}, key=lambda k: (-source.count(k), k))
+    known = [k for k in source if k is not None]
+    compared = max((m.compared for _, m in found), default=0)
+    if len(parents) < 2 or len(known) < COVERED * compared or min(map(source.count, parents)) < AT_LEAST_BLOCKS:
+        return None
+    layers = {
+        found[k][0].id: ",".join(str(found[k][1].to[i]) if source[i] == k else "-" for i in range(blocks))
+        for k in parents
+    }
+    shares = tuple((found[k][0].id, round(source.count(k) / len(known), 4)) for k in parents)
+    names = " and ".join(found[k][0].label for k in parents)
+    return Decision(
+        child.id,
+        Answer.PARENT,
+        SURE,
+        shares[0][0],
+        Relation.MERGED_FROM,
+        tuple(Candidate(name, SURE) for name, _ in shares),
+        ("layers",),
+        {"layers": layers, "layers_compared": compared},
+        f"its layers are those of {names} as they were",
+        merged_from=shares,
+    )
+
+
+def asserted(decision: Decision, threshold: float) -> Decision:
+    """The decision, undecided where it is less probable than the threshold."""
+    if decision.probability >= threshold:
+        return decision
+    return replace(decision, answer=Answer.UNDECIDED, parent=None, relation=None, decided_by=(), merged_from=())
