@@ -14,6 +14,7 @@ from typing import Any
 
 from lineage.crawler.weights import LocalFile, Weights
 from lineage.detect.decision import Decision
+from lineage.detect.groups import comparable_sets, decide_groups
 from lineage.detect.pipeline import decide
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import Sketch, make_sketch
@@ -65,15 +66,13 @@ def folders(roots: Iterable[Path], split: str | None = None) -> Iterator[Path]:
 
 def decide_all(sketches: Mapping[str, Sketch], options: Options) -> dict[str, Decision]:
     """What the method `lineage` says about models, by id, each architecture on its own. Nothing but weights is given."""
-    return {d.model: d for group in of_one_signature(sketches) for d in decide(group, options)}
+    subjects = [Subject(name, sketch) for name, sketch in sketches.items()]
+    return {d.model: d for d in decide_groups(subjects, lambda some: decide(some, options), options.threshold)}
 
 
 def of_one_signature(sketches: Mapping[str, Sketch]) -> list[list[Subject]]:
-    """The models of each architecture, in the order given."""
-    groups: dict[str, list[Subject]] = {}
-    for name, sketch in sketches.items():
-        groups.setdefault(sketch.signature, []).append(Subject(name, sketch))
-    return list(groups.values())
+    """The models that can be compared in one piece, in the order given."""
+    return comparable_sets(sketches)
 
 
 def read_truth(folder: Path) -> Truth:

@@ -21,6 +21,7 @@ import torch
 from bench.families import folders, read_sketches, read_truth
 from lineage.detect.align import NotComparable, align
 from lineage.detect.detector.scoring import directions
+from lineage.detect.parts import in_common
 from lineage.detect.signals.counters import counters
 from lineage.detect.signals.pairs import pair_evidence
 from lineage.detect.sketch_store import Sketch
@@ -45,10 +46,8 @@ class Pair:
 
 def said_of(parent: Sketch, child: Sketch) -> dict[str, float] | None:
     """None if the two cannot be compared or no value that can be compared differs."""
-    if parent.signature != child.signature:
-        return None
     try:
-        layers = align([parent, child], CPU)
+        layers = align(in_common([parent, child]), CPU)
     except NotComparable:
         return None
     if all(torch.equal(layer.values[0], layer.values[1]) for layer in layers):

@@ -17,6 +17,7 @@ from bench.families import read_sketches
 from lineage.detect.align import NotComparable, Part, align
 from lineage.detect.families import families
 from lineage.detect.gram import gram, squared_lengths
+from lineage.detect.groups import comparable_sets
 from lineage.detect.signals.relatedness import relatedness
 
 RULES = ("nearest", "norm", "kurtosis", "low kurtosis")
@@ -26,12 +27,12 @@ def plain_parents(folder: Path) -> dict[str, dict[str, str | None]]:
     """rule -> model -> parent, for every model of a family folder that can be compared."""
     sketches = read_sketches(folder)
     found: dict[str, dict[str, str | None]] = {rule: {} for rule in RULES}
-    for signature in sorted({s.signature for s in sketches.values()}):
-        names = [name for name, sketch in sketches.items() if sketch.signature == signature]
+    for subjects in comparable_sets(sketches):
+        names = [subject.id for subject in subjects]
         if len(names) < 2:
             continue
         try:
-            layers = align([sketches[name] for name in names], torch.device("cpu"))
+            layers = align([subject.sketch for subject in subjects], torch.device("cpu"))
         except NotComparable:
             continue
         distance, length = gram(layers).distances(), squared_lengths(layers)

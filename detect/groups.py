@@ -11,7 +11,7 @@ decisions about those parts, kept with it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lineage.detect.backbone_names import Named
@@ -199,6 +199,12 @@ def pieces(members: Iterable[Member]) -> list[list[Member]]:
     for member in members:
         by_depth[member.depth].append(member)
     return list(by_depth.values())
+
+
+def comparable_sets(sketches: Mapping[str, Sketch]) -> list[list[Subject]]:
+    """Models that can be compared in one piece, each restricted to what they share: for fits and benches that align them themselves."""
+    subjects = [Subject(name, sketch) for name, sketch in sketches.items()]
+    return [[m.subject for m in piece] for group in groups_of(subjects) for piece in pieces(group.members)]
 
 
 def cohorts(sketches: Sequence[Sketch]) -> tuple[list[int], list[int]]:

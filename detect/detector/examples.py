@@ -20,6 +20,7 @@ from lineage.detect.detector.tokens import Tokens, tokens
 from lineage.detect.families import families
 from lineage.detect.frozen import EQUAL
 from lineage.detect.gram import Gram, gram, squared_lengths
+from lineage.detect.groups import comparable_sets
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.sketch_store import Sketch
 
@@ -71,16 +72,14 @@ def examples_of(
 ) -> list[Example]:
     """Examples of one family; those without any known parent or root are left out."""
     lineage = _Lineage.of(truth)
-    by_signature: dict[str, list[str]] = {}
-    for model, sketch in sketches.items():
-        if model not in lineage.dropped:
-            by_signature.setdefault(sketch.signature, []).append(model)
+    used = {model: sketch for model, sketch in sketches.items() if model not in lineage.dropped}
     found = []
-    for models in by_signature.values():
+    for subjects in comparable_sets(used):
+        models = [subject.id for subject in subjects]
         if len(models) < 2:
             continue
         try:
-            layers = align([sketches[model] for model in models], device)
+            layers = align([subject.sketch for subject in subjects], device)
         except NotComparable:
             continue
         related = relatedness(layers)

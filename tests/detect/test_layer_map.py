@@ -9,7 +9,7 @@ from lineage.detect.decision import Answer
 from lineage.detect.layer_map import blocks_of, decide_by_layers, layer_map
 from lineage.detect.subject import Subject
 from lineage.graphdb.schema import Relation
-from tests.detect.test_packed import sketch_of
+from tests.builders import sketch_of
 
 WIDE = 24
 

@@ -1,0 +1,124 @@
+"""Groups of models by backbone, and what the groups of a model's parts say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lineage.detect.decision import Answer, Decision
+from lineage.detect.groups import cohorts, decide_groups, groups_of
+from lineage.detect.pipeline import decide
+from lineage.detect.sketch_store import SketchStore
+from lineage.detect.subject import Options, Subject
+from lineage.detection import detect_into
+from lineage.graphdb.schema import Model, Status
+from lineage.graphdb.store import open_store
+from tests.builders import sketch_of
+
+WIDE = 32
+Tensors = dict[str, np.ndarray]
+
+
+def stack(prefix: str, seed: int, wide: int = WIDE, depth: int = 3) -> Tensors:
+    rng = np.random.default_rng(seed)
+    shapes = {"query.weight": (wide, wide), "up.weight": (2 * wide, wide), "down.weight": (wide, 2 * wide)}
+    return {
+        f"{prefix}layers.{i}.{name}": rng.normal(size=shape).astype(np.float32)
+        for i in range(depth)
+        for name, shape in shapes.items()
+    }
+
+
+def tuned(tensors: Tensors, seed: int, amount: float = 0.05) -> Tensors:
+    rng = np.random.default_rng(seed)
+    return {n: (v + amount * rng.normal(size=v.shape)).astype(np.float32) for n, v in tensors.items()}
+
+
+def under(prefix: str, tensors: Tensors) -> Tensors:
+    return {prefix + name: values for name, values in tensors.items()}
+
+
+def subject(name: str, tensors: Tensors) -> Subject:
+    return Subject(name, sketch_of(tensors))
+
+
+def plain(some: Sequence[Subject]) -> list[Decision]:
+    return decide(some, Options(), torch.device("cpu"))
+
+
+def named(decision: Decision) -> set[str]:
+    return {decision.parent or "", *(candidate.parent for candidate in decision.candidates)} - {""}
+
+
+LANGUAGE, VISION = stack("model.", 0), stack("", 1, wide=48)
+BOTH = under("language_model.", tuned(LANGUAGE, 2)) | under("vision_tower.encoder.", tuned(VISION, 3))
+
+
+def test_models_of_one_part_meet_in_its_group_and_parts_with_the_same_members_are_one_group() -> None:
+    both, other = subject("both", BOTH), subject("again", tuned(BOTH, 9))
+    groups = groups_of([both, other])
+    assert len(groups) == 1 and len(groups[0].keys) == 2
+    groups = groups_of([subject("language", LANGUAGE), both, other, subject("vision", VISION)])
+    members = sorted(tuple(m.subject.id for m in group.members) for group in groups)
+    assert members == [("both", "again", "vision"), ("language", "both", "again")]
+
+
+def test_a_multimodal_model_is_related_to_the_parents_of_its_parts_and_to_nothing_else() -> None:
+    models = {"language": LANGUAGE, "vision": VISION, "both": BOTH, "stranger": stack("model.", 7)}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert said["stranger"].answer is Answer.NO_RELATIVES and "related to none" in said["stranger"].reason
+    assert "both" in named(said["language"]) | named(said["vision"]) or {"language", "vision"} & named(said["both"])
+    everyone = [said["both"], *said["both"].other_parts]
+    assert all("stranger" not in named(decision) for decision in everyone)
+
+
+def test_an_odd_member_does_not_shrink_what_the_others_have_in_common() -> None:
+    whole = [tuned(LANGUAGE, n) for n in range(4)]
+    odd = {name: values for name, values in tuned(LANGUAGE, 5).items() if "query" in name}
+    main, apart = cohorts([sketch_of(tensors) for tensors in [*whole[:2], odd, *whole[2:]]])
+    assert (main, apart) == ([0, 1, 3, 4], [2])
+
+
+def test_more_rows_of_vocabulary_and_other_heads_leave_a_parent_known() -> None:
+    rng = np.random.default_rng(4)
+    base = LANGUAGE | {"model.embed_tokens.weight": rng.normal(size=(90, WIDE)).astype(np.float32)}
+    child = tuned(base, 6)
+    child["model.embed_tokens.weight"] = np.vstack([child["model.embed_tokens.weight"], np.ones((1, WIDE), np.float32)])
+    child["score.weight"] = rng.normal(size=(3, WIDE)).astype(np.float32)
+    said = {d.model: d for d in decide_groups([subject("base", base), subject("child", child)], plain, 0.8)}
+    assert said["child"].answer is not Answer.NO_RELATIVES
+    assert "base" in named(said["child"]) or "child" in named(said["base"])
+
+
+def test_models_alone_have_no_relatives() -> None:
+    (found,) = decide_groups([subject("one", LANGUAGE)], plain, 0.8)
+    assert found.answer is Answer.NO_RELATIVES and found.evidence["compared_with"] == 0
+
+
+def test_the_graph_keeps_a_model_in_the_groups_of_all_its_backbones(tmp_path: Path) -> None:
+    sketches = SketchStore(tmp_path / "sketches")
+    models = {"language": LANGUAGE, "vision": VISION, "both": BOTH, "both-again": tuned(BOTH, 9)}
+    with open_store(str(tmp_path / "store")) as graph:
+        rows = []
+        for number, (name, tensors) in enumerate(models.items()):
+            sketch = replace(sketch_of(tensors), digest=f"{number + 1:064x}")
+            sketches.keep(sketch)
+            rows.append(
+                Model(name, f"acme/{name}", Status.SKETCHED, weights_digest=sketch.digest, signature=sketch.signature)
+            )
+        graph.upsert_models(rows)
+        sizes = sorted(size for _, size in graph.signatures())
+        assert sizes == [3, 3]
+        summary = detect_into(graph, sketches, Options(), "run-1")
+        assert summary["models"] == 4 and summary["architectures"] == 2
+        answers = {row["m"]: row["a"] for row in graph.read("MATCH (m:Model) RETURN m.hub_id AS m, m.answer AS a")}
+        assert set(answers) == set(models) and None not in answers.values()
+        edges = graph.read(
+            "MATCH (c:Model)-[:FINE_TUNED_FROM|POSSIBLE_PARENT]->(p:Model) RETURN c.hub_id AS c, p.hub_id AS p"
+        )
+        assert {("language", "vision"), ("vision", "language")}.isdisjoint({(e["c"], e["p"]) for e in edges}) and edges
+        assert detect_into(graph, sketches, Options(), "run-2")["architectures"] == 0, "nothing changed"
