@@ -47,9 +47,7 @@ pictures: $(INSTALLED) ## Take the pictures of the pages anew, from what `make d
 man: $(INSTALLED) ## Manual pages of every command into build/man
 	$(BIN)/python -m bench.manual_pages build/man
 
-wheel: $(INSTALLED) ## Build the wheel and ask what it installs one question
+wheel: $(INSTALLED) ## Build the wheel, install it beside packages of others that share its names, and ask it questions
 	rm -rf dist build
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(BIN)/python -m pip install --quiet --no-deps --target dist/unpacked dist/model_lineage-*.whl
-	cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m lineage graph init --store store
-	cd dist && PYTHONPATH=unpacked ../$(BIN)/python -m lineage roots --store store --json
+	$(BIN)/python -m tests.wheel_check dist/model_lineage-*.whl
