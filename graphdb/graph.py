@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,6 +34,15 @@ class LineageGraph:
     @property
     def url(self) -> str:
         return self.connection.url
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """Says what time it is; every moment that is written comes from here."""
+        return self.connection.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], datetime]) -> None:
+        self.connection.clock = clock
 
     def read(
         self,

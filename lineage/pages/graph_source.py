@@ -52,12 +52,16 @@ class GraphRelatives:
         found: dict[str, Brood] = {}
         for limit in sorted(set(shown.values())):
             models = [model for model, n in shown.items() if n == limit]
-            known = self._kept.known(models, limit, self._least) if self._kept else {}
-            found |= known
-            unread = [model for model in models if model not in known]
-            if unread:
-                found |= self._children(unread, limit)
-                if self._kept:
+            if self._kept is None:
+                found |= self._children(models, limit)
+                continue
+            with (
+                self._kept.one_at_a_time
+            ):  # several at once would each count the same thousands, and the engine's memory is small
+                found |= self._kept.known(models, limit, self._least)
+                unread = [model for model in models if model not in found]
+                if unread:
+                    found |= self._children(unread, limit)
                     self._kept.keep({model: found[model] for model in unread if model in found}, limit, self._least)
         return found
 
@@ -89,12 +93,15 @@ class KeptBroods:
 
     Args:
         seconds: how long one is believed. clock: monotonic seconds.
+    Attributes:
+        one_at_a_time: held by who reads children that are not kept.
     """
 
     def __init__(self, seconds: float = 30.0, clock: Callable[[], float] = time.monotonic):
         self._seconds, self._clock = seconds, clock
         self._rows: dict[tuple[str, int, float], tuple[float, Brood]] = {}
         self._lock = threading.Lock()
+        self.one_at_a_time = threading.Lock()
 
     def known(self, models: Collection[str], limit: int, least: float) -> dict[str, Brood]:
         """Those of some models that are still believed."""

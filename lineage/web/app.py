@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from lineage.graphdb.errors import TooLarge
 from lineage.graphdb.schema import Failure
 from lineage.pages.layers import layer_picture
 from lineage.pages.provenance import program_version
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 STATIC = {"style.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml", "layers.css": "text/css"}
 MOST_OPENED = 200
 PICTURES = 8  # that wait at once
+AGAIN_SECONDS = 0.25
 Made = Callable[[Explorer, Request], Page]
 
 
@@ -70,7 +73,7 @@ async def _answer(explorer: Explorer, made: Made, request: Request) -> Response:
 def _respond(explorer: Explorer, made: Made, request: Request) -> Response:
     json_wanted = request.query_params.get("format") == "json"
     try:
-        page = made(explorer, request)
+        page = _made(explorer, made, request)
     except NotThere as error:
         page = Page(
             "problem.html",
@@ -96,6 +99,15 @@ def _respond(explorer: Explorer, made: Made, request: Request) -> Response:
     if json_wanted:
         return Response(dumps(page.document), page.status, headers, "application/json")
     return Response(_html(explorer, page, request), page.status, headers, "text/html; charset=utf-8")
+
+
+def _made(explorer: Explorer, made: Made, request: Request) -> Page:
+    """The page; once more where the questions of other requests left no memory for it."""
+    try:
+        return made(explorer, request)
+    except TooLarge:
+        time.sleep(AGAIN_SECONDS)
+        return made(explorer, request)
 
 
 def _html(explorer: Explorer, page: Page, request: Request) -> str:
