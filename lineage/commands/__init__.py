@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from lineage.commands.messages import (
+    escape_what_streams_cannot_write,
     note,
     places_of,
     set_up_logging,
@@ -227,6 +228,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; never shows a traceback for a failure that a person can do something about."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    escape_what_streams_cannot_write()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if working_folder_is_gone() and not {"-h", "--help", "--version"} & set(words):
         sys.exit(tell("the folder that this command was started in has been removed", "cd to a folder that is there"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import logging
 import os
@@ -9,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,6 +51,21 @@ def set_up_logging(verbosity: int, as_json: bool = False) -> None:
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(level)
     logging.getLogger("neo4j").addHandler(logging.NullHandler())  # the failures that we raise say the same
+
+
+def escape_what_streams_cannot_write() -> None:
+    """A character that the terminal's or pipe's encoding lacks comes out as `\\u65e5`, which JSON reads again, and stops nothing."""
+    codecs.register_error("escaped", _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="escaped")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", errors="surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)), error.end
 
 
 def logs_as_json() -> bool:

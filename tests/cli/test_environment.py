@@ -17,9 +17,11 @@ from safetensors.numpy import save_file
 from lineage.commands.messages import tell_os_error
 from lineage.crawler.progress import BadProgress, NotWritten, Progress
 from lineage.graphdb.schema import printable, without_password
+from lineage.graphdb.store import open_store
 from tests.builders import three_generations
 from tests.cli.command import Command
 from tests.cli.test_bad_input import refused
+from tests.graphs import a_model, an_edge
 
 SECRET = "s3cret-of-nobody"
 
@@ -207,3 +209,34 @@ def test_a_listing_without_a_match_is_one_line(offline: Command) -> None:
         hub.add_repo("acme/a", {"README.md": b""})
         done = offline("crawl", "--author", "nobody", HF_ENDPOINT=hub.url)
     assert (done.code, done.stdout) == (0, "no model was listed: nothing matches what was asked for\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_encodings_that_lack_a_character_stop_no_answer(tmp_path: Path, encoding: str) -> None:
+    name = "org/日本é🤗"
+    with open_store(str(tmp_path / "store")) as store:
+        store.upsert_models([a_model("a", repo_id=name), a_model("b")])
+        store.replace_edges(["id-b"], [an_edge("b", "a", 0.9)], [], "run")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "LINEAGE_STORE": str(tmp_path / "store")}
+    for command in (
+        ("tree", "org/b"),
+        ("ancestors", "org/b"),
+        ("path", "org/b", name),
+        ("graph", "export", "--format", "dot"),
+    ):
+        done = subprocess.run([sys.executable, "-m", "lineage", *command], env=environment, capture_output=True)
+        assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+        assert ("日本" if encoding == "utf-8" else "\\u65e5\\u672c") in done.stdout.decode(encoding)
+    done = subprocess.run(
+        [sys.executable, "-m", "lineage", "ancestors", "org/b", "--json"], env=environment, capture_output=True
+    )
+    text = done.stdout.decode(
+        "cp1252" if encoding == "cp1252" else "utf-8"
+    )  # click writes UTF-8 where Python says ASCII
+    assert json.loads(text)[0]["repo_id"] == name
+
+
+@pytest.mark.parametrize("exempt", ["fe80::/10,[::1],127.0.0.1", "::1", "[::1]:9,*.local"])
+def test_exemptions_from_a_proxy_may_be_networks_and_brackets(offline: Command, exempt: str) -> None:
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": exempt}
+    refused(offline("who-is-parent", "acme/x", **proxy), 1, "does not answer", "network")
