@@ -131,7 +131,8 @@ def test_every_so_often_until_told_to_stop(hub: FakeHub, lineage: Command) -> No
 
 def test_by_cron_nothing_happens_before_its_time_and_a_stop_is_clean(hub: FakeHub, lineage: Command) -> None:
     service = lineage.start("sync", "--cron", "0 0 29 2 *", "-v")
-    assert not service.wait(2.0)
+    wait_for(lambda: "waiting; next pass at 20" in service.stderr(), service)
+    assert not service.wait(1.0)
     service.signal(signal.SIGTERM)
     done = service.done()
     assert (done.code, done.stdout) == (0, "") and not hub.log()

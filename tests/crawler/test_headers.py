@@ -208,7 +208,7 @@ def agrees_with_the_reference(raw: bytes) -> None:
     assert {t.name: raw[t.start : t.stop] for t in found} == {n: bytes(spec["data"]) for n, spec in reference.items()}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_mutated_headers_give_the_right_answer_or_a_failure(data: st.DataObject) -> None:
     raw = bytearray(save({"a": np.arange(4, dtype=np.float32), "b.c": np.ones((2, 2), np.float16)}))
@@ -238,7 +238,7 @@ TENSOR = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), TENSOR, max_size=4), st.integers(0, 64))
 @example({"a": {"dtype": "F32", "shape": [0, 1 << 40], "data_offsets": [0, 0]}}, 0)
 def test_invented_headers_give_the_right_answer_or_a_failure(header: dict, data_bytes: int) -> None:
