@@ -25,6 +25,10 @@ from lineage.detect.subject import Subject
 Decide = Callable[[Sequence[Subject]], list[Decision]]
 
 MUCH = 0.7  # of the sampled values that most members have: a member with less is compared on its own
+BLOCKWISE, FEWEST_CANDIDATES = (
+    4096,
+    8,
+)  # pairs of a group whose blocks are compared one by one, and of one model at least
 FEW = 48  # models of a group, with so many of which the blocks of one are compared even where depths are equal
 _AGAIN = "\n"  # before the path of a part, in the id of a model that has one backbone twice
 
@@ -155,11 +159,14 @@ def decide_group(group: Group, decide: Decide, threshold: float | None = None) -
 def _beyond(said: list[tuple[Member, Decision]], threshold: float) -> list[tuple[Member, Decision]]:
     """What the blocks, compared one by one, tell of models without a parent; and which of these have no relatives at all."""
     named = {name for _, d in said for name in _named_in(d)}
+    alone = sum(decision.answer is Answer.ROOT for _, decision in said)
+    at_most = max(FEWEST_CANDIDATES, BLOCKWISE // max(1, alone))
+    likely = sorted(said, key=lambda pair: pair[1].model not in named)  # heads of families first
     found = []
     for member, decision in said:
         if decision.answer is Answer.ROOT:
-            others = [m.subject for m, _ in said if m is not member and (m.depth != member.depth or len(said) <= FEW)]
-            by_layers = decide_by_layers(member.subject, others)
+            others = [m.subject for m, _ in likely if m is not member and (m.depth != member.depth or len(said) <= FEW)]
+            by_layers = decide_by_layers(member.subject, others[:at_most])
             if by_layers is not None:
                 decision = asserted(by_layers, threshold)
             elif not decision.candidates and decision.model not in named:

@@ -268,3 +268,18 @@ def test_many_are_read_in_few_long_reads(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(store.place, "ranges", lambda name, spans: reads.append(len(spans)) or plain(name, spans))
     assert len(list(store.many(wanted))) == 200
     assert sum(reads) <= 2 + 200 * 2000 // shards.BUNDLE_BYTES
+
+
+def test_sketches_of_version_1_stay_readable_until_the_model_is_read_again(tmp_path: Path) -> None:
+    store = SketchStore(tmp_path)
+    (sketch,) = filled(store, 1)
+    new = tmp_path / sketch.digest[:2] / f"{sketch.digest}.v2.safetensors"
+    old = new.with_name(f"{sketch.digest}.v1.safetensors")
+    new.rename(old)
+    reader = SketchStore(tmp_path)
+    assert reader.get(sketch.digest) == sketch and reader.holds(sketch.digest)
+    assert reader.signature_if_known(sketch.digest) is None, "a crawl reads it anew"
+    reader.compact(everything=True)
+    assert old.exists(), "nothing of a former version is rewritten"
+    reader.keep(sketch)
+    assert SketchStore(tmp_path).signature_if_known(sketch.digest) == sketch.signature
