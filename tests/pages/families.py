@@ -38,10 +38,10 @@ def tell(store: Store) -> None:
     """a -> b -> d, a -> c, (b, c) -> e by merging, q is b quantized, f a copy of e; lie claims c and comes from b; u is undecided."""
 
     def day(number: int) -> None:
-        store.clock = lambda: datetime(2026, 1, number, 12, tzinfo=UTC)
+        store.connection.clock = lambda: datetime(2026, 1, number, 12, tzinfo=UTC)
 
     day(1)
-    store.record_run(Run("run-1", "sync", store.clock(), store.clock(), {"detect": {"edges_added": 9}}))
+    store.record_run(Run("run-1", "sync", store.connection.clock(), store.connection.clock(), {"detect": {"edges_added": 9}}))
     licences = {"a": "llama3", "b": "llama3", "c": "cc-by-nc-4.0", "e": "mit", "f": "mit", "lie": "apache-2.0"}
     names = ("a", "b", "c", "d", "e", "f", "q", "lie", "u")
     models = [
@@ -73,7 +73,7 @@ def tell(store: Store) -> None:
     scope = [model.hub_id for model in (*models, *odd)]
     store.replace_edges(scope, [*edges, an_edge("d", "c", 0.7)], verdicts, "run-1")
     day(3)
-    store.record_run(Run("run-2", "sync", store.clock(), store.clock()))
+    store.record_run(Run("run-2", "sync", store.connection.clock(), store.connection.clock()))
     store.replace_edges(["id-d"], [an_edge("d", "b", 0.95)], [Verdict("id-d", "parent", "", 0.95)], "run-2")
     claims = [
         Declaration("id-b", "org/a", "finetune", "card"),

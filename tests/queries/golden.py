@@ -47,10 +47,10 @@ def tell(store: Store) -> None:
     """a -> b -> d, a -> c, (b, c) -> e by merging, e -> f; g apart, a copy of f that nobody knew; c was once thought to be from b."""
 
     def day(number: int) -> None:
-        store.clock = lambda: datetime(2026, 1, number, tzinfo=UTC)
+        store.connection.clock = lambda: datetime(2026, 1, number, tzinfo=UTC)
 
     day(1)
-    store.record_run(Run("run-1", "sync", store.clock(), store.clock()))
+    store.record_run(Run("run-1", "sync", store.connection.clock(), store.connection.clock()))
     licences = {"a": "llama3", "b": "apache-2.0", "c": "cc-by-nc-4.0", "e": "mit"}
     made = datetime(2025, 1, 1, tzinfo=UTC)
     models = [

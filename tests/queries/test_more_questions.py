@@ -20,7 +20,7 @@ def ask(store: Store, name: str, **params: Any) -> list[tuple[Any, ...]]:
 
 
 def at_day(store: Store, day: int) -> None:
-    store.clock = lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day - 1)
+    store.connection.clock = lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day - 1)
 
 
 @pytest.mark.parametrize("seed", range(4))
