@@ -41,7 +41,9 @@ def tell(store: Store) -> None:
         store.connection.clock = lambda: datetime(2026, 1, number, 12, tzinfo=UTC)
 
     day(1)
-    store.record_run(Run("run-1", "sync", store.connection.clock(), store.connection.clock(), {"detect": {"edges_added": 9}}))
+    store.record_run(
+        Run("run-1", "sync", store.connection.clock(), store.connection.clock(), {"detect": {"edges_added": 9}})
+    )
     licences = {"a": "llama3", "b": "llama3", "c": "cc-by-nc-4.0", "e": "mit", "f": "mit", "lie": "apache-2.0"}
     names = ("a", "b", "c", "d", "e", "f", "q", "lie", "u")
     models = [
