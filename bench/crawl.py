@@ -169,7 +169,7 @@ def rename_walk(folder: Path, before: str, after: str) -> None:
 
 
 def part_repos(count: int) -> list[Result]:
-    from lineage.detect.accept import THRESHOLD
+    from lineage.detect.subject import THRESHOLD
     from lineage.detect.subject import Options
     from lineage.detection import detect_into
 

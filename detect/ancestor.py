@@ -48,11 +48,15 @@ def root_features(low: Tensor, from_root: Tensor, apart: Tensor, kept: Tensor) -
     return torch.stack([low.nan_to_num().clamp(-1, 2), nearer, kept], 2)
 
 
-def log_odds(pair: Tensor, root: Tensor) -> Tensor:
-    """(..., 3) features of the pair and (..., 3) of the root -> (...) float64."""
+def log_odds_by_kind(pair: Tensor, root: Tensor) -> dict[str, Tensor]:
+    """(..., 3) features of the pair and (..., 3) of the root -> kind of evidence -> (...) float64, whose sum is the log-odds."""
     weight, constant = weights()
-    found = pair @ weight[1:4] + root @ weight[[0, 4, 5]] + constant
-    return SHARPENED * found
+    low, nearer, still = root.unbind(-1)
+    return {
+        "inheritance": SHARPENED * (weight[0] * low + weight[4] * nearer + weight[5] * still + constant),
+        "growth": SHARPENED * (pair[..., :2] @ weight[1:3]),
+        "balance": SHARPENED * weight[3] * pair[..., 2],
+    }
 
 
 @cache

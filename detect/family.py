@@ -25,13 +25,16 @@ from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.counters import counters
 from lineage.detect.signals.kept import UnitDistances, unit_distances
-from lineage.detect.signals.pairs import PairEvidence, pair_evidence
+from lineage.detect.signals.exact_retention import Characters, characters
+from lineage.detect.signals.pairs import PairEvidence, each_once, pair_evidence
 from lineage.detect.subject import Options, Subject
 
 DATE_LOG_ODDS = (
     4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
 )
 DECLARED_LOG_ODDS = 2.0
+ALL_PAIRS_UP_TO = 200  # models; of a larger family only some pairs are measured
+SORTED = 12  # nearest neighbours of each model whose single values are compared: that sorts them
 LOOKED_AT = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
 
 Learned = Callable[[Sequence[Subject], Sequence[Layer], Tensor], Tensor]
@@ -61,18 +64,13 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Everything that the tree is decided from, see family_tree.decide_tree.
-
-    Attributes:
-        learned: (m, m) log-odds of the trained detector, 0 where it did not look; counted: of counters alone.
-    """
+    """Everything that the tree is decided from, see family_tree.decide_tree."""
 
     neighbours: Tensor
     roots: Tensor
     units: UnitDistances
     pairs: PairEvidence
-    learned: Tensor
-    counted: Tensor
+    characters: Characters
     evidence: Evidence
 
 
@@ -155,30 +153,46 @@ def measure(family: Family, options: Options, learned: Learned | None = None) ->
     learned = learned or detector_of(options)
     own, layers = family.own, family.layers
     neighbours = nearest(family.distance)
-    pairs = pair_evidence(layers, neighbours)
-    counted = counters([s.sketch for s in own])
+    pairs = _pair_evidence(layers, neighbours)
     said = learned(own, layers, neighbours) if options.detector else torch.zeros_like(pairs.direction)
-    both = (pairs.direction + said) / 2  # they err apart: see bench/NOTES.md
+    dates, declared = _prior(own, options)
     evidence = Evidence(
-        came_first=torch.where(said == 0, pairs.direction, both),
-        certain=counted + pairs.decay + parts_first(family.mixed, len(own)),
+        growth=pairs.direction,
+        detector=said,
+        counters=counters([s.sketch for s in own]),
+        decay=pairs.decay,
+        merges=parts_first(family.mixed, len(own)),
         even=parting(pairs.balance),
-        prior=_prior(own, options),
+        dates=dates,
+        declared=declared,
     )
     roots = possible_roots(evidence.came_first + evidence.certain, neighbours)
-    units = unit_distances(layers, neighbours, roots)
-    return Measured(neighbours, roots, units, pairs, said, counted, evidence)
+    return Measured(neighbours, roots, unit_distances(layers, neighbours, roots), pairs, characters(layers), evidence)
 
 
-def _prior(subjects: Sequence[Subject], options: Options) -> Tensor:
-    """(m, m) log-odds [child, parent] from dates and declarations; 0 where they are switched off or unknown."""
-    prior = torch.zeros(len(subjects), len(subjects), dtype=torch.float64)
-    place = {subject.id: i for i, subject in enumerate(subjects)}
-    for i, child in enumerate(subjects):
-        for j, parent in enumerate(subjects):
-            if options.dates and child.created_at and parent.created_at and child.created_at != parent.created_at:
-                prior[i, j] += DATE_LOG_ODDS if parent.created_at < child.created_at else -DATE_LOG_ODDS
-        if options.declared:
-            for name in child.declared & place.keys():
-                prior[i, place[name]] += DECLARED_LOG_ODDS
-    return prior
+def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
+    """Of all pairs; in a large family of neighbours, and of what may be its root with everything."""
+    models = len(neighbours)
+    nearest_pairs = each_once(neighbours[:, :SORTED])
+    if models <= ALL_PAIRS_UP_TO:
+        return pair_evidence(layers, torch.combinations(torch.arange(models)), nearest_pairs)
+    near = pair_evidence(layers, each_once(neighbours), nearest_pairs)
+    roots = possible_roots(near.direction, neighbours)
+    star = torch.stack([roots.repeat_interleave(models), torch.arange(models).repeat(len(roots))], 1)
+    star = torch.unique(star[star[:, 0] != star[:, 1]].sort(1).values, dim=0)
+    return near.beside(pair_evidence(layers, star, star[:0]))
+
+
+def _prior(subjects: Sequence[Subject], options: Options) -> tuple[Tensor, Tensor]:
+    """(m, m) log-odds [child, parent] of dates and of declarations; 0 where they are switched off or unknown."""
+    dates, declared = (torch.zeros(len(subjects), len(subjects), dtype=torch.float64) for _ in range(2))
+    if options.dates:
+        known = torch.tensor([s.created_at is not None for s in subjects])
+        when = torch.tensor([s.created_at.timestamp() if s.created_at else 0.0 for s in subjects], dtype=torch.float64)
+        dates = DATE_LOG_ODDS * (when[:, None] - when[None, :]).sign() * (known[:, None] & known[None, :])
+    if options.declared:
+        place = {subject.id: i for i, subject in enumerate(subjects)}
+        for i, child in enumerate(subjects):
+            for name in child.declared & place.keys() - {child.id}:
+                declared[i, place[name]] = DECLARED_LOG_ODDS
+    return dates, declared

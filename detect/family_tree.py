@@ -1,24 +1,26 @@
 """Evidence of one family -> its directed tree, decided for the family as a whole.
 
 For every model that could be the family's root, a tree is built: the parent of b is the nearest model that is an ancestor of b as
-seen from there (ancestor.py), or else the root. How well the directions of the tree's edges, drift at its top and opposition fit is
-the root's score; a softmax over the roots turns scores into probabilities. The probability of an edge is summed over the roots, so
-that "cannot tell which of these two" comes out exactly where the alternatives disagree. Edges of one family share what misleads them,
-so their sum counts about as the square root of their number would: once for two models, three times for ten.
+seen from there (ancestor.py), or else the root. Roots are compared by evidence that does not depend on their trees (root.py,
+signals/opposition.py) and by dates and claims along the trees' edges; a softmax turns scores into probabilities. The probability of an
+edge is summed over the roots, so that "cannot tell which of these two" comes out exactly where the alternatives disagree. And under every
+root its children may come from a model that is not at hand (missing_parent.py).
 
 Dimension letters: m models, k neighbours of each, r possible roots, g groups of values.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lineage.detect.ancestor import log_odds, pair_features, root_features
+from lineage.detect.ancestor import log_odds_by_kind, pair_features, root_features
 from lineage.detect.gram import Gram
-from lineage.detect.signals.drift import drift
+from lineage.detect.root import DETECTOR, GROWTH, came_before_all
+from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.kept import UnitDistances, kept
 from lineage.detect.signals.opposition import opposition
@@ -27,8 +29,6 @@ ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
-SPEAKS_UP = 3.0  # log-odds from which on an edge's direction is said in full voice
-SPEAK = 6  # nearest neighbours of each model that are asked
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
@@ -37,16 +37,65 @@ class Evidence:
     """What is known about pairs of a family's models, all (m, m) float64.
 
     Attributes:
-        came_first: [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed.
-        certain: [a, b]: log-odds from what only ever grows (counters) or shrinks (bare decay), and of parts of a mean.
+        growth, detector: [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed.
+        counters, decay: the same, from what only ever grows or shrinks. merges: the same, of parts of a mean.
         even: how much likelier the pair's balance is for siblings of an unseen parent than for parent and child, a log.
-        prior: [child, parent]: log-odds from other evidence than weights (dates, declarations).
+        dates: [child, parent]: log-odds, antisymmetric. declared: [child, parent]: log-odds of claims, 0 without one.
     """
 
-    came_first: Tensor
-    certain: Tensor
+    growth: Tensor
+    detector: Tensor
+    counters: Tensor
+    decay: Tensor
+    merges: Tensor
     even: Tensor
-    prior: Tensor
+    dates: Tensor
+    declared: Tensor
+
+    @property
+    def came_first(self) -> Tensor:
+        """[a, b]: growth and detector together: they err apart, see bench/NOTES.md."""
+        return torch.where(self.detector == 0, self.growth, (self.growth + self.detector) / 2)
+
+    @property
+    def certain(self) -> Tensor:
+        """[a, b]: what training alone does not do."""
+        return self.counters + self.decay + self.merges
+
+
+@dataclass(frozen=True, slots=True)
+class RootedTree:
+    """The tree under one possible root.
+
+    Attributes:
+        share: (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent;
+            rows sum to 1, the root's own row is 0.
+        low: (m, k) float64, the low slope of each neighbour's change since the root.
+        terms: kind of evidence -> (m, k) float64 log-odds that the neighbour is an ancestor; nan where it cannot be one.
+    """
+
+    root: int
+    share: Tensor
+    low: Tensor
+    terms: Mapping[str, Tensor]
+
+    def parent(self, neighbours: Tensor) -> Tensor:
+        """(m,) int64: the likeliest parent of each model; -1 for the root."""
+        choice = self.share.argmax(1)
+        found = torch.where(choice == neighbours.shape[1], self.root, neighbours.gather(1, self.slot[:, None])[:, 0])
+        found[self.root] = -1
+        return found
+
+    @property
+    def slot(self) -> Tensor:
+        """(m,) int64: place of the likeliest parent among the neighbours; the last one where it is the root."""
+        return self.share.argmax(1).clamp(max=self.share.shape[1] - 2)
+
+    @property
+    def slope(self) -> Tensor:
+        """(m,) float64: low slope of the likeliest parent; nan directly below the root, and for the root."""
+        below = (self.share.argmax(1) == self.share.shape[1] - 1) | (self.share.sum(1) == 0)
+        return self.low.gather(1, self.slot[:, None])[:, 0].masked_fill(below, torch.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +104,29 @@ class FamilyTree:
     Attributes:
         root: (m,) float64, probability of each model to be the oldest known one.
         parent: (m, m) float64, [child, parent]; row sums are 1 - root.
-        best_root: index of the most probable root.
-        best_parent: (m,) int64, each model's parent in the tree of the best root; -1 for the root.
-        slope: (m,) float64, low inheritance slope of the best parent in the child, seen from the best root; nan below the root.
+        roots: (r,) int64, the models that may be the root; scores: kind of evidence -> (r,) float64 log-odds of each.
+        best_parents: (r, m) int64, each model's parent in the tree of each possible root; -1 for the root itself.
+        direct: (m, m) float64, [child, parent]: probability that parent is the root, and child directly below it.
+        best_tree: of the most probable root; neighbours: (m, k) int64, what its columns are about.
     """
 
     root: Tensor
     parent: Tensor
-    best_root: int
-    best_parent: Tensor
-    slope: Tensor
+    roots: Tensor
+    scores: Mapping[str, Tensor]
+    best_parents: Tensor
+    direct: Tensor
+    best_tree: RootedTree
+    neighbours: Tensor
+
+    @property
+    def best_root(self) -> int:
+        return self.best_tree.root
+
+    @property
+    def best_parent(self) -> Tensor:
+        """(m,) int64: each model's parent in the tree of the best root; -1 for the root."""
+        return self.best_tree.parent(self.neighbours)
 
 
 def nearest(distance: Tensor, count: int = NEIGHBOURS) -> Tensor:
@@ -75,11 +137,11 @@ def nearest(distance: Tensor, count: int = NEIGHBOURS) -> Tensor:
 
 
 def possible_roots(came_first: Tensor, neighbours: Tensor, count: int = ROOTS) -> Tensor:
-    """(r,) int64: all models of a small family; of a large one those that growth says came before most of their neighbours."""
+    """(r,) int64: all models of a small family; of a large one those that came before most of the models measured against them."""
     models = came_first.shape[0]
     if models <= ALL_PAIRS_UP_TO:
         return torch.arange(models)
-    return came_first.gather(1, neighbours).clamp(-6, 6).mean(1).topk(count).indices
+    return came_first.gather(1, neighbours).clamp(-CLIP, CLIP).mean(1).topk(count).indices
 
 
 def decide_tree(
@@ -90,55 +152,65 @@ def decide_tree(
     units: UnitDistances,
     roots: Tensor,
     evidence: Evidence,
+    found: Characters,
 ) -> FamilyTree:
     """
     Args:
         gram: of the family's m >= 2 models; distance: (m, m) float64, squared; lengths: (m,), squared.
-        neighbours, roots: see `nearest` and `possible_roots`; units: of the same.
+        neighbours, roots: see `nearest` and `possible_roots`; units: of the same; found: values of the same as characters.
     """
-    models = distance.shape[0]
-    trained = evidence.came_first.T.clamp(-CLIP, CLIP) - evidence.even  # [child, parent]
-    settled = evidence.certain.T + evidence.prior
-    pairs = pair_features(evidence.came_first, evidence.certain, evidence.even)
-    correlated = shared_doubt(evidence.came_first, neighbours)
+    models = len(distance)
     products = gram.products.sum(0)
-    shares, slopes, scores = [], [], []
-    for place, (root, opposed) in enumerate(zip(roots.tolist(), opposition(products, lengths, roots), strict=True)):
-        share, low = parents_under(gram, root, neighbours, distance, lengths, kept(units, neighbours, place), pairs)
-        score = _over_edges(share, trained, root, neighbours) + drift_score(products, root, share)
-        scores.append(correlated * score + opposed + _over_edges(share, settled, root, neighbours))
-        shares.append(share)
-        slopes.append(low)
-    likely = torch.stack(scores).softmax(0)  # (r,)
-    best = int(likely.argmax())
+    pairs = pair_features(evidence.came_first, evidence.certain, evidence.even)
+    ordered = {"counters": evidence.counters, "decay": evidence.decay, "merge": evidence.merges, "dates": evidence.dates.T}
+    claimed = evidence.declared + evidence.dates.clamp(max=0)
+    scores = {
+        "growth": GROWTH * came_before_all(evidence.growth, distance, roots),
+        "detector": DETECTOR * came_before_all(evidence.detector, distance, roots),
+        "opposition": opposition(products, lengths, roots, int(gram.values.sum())),
+        **{name: torch.zeros(len(roots), dtype=torch.float64) for name in (*ordered, "declared")},
+    }
+    trees: list[RootedTree] = []
+    for place, root in enumerate(roots.tolist()):
+        exact = exact_inheritance(found, root)
+        further = {"retention": exact, "declared": claimed.T}
+        under = parents_under(
+            gram, root, neighbours, distance, lengths, kept(units, neighbours, place), pairs, further
+        )
+        share = under.share
+        for name, odds in ordered.items():  # either order of a pair gets half of what is between them
+            scores[name][place] = _over_edges(share, odds.T, root, neighbours) / 2
+        scores["declared"][place] = _over_edges(share, evidence.declared, root, neighbours)
+        trees.append(under)
+    likely = torch.stack(list(scores.values())).sum(0).softmax(0)  # (r,)
     root_probability = torch.zeros(models, dtype=torch.float64).index_add_(0, roots, likely)
-    parent = torch.zeros(models, models, dtype=torch.float64)
-    for index, root in enumerate(roots.tolist()):
-        parent.scatter_add_(1, neighbours, likely[index] * shares[index][:, :-1])
-        parent[:, root] += likely[index] * shares[index][:, -1]
-    best_root = int(roots[best])
-    choice = shares[best].argmax(1)  # (m,) slot
-    below_root = choice == neighbours.shape[1]
-    slot = choice.clamp(max=neighbours.shape[1] - 1)[:, None]
-    best_parent = torch.where(below_root, best_root, neighbours.gather(1, slot)[:, 0])
-    best_parent[best_root] = -1
-    slope = torch.where(below_root, torch.nan, slopes[best].gather(1, slot)[:, 0])
-    slope[best_root] = torch.nan
-    return FamilyTree(root_probability, parent, best_root, best_parent, slope)
+    parent, direct = (torch.zeros(models, models, dtype=torch.float64) for _ in range(2))
+    for chance, root, under in zip(likely, roots.tolist(), trees, strict=True):
+        parent.scatter_add_(1, neighbours, chance * under.share[:, :-1])
+        direct[:, root] += chance * under.share[:, -1]
+    best_parents = torch.stack([under.parent(neighbours) for under in trees])
+    return FamilyTree(
+        root_probability, parent + direct, roots, scores, best_parents, direct, trees[int(likely.argmax())], neighbours
+    )
 
 
 def parents_under(
-    gram: Gram, root: int, neighbours: Tensor, distance: Tensor, lengths: Tensor, still: Tensor, pairs: Tensor
-) -> tuple[Tensor, Tensor]:
+    gram: Gram,
+    root: int,
+    neighbours: Tensor,
+    distance: Tensor,
+    lengths: Tensor,
+    still: Tensor,
+    pairs: Tensor,
+    further: Mapping[str, Tensor],
+) -> RootedTree:
     """The tree if `root` is the root.
 
     Args:
         lengths: (m,) float64, squared.
         still: (m, k) float64: share of units in which each model has kept what each neighbour changed since the root.
         pairs: (m, m, 3) float64, see ancestor.pair_features.
-    Returns:
-        (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent; rows
-        sum to 1, the root's own row is 0. And (m, k) float64, the low slope of each neighbour's change since the root.
+        further: kind -> (m, m) float64, [s, b]: more log-odds that b comes from s.
     """
     models = neighbours.shape[0]
     child = torch.arange(models)[:, None]
@@ -149,12 +221,15 @@ def parents_under(
     possible &= (neighbours != root) & (since_root[neighbours] > 0)
     possible &= pairs[neighbours, child, 1] > -CLIP  # what certainly came later is no ancestor
     features = root_features(low, distance[:, root], distance[child, neighbours], still)
-    ancestor = torch.where(possible, log_odds(pairs[neighbours, child], features).sigmoid(), 0.0)  # (m, k)
+    terms = log_odds_by_kind(pairs[neighbours, child], features)
+    terms |= {kind: odds[neighbours, child] for kind, odds in further.items()}
+    terms = {kind: odds.where(possible, torch.nan) for kind, odds in terms.items()}
+    ancestor = torch.stack(list(terms.values())).sum(0).sigmoid().nan_to_num(0.0)  # (m, k)
     before = torch.cat([torch.ones(models, 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
     share = torch.cat([ancestor * before, torch.zeros(models, 1, dtype=torch.float64)], 1)
     share[:, -1] = 1 - share.sum(1)
     share[root] = 0
-    return share, low
+    return RootedTree(root, share, low, terms)
 
 
 def turned_from(root: int, distance: Tensor, lengths: Tensor) -> Tensor:
@@ -163,23 +238,6 @@ def turned_from(root: int, distance: Tensor, lengths: Tensor) -> Tensor:
     return (distance[:, root] - (long - long[root]).square()).clamp(min=0) / (long * long[root])
 
 
-def shared_doubt(came_first: Tensor, neighbours: Tensor) -> float:
-    """What the sum over a tree's edges is weighed by: one over the square root of how many of them speak up.
-
-    What misleads one edge misleads the others, so many sure edges are no surer together than their square root. Edges that say little, as
-    in a small sample, are kept from it by chance, each by its own: their sum counts in full.
-    """
-    said = came_first.gather(1, neighbours[:, :SPEAK]).abs().div(SPEAKS_UP).clamp(max=1).mean()
-    return float((1 + (came_first.shape[0] - 2) * said) ** -0.5)
-
-
 def _over_edges(share: Tensor, scores: Tensor, root: int, neighbours: Tensor) -> Tensor:
     """Sum of (m, m) scores [child, parent] over a tree's edges, each by its probability."""
     return (share[:, :-1] * scores.gather(1, neighbours)).sum() + (share[:, -1] * scores[:, root]).sum()
-
-
-def drift_score(products: Tensor, root: int, share: Tensor) -> Tensor:
-    """Drift at the root: its children, taken two by two, should have left it in partly the same direction. A scalar."""
-    below = share[:, -1]
-    pairs = (below[:, None] * below[None, :]).fill_diagonal_(0)
-    return (pairs * drift(products, root)).sum() / pairs.sum().clamp(min=1)

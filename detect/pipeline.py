@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from lineage.detect.accept import FamilyEvidence, accept
 from lineage.detect.align import NotComparable, align
@@ -16,10 +15,10 @@ from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.equals import spread
 from lineage.detect.families import families
 from lineage.detect.family import Family, measure, settle
-from lineage.detect.family_tree import FamilyTree, decide_tree
+from lineage.detect.family_tree import decide_tree
 from lineage.detect.merges import merged_decision
+from lineage.detect.missing_parent import missing_parents
 from lineage.detect.relatives import with_runs, with_siblings
-from lineage.detect.signals.balance import unseen_parent
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signature import natural_key
@@ -157,37 +156,30 @@ def _decide_family(family: Family, options: Options) -> list[Decision]:
         return family.decisions + spread(top, family.equals, options.threshold)
     found = measure(family, options)
     tree = decide_tree(
-        family.gram, family.distance, family.lengths, found.neighbours, found.units, found.roots, found.evidence
+        family.gram,
+        family.distance,
+        family.lengths,
+        found.neighbours,
+        found.units,
+        found.roots,
+        found.evidence,
+        found.characters,
     )
-    parent, unseen = _with_unseen(tree, found.pairs.balance)
+    unseen = missing_parents(tree, family.gram.products.sum(0), family.distance, found, options.missing_parents)
     evidence = FamilyEvidence(
-        parent=parent,
-        unseen=unseen,
-        root=tree.root,
-        z=found.pairs.growth_z,
-        gamma=found.pairs.growth_gamma,
-        learning_free=found.pairs.direction,
-        learned=found.learned,
-        counted=found.counted,
-        decayed=found.pairs.decay,
-        slope=tree.slope,
+        tree=tree,
+        evidence=found.evidence,
+        pairs=found.pairs,
+        parent=tree.parent - unseen,
+        unseen=unseen.sum(1),
+        distance=family.distance,
         relative_distance=(family.distance / family.lengths[:, None]).sqrt(),
         related=family.related,
+        equal=found.characters.equal,
         values=sum(layer.values[0].numel() for layer in family.layers),
     )
     names = [(s.id, s.label) for s in family.own]
     said = accept(names, evidence, options.threshold)
-    said = with_siblings(with_runs(said, family.layers), tree, unseen)
+    said = with_siblings(with_runs(said, family.layers), tree, evidence.unseen)
     said = [merged_decision(names, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
     return family.decisions + spread(said, family.equals, options.threshold)
-
-
-def _with_unseen(tree: FamilyTree, evenness: Tensor) -> tuple[Tensor, float]:
-    """The tree's (child, parent) probabilities less those of an unseen parent of the root and its children, and the latter's.
-
-    Only the children of the best root lose: further down inheritance has shown that the parent is one.
-    """
-    unseen = unseen_parent(evenness[tree.best_root, tree.best_parent == tree.best_root])
-    parent = tree.parent.clone()
-    parent[:, tree.best_root] *= 1 - unseen
-    return parent, unseen

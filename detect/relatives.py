@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from lineage.detect.align import Layer
 from lineage.detect.decision import Answer, Decision
 from lineage.detect.family_tree import FamilyTree
-from lineage.detect.signals.balance import PRIOR
 from lineage.detect.signals.same_run import same_run
 
 SURE = 0.9  # from which on people are told
+MAYBE_SIBLINGS = 0.2  # probability of an unseen parent from which on siblings are named
 
 
 def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[Decision]:
@@ -41,20 +42,20 @@ def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[De
     return found
 
 
-def with_siblings(decisions: Sequence[Decision], tree: FamilyTree, unseen: float) -> list[Decision]:
-    """The same, naming who may be siblings: the tree's root and those of its children that are undecided, where an unseen parent of them
-    all is likelier than it is before anything is looked at.
+def with_siblings(decisions: Sequence[Decision], tree: FamilyTree, unseen: Tensor) -> list[Decision]:
+    """The same, naming who may be siblings: the tree's root and those of its children that are undecided and may come from an unseen one.
 
     Args:
-        unseen: the probability of such a parent, see signals/balance.py.
+        unseen: (m,) the probability of such a parent of each model, see missing_parent.py.
     """
     below = (tree.best_parent == tree.best_root).nonzero()[:, 0].tolist()
-    group = [tree.best_root, *(i for i in below if decisions[i].answer is Answer.UNDECIDED)]
+    maybe = [i for i in below if decisions[i].answer is Answer.UNDECIDED and float(unseen[i]) >= MAYBE_SIBLINGS]
     found = list(decisions)
-    if unseen <= PRIOR or len(group) < 2 or decisions[tree.best_root].answer is Answer.PARENT:
+    if not maybe or decisions[tree.best_root].answer is Answer.PARENT:
         return found
+    group = [tree.best_root, *maybe]
     names = tuple(decisions[i].model for i in sorted(group))
     for i in group:
-        evidence = {**found[i].evidence, "unseen_parent": round(unseen, 3)}
+        evidence = {**found[i].evidence, "unseen_parent": round(max(float(unseen[j]) for j in maybe), 3)}
         found[i] = replace(found[i], siblings=names, evidence=evidence)
     return found

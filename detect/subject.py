@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from lineage.detect.accept import THRESHOLD
 from lineage.detect.sketch_store import Sketch
 
 METHOD = "lineage"
+THRESHOLD = 0.80
+MISSING_PARENTS = 0.25  # share of parents that are private, deleted or not at hand, before looking at anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Subject:
 class Options:
     """threshold: probability below which nothing is asserted; the switches turn off kinds of evidence: dates, claims, the trained detector.
 
-    method, settings: which of `lineage.detect.methods.registry` decides, and its own options as text; this file is the method `lineage`.
+    missing_parents: the stated share of parents that are not at hand, see missing_parent.py.
+    method, settings: which of `detect.methods.registry` decides, and its own options as text; this file is the method `lineage`.
     """
 
     threshold: float = THRESHOLD
@@ -49,3 +51,4 @@ class Options:
     detector: bool = True
     method: str = METHOD
     settings: Mapping[str, str] = field(default_factory=dict)
+    missing_parents: float = MISSING_PARENTS

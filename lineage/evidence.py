@@ -22,7 +22,7 @@ def options_of(
     Raises:
         BadSetting: an option that is not KEY=VALUE, or that the method does not know.
     """
-    from lineage.detect.accept import THRESHOLD
+    from lineage.detect.subject import THRESHOLD
     from lineage.detect.methods.registry import read_settings
     from lineage.detect.subject import Options
 

@@ -16,7 +16,6 @@ from lineage.detect.signals import balance, direction, growth
 from lineage.detect.signals.decay import decay
 from lineage.detect.signals.units import measured
 
-LOOKED_AT = 12  # nearest neighbours of each model whose single values are compared: that sorts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,20 @@ class PairEvidence:
     balance: Tensor
     decay: Tensor
 
+    def beside(self, other: PairEvidence) -> PairEvidence:
+        """What this one says, and the other one where this one was not asked."""
+        here = self.balance.isnan() & (self.direction == 0)
+        mine = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
+        return PairEvidence(*(second.where(here, first) for first, second in mine))
 
-def pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
+
+def pair_evidence(layers: Sequence[Layer], pairs: Tensor, nearest: Tensor) -> PairEvidence:
     """
     Args:
-        neighbours: (m, k) int64: the models that each is measured against.
+        pairs: (p, 2) int64 on the CPU: those to be measured, each once, in rising order.
+        nearest: (q, 2) int64: those of them whose single values are compared as well.
     """
-    models = len(neighbours)
-    pairs = each_once(neighbours)
-    nearest = each_once(neighbours[:, :LOOKED_AT])
+    models = len(layers[0].values)
     on_device = pairs.to(layers[0].values.device)
     grown, directed, balanced = measured(
         layers, on_device, growth.layer_growth, direction.layer_features, balance.layer_balance

@@ -1,0 +1,51 @@
+"""What moved a decision: the kinds of evidence behind one edge with their log-odds, strongest first.
+
+An edge is asserted because the root above it was chosen, which says which way the edge points, and because of the models under that root
+its parent is the nearest ancestor. So what each kind says for the best root that has the edge, against the best one that has not, and
+what makes the parent an ancestor, or keeps others from being one, is compared on one scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lineage.detect.family_tree import FamilyTree
+
+LEAST = 0.1  # log-odds below which a kind of evidence moved nothing
+
+
+def root_terms(tree: FamilyTree, child: int, parent: int) -> dict[str, float]:
+    """Kind -> log-odds that it gives to the best root with the edge, against the best one without it; empty where all have it."""
+    total = torch.stack(list(tree.scores.values())).sum(0)  # (r,)
+    has = tree.best_parents[:, child] == parent  # (r,)
+    if bool(has.all()) or not bool(has.any()):
+        return {}
+    mine = int(total.masked_fill(~has, -torch.inf).argmax())
+    other = int(total.masked_fill(has, -torch.inf).argmax())
+    return {kind: float(score[mine] - score[other]) for kind, score in tree.scores.items()}
+
+
+def strongest_first(*terms: Mapping[str, float]) -> tuple[str, ...]:
+    """Kinds that speak for the edge, the sum of what each says in several places counting; never empty."""
+    together: dict[str, float] = {}
+    for some in terms:
+        for kind, value in some.items():
+            together[kind] = together.get(kind, 0.0) + value
+    ranked = sorted(together, key=lambda kind: -together[kind])
+    return tuple(kind for kind in ranked if together[kind] > LEAST) or tuple(ranked[:1])
+
+
+def ancestor_terms(tree: FamilyTree, child: int, parent: int) -> dict[str, float]:
+    """Kind -> log-odds that the parent is an ancestor; where it is the root, that the likeliest other model is none."""
+    under, near = tree.best_tree, tree.neighbours[child]
+    here = (near == parent).nonzero()
+    if parent != under.root and len(here):
+        return {kind: float(odds[child, int(here)]) for kind, odds in under.terms.items()}
+    total = torch.stack(list(under.terms.values())).sum(0)[child].nan_to_num(-torch.inf)  # (k,)
+    if not bool(total.isfinite().any()):
+        return {}
+    rival = int(total.argmax())
+    return {kind: -float(odds[child, rival]) for kind, odds in under.terms.items()}

@@ -1,0 +1,105 @@
+"""Exact retention: which values are equal bit for bit, and whose value the others share where a few models differ.
+
+Files of 16 bits hold eight or eleven digits, so a small step often rounds to nothing: tuning at the usual rates leaves a tenth to
+nine tenths of the values of norms and embeddings as they were, reinforcement learning most of all values (arXiv 2505.11711), and frozen
+parts and rows without a gradient stay in files of any precision. Two trainings hardly ever change a value to the same new one, so equal
+values are characters, and the tree is found by parsimony, as in the phylogeny of species: seen from a root r, what s changed is in its
+descendants and in nobody else; and a model that differs where two others agree has a branch of its own, so it is not what both come from.
+
+Dimension letters: m models, v values, r possible roots, k neighbours of each model.
+Source: parsimony, Fitch 1971, "Toward defining the course of evolution"; the use on weights is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lineage.detect.align import Layer
+
+VALUES = 16_384  # compared at most, spread over all layers
+LARGE_FAMILY = 256  # models from which on fewer values are compared
+FEWEST = 16  # values that must have changed and been kept or undone before they say anything
+CLIP = 6.0  # log-odds
+
+
+@dataclass(frozen=True, slots=True)
+class Characters:
+    """Values as characters: equal numbers are equal codes.
+
+    Attributes:
+        codes: (m, v) float32: the values that are not the same in all models.
+        values: number of values looked at, those that never differ included.
+        equal: (m, m) float64: share of the values looked at that are equal, ones on the diagonal.
+    """
+
+    codes: Tensor
+    values: int
+    equal: Tensor
+
+
+def characters(layers: Sequence[Layer]) -> Characters:
+    """A spread sample of all layers' values, on the CPU.
+
+    Args:
+        layers: of m models, values (m, u, w).
+    """
+    models = len(layers[0].values)
+    at_most = VALUES if models <= LARGE_FAMILY else max(2048, VALUES * LARGE_FAMILY // models)
+    total = sum(layer.values[0].numel() for layer in layers)
+    chosen = []
+    for layer in layers:
+        flat = layer.values.flatten(1)  # (m, v)
+        count = min(flat.shape[1], max(8, round(at_most * flat.shape[1] / total)))
+        chosen.append(flat[:, torch.linspace(0, flat.shape[1] - 1, count).round().long().unique().to(flat.device)].cpu())
+    codes = torch.cat(chosen, 1)  # (m, v)
+    codes = codes + 0.0  # minus zero is zero
+    looked_at = codes.shape[1]
+    codes = codes[:, (codes != codes[:1]).any(0)]
+    same = torch.stack([(codes == row).sum(1) for row in codes]).double() if codes.shape[1] else 0.0
+    equal = (looked_at - codes.shape[1] + same) / looked_at + torch.zeros(models, models, dtype=torch.float64)
+    return Characters(codes, looked_at, equal)
+
+
+def exact_inheritance(found: Characters, root: int) -> Tensor:
+    """
+    Args:
+        root: the model that all is seen from.
+    Returns:
+        (m, m) float64, [s, b]: log-odds that b comes from s rather than from the root beside it: of the values that s changed, those that
+        b has from s against those that b has from the root; 0 where fewer than FEWEST say one or the other.
+    """
+    kept, undone = kept_and_undone(found, root)
+    odds = ((kept + 1) / (undone + 1)).log().clamp(-CLIP, CLIP)
+    return torch.where(kept + undone >= FEWEST, odds, 0.0)
+
+
+def kept_and_undone(found: Characters, root: int) -> tuple[Tensor, Tensor]:
+    """(m, m) float64 each, [s, b]: of the values in which s differs from the root, how many b has from s, and how many from the root."""
+    as_root = (found.codes == found.codes[root]).float()  # (m, v)
+    both = (as_root @ as_root.T).double()  # (m, m): s and b both as the root
+    of_root = as_root.sum(1).double()  # (m,)
+    varying = found.equal * found.values - (found.values - found.codes.shape[1])  # (m, m): equal among those that differ
+    return varying - both, of_root[None, :] - both
+
+
+def private_share(found: Characters, model: int, others: Sequence[int]) -> float:
+    """How sure is it that a model has a branch of its own: of the values in which two others agree, the smallest share over pairs of others
+    in which the model differs from both, in units of what pairs of models differ in. 1 where nothing can be said.
+
+    About 0 for what two of the others come from by separate ways; for a leaf of the tree what it changed itself.
+    """
+    if len(others) < 2:
+        return 1.0
+    as_model = (found.codes == found.codes[model]).float()[list(others)]  # (o, v)
+    constant = found.values - found.codes.shape[1]
+    shares = []
+    rows = found.codes[list(others)]
+    for place in range(len(others) - 1):
+        agree = rows[place + 1 :] == rows[place]  # (p, v)
+        differ = (agree & (as_model[place] == 0)).sum(1)
+        shares.append(differ / (agree.sum(1) + constant).clamp(min=1))
+    return float(torch.cat(shares).min())
