@@ -1,66 +1,78 @@
 """Was b trained, directly or over others, from s? One log-odds from what each signal says, given where the family's root stands.
 
-Inheritance alone is a strict judge: a child that is tuned for another task with a new head loses in its upper layers much of what its
-parent had learned, and siblings that walk the same way look like a chain. What tells these apart is in how many units the change is kept
-(one vote each, wherever they lie), direction (a parent came first, a sibling need not), balance (siblings moved alike) and nearness (a
-parent is nearer to its child than the root is). `bench/fit_ancestor.py` fits the weights on trees of the zoo's tuning half, the true
-root given.
+No signal decides alone. A child that is tuned for another task loses much of what its parent had learned, and siblings that walk the same
+way look like a chain. What tells these apart is in how many units the change is kept, how much is missing beyond chance, which values are
+equal bit for bit, direction (a parent came first, a sibling need not), balance (siblings moved alike), nearness (a parent is nearer to its
+child than the root is) and order (the later of two lies farther from the root). Boosted trees weigh them, each allowed to speak only one
+way, fitted by `bench/fit_ancestor.py` on trees of known lineage, the true root given.
 """
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-FEATURES = ("inheritance", "direction", "certain", "even", "nearer", "kept")
+from lineage.detect.boosted import shipped
+from lineage.detect.signals.inheritance import Inheritance
+from lineage.detect.signals.kept import Votes
+
+FEATURES = (
+    "low slope", "nearer", "kept", "retention", "lost", "total slope", "fell", "rose", "direction", "certain", "even", "order",
+    "step", "log of the number of models",
+)  # fmt: skip
+SIGNS = (1, 1, 1, 1, -1, 0, -1, 0, 1, 1, 0, 1, 0, -1)  # of what each may say
+TREES = "ancestor_trees"
 CLIP = 6.0  # log-odds beyond which direction says no more
-SHARPENED = 2.0  # one choice is made of many, so each may be surer; chosen on the tuning half
+SILENT = {"retention": ("retention",), "growth": ("direction", "even"), "counters": ("certain",)}  # kinds that can be taken out
 
 
-def pair_features(direction: Tensor, certain: Tensor, even: Tensor) -> Tensor:
-    """What does not depend on the root.
-
-    Args:
-        direction, certain: (m, m) float64, [a, b]: log-odds that a came before b, from training and from what only ever grows or decays.
-        even: (m, m) float64: log-likelihood ratio of an even balance, see signals/balance.py.
-    Returns:
-        (m, m, 3) float64, [s, b].
+def features(
+    seen: Inheritance,
+    votes: Votes,
+    retention: Tensor,
+    direction: Tensor,
+    certain: Tensor,
+    even: Tensor,
+    from_root: Tensor,
+    apart: Tensor,
+    order: Tensor,
+    moved: Tensor,
+) -> Tensor:
     """
-    both = (direction.clamp(-CLIP, CLIP) + certain).clamp(-CLIP, CLIP)
-    return torch.stack([both, certain.clamp(-CLIP, CLIP), even], 2)
-
-
-def root_features(low: Tensor, from_root: Tensor, apart: Tensor, kept: Tensor) -> Tensor:
-    """What depends on the root.
-
     Args:
-        low: (m, k) float64: low slope of each neighbour's change since the root in b; nan where there is none.
-        from_root: (m,) float64: squared distance of b from the root; apart: (m, k) float64: from each neighbour.
-        kept: (m, k) float64: share of units that kept the neighbour's change.
+        seen, votes: of (m, k) neighbours s of each model b, see signals/inheritance.py and signals/kept.py.
+        retention, direction, certain, even: (m, k) float64 log-odds that b comes from s, that s came before b, the same from what only ever
+            grows or decays, and of an even balance.
+        from_root: (m,) squared distance of b from the root; apart: (m, k) of b from s; moved: (m, k) of s from the root.
+        order: (m, k): how much farther b is from the root than s, in units of what is between them: 1 where b went on from s at right
+            angles, -1 where s went on from b.
     Returns:
-        (m, k, 3) float64.
+        (m, k, 14) float64 in the order of FEATURES.
     """
     nearer = (from_root[:, None].clamp(min=1e-300) / apart.clamp(min=1e-300)).log().clamp(-5, 5)
-    return torch.stack([low.nan_to_num().clamp(-1, 2), nearer, kept], 2)
+    both = (direction.clamp(-CLIP, CLIP) + certain).clamp(-CLIP, CLIP)
+    models = torch.full_like(nearer, float(len(from_root))).log()
+    columns = [
+        seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, retention, votes.lost, seen.total, votes.fell, votes.rose, both,
+        certain.clamp(-CLIP, CLIP), even, order.clamp(-2, 2), apart / moved.clamp(min=1e-300), models,
+    ]  # fmt: skip
+    return torch.stack(columns, 2)
 
 
-def log_odds_by_kind(pair: Tensor, root: Tensor) -> dict[str, Tensor]:
-    """(..., 3) features of the pair and (..., 3) of the root -> kind of evidence -> (...) float64, whose sum is the log-odds."""
-    weight, constant = weights()
-    low, nearer, still = root.unbind(-1)
-    return {
-        "inheritance": SHARPENED * (weight[0] * low + weight[4] * nearer + weight[5] * still + constant),
-        "growth": SHARPENED * (pair[..., :2] @ weight[1:3]),
-        "balance": SHARPENED * weight[3] * pair[..., 2],
-    }
+def log_odds(found: Tensor) -> Tensor:
+    """(..., 14) features -> (...) float64."""
+    return shipped(TREES).log_odds(found.flatten(0, -2)).view(found.shape[:-1])
 
 
-@cache
-def weights() -> tuple[Tensor, float]:
-    """(6,) float64 in the order of FEATURES, and the constant, as fitted."""
-    fitted = json.loads(files("lineage.detect").joinpath("ancestor_weights.json").read_text())
-    return torch.tensor(fitted["weights"], dtype=torch.float64), float(fitted["constant"])
+def log_odds_by_kind(found: Tensor) -> Mapping[str, Tensor]:
+    """(..., 14) features -> kind of evidence -> (...) float64: how much each adds to what is left without it; `inheritance` is the rest."""
+    whole = log_odds(found)
+    kinds = {}
+    for kind, names in SILENT.items():
+        without = found.clone()
+        for name in names:
+            without[..., FEATURES.index(name)] = 0.0
+        kinds[kind] = whole - log_odds(without)
+    return {"inheritance": whole - sum(kinds.values()), **kinds}

@@ -41,11 +41,12 @@ def strongest_first(*terms: Mapping[str, float]) -> tuple[str, ...]:
 def ancestor_terms(tree: FamilyTree, child: int, parent: int) -> dict[str, float]:
     """Kind -> log-odds that the parent is an ancestor; where it is the root, that the likeliest other model is none."""
     under, near = tree.best_tree, tree.neighbours[child]
+    terms = under.terms(child)
     here = (near == parent).nonzero()
     if parent != under.root and len(here):
-        return {kind: float(odds[child, int(here)]) for kind, odds in under.terms.items()}
-    total = torch.stack(list(under.terms.values())).sum(0)[child].nan_to_num(-torch.inf)  # (k,)
+        return {kind: float(odds[int(here)]) for kind, odds in terms.items()}
+    total = torch.stack(list(terms.values())).sum(0).nan_to_num(-torch.inf)  # (k,)
     if not bool(total.isfinite().any()):
         return {}
     rival = int(total.argmax())
-    return {kind: -float(odds[child, rival]) for kind, odds in under.terms.items()}
+    return {kind: -float(odds[rival]) for kind, odds in terms.items()}

@@ -61,6 +61,21 @@ class Family:
     lengths: Tensor
     related: Tensor
 
+    def only(self, models: Tensor) -> Family:
+        """The same for some of the models of the tree, (n,) int64, in the order given; what is settled stays."""
+        stay = models.tolist()
+        return Family(
+            decisions=self.decisions,
+            equals=self.equals,
+            own=[self.own[i] for i in stay],
+            layers=[layer.of(models) for layer in self.layers],
+            mixed=renumbered({m: merge for m, merge in self.mixed.items() if {merge.first, merge.second} <= set(stay)}, stay),
+            gram=self.gram.only(models),
+            distance=self.distance[models][:, models],
+            lengths=self.lengths[models],
+            related=self.related[models][:, models],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -167,7 +182,7 @@ def measure(family: Family, options: Options, learned: Learned | None = None) ->
         declared=declared,
     )
     roots = possible_roots(evidence.came_first + evidence.certain, neighbours)
-    return Measured(neighbours, roots, unit_distances(layers, neighbours, roots), pairs, characters(layers), evidence)
+    return Measured(neighbours, roots, unit_distances(layers, neighbours, roots), pairs, characters(layers, [precision(s.sketch) for s in own]), evidence)
 
 
 def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:

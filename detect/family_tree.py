@@ -17,18 +17,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lineage.detect.ancestor import log_odds_by_kind, pair_features, root_features
+from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.gram import Gram
 from lineage.detect.root import DETECTOR, GROWTH, came_before_all
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
-from lineage.detect.signals.kept import UnitDistances, kept
+from lineage.detect.signals.kept import UnitDistances, Votes, votes
 from lineage.detect.signals.opposition import opposition
 
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
+ORDER_LEAST = -0.7  # what lies that much nearer to the root than another, in units of what is between them, does not come from it
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
@@ -71,13 +72,20 @@ class RootedTree:
         share: (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent;
             rows sum to 1, the root's own row is 0.
         low: (m, k) float64, the low slope of each neighbour's change since the root.
-        terms: kind of evidence -> (m, k) float64 log-odds that the neighbour is an ancestor; nan where it cannot be one.
+        features: (m, k, 14) float64, see ancestor.py; told: (m, k) float64 log-odds of dates and claims; possible: (m, k) bool.
     """
 
     root: int
     share: Tensor
     low: Tensor
-    terms: Mapping[str, Tensor]
+    features: Tensor
+    told: Tensor
+    possible: Tensor
+
+    def terms(self, child: int) -> dict[str, Tensor]:
+        """Kind of evidence -> (k,) float64 log-odds that each neighbour of a model is an ancestor; nan where it cannot be one."""
+        kinds = {**log_odds_by_kind(self.features[child]), "declared": self.told[child]}
+        return {kind: odds.where(self.possible[child], torch.nan) for kind, odds in kinds.items()}
 
     def parent(self, neighbours: Tensor) -> Tensor:
         """(m,) int64: the likeliest parent of each model; -1 for the root."""
@@ -161,9 +169,7 @@ def decide_tree(
     """
     models = len(distance)
     products = gram.products.sum(0)
-    pairs = pair_features(evidence.came_first, evidence.certain, evidence.even)
     ordered = {"counters": evidence.counters, "decay": evidence.decay, "merge": evidence.merges, "dates": evidence.dates.T}
-    claimed = evidence.declared + evidence.dates.clamp(max=0)
     scores = {
         "growth": GROWTH * came_before_all(evidence.growth, distance, roots),
         "detector": DETECTOR * came_before_all(evidence.detector, distance, roots),
@@ -172,10 +178,8 @@ def decide_tree(
     }
     trees: list[RootedTree] = []
     for place, root in enumerate(roots.tolist()):
-        exact = exact_inheritance(found, root)
-        further = {"retention": exact, "declared": claimed.T}
         under = parents_under(
-            gram, root, neighbours, distance, lengths, kept(units, neighbours, place), pairs, further
+            gram, root, neighbours, distance, lengths, votes(units, neighbours, place), evidence, exact_inheritance(found, root)
         )
         share = under.share
         for name, odds in ordered.items():  # either order of a pair gets half of what is between them
@@ -200,36 +204,64 @@ def parents_under(
     neighbours: Tensor,
     distance: Tensor,
     lengths: Tensor,
-    still: Tensor,
-    pairs: Tensor,
-    further: Mapping[str, Tensor],
+    voted: Votes,
+    evidence: Evidence,
+    retention: Tensor,
 ) -> RootedTree:
     """The tree if `root` is the root.
 
     Args:
         lengths: (m,) float64, squared.
-        still: (m, k) float64: share of units in which each model has kept what each neighbour changed since the root.
-        pairs: (m, m, 3) float64, see ancestor.pair_features.
-        further: kind -> (m, m) float64, [s, b]: more log-odds that b comes from s.
+        voted: of each model's units about its neighbours, seen from the root.
+        retention: (m, m) float64, [s, b]: log-odds that b comes from s, from values that are equal bit for bit.
     """
-    models = neighbours.shape[0]
-    child = torch.arange(models)[:, None]
-    seen = inheritance(gram, root, neighbours)
-    low, since_root = seen.low, seen.moved
-    turned = turned_from(root, distance, lengths)
-    possible = (turned[neighbours] < turned[:, None]) & (seen.total <= SLOPE_LIMIT) & ~low.isnan()
-    possible &= (neighbours != root) & (since_root[neighbours] > 0)
-    possible &= pairs[neighbours, child, 1] > -CLIP  # what certainly came later is no ancestor
-    features = root_features(low, distance[:, root], distance[child, neighbours], still)
-    terms = log_odds_by_kind(pairs[neighbours, child], features)
-    terms |= {kind: odds[neighbours, child] for kind, odds in further.items()}
-    terms = {kind: odds.where(possible, torch.nan) for kind, odds in terms.items()}
-    ancestor = torch.stack(list(terms.values())).sum(0).sigmoid().nan_to_num(0.0)  # (m, k)
-    before = torch.cat([torch.ones(models, 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
-    share = torch.cat([ancestor * before, torch.zeros(models, 1, dtype=torch.float64)], 1)
+    found, possible, low = seen_from(gram, root, neighbours, distance, lengths, voted, evidence, retention)
+    child = torch.arange(len(neighbours))[:, None]
+    told = evidence.declared[child, neighbours] + evidence.dates[child, neighbours].clamp(max=0)
+    ancestor = (log_odds(found) + told).where(possible, -torch.inf).sigmoid()  # (m, k)
+    before = torch.cat([torch.ones(len(child), 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
+    share = torch.cat([ancestor * before, torch.zeros(len(child), 1, dtype=torch.float64)], 1)
     share[:, -1] = 1 - share.sum(1)
     share[root] = 0
-    return RootedTree(root, share, low, terms)
+    return RootedTree(root, share, low, found, told, possible)
+
+
+def seen_from(
+    gram: Gram,
+    root: int,
+    neighbours: Tensor,
+    distance: Tensor,
+    lengths: Tensor,
+    voted: Votes,
+    evidence: Evidence,
+    retention: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Returns:
+        (m, k, f) features of each model and each neighbour, see ancestor.py; (m, k) bool, whether the neighbour can be an ancestor at all;
+        (m, k) float64, the low slope of what it changed.
+    """
+    child = torch.arange(len(neighbours))[:, None]
+    seen = inheritance(gram, root, neighbours)
+    turned, apart = turned_from(root, distance, lengths), distance[child, neighbours]
+    order = (turned[:, None] - turned[neighbours]) / (apart / lengths[:, None]).clamp(min=1e-300)
+    certain = evidence.certain[neighbours, child]
+    found = features(
+        seen,
+        voted,
+        retention[neighbours, child],
+        evidence.growth[neighbours, child],
+        certain,
+        evidence.even[neighbours, child],
+        distance[:, root],
+        apart,
+        order,
+        distance[root][neighbours],
+    )
+    possible = (order > ORDER_LEAST) & (seen.total <= SLOPE_LIMIT) & ~seen.low.isnan()
+    possible &= (neighbours != root) & (seen.moved[neighbours] > 0)
+    possible &= certain > -CLIP  # what certainly came later is no ancestor
+    return found, possible, seen.low
 
 
 def turned_from(root: int, distance: Tensor, lengths: Tensor) -> Tensor:

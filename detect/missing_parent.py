@@ -13,21 +13,24 @@ Dimension letters: m models, c children of the root.
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
-
 import torch
 from torch import Tensor
 
+from lineage.detect.boosted import shipped
 from lineage.detect.family import Measured
 from lineage.detect.family_tree import FamilyTree
 from lineage.detect.signals.drift import drift
-from lineage.detect.signals.exact_retention import Characters, private_share
+from lineage.detect.signals.exact_retention import private_share
 
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
 OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, however many they are
-FEATURES = ("log of the number of children", "lowest cosine", "low cosine", "middle cosine")
+TREES = "missing_parent_trees"
+FEATURES = (
+    "log of the number of children", "lowest cosine", "low cosine", "middle cosine", "nearest child", "spread of distances",
+    "private share", "values kept", "balance", "least balance", "growth", "direction", "least direction",
+)  # fmt: skip
+SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, 0, 0, 0, -1, -1)  # of what each may say for an unseen parent
+LIMIT = 3.0  # log-odds that features of weights may add either way
 
 
 def missing_parents(
@@ -43,38 +46,50 @@ def missing_parents(
         below = (tree.best_parents[place] == root).nonzero()[:, 0]
         if not len(below):
             continue
-        features = top_features(root, below, products, distance, found.characters)
+        features = top_features(root, below, products, distance, found) if len(below) > 1 else None
         odds = unseen_log_odds(features, prior) + dated_first(root, below, found.evidence.dates)
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()
     return unseen * tree.direct
 
 
-def top_features(root: int, children: Tensor, products: Tensor, distance: Tensor, found: Characters) -> Tensor:
+def top_features(root: int, children: Tensor, products: Tensor, distance: Tensor, found: Measured) -> Tensor:
     """
     Args:
-        root: a model; children: (c,) int64, those directly below it; products, distance: (m, m) float64, see gram.py.
+        root: a model; children: (c,) int64, two or more directly below it; products, distance: (m, m) float64, see gram.py.
     Returns:
         (f,) float64 in the order of FEATURES.
     """
     count = len(children)
-    values = [float(torch.tensor(float(count)).log())]
-    if count > 1:
-        first, second = torch.triu_indices(count, count, 1)
-        cosine = drift(products, root)[children][:, children][first, second]
-        values += [float(cosine.min()), float(cosine.quantile(0.1)), float(cosine.median())]
-    else:
-        values += [0.0, 0.0, 0.0]
-    return torch.tensor(values, dtype=torch.float64)
+    first, second = torch.triu_indices(count, count, 1)
+    cosine = drift(products, root)[children][:, children][first, second]
+    apart = distance[root][children].clamp(min=1e-300).log() / 2
+    private = private_share(found.characters, root, children.tolist())
+    kept = float(found.characters.equal[root][children].median())
+    alive = 0.002 < kept < 0.9999
+    balance = found.pairs.balance[root][children].nan_to_num(0.0).clamp(-3, 3)
+    direction = found.evidence.growth[root][children].clamp(-6, 6)
+    return torch.tensor(
+        [
+            float(torch.tensor(float(count)).log()), float(cosine.min()), float(cosine.quantile(0.1)), float(cosine.median()),
+            float(apart.min() - apart.median()), float(apart.std()), min(private / (1 - kept), 3.0) if alive else 0.0, float(alive),
+            float(balance.median()), float(balance.min()), float(found.pairs.growth_gamma[root][children].clamp(-3, 3).median()),
+            float(direction.mean()), float(direction.min()),
+        ],
+        dtype=torch.float64,
+    )  # fmt: skip
 
 
-def unseen_log_odds(features: Tensor, prior: float) -> float:
+def unseen_log_odds(features: Tensor | None, prior: float) -> float:
     """Log-odds that a root and its children all come from an unseen parent, from weights alone.
 
     Args:
-        features: (f,) float64, see `top_features`; prior: share of parents that are not at hand.
+        features: (f,) float64, see `top_features`; None for a single child. prior: share of parents that are not at hand.
     """
-    return float(torch.logit(torch.tensor(prior, dtype=torch.float64)))
+    odds = float(torch.logit(torch.tensor(prior, dtype=torch.float64)))
+    if features is None:
+        return odds
+    return odds + float(shipped(TREES).log_odds(features[None])[0].clamp(-LIMIT, LIMIT))
 
 
 def dated_first(root: int, children: Tensor, dates: Tensor) -> float:

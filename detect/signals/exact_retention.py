@@ -34,18 +34,21 @@ class Characters:
         codes: (m, v) float32: the values that are not the same in all models.
         values: number of values looked at, those that never differ included.
         equal: (m, m) float64: share of the values looked at that are equal, ones on the diagonal.
+        digits: (m,) int64: binary digits in which each model is stored. Rounding a finer model moves it from one value to the next
+            wherever it lies near the border, in every copy alike, so only models of equal digits are compared.
     """
 
     codes: Tensor
     values: int
     equal: Tensor
+    digits: Tensor
 
 
-def characters(layers: Sequence[Layer]) -> Characters:
+def characters(layers: Sequence[Layer], digits: Sequence[int]) -> Characters:
     """A spread sample of all layers' values, on the CPU.
 
     Args:
-        layers: of m models, values (m, u, w).
+        layers: of m models, values (m, u, w); digits: binary digits in which each model is stored.
     """
     models = len(layers[0].values)
     at_most = VALUES if models <= LARGE_FAMILY else max(2048, VALUES * LARGE_FAMILY // models)
@@ -61,7 +64,7 @@ def characters(layers: Sequence[Layer]) -> Characters:
     codes = codes[:, (codes != codes[:1]).any(0)]
     same = torch.stack([(codes == row).sum(1) for row in codes]).double() if codes.shape[1] else 0.0
     equal = (looked_at - codes.shape[1] + same) / looked_at + torch.zeros(models, models, dtype=torch.float64)
-    return Characters(codes, looked_at, equal)
+    return Characters(codes, looked_at, equal, torch.tensor(digits))
 
 
 def exact_inheritance(found: Characters, root: int) -> Tensor:
@@ -74,7 +77,8 @@ def exact_inheritance(found: Characters, root: int) -> Tensor:
     """
     kept, undone = kept_and_undone(found, root)
     odds = ((kept + 1) / (undone + 1)).log().clamp(-CLIP, CLIP)
-    return torch.where(kept + undone >= FEWEST, odds, 0.0)
+    alike = found.digits == found.digits[root]  # (m,)
+    return torch.where((kept + undone >= FEWEST) & alike[:, None] & alike[None, :], odds, 0.0)
 
 
 def kept_and_undone(found: Characters, root: int) -> tuple[Tensor, Tensor]:
@@ -92,12 +96,13 @@ def private_share(found: Characters, model: int, others: Sequence[int]) -> float
 
     About 0 for what two of the others come from by separate ways; for a leaf of the tree what it changed itself.
     """
+    others = [other for other in others if found.digits[other] == found.digits[model]]
     if len(others) < 2:
         return 1.0
-    as_model = (found.codes == found.codes[model]).float()[list(others)]  # (o, v)
+    as_model = (found.codes == found.codes[model]).float()[others]  # (o, v)
     constant = found.values - found.codes.shape[1]
     shares = []
-    rows = found.codes[list(others)]
+    rows = found.codes[others]
     for place in range(len(others) - 1):
         agree = rows[place + 1 :] == rows[place]  # (p, v)
         differ = (agree & (as_model[place] == 0)).sum(1)

@@ -1,8 +1,9 @@
-"""Kept: in how many of a model's units is still there what another model had changed since their common origin?
+"""Kept: in how many of a model's units is still there what another model had changed since their common origin, and how much is lost?
 
 Seen from a model r, for two others s and b and one output unit, the slope of s in b is <b - r, s - r> / |s - r|^2. Over all values
 (`inheritance.py`) a few units that moved far decide; here every unit has one vote. If b was trained from s, what s changed is kept in
-nearly all units; if they are siblings, in few. Needs three squared distances a unit, |b - r|, |b - s| and |s - r|, no more.
+nearly all units, and where the slope is off 1 it is by chance, by about |b - s| / (|s - r| sqrt(w)); if they are siblings, what was
+peculiar to s is lost in many units by more than that. Needs three squared distances a unit, |b - r|, |b - s| and |s - r|, no more.
 
 Dimension letters: m models, u units, w values a unit, k neighbours of each model, r possible roots.
 """
@@ -20,6 +21,8 @@ from lineage.detect.align import Layer, Part
 UNITS = 512  # looked at, spread over all layers; more change nothing
 FEWEST = 4  # units of each layer
 KEPT = 0.8  # slope from which a unit has kept the change
+BY_CHANCE = 2.0  # standard errors by which a slope is off by chance
+CERTAINLY = 3.0  # standard errors from which on it is not
 _CHUNK = 1 << 22  # inner products, or votes, held at a time
 
 
@@ -30,10 +33,28 @@ class UnitDistances:
     Attributes:
         near: (u, m, k) float32: of each model from its neighbours.
         root: (u, m, r) float32: of each model from each possible root.
+        width: (u,) float32: values of the unit.
     """
 
     near: Tensor
     root: Tensor
+    width: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """What the units say of each model and each of its neighbours, (m, k) float64 each; 0 where the neighbour is the root.
+
+    Attributes:
+        kept: share of units whose slope is at least KEPT.
+        lost: share of the neighbour's change, in squared length, that is missing beyond chance.
+        fell, rose: share of units whose slope is certainly below, or above, 1.
+    """
+
+    kept: Tensor
+    lost: Tensor
+    fell: Tensor
+    rose: Tensor
 
 
 def unit_distances(layers: Sequence[Layer], neighbours: Tensor, roots: Tensor) -> UnitDistances:
@@ -45,10 +66,11 @@ def unit_distances(layers: Sequence[Layer], neighbours: Tensor, roots: Tensor) -
     """
     trained = [layer.values for layer in layers if layer.part is not Part.REST]
     share = min(1.0, UNITS / sum(values.shape[1] for values in trained))
-    near, root = [], []
+    near, root, width = [], [], []
     for values in trained:
         units = values.shape[1]
         chosen = torch.linspace(0, units - 1, min(units, max(FEWEST, round(share * units)))).round().long().unique()
+        width += [float(values.shape[2])] * len(chosen)
         for some in chosen.split(max(1, _CHUNK // len(values) ** 2)):
             rows = values[:, some.to(values.device)].transpose(0, 1).double()  # (u, m, w)
             rows = rows - rows.mean(1, keepdim=True)  # near-identical models keep their digits
@@ -59,23 +81,32 @@ def unit_distances(layers: Sequence[Layer], neighbours: Tensor, roots: Tensor) -
             to_root = own[:, :, None] + own[:, None, roots] - 2 * products[:, :, roots]
             near.append(to_near.clamp(min=0).float())
             root.append(to_root.clamp(min=0).float())
-    return UnitDistances(torch.cat(near), torch.cat(root))
+    return UnitDistances(torch.cat(near), torch.cat(root), torch.tensor(width))
 
 
-def kept(distances: UnitDistances, neighbours: Tensor, root: int) -> Tensor:
-    """Share of units in which a model has kept what each neighbour changed.
-
+def votes(distances: UnitDistances, neighbours: Tensor, root: int) -> Votes:
+    """
     Args:
         root: which of the possible roots all is seen from, a place in their order.
-    Returns:
-        (m, k) float64; 0 where the neighbour is the root.
     """
     models, count = neighbours.shape
-    still, moved = (torch.zeros(models, count, dtype=torch.float64) for _ in range(2))
+    kept, moved, fell, rose, lost, size = (torch.zeros(models, count, dtype=torch.float64) for _ in range(6))
     some = max(1, _CHUNK // (models * count))
-    for near, from_root in zip(distances.near.split(some), distances.root[:, :, root].split(some), strict=True):
+    parts = zip(
+        distances.near.split(some), distances.root[:, :, root].split(some), distances.width.split(some), strict=True
+    )
+    for near, from_root, width in parts:
         step = from_root[:, neighbours]  # (u, m, k): |s - r|^2
-        nearer = from_root[:, :, None] - near  # slope of s in b: (nearer / step + 1) / 2
-        still += ((nearer > (2 * KEPT - 1) * step) & (step > 0)).sum(0)
-        moved += (step > 0).sum(0)
-    return still / moved.clamp(min=1)
+        used = step > 0
+        safe = step.clamp(min=1e-30)
+        slope = ((from_root[:, :, None] - near) / safe + 1) / 2  # of s in b
+        error = (near / safe).sqrt() / width[:, None, None].sqrt()
+        kept += ((slope > KEPT) & used).sum(0)
+        moved += used.sum(0)
+        off = (slope - 1).masked_fill(~used, 0.0)
+        fell += (off < -CERTAINLY * error).sum(0)
+        rose += (off > CERTAINLY * error).sum(0)
+        lost += (step * (-off - BY_CHANCE * error).clamp(min=0)).double().sum(0)
+        size += step.double().sum(0)
+    number = moved.clamp(min=1)
+    return Votes(kept / number, lost / size.clamp(min=1e-300), fell / number, rose / number)
