@@ -40,7 +40,9 @@ def as_json(model: HistGradientBoostingClassifier, features: Sequence[str], fitt
         trees.append(
             {
                 "feature": np.where(leaf, 0, nodes["feature_idx"]).astype(int).tolist(),
-                "threshold": [float(f"{t:.7g}") if np.isfinite(t) else 1e300 for t in np.where(leaf, 0.0, nodes["num_threshold"])],
+                "threshold": [
+                    float(f"{t:.7g}") if np.isfinite(t) else 1e300 for t in np.where(leaf, 0.0, nodes["num_threshold"])
+                ],
                 "left": np.where(leaf, place, nodes["left"]).astype(int).tolist(),
                 "right": np.where(leaf, place, nodes["right"]).astype(int).tolist(),
                 "value": [float(f"{v:.6g}") if l else 0.0 for v, l in zip(nodes["value"], leaf, strict=True)],
@@ -51,5 +53,7 @@ def as_json(model: HistGradientBoostingClassifier, features: Sequence[str], fitt
     return json.dumps({**told, "trees": trees}) + "\n"
 
 
-def write(path: Path, model: HistGradientBoostingClassifier, features: Sequence[str], fitted_on: Mapping[str, int]) -> None:
+def write(
+    path: Path, model: HistGradientBoostingClassifier, features: Sequence[str], fitted_on: Mapping[str, int]
+) -> None:
     path.write_text(as_json(model, features, fitted_on))

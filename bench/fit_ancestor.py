@@ -142,7 +142,10 @@ def main() -> None:
             continue
         found = score(trees, fit_trees(others).decision_function)  # type: ignore[attr-defined]
         shares = (found["best"] / max(1, found["children"]), found["sure"], found["sure right"] / max(1, found["sure"]))
-        print(f"| {kind} | {len(trees)} | {found['children']} | {shares[0]:.2f} | {shares[1]} | {shares[2]:.2f} |", flush=True)
+        print(
+            f"| {kind} | {len(trees)} | {found['children']} | {shares[0]:.2f} | {shares[1]} | {shares[2]:.2f} |",
+            flush=True,
+        )
     everything = [tree for trees in by_kind.values() for tree in trees]
     fitted_on = {"trees": len(everything), "rows": sum(len(t.y) for t in everything)}
     if arguments.out:

@@ -29,8 +29,8 @@ from lineage.detect.signals.opposition import opposition
 from lineage.detect.subject import MISSING_PARENTS, Options
 
 CPU = torch.device("cpu")
-SIZES = (4, 6, 12)
-DRAWS = 2
+SIZES = (4, 6, 12, 24, 40)
+DRAWS = 3
 Row = tuple[np.ndarray, bool]
 
 
@@ -49,13 +49,17 @@ def _rows(family: Family, truth: Truth, seed: str) -> Iterator[Row]:
     dice = random.Random(seed + names[0])
     for tree in sorted({truth.tree[names[i]] for i in known}):
         members = [i for i in known if truth.tree[names[i]] == tree]
-        handfuls = [members] + [sorted(dice.sample(members, n)) for n in SIZES if n < len(members) for _ in range(DRAWS)]
+        handfuls = [members] + [
+            sorted(dice.sample(members, n)) for n in SIZES if n < len(members) for _ in range(DRAWS)
+        ]
         for handful in handfuls:
             if len(handful) < 3:
                 continue
             own = family.only(torch.tensor(handful))
             lines = [set(truth.line(names[i])) for i in handful]
-            tops = [i for i in handful if all(j == i or names[i] in line for j, line in zip(handful, lines, strict=True))]
+            tops = [
+                i for i in handful if all(j == i or names[i] in line for j, line in zip(handful, lines, strict=True))
+            ]
             yield from _row(own, truth, tops, handful, names, False)
             if tops:
                 left = [i for i in handful if i != tops[0]]
@@ -63,7 +67,9 @@ def _rows(family: Family, truth: Truth, seed: str) -> Iterator[Row]:
                     yield from _row(family.only(torch.tensor(left)), truth, [], left, names, True)
 
 
-def _row(own: Family, truth: Truth, tops: list[int], members: list[int], names: list[str], unseen: bool) -> Iterator[Row]:
+def _row(
+    own: Family, truth: Truth, tops: list[int], members: list[int], names: list[str], unseen: bool
+) -> Iterator[Row]:
     here = [names[i] for i in members]
     measured = measure(own, Options(detector=False))
     root = _best_root(own, measured.evidence.growth, measured.evidence.detector)
@@ -72,17 +78,20 @@ def _row(own: Family, truth: Truth, tops: list[int], members: list[int], names: 
         children = [k for k in lost if k != root]
     elif not unseen and tops and members[root] == tops[0]:
         top = here[root]
-        children = [k for k, name in enumerate(here) if k != root and next(a for a in truth.line(name) if a in here) == top]
+        children = [
+            k for k, name in enumerate(here) if k != root and next(a for a in truth.line(name) if a in here) == top
+        ]
     else:
         return
     if len(children) > 1:
-        products = own.gram.products.sum(0)
-        yield top_features(root, torch.tensor(children), products, own.distance, measured).numpy(), unseen
+        yield top_features(root, torch.tensor(children), own, measured).numpy(), unseen
 
 
 def _best_root(own: Family, growth: torch.Tensor, detector: torch.Tensor) -> int:
     every = torch.arange(len(own.own))
-    score = GROWTH * came_before_all(growth, own.distance, every) + DETECTOR * came_before_all(detector, own.distance, every)
+    score = GROWTH * came_before_all(growth, own.distance, every) + DETECTOR * came_before_all(
+        detector, own.distance, every
+    )
     return int((score + opposition(own.gram.products.sum(0), own.lengths, every, int(own.gram.values.sum()))).argmax())
 
 

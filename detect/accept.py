@@ -52,7 +52,9 @@ def _accept_one(
 ) -> Decision:
     ranked = [
         (p, -i)
-        for p, i in sorted(((p, -i) for i, p in enumerate(family.parent[child].tolist()) if p >= WORTH_NAMING), reverse=True)
+        for p, i in sorted(
+            ((p, -i) for i, p in enumerate(family.parent[child].tolist()) if p >= WORTH_NAMING), reverse=True
+        )
     ]
     candidates = tuple(Candidate(ids[i], round(p, 4)) for p, i in ranked)
     none, unseen = float(family.tree.root[child]), float(family.unseen[child])
@@ -145,9 +147,7 @@ def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, .
         "dates": float(family.evidence.dates[child, parent] > 0),
         "declared": float(family.evidence.declared[child, parent] > 0),
     }
-    return strongest_first(
-        root_terms(family.tree, child, parent), ancestor_terms(family.tree, child, parent), outside
-    )
+    return strongest_first(root_terms(family.tree, child, parent), ancestor_terms(family.tree, child, parent), outside)
 
 
 def _sentence(child: int, name: str, parent: int, family: FamilyEvidence) -> str:

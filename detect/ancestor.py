@@ -25,7 +25,12 @@ FEATURES = (
 SIGNS = (1, 1, 1, 1, -1, 0, -1, 0, 1, 1, 0, 1, 0, -1)  # of what each may say
 TREES = "ancestor_trees"
 CLIP = 6.0  # log-odds beyond which direction says no more
-SILENT = {"retention": ("retention",), "growth": ("direction", "even"), "counters": ("certain",)}  # kinds that can be taken out
+SHARPENED = 1.4  # ancestors are rare among the rows of the fit, so those of a chain come out too timid; chosen on the tuning half
+SILENT = {
+    "retention": ("retention",),
+    "growth": ("direction", "even"),
+    "counters": ("certain",),
+}  # kinds that can be taken out
 
 
 def features(
@@ -63,7 +68,8 @@ def features(
 
 def log_odds(found: Tensor) -> Tensor:
     """(..., 14) features -> (...) float64."""
-    return shipped(TREES).log_odds(found.flatten(0, -2)).view(found.shape[:-1])
+    odds = shipped(TREES).log_odds(found.flatten(0, -2)).view(found.shape[:-1])
+    return torch.where(odds > 0, SHARPENED * odds, odds)
 
 
 def log_odds_by_kind(found: Tensor) -> Mapping[str, Tensor]:

@@ -24,8 +24,8 @@ from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, p
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.counters import counters
-from lineage.detect.signals.kept import UnitDistances, unit_distances
 from lineage.detect.signals.exact_retention import Characters, characters
+from lineage.detect.signals.kept import UnitDistances, unit_distances
 from lineage.detect.signals.pairs import PairEvidence, each_once, pair_evidence
 from lineage.detect.subject import Options, Subject
 
@@ -48,7 +48,8 @@ class Family:
         decisions: the settled ones; equals: groups of equal bodies, one of each group stays in.
         own: the m models that the tree is about; layers: their values.
         mixed: those of them that are means of two others, by place.
-        gram: of `own`, on the CPU; distance: (m, m) squared; lengths: (m,) squared; related: (m, m) excess cosine.
+        gram: of `own`, on the CPU; distance: (m, m) squared; lengths: (m,) squared; related: (m, m) excess cosine;
+            shared: (m, m), see signals/shared_start.py.
     """
 
     decisions: list[Decision]
@@ -60,6 +61,7 @@ class Family:
     distance: Tensor
     lengths: Tensor
     related: Tensor
+    shared: Tensor
 
     def only(self, models: Tensor) -> Family:
         """The same for some of the models of the tree, (n,) int64, in the order given; what is settled stays."""
@@ -69,11 +71,14 @@ class Family:
             equals=self.equals,
             own=[self.own[i] for i in stay],
             layers=[layer.of(models) for layer in self.layers],
-            mixed=renumbered({m: merge for m, merge in self.mixed.items() if {merge.first, merge.second} <= set(stay)}, stay),
+            mixed=renumbered(
+                {m: merge for m, merge in self.mixed.items() if {merge.first, merge.second} <= set(stay)}, stay
+            ),
             gram=self.gram.only(models),
             distance=self.distance[models][:, models],
             lengths=self.lengths[models],
             related=self.related[models][:, models],
+            shared=self.shared[models][:, models],
         )
 
 
@@ -89,10 +94,13 @@ class Measured:
     evidence: Evidence
 
 
-def settle(subjects: Sequence[Subject], layers: Sequence[Layer], related: Tensor, options: Options) -> Family:
+def settle(
+    subjects: Sequence[Subject], layers: Sequence[Layer], related: Tensor, shared: Tensor, options: Options
+) -> Family:
     """
     Args:
-        subjects: m >= 2 related models; layers: their values; related: (m, m) excess cosine, on the CPU.
+        subjects: m >= 2 related models; layers: their values; related, shared: (m, m) excess cosine and share of the shorter model that
+            is found again, see signals/shared_start.py, on the CPU.
     """
     products = gram(layers)
     distance = products.distances().cpu()
@@ -128,6 +136,7 @@ def settle(subjects: Sequence[Subject], layers: Sequence[Layer], related: Tensor
         distance=distance[index][:, index],
         lengths=size[index],
         related=related[index][:, index],
+        shared=shared[index][:, index],
     )
 
 
@@ -182,7 +191,14 @@ def measure(family: Family, options: Options, learned: Learned | None = None) ->
         declared=declared,
     )
     roots = possible_roots(evidence.came_first + evidence.certain, neighbours)
-    return Measured(neighbours, roots, unit_distances(layers, neighbours, roots), pairs, characters(layers, [precision(s.sketch) for s in own]), evidence)
+    return Measured(
+        neighbours,
+        roots,
+        unit_distances(layers, neighbours, roots),
+        pairs,
+        characters(layers, [precision(s.sketch) for s in own]),
+        evidence,
+    )
 
 
 def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:

@@ -19,17 +19,20 @@ from torch import Tensor
 
 from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.gram import Gram
-from lineage.detect.root import DETECTOR, GROWTH, came_before_all
+from lineage.detect.root import DETECTOR, GROWTH, came_before_all, worth
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.kept import UnitDistances, Votes, votes
 from lineage.detect.signals.opposition import opposition
+from lineage.detect.signals.shared_start import kin
 
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
-ORDER_LEAST = -0.7  # what lies that much nearer to the root than another, in units of what is between them, does not come from it
+ORDER_LEAST = (
+    -0.7
+)  # what lies that much nearer to the root than another, in units of what is between them, does not come from it
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
@@ -161,25 +164,41 @@ def decide_tree(
     roots: Tensor,
     evidence: Evidence,
     found: Characters,
+    shared: Tensor,
 ) -> FamilyTree:
     """
     Args:
         gram: of the family's m >= 2 models; distance: (m, m) float64, squared; lengths: (m,), squared.
+        shared: (m, m) float64, share of the shorter of two models that is found again in the other, see signals/shared_start.py.
         neighbours, roots: see `nearest` and `possible_roots`; units: of the same; found: values of the same as characters.
     """
     models = len(distance)
     products = gram.products.sum(0)
-    ordered = {"counters": evidence.counters, "decay": evidence.decay, "merge": evidence.merges, "dates": evidence.dates.T}
+    ordered = {
+        "counters": evidence.counters,
+        "decay": evidence.decay,
+        "merge": evidence.merges,
+        "dates": evidence.dates.T,
+    }
+    likely_kin = kin(shared).clamp(min=1e-3).log()  # (m, m)
     scores = {
         "growth": GROWTH * came_before_all(evidence.growth, distance, roots),
         "detector": DETECTOR * came_before_all(evidence.detector, distance, roots),
         "opposition": opposition(products, lengths, roots, int(gram.values.sum())),
+        "shared start": worth(models - 1) * likely_kin[roots].sum(1) / (models - 1),
         **{name: torch.zeros(len(roots), dtype=torch.float64) for name in (*ordered, "declared")},
     }
     trees: list[RootedTree] = []
     for place, root in enumerate(roots.tolist()):
         under = parents_under(
-            gram, root, neighbours, distance, lengths, votes(units, neighbours, place), evidence, exact_inheritance(found, root)
+            gram,
+            root,
+            neighbours,
+            distance,
+            lengths,
+            votes(units, neighbours, place),
+            evidence,
+            exact_inheritance(found, root),
         )
         share = under.share
         for name, odds in ordered.items():  # either order of a pair gets half of what is between them

@@ -13,53 +13,58 @@ Dimension letters: m models, c children of the root.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from lineage.detect.boosted import shipped
-from lineage.detect.family import Measured
+from lineage.detect.family import Family, Measured
 from lineage.detect.family_tree import FamilyTree
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.exact_retention import private_share
+from lineage.detect.signals.opposition import against
 
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
 OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, however many they are
 TREES = "missing_parent_trees"
 FEATURES = (
     "log of the number of children", "lowest cosine", "low cosine", "middle cosine", "nearest child", "spread of distances",
-    "private share", "values kept", "balance", "least balance", "growth", "direction", "least direction",
+    "private share", "values kept", "balance", "least balance", "growth", "direction", "least direction", "opposed",
 )  # fmt: skip
-SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, 0, 0, 0, -1, -1)  # of what each may say for an unseen parent
-LIMIT = 3.0  # log-odds that features of weights may add either way
+SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, 0, 0, 0, -1, -1, 1)  # of what each may say for an unseen parent
+LIMIT = 1.5  # log-odds that the fitted trees may add either way
+CROWD = 0.75  # power of the number of children by which the prior odds fall
+OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that no true root has, and log-odds for each unit beyond it
 
 
-def missing_parents(
-    tree: FamilyTree, products: Tensor, distance: Tensor, found: Measured, prior: float
-) -> Tensor:
+def missing_parents(tree: FamilyTree, family: Family, found: Measured, prior: float) -> Tensor:
     """(m, m) float64, [child, root]: probability that `root` is the oldest model at hand, and both come from an unseen parent.
 
     Args:
-        products, distance: (m, m) float64 of the family, see gram.py; prior: share of parents that are not at hand.
+        prior: share of parents that are not at hand.
     """
     unseen = torch.zeros_like(tree.direct)
     for place, root in enumerate(tree.roots.tolist()):
         below = (tree.best_parents[place] == root).nonzero()[:, 0]
         if not len(below):
             continue
-        features = top_features(root, below, products, distance, found) if len(below) > 1 else None
-        odds = unseen_log_odds(features, prior) + dated_first(root, below, found.evidence.dates)
+        features = top_features(root, below, family, found) if len(below) > 1 else None
+        odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()
     return unseen * tree.direct
 
 
-def top_features(root: int, children: Tensor, products: Tensor, distance: Tensor, found: Measured) -> Tensor:
+def top_features(root: int, children: Tensor, family: Family, found: Measured) -> Tensor:
     """
     Args:
-        root: a model; children: (c,) int64, two or more directly below it; products, distance: (m, m) float64, see gram.py.
+        root: a model; children: (c,) int64, two or more directly below it.
     Returns:
         (f,) float64 in the order of FEATURES.
     """
+    products, distance, lengths = family.gram.products.sum(0), family.distance, family.lengths
+    values = int(family.gram.values.sum())
     count = len(children)
     first, second = torch.triu_indices(count, count, 1)
     cosine = drift(products, root)[children][:, children][first, second]
@@ -69,19 +74,22 @@ def top_features(root: int, children: Tensor, products: Tensor, distance: Tensor
     alive = 0.002 < kept < 0.9999
     balance = found.pairs.balance[root][children].nan_to_num(0.0).clamp(-3, 3)
     direction = found.evidence.growth[root][children].clamp(-6, 6)
+    voted = against(products, lengths, root, values)
     return torch.tensor(
         [
             float(torch.tensor(float(count)).log()), float(cosine.min()), float(cosine.quantile(0.1)), float(cosine.median()),
             float(apart.min() - apart.median()), float(apart.std()), min(private / (1 - kept), 3.0) if alive else 0.0, float(alive),
             float(balance.median()), float(balance.min()), float(found.pairs.growth_gamma[root][children].clamp(-3, 3).median()),
-            float(direction.mean()), float(direction.min()),
+            float(direction.mean()), float(direction.min()), float(voted.mean()),
         ],
         dtype=torch.float64,
     )  # fmt: skip
 
 
-def unseen_log_odds(features: Tensor | None, prior: float) -> float:
+def unseen_log_odds(features: Tensor | None, children: int, prior: float) -> float:
     """Log-odds that a root and its children all come from an unseen parent, from weights alone.
+
+    A model from which many public ones come is seldom private itself, so the prior odds fall with their number.
 
     Args:
         features: (f,) float64, see `top_features`; None for a single child. prior: share of parents that are not at hand.
@@ -89,7 +97,9 @@ def unseen_log_odds(features: Tensor | None, prior: float) -> float:
     odds = float(torch.logit(torch.tensor(prior, dtype=torch.float64)))
     if features is None:
         return odds
-    return odds + float(shipped(TREES).log_odds(features[None])[0].clamp(-LIMIT, LIMIT))
+    seen = float(shipped(TREES).log_odds(features[None])[0].clamp(-LIMIT, LIMIT))
+    opposed = max(0.0, float(features[-1]) - OPPOSED)
+    return odds - CROWD * math.log(children) + seen + PER_OPPOSED * opposed
 
 
 def dated_first(root: int, children: Tensor, dates: Tensor) -> float:

@@ -5,7 +5,8 @@ content identity -> related pairs -> families -> growth and inheritance -> tree 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -21,6 +22,7 @@ from lineage.detect.missing_parent import missing_parents
 from lineage.detect.relatives import with_runs, with_siblings
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.signals.shared_start import found_again, kin
 from lineage.detect.signature import natural_key
 from lineage.detect.subject import Options, Subject
 from lineage.graphdb.schema import LOCAL, Relation
@@ -37,7 +39,20 @@ def decide(
     for found in families_of(subjects, options, device or torch.device("cpu")):
         for decision in _decide_family(found, options) if isinstance(found, Family) else [found]:
             by_model[decision.model] = decision
-    return [by_model[subject.id] for subject in subjects]
+    return [with_parent_of_equal(by_model[subject.id], by_model) for subject in subjects]
+
+
+def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -> Decision:
+    """Whose copy an equal model is cannot be told; whose child all of them are can: each gets the parent of the group."""
+    equal = by_model.get(str(decision.evidence.get("equal_to")))
+    if decision.answer is not Answer.UNDECIDED or equal is None or equal.answer is not Answer.PARENT:
+        return decision
+    return replace(
+        equal,
+        model=decision.model,
+        evidence={**equal.evidence, **decision.evidence},
+        reason=f"{decision.reason}; the parent of both: {equal.reason}",
+    )
 
 
 def families_of(subjects: Sequence[Subject], options: Options, device: torch.device) -> Iterator[Family | Decision]:
@@ -55,8 +70,8 @@ def families_of(subjects: Sequence[Subject], options: Options, device: torch.dev
         reason = f"could not compare: {error.message}"
         yield from (Decision(s.id, Answer.UNDECIDED, 0.0, reason=reason) for s in subjects)
         return
-    related = relatedness(layers)
-    for members in families(related):
+    related, shared = relatedness(layers), found_again(layers)
+    for members in families(related, shared):
         own = [subjects[i] for i in members]
         if len(own) == 1:
             others = torch.cat([related[members[0], : members[0]], related[members[0], members[0] + 1 :]])
@@ -65,7 +80,8 @@ def families_of(subjects: Sequence[Subject], options: Options, device: torch.dev
             continue
         index = torch.tensor(members)
         mine = [layer.of(index) for layer in layers]
-        yield settle(own, mine, related[index.to(device)][:, index.to(device)].cpu(), options)
+        here = index.to(device)
+        yield settle(own, mine, related[here][:, here].cpu(), shared[here][:, here].cpu(), options)
 
 
 def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.device, at_most: int = 64) -> list[Subject]:
@@ -143,16 +159,16 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
 
 def _alone(subject: Subject, reason: str, nearest_excess: float | None = None) -> Decision:
     evidence = {} if nearest_excess is None else {"related": round(nearest_excess, 4)}
-    return Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
+    return Decision(
+        subject.id, Answer.NO_RELATIVES, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason
+    )
 
 
 def _decide_family(family: Family, options: Options) -> list[Decision]:
     if len(family.own) < 2:
         count = len(family.decisions)
-        top = [
-            _alone(s, f"the one that {count} others are copies of, or were made from with the same body")
-            for s in family.own
-        ]
+        reason = f"the original of {count} models with identical weights or an identical body"
+        top = [Decision(s.id, Answer.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
         return family.decisions + spread(top, family.equals, options.threshold)
     found = measure(family, options)
     tree = decide_tree(
@@ -164,14 +180,16 @@ def _decide_family(family: Family, options: Options) -> list[Decision]:
         found.roots,
         found.evidence,
         found.characters,
+        family.shared,
     )
-    unseen = missing_parents(tree, family.gram.products.sum(0), family.distance, found, options.missing_parents)
+    unseen = missing_parents(tree, family, found, options.missing_parents)
+    parent = (tree.parent - unseen) * kin(family.shared)
     evidence = FamilyEvidence(
         tree=tree,
         evidence=found.evidence,
         pairs=found.pairs,
-        parent=tree.parent - unseen,
-        unseen=unseen.sum(1),
+        parent=parent,
+        unseen=1 - tree.root - parent.sum(1),
         distance=family.distance,
         relative_distance=(family.distance / family.lengths[:, None]).sqrt(),
         related=family.related,
@@ -180,6 +198,6 @@ def _decide_family(family: Family, options: Options) -> list[Decision]:
     )
     names = [(s.id, s.label) for s in family.own]
     said = accept(names, evidence, options.threshold)
-    said = with_siblings(with_runs(said, family.layers), tree, evidence.unseen)
+    said = with_siblings(with_runs(said, family.layers), tree.best_root, tree.best_parent, evidence.unseen)
     said = [merged_decision(names, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
     return family.decisions + spread(said, family.equals, options.threshold)

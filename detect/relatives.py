@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lineage.detect.align import Layer
 from lineage.detect.decision import Answer, Decision
-from lineage.detect.family_tree import FamilyTree
 from lineage.detect.signals.same_run import same_run
 
 SURE = 0.9  # from which on people are told
@@ -42,18 +41,19 @@ def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[De
     return found
 
 
-def with_siblings(decisions: Sequence[Decision], tree: FamilyTree, unseen: Tensor) -> list[Decision]:
+def with_siblings(decisions: Sequence[Decision], root: int, parents: Tensor, unseen: Tensor) -> list[Decision]:
     """The same, naming who may be siblings: the tree's root and those of its children that are undecided and may come from an unseen one.
 
     Args:
+        root: of the tree; parents: (m,) int64, each model's parent in it, -1 for the root.
         unseen: (m,) the probability of such a parent of each model, see missing_parent.py.
     """
-    below = (tree.best_parent == tree.best_root).nonzero()[:, 0].tolist()
+    below = (parents == root).nonzero()[:, 0].tolist()
     maybe = [i for i in below if decisions[i].answer is Answer.UNDECIDED and float(unseen[i]) >= MAYBE_SIBLINGS]
     found = list(decisions)
-    if not maybe or decisions[tree.best_root].answer is Answer.PARENT:
+    if not maybe or decisions[root].answer is Answer.PARENT:
         return found
-    group = [tree.best_root, *maybe]
+    group = [root, *maybe]
     names = tuple(decisions[i].model for i in sorted(group))
     for i in group:
         evidence = {**found[i].evidence, "unseen_parent": round(max(float(unseen[j]) for j in maybe), 3)}

@@ -22,9 +22,8 @@ def options_of(
     Raises:
         BadSetting: an option that is not KEY=VALUE, or that the method does not know.
     """
-    from lineage.detect.subject import THRESHOLD
     from lineage.detect.methods.registry import read_settings
-    from lineage.detect.subject import Options
+    from lineage.detect.subject import THRESHOLD, Options
 
     settings = read_settings(method, method_option)
     return Options(

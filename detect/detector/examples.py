@@ -22,6 +22,7 @@ from lineage.detect.frozen import EQUAL
 from lineage.detect.gram import Gram, gram, squared_lengths
 from lineage.detect.groups import comparable_sets
 from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.signals.shared_start import found_again
 from lineage.detect.sketch_store import Sketch
 
 ROOT, UNKNOWN = -1, -2
@@ -83,7 +84,7 @@ def examples_of(
         except NotComparable:
             continue
         related = relatedness(layers)
-        for members in families(related):
+        for members in families(related, found_again(layers)):
             own = torch.tensor(members)
             names = [models[i] for i in members]
             mine = [layer.of(own) for layer in layers]

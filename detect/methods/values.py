@@ -14,6 +14,7 @@ from lineage.detect.align import Layer, NotComparable, Part, align
 from lineage.detect.families import families
 from lineage.detect.methods.answers import CannotTake, at_least
 from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.signals.shared_start import found_again
 from lineage.detect.subject import Subject
 
 AUTO, ALL = "auto", "all"
@@ -65,7 +66,7 @@ def one_layer(name: str, layers: Sequence[Layer], tensor: str = AUTO) -> Layer:
 
 def related_groups(layers: Sequence[Layer]) -> list[list[int]]:
     """Models of common descent, as `lineage` finds them: what the plain rules choose among."""
-    return families(relatedness(layers))
+    return families(relatedness(layers), found_again(layers))
 
 
 def distances(values: Tensor) -> Tensor:

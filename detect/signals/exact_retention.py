@@ -57,7 +57,9 @@ def characters(layers: Sequence[Layer], digits: Sequence[int]) -> Characters:
     for layer in layers:
         flat = layer.values.flatten(1)  # (m, v)
         count = min(flat.shape[1], max(8, round(at_most * flat.shape[1] / total)))
-        chosen.append(flat[:, torch.linspace(0, flat.shape[1] - 1, count).round().long().unique().to(flat.device)].cpu())
+        chosen.append(
+            flat[:, torch.linspace(0, flat.shape[1] - 1, count).round().long().unique().to(flat.device)].cpu()
+        )
     codes = torch.cat(chosen, 1)  # (m, v)
     codes = codes + 0.0  # minus zero is zero
     looked_at = codes.shape[1]
@@ -86,7 +88,9 @@ def kept_and_undone(found: Characters, root: int) -> tuple[Tensor, Tensor]:
     as_root = (found.codes == found.codes[root]).float()  # (m, v)
     both = (as_root @ as_root.T).double()  # (m, m): s and b both as the root
     of_root = as_root.sum(1).double()  # (m,)
-    varying = found.equal * found.values - (found.values - found.codes.shape[1])  # (m, m): equal among those that differ
+    varying = found.equal * found.values - (
+        found.values - found.codes.shape[1]
+    )  # (m, m): equal among those that differ
     return varying - both, of_root[None, :] - both
 
 

@@ -16,7 +16,9 @@ from lineage.detect.signals.drift import drift
 
 TOLERANCE = 0.02  # cosines down to minus this are seen from true roots
 STANDARD_ERRORS = 3.0  # of the cosine of two random directions of so many values
-LOG_ODDS = 56.0  # for each unit of the mean vote and each square root of the number of members; fitted by bench.fit_root
+LOG_ODDS = (
+    56.0  # for each unit of the mean vote and each square root of the number of members; fitted by bench.fit_root
+)
 SAME = 1e-7  # squared distance, in squared lengths of the model, below which a difference has no direction
 
 
@@ -30,7 +32,9 @@ def opposition(products: Tensor, lengths: Tensor, roots: Tensor, values: int) ->
         (r,) float64: log-odds of each against a root that nothing opposes: 0 or negative.
     """
     votes = [against(products, lengths, root, values) for root in roots.tolist()]
-    return torch.stack([-LOG_ODDS * len(vote) ** 0.5 * vote.mean() if len(vote) > 1 else vote.sum() * 0 for vote in votes])
+    return torch.stack(
+        [-LOG_ODDS * len(vote) ** 0.5 * vote.mean() if len(vote) > 1 else vote.sum() * 0 for vote in votes]
+    )
 
 
 def against(products: Tensor, lengths: Tensor, origin: int, values: int) -> Tensor:

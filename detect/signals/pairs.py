@@ -17,7 +17,6 @@ from lineage.detect.signals.decay import decay
 from lineage.detect.signals.units import measured
 
 
-
 @dataclass(frozen=True, slots=True)
 class PairEvidence:
     """What each pair of models says, [a, b]; antisymmetric, for pairs not asked about 0 (balance: nan).

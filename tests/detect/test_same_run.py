@@ -8,7 +8,6 @@ import torch
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.decision import Answer, Decision
-from lineage.detect.family_tree import FamilyTree
 from lineage.detect.relatives import SURE, with_runs, with_siblings
 from lineage.detect.report import Scan, as_json, as_tree
 from lineage.detect.signals.same_run import FARTHEST, features, same_run
@@ -81,18 +80,10 @@ def test_edges_in_line_say_whether_they_are_of_one_run_and_others_say_that_they_
     assert with_runs([ROOT, parent("b", "elsewhere")], chain(RUN))[1].evidence == {}
 
 
-def tree_of(*above):
-    models = len(above)
-    best = torch.tensor([-1 if p is None else p for p in above])
-    rest = torch.zeros(models)
-    return FamilyTree(rest, torch.zeros(models, models), above.index(None), best, rest)
-
-
 def test_a_root_and_its_undecided_children_may_be_siblings_and_json_and_text_say_so_once():
     unsure = [Decision(name, Answer.UNDECIDED, 0.5, reason="cannot tell") for name in "bc"]
     decisions = [ROOT, *unsure, parent("d", "a"), Decision("e", Answer.UNDECIDED, 0.5)]
-    tree = tree_of(None, 0, 0, 0, 1)
-    told = with_siblings(decisions, tree, 0.3)
+    told = with_siblings(decisions, 0, torch.tensor([-1, 0, 0, 0, 1]), torch.full((5,), 0.3))
     assert [d.siblings for d in told] == [("a", "b", "c")] * 3 + [(), ()]
     scan = Scan([], told, {})
     assert as_json(scan)["siblings"] == [{"models": ["a", "b", "c"], "probability": 0.3}]
@@ -102,8 +93,8 @@ def test_a_root_and_its_undecided_children_may_be_siblings_and_json_and_text_say
 
 def test_without_more_than_the_prior_or_with_nobody_undecided_there_are_no_siblings():
     unsure = Decision("b", Answer.UNDECIDED, 0.5)
-    tree = tree_of(None, 0)
-    assert with_siblings([ROOT, unsure], tree, 0.1) == [ROOT, unsure]
-    assert with_siblings([ROOT, parent("b", "a")], tree, 0.4) == [ROOT, parent("b", "a")]
+    star, unlikely, likely = torch.tensor([-1, 0]), torch.tensor([0.0, 0.1]), torch.tensor([0.0, 0.4])
+    assert with_siblings([ROOT, unsure], 0, star, unlikely) == [ROOT, unsure]
+    assert with_siblings([ROOT, parent("b", "a")], 0, star, likely) == [ROOT, parent("b", "a")]
     named = replace(ROOT, answer=Answer.PARENT, parent="x")
-    assert with_siblings([named, unsure], tree, 0.4) == [named, unsure]
+    assert with_siblings([named, unsure], 0, star, likely) == [named, unsure]

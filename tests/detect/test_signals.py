@@ -6,13 +6,13 @@ import torch
 
 from lineage.detect.align import align
 from lineage.detect.gram import gram
-from lineage.detect.signals.balance import balance, unseen_parent
+from lineage.detect.signals.balance import balance, parting
 from lineage.detect.signals.content import copies, is_rounded_copy, precision
 from lineage.detect.signals.counters import LOG_ODDS, counters
 from lineage.detect.signals.direction import direction
 from lineage.detect.signals.drift import drift
-from lineage.detect.signals.kept import KEPT, kept, unit_distances
-from lineage.detect.signals.opposition import angles, opposition
+from lineage.detect.signals.kept import KEPT, unit_distances, votes
+from lineage.detect.signals.opposition import TOLERANCE, against, opposition
 from lineage.detect.signals.relatedness import relatedness
 from tests.builders import sketch_of, start, three_generations, tune
 
@@ -61,7 +61,7 @@ def test_balance_is_one_for_parent_and_child_and_none_for_siblings():
     found = balance(layers_of(a, one, two), torch.tensor([[0, 1], [1, 2]]))
     assert float(found[0]) == pytest.approx(1.0, abs=0.15)
     assert abs(float(found[1])) < 0.15
-    assert unseen_parent(found[1:]) > 0.3 > 0.1 > unseen_parent(found[:1])
+    assert float(parting(found)[1]) > 1 > 0 > float(parting(found)[0])
 
 
 def test_the_lower_count_of_batches_came_first_and_equal_or_missing_counts_say_nothing():
@@ -111,12 +111,14 @@ def test_opposition_agrees_with_the_obvious_reference_and_picks_the_root_of_a_st
     products, lengths = torch.from_numpy(models @ models.T), torch.from_numpy(np.square(models).sum(1))
     for origin in range(len(models)):
         away = [m - models[origin] for i, m in enumerate(models) if i != origin]
-        cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for i, a in enumerate(away) for b in away[:i]]
-        against = [max(0.0, -c) for c in cosines]
-        expected = [np.mean(against), max(against), np.mean(cosines), np.mean([c < -0.03 for c in cosines])]
-        assert angles(products, lengths, origin).tolist() == pytest.approx(expected, abs=1e-9)
-    assert int(opposition(products, lengths, torch.arange(5)).argmax()) == 0
-    assert angles(products[:2, :2], lengths[:2], 0).tolist() == [0.0] * 4, "two models have no angle"
+        cosine = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a in away] for b in away]
+        lowest = [min(c for j, c in enumerate(row) if j != i) for i, row in enumerate(cosine)]
+        expected = [max(0.0, -c - TOLERANCE - 3 / 20) for c in lowest]
+        assert against(products, lengths, origin, 400).tolist() == pytest.approx(expected, abs=1e-9)
+    few, many = (opposition(products, lengths, torch.arange(5), values) for values in (400, 1 << 20))
+    assert int(many.argmax()) == 0
+    assert float(many[1]) < float(few[1]) <= 0, "the same cosine says more of more values"
+    assert float(opposition(products[:2, :2], lengths[:2], torch.tensor([0]), 400)[0]) == 0, "two models have no angle"
 
 
 def test_kept_agrees_with_slopes_of_single_units_and_tells_an_ancestor_from_a_sibling():
@@ -124,7 +126,8 @@ def test_kept_agrees_with_slopes_of_single_units_and_tells_an_ancestor_from_a_si
     parent, sibling = tune(root, 2), tune(root, 3)
     layers = layers_of(root, parent, sibling, tune(parent, 4))
     near = torch.tensor([[j for j in range(4) if j != i] for i in range(4)])
-    found = kept(unit_distances(layers, near, torch.arange(4)), near, 0)
+    voted = votes(unit_distances(layers, near, torch.arange(4)), near, 0)
+    found = voted.kept
     trained = [layer.values.double() for layer in layers if layer.values.shape[2] > 1]
     for b in range(4):
         for place, s in enumerate(near[b].tolist()):
@@ -137,3 +140,6 @@ def test_kept_agrees_with_slopes_of_single_units_and_tells_an_ancestor_from_a_si
             assert float(found[b, place]) == pytest.approx(expected, abs=0.01)
     child = near[3].tolist()
     assert float(found[3, child.index(1)]) > 0.9 > 0.5 > float(found[3, child.index(2)])
+    lost = voted.lost[3]
+    assert float(lost[child.index(1)]) < 0.02 < 0.2 < float(lost[child.index(2)])
+    assert float(voted.fell[3, child.index(1)]) < 0.05 < float(voted.fell[3, child.index(2)])

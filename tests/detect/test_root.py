@@ -1,0 +1,54 @@
+"""The root is scored on the same pairs for every candidate, and two models' scores add up to the pair's log-odds."""
+
+import pytest
+import torch
+
+from lineage.detect.root import CLIP, came_before_all, worth
+
+
+def antisymmetric(above):
+    models = len(above)
+    odds = torch.zeros(models, models, dtype=torch.float64)
+    for a in range(models):
+        for b in range(a):
+            odds[b, a], odds[a, b] = above[b][a], -above[b][a]
+    return odds
+
+
+def test_of_two_models_the_scores_differ_by_the_log_odds_of_the_pair():
+    odds = antisymmetric([[0, 1.5], [0, 0]])
+    score = came_before_all(odds, torch.ones(2, 2).double().fill_diagonal_(0), torch.arange(2))
+    assert float(score[0] - score[1]) == pytest.approx(1.5)
+
+
+def test_the_score_of_a_root_agrees_with_the_obvious_sum_over_all_other_models():
+    torch.manual_seed(0)
+    raw = 5 * torch.randn(6, 6, dtype=torch.float64)
+    odds = raw - raw.T
+    points = torch.randn(6, 9, dtype=torch.float64)
+    distance = torch.cdist(points, points).square()
+    found = came_before_all(odds, distance, torch.tensor([4, 1]))
+    middle = distance[~torch.eye(6, dtype=torch.bool)].median()
+    for score, root in zip(found.tolist(), (4, 1), strict=True):
+        others = [m for m in range(6) if m != root]
+        weights = [float(distance[root, m] / (distance[root, m] + 0.01 * middle)) for m in others]
+        clipped = [max(-CLIP, min(CLIP, float(odds[root, m]))) for m in others]
+        mean = sum(w * c for w, c in zip(weights, clipped, strict=True)) / sum(weights)
+        assert score == pytest.approx(worth(5) * mean)
+
+
+def test_a_model_that_hardly_moved_has_little_say_in_who_came_first():
+    odds = torch.zeros(4, 4, dtype=torch.float64)
+    odds[0, 2:], odds[2:, 0] = 3.0, -3.0
+    odds[1, 2:], odds[2:, 1] = 2.5, -2.5
+    odds[1, 0], odds[0, 1] = 4.0, -4.0  # the near one seems to be the older
+    distance = torch.ones(4, 4, dtype=torch.float64).fill_diagonal_(0)
+    distance[0, 1] = distance[1, 0] = 1e-6
+    first, near, *_ = came_before_all(odds, distance, torch.arange(4)).tolist()
+    assert first > near
+
+
+def test_many_children_are_worth_more_than_few_but_not_their_number():
+    assert worth(1) == 0.5
+    assert worth(100) < 20 * worth(1)
+    assert worth(100) > worth(10) > worth(2)
