@@ -1,4 +1,4 @@
-"""Fits boosted trees that may only rise, or fall, with what speaks for, or against, an answer; writes them as numbers for detect/boosted.py."""
+"""Fits boosted trees that may only rise, or fall, with what speaks for an answer; writes them as numbers for detect/boosted.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def as_json(model: HistGradientBoostingClassifier, features: Sequence[str], fitt
                 ],
                 "left": np.where(leaf, place, nodes["left"]).astype(int).tolist(),
                 "right": np.where(leaf, place, nodes["right"]).astype(int).tolist(),
-                "value": [float(f"{v:.6g}") if l else 0.0 for v, l in zip(nodes["value"], leaf, strict=True)],
+                "value": [float(f"{v:.6g}") if end else 0.0 for v, end in zip(nodes["value"], leaf, strict=True)],
             }
         )
     baseline = float(np.ravel(model._baseline_prediction)[0])

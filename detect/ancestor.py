@@ -25,7 +25,7 @@ FEATURES = (
 SIGNS = (1, 1, 1, 1, -1, 0, -1, 0, 1, 1, 0, 1, 0, -1)  # of what each may say
 TREES = "ancestor_trees"
 CLIP = 6.0  # log-odds beyond which direction says no more
-SHARPENED = 1.4  # ancestors are rare among the rows of the fit, so those of a chain come out too timid; chosen on the tuning half
+SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a chain come out too timid; chosen on the tuning half
 SILENT = {
     "retention": ("retention",),
     "growth": ("direction", "even"),

@@ -16,6 +16,7 @@ def options_of(
     method: str,
     threshold: float | None,
     method_option: Iterable[str] = (),
+    missing_parents: float | None = None,
 ) -> Options:
     """The evidence options as detection takes them.
 
@@ -23,9 +24,15 @@ def options_of(
         BadSetting: an option that is not KEY=VALUE, or that the method does not know.
     """
     from lineage.detect.methods.registry import read_settings
-    from lineage.detect.subject import THRESHOLD, Options
+    from lineage.detect.subject import MISSING_PARENTS, THRESHOLD, Options
 
     settings = read_settings(method, method_option)
     return Options(
-        threshold or THRESHOLD, not no_dates, not no_declared, not no_detector, method=method, settings=settings
+        threshold or THRESHOLD,
+        not no_dates,
+        not no_declared,
+        not no_detector,
+        method=method,
+        settings=settings,
+        missing_parents=MISSING_PARENTS if missing_parents is None else missing_parents,
     )

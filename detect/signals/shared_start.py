@@ -26,7 +26,7 @@ EVEN_ODDS, STEEP = (
 
 
 def found_again(layers: Sequence[Layer]) -> Tensor:
-    """(m, m) float64: median over body layers of the share of the shorter model that is found again in the other; ones where none counts."""
+    """(m, m) float64: median over body layers of the share of the shorter one found again in the other; ones where none counts."""
     shares = []
     for layer in layers:
         if layer.part is not Part.BODY or min(layer.values.shape[1:]) < MINIMUM_UNITS:

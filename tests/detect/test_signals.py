@@ -131,12 +131,12 @@ def test_kept_agrees_with_slopes_of_single_units_and_tells_an_ancestor_from_a_si
     trained = [layer.values.double() for layer in layers if layer.values.shape[2] > 1]
     for b in range(4):
         for place, s in enumerate(near[b].tolist()):
-            votes = []
+            single = []
             for values in trained:
                 step, way = values[s] - values[0], values[b] - values[0]  # (u, w)
                 slope = (step * way).sum(1) / step.square().sum(1)
-                votes += [float(v) > KEPT for v in slope if v == v]
-            expected = sum(votes) / len(votes) if votes else 0.0
+                single += [float(v) > KEPT for v in slope if v == v]
+            expected = sum(single) / len(single) if single else 0.0
             assert float(found[b, place]) == pytest.approx(expected, abs=0.01)
     child = near[3].tolist()
     assert float(found[3, child.index(1)]) > 0.9 > 0.5 > float(found[3, child.index(2)])
