@@ -30,6 +30,7 @@ from lineage.graphdb.schema import Failure, home_path
 FILE = "lineage.toml"
 SHARED = frozenset(
     {"store", "sketches", "endpoint", "method", "method-option", "threshold", "no-dates", "no-declared", "no-detector"}
+    | {"missing-parents"}
     | {"device", "workers", "metrics-port", "metrics-host", "log-json", "verbose"}
 )
 PATHS = frozenset({"store", "sketches", "folder", "repos", "among", "output", "licence-policy"})

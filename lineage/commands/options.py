@@ -65,6 +65,12 @@ def evidence_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="P",
                 help="Assert nothing less probable [default: 0.8].",
             ),
+            click.option(
+                "--missing-parents",
+                type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+                metavar="P",
+                help="Share of parents that are private, deleted or not at hand, before looking [default: 0.25].",
+            ),
         ]
     ):
         command = option(command)

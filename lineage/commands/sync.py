@@ -107,6 +107,6 @@ def sync(
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What to crawl, and what evidence to use."""
-    names = ("no_dates", "no_declared", "no_detector", "method", "method_option", "threshold")
+    names = ("no_dates", "no_declared", "no_detector", "method", "method_option", "threshold", "missing_parents")
     evidence = {name: options.pop(name) for name in names}
     return options, evidence
