@@ -41,7 +41,7 @@ def as_json(model: HistGradientBoostingClassifier, features: Sequence[str], fitt
             {
                 "feature": np.where(leaf, 0, nodes["feature_idx"]).astype(int).tolist(),
                 "threshold": [
-                    float(f"{t:.7g}") if np.isfinite(t) else 1e300 for t in np.where(leaf, 0.0, nodes["num_threshold"])
+                    float(t) if np.isfinite(t) else 1e300 for t in np.where(leaf, 0.0, nodes["num_threshold"])
                 ],
                 "left": np.where(leaf, place, nodes["left"]).astype(int).tolist(),
                 "right": np.where(leaf, place, nodes["right"]).astype(int).tolist(),

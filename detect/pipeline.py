@@ -27,7 +27,7 @@ from lineage.detect.signature import natural_key
 from lineage.detect.subject import Options, Subject
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "3"
+METHOD_VERSION = "4"
 
 
 def decide(
@@ -159,9 +159,7 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
 
 def _alone(subject: Subject, reason: str, nearest_excess: float | None = None) -> Decision:
     evidence = {} if nearest_excess is None else {"related": round(nearest_excess, 4)}
-    return Decision(
-        subject.id, Answer.NO_RELATIVES, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason
-    )
+    return Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
 
 
 def _decide_family(family: Family, options: Options) -> list[Decision]:

@@ -37,7 +37,7 @@ BASES = {"packed": "original", "again": "c", "b": "a"}  # what cards name
 def family() -> dict[str, Weights]:
     """Plain children, a copy, a coarser copy, a merge, and a packed copy of another family."""
     models = {"a": start(1)}
-    for place, (child, parent) in enumerate({"b": "a", "c": "a", "ba": "b", "ca": "c"}.items()):
+    for place, (child, parent) in enumerate({"b": "a", "c": "a", "ba": "b", "ca": "c", "d": "a", "e": "a"}.items()):
         models[child] = tune(models[parent], place + 2)
     models["again"] = models["c"]
     models["half"] = {name: values.astype(np.float16) for name, values in models["ba"].items()}
@@ -141,7 +141,7 @@ def test_a_folder_scanned_and_crawled_and_the_hub_give_the_same_answers(roads: R
 def test_tensors_in_memory_give_the_same_answers(roads: Roads) -> None:
     scanned = of_family(lineage.scan(roads.folder, declared=False))
     in_memory = of_family(lineage.detect(family(), declared=False))
-    assert len(in_memory) == 9 and in_memory == {name: scanned[name] for name in in_memory}
+    assert len(in_memory) == 11 and in_memory == {name: scanned[name] for name in in_memory}
 
 
 def asked(place: Path, model: str, **options: Any) -> Answer:

@@ -36,18 +36,20 @@ def test_the_answer_does_not_depend_on_the_order_of_the_models():
     assert forward == backward
 
 
-def test_a_copy_is_told_from_its_original_by_date_or_declaration_and_is_a_tie_without_them():
+def test_a_copy_is_told_from_its_original_by_date_or_declaration_and_without_them_has_the_parent_of_both():
     models, parents = three_generations()
     models["aaa"] = models["b"]
     plain = {d.model: d for d in decide(subjects(models))}
-    assert plain["aaa"].answer is Answer.UNDECIDED
-    assert [(c.parent, c.probability) for c in plain["aaa"].candidates] == [("b", 0.5)]
+    assert (plain["aaa"].parent, plain["aaa"].relation) == ("a", Relation.FINE_TUNED_FROM)
+    assert plain["aaa"].evidence["equal_to"] == "b"
+    equal_roots = decide(subjects({"one": models["a"], "two": models["a"]}))
+    assert not parents_found(equal_roots), "which of two equal models is the copy is not in the weights"
     assert {m: d.parent for m, d in plain.items() if m in parents} == parents
     old, new = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
     dated = subjects(models, aaa={"created_at": old}, b={"created_at": new})
     copy = next(d for d in decide(dated) if d.model == "b")
     assert (copy.parent, copy.relation, copy.decided_by) == ("aaa", Relation.COPY_OF, ("content", "dates"))
-    assert next(d for d in decide(dated, Options(dates=False)) if d.model == "aaa").answer is Answer.UNDECIDED
+    assert next(d for d in decide(dated, Options(dates=False)) if d.model == "aaa").relation is not Relation.COPY_OF
     declared = decide(subjects(models, b={"declared": frozenset({"aaa"})}))
     assert next(d for d in declared if d.model == "b").parent == "aaa"
 
@@ -76,10 +78,31 @@ def test_two_models_that_moved_alike_are_not_called_parent_and_child():
         assert any("unseen" in d.reason for d in decisions)
 
 
-def test_of_two_models_the_one_that_grew_is_the_child():
+def test_of_two_models_the_one_that_grew_is_the_child_once_a_card_or_a_date_says_that_the_parent_is_not_missing():
+    old, new = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
     for seed in range(4):
         root = start(5)
-        assert parents_found(decide(subjects({"root": root, "child": tune(root, seed + 30)}))) == {"child": "root"}
+        models = {"root": root, "child": tune(root, seed + 30)}
+        (alone,) = [d for d in decide(subjects(models)) if d.model == "child"]
+        assert alone.answer is Answer.UNDECIDED and "unseen" in alone.reason
+        assert [c.parent for c in alone.candidates] == ["root"]
+        assert 0.7 < alone.candidates[0].probability < 0.8
+        sure = decide(subjects(models), Options(missing_parents=0.02))
+        assert parents_found(sure) == {"child": "root"}
+        dated = subjects(models, root={"created_at": old}, child={"created_at": new})
+        assert parents_found(decide(dated)) == {"child": "root"}
+        said = decide(subjects(models, child={"declared": frozenset({"root"})}))
+        assert parents_found(said) == {"child": "root"}
+        assert "declared" in next(d for d in said if d.model == "child").decided_by
+
+
+def test_candidates_that_are_nearly_equal_are_one_for_the_threshold_and_the_others_are_named():
+    models, _ = three_generations()
+    models["near a"] = {n: v * np.float32(1 + 1e-4) for n, v in models["a"].items()}
+    found = {d.model: d for d in decide(subjects(models))}
+    for child in ("b", "c", "d"):
+        assert found[child].parent in ("a", "near a")
+        assert found[child].evidence["nearly_equal"] == [{"a": "near a", "near a": "a"}[found[child].parent]]
 
 
 def test_at_the_highest_threshold_nothing_is_asserted_and_nothing_breaks():
