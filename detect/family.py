@@ -177,7 +177,7 @@ def measure(family: Family, options: Options, learned: Learned | None = None) ->
     learned = learned or detector_of(options)
     own, layers = family.own, family.layers
     neighbours = nearest(family.distance)
-    pairs = _pair_evidence(layers, neighbours)
+    pairs = _pair_evidence(layers, neighbours, family.distance)
     said = learned(own, layers, neighbours) if options.detector else torch.zeros_like(pairs.direction)
     dates, declared = _prior(own, options)
     evidence = Evidence(
@@ -190,7 +190,7 @@ def measure(family: Family, options: Options, learned: Learned | None = None) ->
         dates=dates,
         declared=declared,
     )
-    roots = possible_roots(evidence.came_first + evidence.certain, neighbours)
+    roots = possible_roots(evidence.growth + evidence.certain, family.distance)
     return Measured(
         neighbours,
         roots,
@@ -201,14 +201,14 @@ def measure(family: Family, options: Options, learned: Learned | None = None) ->
     )
 
 
-def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor) -> PairEvidence:
+def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor, distance: Tensor) -> PairEvidence:
     """Of all pairs; in a large family of neighbours, and of what may be its root with everything."""
     models = len(neighbours)
     nearest_pairs = each_once(neighbours[:, :SORTED])
     if models <= ALL_PAIRS_UP_TO:
         return pair_evidence(layers, torch.combinations(torch.arange(models)), nearest_pairs)
     near = pair_evidence(layers, each_once(neighbours), nearest_pairs)
-    roots = possible_roots(near.direction, neighbours)
+    roots = possible_roots(near.direction, distance)
     star = torch.stack([roots.repeat_interleave(models), torch.arange(models).repeat(len(roots))], 1)
     star = torch.unique(star[star[:, 0] != star[:, 1]].sort(1).values, dim=0)
     return near.beside(pair_evidence(layers, star, star[:0]))

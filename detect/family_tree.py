@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.gram import Gram
-from lineage.detect.root import DETECTOR, GROWTH, came_before_all, worth
+from lineage.detect.root import DETECTOR, GROWTH, came_before_all
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.kept import UnitDistances, Votes, votes
@@ -29,6 +29,7 @@ from lineage.detect.signals.shared_start import kin
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
+HUBS = 8  # of these
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 ORDER_LEAST = (
     -0.7
@@ -147,12 +148,16 @@ def nearest(distance: Tensor, count: int = NEIGHBOURS) -> Tensor:
     return own.topk(everyone if distance.shape[0] <= ALL_PAIRS_UP_TO else min(count, everyone), largest=False).indices
 
 
-def possible_roots(came_first: Tensor, neighbours: Tensor, count: int = ROOTS) -> Tensor:
-    """(r,) int64: all models of a small family; of a large one those that came before most of the models measured against them."""
-    models = came_first.shape[0]
-    if models <= ALL_PAIRS_UP_TO:
-        return torch.arange(models)
-    return came_first.gather(1, neighbours).clamp(-CLIP, CLIP).mean(1).topk(count).indices
+def possible_roots(came_first: Tensor, distance: Tensor) -> Tensor:
+    """(r,) int64: all models of a small family; of a large one those that came before most of the models measured against them, and those
+    that are the nearest of most, as the root of a star is."""
+    every = torch.arange(len(came_first))
+    if len(every) <= ALL_PAIRS_UP_TO:
+        return every
+    oldest = came_before_all(came_first, distance, every).topk(ROOTS - HUBS).indices
+    nearest_of_each = distance.clone().fill_diagonal_(torch.inf).argmin(1)
+    hubs = nearest_of_each.bincount(minlength=len(every)).topk(HUBS).indices
+    return torch.cat([oldest, hubs]).unique()
 
 
 def decide_tree(
@@ -185,7 +190,7 @@ def decide_tree(
         "growth": GROWTH * came_before_all(evidence.growth, distance, roots),
         "detector": DETECTOR * came_before_all(evidence.detector, distance, roots),
         "opposition": opposition(products, lengths, roots, int(gram.values.sum())),
-        "shared start": worth(models - 1) * likely_kin[roots].sum(1) / (models - 1),
+        "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
         **{name: torch.zeros(len(roots), dtype=torch.float64) for name in (*ordered, "declared")},
     }
     trees: list[RootedTree] = []

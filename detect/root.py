@@ -33,9 +33,9 @@ def came_before_all(came_first: Tensor, distance: Tensor, roots: Tensor) -> Tens
     weight = distance[roots] / (distance[roots] + HARDLY_MOVED * apart).clamp(min=1e-300)  # (r, m)
     weight = weight.masked_fill(came_first[roots] == 0, 0.0)
     mean = (weight * came_first[roots].clamp(-CLIP, CLIP)).sum(1) / weight.sum(1).clamp(min=1e-9)
-    return worth(models - 1) * mean
+    return worth(weight.sum(1).clamp(max=models - 1)) * mean
 
 
-def worth(pairs: int) -> float:
+def worth(pairs: Tensor) -> Tensor:
     """How much pairs that share what misleads them are worth together, in pairs: a half of one pair, which speaks for either order."""
-    return pairs**0.5 - 0.5
+    return torch.where(pairs > 1, pairs.clamp(min=1).sqrt() - 0.5, pairs / 2)

@@ -18,7 +18,7 @@ def antisymmetric(above):
 def test_of_two_models_the_scores_differ_by_the_log_odds_of_the_pair():
     odds = antisymmetric([[0, 1.5], [0, 0]])
     score = came_before_all(odds, torch.ones(2, 2).double().fill_diagonal_(0), torch.arange(2))
-    assert float(score[0] - score[1]) == pytest.approx(1.5)
+    assert float(score[0] - score[1]) == pytest.approx(1.5, rel=0.02)
 
 
 def test_the_score_of_a_root_agrees_with_the_obvious_sum_over_all_other_models():
@@ -34,7 +34,7 @@ def test_the_score_of_a_root_agrees_with_the_obvious_sum_over_all_other_models()
         weights = [float(distance[root, m] / (distance[root, m] + 0.01 * middle)) for m in others]
         clipped = [max(-CLIP, min(CLIP, float(odds[root, m]))) for m in others]
         mean = sum(w * c for w, c in zip(weights, clipped, strict=True)) / sum(weights)
-        assert score == pytest.approx(worth(5) * mean)
+        assert score == pytest.approx((sum(weights) ** 0.5 - 0.5) * mean)
 
 
 def test_a_model_that_hardly_moved_has_little_say_in_who_came_first():
@@ -49,6 +49,6 @@ def test_a_model_that_hardly_moved_has_little_say_in_who_came_first():
 
 
 def test_many_children_are_worth_more_than_few_but_not_their_number():
-    assert worth(1) == 0.5
-    assert worth(100) < 20 * worth(1)
-    assert worth(100) > worth(10) > worth(2)
+    one, two, ten, hundred = worth(torch.tensor([1.0, 2.0, 10.0, 100.0])).tolist()
+    assert one == 0.5
+    assert 20 * one > hundred > ten > two
