@@ -112,7 +112,7 @@ def test_low_rank_files_named_like_a_model_are_adapters_on_every_road(graph: Sto
         assert models["lora"].signature is None
     scan = scan_folder(folder, Options())
     assert scan.unreadable == {"lora": "a low-rank adapter, which has no full weights"}
-    assert {decision.model: decision.parent for decision in scan.decisions} == {"base": None, "child": "base"}
+    assert {d.model: [c.parent for c in d.candidates] for d in scan.decisions} == {"base": [], "child": ["base"]}
 
 
 def test_facts_are_read_again_as_they_were_written(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import torch
 
+from lineage.detect.accept import nearly_equal
 from lineage.detect.decision import Answer
 from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
 from lineage.detect.detector.scoring import BadDetector, Detector, save, shipped
@@ -96,13 +98,13 @@ def test_of_two_models_the_one_that_grew_is_the_child_once_a_card_or_a_date_says
         assert "declared" in next(d for d in said if d.model == "child").decided_by
 
 
-def test_candidates_that_are_nearly_equal_are_one_for_the_threshold_and_the_others_are_named():
-    models, _ = three_generations()
-    models["near a"] = {n: v * np.float32(1 + 1e-4) for n, v in models["a"].items()}
-    found = {d.model: d for d in decide(subjects(models))}
-    for child in ("b", "c", "d"):
-        assert found[child].parent in ("a", "near a")
-        assert found[child].evidence["nearly_equal"] == [{"a": "near a", "near a": "a"}[found[child].parent]]
+def test_candidates_nearer_to_each_other_than_a_tenth_of_the_childs_distance_are_one_for_the_threshold():
+    place = torch.tensor(
+        [[0.0], [10.0], [10.5], [12.0]], dtype=torch.float64
+    )  # the child, and three candidates on a line
+    distance = torch.cdist(place, place).square()
+    assert nearly_equal(0, 1, [1, 2, 3], distance) == [2]
+    assert nearly_equal(0, 3, [1, 2, 3], distance) == []
 
 
 def test_at_the_highest_threshold_nothing_is_asserted_and_nothing_breaks():
