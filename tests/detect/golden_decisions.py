@@ -1,0 +1,102 @@
+"""Decisions about frozen families, to two digits: `python -m tests.detect.golden_decisions` writes them anew; the diff shows changes.
+
+The families are geometry from seeds (bench/ideal_families.py, tests/builders.py), so they need no files and are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.ideal_families import Weights, child, family
+from lineage.detect.pipeline import decide
+from lineage.detect.subject import Options, Subject
+from tests.builders import SHAPES, sketch_of, tune
+from tests.builders import start as started
+
+FILE = Path(__file__).with_name("golden_decisions.json")
+OLD, NEW = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+
+
+def start(seed: int) -> Weights:
+    return started(seed, {name: shape for name, shape in SHAPES.items() if len(shape) == 2})
+
+
+def subjects(models: dict[str, Weights], **more: dict[str, Any]) -> list[Subject]:
+    return [Subject(name, sketch_of(weights, name), **more.get(name, {})) for name, weights in models.items()]
+
+
+def deep_tree() -> list[Subject]:
+    models, _ = family(np.random.default_rng(77))
+    return subjects(models)
+
+
+def star(
+    count: int, seed: int, with_root: bool = True, moved: Callable[[int], float] = lambda i: 0.1
+) -> dict[str, Weights]:
+    """A root and children that moved unlike far."""
+    dice, root = np.random.default_rng(seed), start(seed)
+    models = {"root": root} if with_root else {}
+    return models | {f"child{i}": child(root, dice, moved(i), 0.0, 0.5) for i in range(count)}
+
+
+def chain() -> list[Subject]:
+    dice, models = np.random.default_rng(5), {"e0": start(5)}
+    for i in range(1, 9):
+        models[f"e{i}"] = child(models[f"e{i - 1}"], dice, 0.1, 0.0, 0.5)
+    return subjects(models)
+
+
+def sixteen_bits() -> list[Subject]:
+    """Children in half precision that changed a part of the values each, one with a child of its own."""
+    dice = np.random.default_rng(9)
+
+    def tuned(parent: Weights, share: float) -> Weights:
+        return {
+            n: np.where(dice.random(v.shape) < share, v * (1 + 0.01 * dice.normal(size=v.shape)), v).astype(np.float16)
+            for n, v in parent.items()
+        }
+
+    models = {"base": {n: v.astype(np.float16) for n, v in start(9).items()}}
+    for i in range(5):
+        models[f"child{i}"] = tuned(models["base"], 0.2 + 0.1 * i)
+    models["grandchild"] = tuned(models["child1"], 0.3)
+    return subjects(models)
+
+
+def families() -> dict[str, tuple[list[Subject], Options]]:
+    pair = {"root": start(3), "child": tune(start(3), 31)}
+    copies = star(4, 13) | {"again": star(4, 13)["child2"]}
+    spread = star(9, 11, moved=lambda i: 0.02 * 1.6**i)
+    return {
+        "deep tree": (deep_tree(), Options()),
+        "deep tree, no detector": (deep_tree(), Options(detector=False)),
+        "star": (subjects(spread), Options()),
+        "star without its root": (subjects({n: w for n, w in spread.items() if n != "root"}), Options()),
+        "chain": (chain(), Options()),
+        "pair": (subjects(pair), Options()),
+        "pair with dates": (subjects(pair, root={"created_at": OLD}, child={"created_at": NEW}), Options()),
+        "pair with a card": (subjects(pair, child={"declared": frozenset({"root"})}), Options()),
+        "copies": (subjects(copies), Options()),
+        "sixteen bits": (sixteen_bits(), Options()),
+    }
+
+
+def decisions() -> dict[str, dict[str, str]]:
+    """Family -> model -> answer, parent, relation, probability and what decided."""
+    found: dict[str, dict[str, str]] = {}
+    for name, (some, options) in families().items():
+        found[name] = {
+            d.model: f"{d.answer} {d.parent or '-'} {d.relation or '-'} {d.probability:.2f} {','.join(d.decided_by)}"
+            for d in decide(some, options)
+        }
+    return found
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(decisions(), indent=1) + "\n")

@@ -1,0 +1,32 @@
+"""What is decided about frozen families does not change by itself."""
+
+import json
+
+import pytest
+
+from lineage.detect import accept, ancestor, family_tree, missing_parent
+from lineage.detect.signals import exact_retention
+from tests.detect.golden_decisions import FILE, decisions
+
+
+def test_every_decision_is_the_one_that_was_kept():
+    kept = json.loads(FILE.read_text())
+    found = decisions()
+    assert found == kept, "if the change is meant, `python -m tests.detect.golden_decisions` writes the decisions anew"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (family_tree, "DETECTOR", 0.0),
+        (family_tree, "SLOPE_LIMIT", 0.9),
+        (exact_retention, "FEWEST", 10**9),
+        (ancestor, "SHARPENED", 1.0),
+        (missing_parent, "CROWD", 0.0),
+        (missing_parent, "CLAIMED", 0.0),
+        (accept, "NEARLY_EQUAL", 0.9),
+    ],
+)
+def test_a_rule_that_is_left_out_shows_in_the_decisions(monkeypatch, module, name, value):
+    monkeypatch.setattr(module, name, value)
+    assert decisions() != json.loads(FILE.read_text())
