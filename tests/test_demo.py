@@ -41,8 +41,8 @@ def test_demo_finds_every_true_edge_and_asserts_no_other(demo: Demo) -> None:
     said = " ".join(demo.printed.split())
     assert "12 of 12 edges found, 0 missed, 0 wrong" in said
     assert "4 of 4 models without a parent recognised as such" in said
-    assert "dune/digits-from-scratch: none of 7 models of its architecture is related to it." in said
-    assert "fern/digits-autoencoder: no other model of its architecture is known." in said
+    assert "dune/digits-from-scratch: compared with 8 other models of its backbone, related to none" in said
+    assert "fern/digits-autoencoder: no other model of its backbone is known." in said
 
 
 def test_second_sync_of_the_demo_asks_the_hub_for_the_listing_alone(demo: Demo) -> None:

@@ -43,6 +43,9 @@ def shards(weights: Weights, total: int) -> tuple[dict[str, bytes], bytes]:
     return files, json.dumps({"metadata": {"total_size": 1}, "weight_map": placed}).encode()
 
 
+SURE = ("--missing-parents", "0.02")  # of two models alone nothing is asserted otherwise
+
+
 def edges(scan: dict) -> set[tuple[str, str]]:
     return {(edge["child"], edge["parent"]) for edge in scan["edges"]}
 
@@ -67,7 +70,7 @@ def test_the_shards_that_the_index_names_are_the_model_on_disk_and_on_the_hub(
         for file, content in {**files, "config.json": b"{}"}.items():
             (folder / file).write_bytes(content)
         hub.add_repo(f"acme/{name}", files, created_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=i))
-    scan = offline("scan", tmp_path / "L", "--json").json
+    scan = offline("scan", tmp_path / "L", *SURE, "--json").json
     assert scan["unreadable"] == [] and len(scan["models"]) == 3
     assert any(child in ("whole", "partial") and parent == "p" for child, parent in edges(scan))
     assert lineage("sync").code == 0
@@ -110,7 +113,7 @@ def test_full_weights_with_the_name_of_an_adapter_are_compared(
     put(tmp_path / "L" / "p", model__safetensors=save(models["a"]), config__json=b"{}")
     full = put(tmp_path / "L" / "c", config__json=b"{}")
     (full / "gpt4-alpaca-lora-13b.safetensors").write_bytes(save(models["b"]))
-    scan = offline("scan", tmp_path / "L", "--json").json
+    scan = offline("scan", tmp_path / "L", *SURE, "--json").json
     assert edges(scan) == {("c", "p")}
 
 
@@ -155,7 +158,7 @@ def test_a_folder_is_compared_with_a_folder_without_a_store(
     put(tmp_path / "all" / "p", model__safetensors=save(models["a"]))
     put(tmp_path / "all" / "other", model__safetensors=save(start(4242, {"w.weight": (64, 32)})))
     child = put(tmp_path / "all" / "c", model__safetensors=save(models["b"]))
-    done = offline("who-is-parent", child, "--among", tmp_path / "all", "--json")
+    done = offline("who-is-parent", child, "--among", tmp_path / "all", *SURE, "--json")
     assert done.code == 0 and (done.json["answer"], done.json["parent"]) == ("parent", "p"), done.stderr
     assert not (offline.store / "graph").exists()
     assert offline("who-is-parent", child, "--among", tmp_path / "nowhere").code == 2

@@ -17,7 +17,7 @@ from lineage.crawler.quantized_claims import quantisation_in, quantisation_of
 from lineage.graphdb.schema import Model, Status
 from tests.crawler.crawls import Crawl
 from tests.crawler.ggufs import Q, llama, write
-from tests.crawler.toys import hub_at, model_file, weights
+from tests.crawler.toys import hub_at, model_file
 from tests.fake_hub import FakeHub
 
 PIPELINE = {
@@ -256,7 +256,18 @@ def test_an_adapter_under_the_name_of_a_model_is_an_adapter(fake: FakeHub, crawl
 
 
 def test_renamed_prefixes_tied_heads_and_grown_vocabularies_meet(fake: FakeHub, crawler: Crawl) -> None:
-    body = {f"layers.{i}.mlp.weight": w for i, w in enumerate(weights(1).values())}
+    dice = np.random.default_rng(1)
+    block = {
+        "attn.q.weight": (64, 64),
+        "attn.o.weight": (64, 64),
+        "mlp.up.weight": (128, 64),
+        "mlp.down.weight": (64, 128),
+    }
+    body = {
+        f"layers.{i}.{name}": dice.normal(size=shape).astype(np.float32)
+        for i in range(4)
+        for name, shape in block.items()
+    }
     embedding = np.ones((100, 64), np.float32)
     variants = {
         "plain": {"embed_tokens.weight": embedding, **body},
@@ -267,7 +278,8 @@ def test_renamed_prefixes_tied_heads_and_grown_vocabularies_meet(fake: FakeHub, 
     }
     for name, tensors in variants.items():
         fake.add_repo(f"acme/{name}", {"model.safetensors": save(tensors)})
-    assert len({model.signature for model in crawler.models().values()}) == 1
+    signatures = {model.repo_id: model.signature for model in crawler.models().values()}
+    assert len(set(signatures.values())) == 1, signatures
 
 
 def test_a_component_is_looked_up_by_its_name(fake: FakeHub) -> None:
