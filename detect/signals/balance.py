@@ -14,7 +14,6 @@ from torch import Tensor
 from lineage.detect.align import Layer
 from lineage.detect.signals.units import measured
 
-PRIOR = 0.10  # that the parent of a family's oldest known model's children is missing, before looking at them
 EVEN = 0.2  # width of the balance that siblings keep
 LIKELIER = 5.0  # how much likelier an even balance is for siblings of an unseen parent than for parent and child
 RARE = 0.3  # how likely an uneven one is for them, against parent and child
@@ -47,12 +46,3 @@ def layer_balance(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
 def parting(balances: Tensor) -> Tensor:
     """Log of how much likelier a balance is for siblings of an unseen parent than for parent and child; 0 where it is nan."""
     return (LIKELIER * (-(balances / EVEN).square()).exp() + RARE).log().nan_to_num(0.0)
-
-
-def unseen_parent(balances: Tensor) -> float:
-    """Probability that a root and its children all come from an unseen parent, from the balances of root and child.
-
-    The children's evidence is averaged, not added up: they share whatever misleads. Without any, the stated prior.
-    """
-    odds = PRIOR / (1 - PRIOR) * (float(parting(balances).mean().exp()) if len(balances) else 1.0)
-    return odds / (1 + odds)
