@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.families import Truth, decide_all, folders, read_sketches, read_truth
 from lineage.detect.decision import Decision
-from lineage.detect.subject import Options
+from lineage.detect.options import Options
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 

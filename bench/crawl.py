@@ -169,7 +169,7 @@ def rename_walk(folder: Path, before: str, after: str) -> None:
 
 
 def part_repos(count: int) -> list[Result]:
-    from lineage.detect.subject import THRESHOLD, Options
+    from lineage.detect.options import THRESHOLD, Options
     from lineage.detection import detect_into
 
     with tempfile.TemporaryDirectory() as temporary, FakeHub() as hub:

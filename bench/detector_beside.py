@@ -19,13 +19,13 @@ from bench.families import read_sketches
 from lineage.detect.align import align
 from lineage.detect.detector.examples import Example, examples_of
 from lineage.detect.detector.tokens import ODD
-from lineage.detect.methods.answers import CannotTake
 from lineage.detect.methods.np_detector import PhylogenyDetector, Plan, Pool, crops, fit
 from lineage.detect.methods.plain import effective_rank
+from lineage.detect.methods.to_decisions import CannotTake
 from lineage.detect.methods.values import AUTO
+from lineage.detect.model_input import Subject
 from lineage.detect.signals.direction import direction
 from lineage.detect.signals.growth import growth
-from lineage.detect.subject import Subject
 
 CPU = torch.device("cpu")
 NP_PLAN = Plan(epochs=20)  # the learning rate is down to a thousandth after as many

@@ -15,10 +15,11 @@ from typing import Any
 from lineage.crawler.weights import LocalFile, Weights
 from lineage.detect.decision import Decision
 from lineage.detect.groups import comparable_sets, decide_groups
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import Sketch, make_sketch
-from lineage.detect.subject import Options, Subject
 from lineage.graphdb.schema import Failure
 
 SCAN_BUDGET_VALUES = 1 << 20  # models up to a million values whole

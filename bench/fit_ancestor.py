@@ -22,12 +22,12 @@ import torch
 from bench.boosted import fit, write
 from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
 from lineage.detect.ancestor import FEATURES, SIGNS
-from lineage.detect.family import Family, measure
-from lineage.detect.family_tree import nearest, seen_from
+from lineage.detect.measurement import Family, measure
+from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.signals.exact_retention import exact_inheritance
-from lineage.detect.signals.kept import unit_distances, votes
-from lineage.detect.subject import Options
+from lineage.detect.signals.retention import unit_distances, votes
+from lineage.detect.tree import nearest, seen_from
 
 CPU = torch.device("cpu")
 SURE = 0.8

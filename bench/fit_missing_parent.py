@@ -21,12 +21,12 @@ from sklearn.metrics import roc_auc_score
 
 from bench.boosted import fit, write
 from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
-from lineage.detect.family import Family, measure
+from lineage.detect.measurement import Family, measure
 from lineage.detect.missing_parent import FEATURES, LIMIT, SIGNS, top_features
+from lineage.detect.options import MISSING_PARENTS, Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.root import DETECTOR, GROWTH, came_before_all
 from lineage.detect.signals.opposition import opposition
-from lineage.detect.subject import MISSING_PARENTS, Options
 
 CPU = torch.device("cpu")
 SIZES = (4, 6, 12, 24, 40)

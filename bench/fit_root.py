@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
-from lineage.detect.family import Family, measure
+from lineage.detect.measurement import Family, measure
+from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.root import came_before_all
 from lineage.detect.signals.opposition import LOG_ODDS, opposition
-from lineage.detect.subject import Options
 
 CPU = torch.device("cpu")
 SIZES, DRAWS = (2, 3, 4, 6, 9, 16), 3

@@ -22,8 +22,8 @@ from sklearn.metrics import roc_auc_score
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
 from lineage.detect.align import NotComparable, align
+from lineage.detect.annotations import SURE
 from lineage.detect.detector.examples import COPIED
-from lineage.detect.relatives import SURE
 from lineage.detect.signals.same_run import FEATURES, features
 
 DERIVED = (*COPIED, "merge")  # not trained

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 
 from lineage.detect.decision import Answer
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import make_sketch
-from lineage.detect.subject import Options, Subject
 
 LAYERS, WIDTH = 8, 128
 NEWEST = (

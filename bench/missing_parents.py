@@ -21,8 +21,8 @@ from bench.families import Truth, decide_all, folders, read_sketches, read_truth
 from lineage.detect.align import NotComparable, align
 from lineage.detect.decision import Decision
 from lineage.detect.gram import gram
+from lineage.detect.options import Options
 from lineage.detect.sketch_store import Sketch
-from lineage.detect.subject import Options
 
 FAR = 0.3  # of the way that the child went
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.families import read_sketches
 from lineage.detect.align import NotComparable, Part, align
-from lineage.detect.families import families
+from lineage.detect.clustering import families
 from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.groups import comparable_sets
 from lineage.detect.signals.relatedness import relatedness

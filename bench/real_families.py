@@ -17,7 +17,7 @@ from typing import Any
 from bench.families import Truth, read_truth
 from bench.plain_rules import RULES, plain_parents
 from lineage.detect.decision import Answer
-from lineage.detect.subject import Options
+from lineage.detect.options import Options
 from lineage.scanning import scan_folder
 
 

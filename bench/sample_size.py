@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.families import decide_all, folders, read_sketches, read_truth
 from bench.real_families import score
 from lineage.detect.decision import Answer
-from lineage.detect.subject import Options
+from lineage.detect.options import Options
 
 VALUES = (1024, 4096, 16384, 65536, 131072, 1 << 20)
 

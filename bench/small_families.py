@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.families import Truth, decide_all, folders, read_sketches, read_truth
+from lineage.detect.options import Options
 from lineage.detect.sketch_store import Sketch
-from lineage.detect.subject import Options
 
 SIZES = (2, 3, 4, 6, 9)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lineage.detect.boosted import shipped
 from lineage.detect.signals.inheritance import Inheritance
-from lineage.detect.signals.kept import Votes
+from lineage.detect.signals.retention import Votes
 
 FEATURES = (
     "low slope", "nearer", "kept", "retention", "lost", "total slope", "fell", "rose", "direction", "certain", "even", "order",
@@ -47,7 +47,7 @@ def features(
 ) -> Tensor:
     """
     Args:
-        seen, votes: of (m, k) neighbours s of each model b, see signals/inheritance.py and signals/kept.py.
+        seen, votes: of (m, k) neighbours s of each model b, see signals/inheritance.py and signals/retention.py.
         retention, direction, certain, even: (m, k) float64 log-odds that b comes from s, that s came before b, the same from what only ever
             grows or decays, and of an even balance.
         from_root: (m,) squared distance of b from the root; apart: (m, k) of b from s; moved: (m, k) of s from the root.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from lineage.detect.places import Place
+from lineage.detect.blob_store import BlobStore
 from lineage.detect.shards import SHARD_BYTES, Record, Shard, digest_in, write_shard
 from lineage.detect.sketch_file import Damaged, signature_in, unpack
 from lineage.graphdb.schema import Failure
@@ -17,7 +17,7 @@ class Changed(Failure):
     """A file of a sketch, which never changes, did."""
 
 
-def gather(place: Place, names: Iterable[str]) -> None:
+def gather(place: BlobStore, names: Iterable[str]) -> None:
     """Sketches in files of their own into shards; those that are damaged stay where they are."""
     found = []
     for name in names:
@@ -35,7 +35,7 @@ def gather(place: Place, names: Iterable[str]) -> None:
             place.remove(name)
 
 
-def merge(place: Place, shards: Sequence[Shard], at_least: int) -> bool:
+def merge(place: BlobStore, shards: Sequence[Shard], at_least: int) -> bool:
     """Some small shards into one.
 
     Args:
@@ -55,7 +55,7 @@ def merge(place: Place, shards: Sequence[Shard], at_least: int) -> bool:
     return True
 
 
-def rewrite(place: Place, shards: Sequence[Shard]) -> None:
+def rewrite(place: BlobStore, shards: Sequence[Shard]) -> None:
     """Some shards into one, which must fit into memory; what stands in several is kept once, what is damaged is left out."""
     held: dict[str, tuple[Record, bytes]] = {}
     for shard in shards:
@@ -72,7 +72,7 @@ def rewrite(place: Place, shards: Sequence[Shard]) -> None:
             place.remove(shard.name)
 
 
-def _same(place: Place, name: str, record: Record) -> bytes:
+def _same(place: BlobStore, name: str, record: Record) -> bytes:
     content = place.read(name)
     if hashlib.sha256(content).digest() != record.checksum:
         raise Changed(f"{name} under {place.address} changed while it was read", "try again")

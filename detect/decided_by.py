@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import torch
 
-from lineage.detect.family_tree import FamilyTree
+from lineage.detect.tree import FamilyTree
 
 LEAST = 0.1  # log-odds below which a kind of evidence moved nothing
 

@@ -12,12 +12,13 @@ from lineage.detect.align import Layer, NotComparable, align
 from lineage.detect.decision import Decision
 from lineage.detect.gram import gram
 from lineage.detect.methods.registry import decide_with
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.parts import in_common
 from lineage.detect.signals.growth import growth
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.units import measurable
 from lineage.detect.sketch_store import Sketch
-from lineage.detect.subject import Options, Subject
 
 
 @dataclass(frozen=True, slots=True)

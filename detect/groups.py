@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from lineage.detect.backbone_names import Named
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.layer_map import asserted, decide_by_layers
+from lineage.detect.model_input import Subject
 from lineage.detect.parts import part_of, parts_of
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sketch
-from lineage.detect.subject import Subject
 
 Decide = Callable[[Sequence[Subject]], list[Decision]]
 

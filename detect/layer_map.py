@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.model_input import Subject
 from lineage.detect.parts import parts_of
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sample, Sketch
-from lineage.detect.subject import Subject
 from lineage.graphdb.schema import Relation
 
 ALIKE = 0.15  # cosine from which two blocks are related; strangers of a few thousand values have 0.03 at most

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from lineage.detect.boosted import shipped
-from lineage.detect.family import Family, Measured
-from lineage.detect.family_tree import FamilyTree
+from lineage.detect.measurement import Family, Measured
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.exact_retention import private_share
 from lineage.detect.signals.opposition import against
+from lineage.detect.tree import FamilyTree
 
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
 OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, however many they are

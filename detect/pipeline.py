@@ -10,21 +10,22 @@ from dataclasses import replace
 
 import torch
 
-from lineage.detect.accept import FamilyEvidence, accept
+from lineage.detect.acceptance import FamilyEvidence, accept
 from lineage.detect.align import NotComparable, align
+from lineage.detect.annotations import with_runs, with_siblings
+from lineage.detect.clustering import families
 from lineage.detect.decision import Answer, Candidate, Decision
-from lineage.detect.equals import spread
-from lineage.detect.families import families
-from lineage.detect.family import Family, measure, settle
-from lineage.detect.family_tree import decide_tree
+from lineage.detect.identical_bodies import spread
+from lineage.detect.measurement import Family, measure, settle
 from lineage.detect.merges import merged_decision
 from lineage.detect.missing_parent import missing_parents
-from lineage.detect.relatives import with_runs, with_siblings
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.shared_start import found_again, kin
 from lineage.detect.signature import natural_key
-from lineage.detect.subject import Options, Subject
+from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
 
 METHOD_VERSION = "4"

@@ -18,7 +18,7 @@ from itertools import chain
 
 import numpy as np
 
-from lineage.detect.places import Place
+from lineage.detect.blob_store import BlobStore
 from lineage.detect.sketch import SKETCH_VERSION
 from lineage.detect.sketch_file import Damaged
 from lineage.graphdb.schema import Failure
@@ -77,7 +77,7 @@ class Shard:
         """Whether its sketches are of this version."""
         return self.name.endswith(SUFFIX)
 
-    def records(self, place: Place, rows: Sequence[int]) -> Iterator[tuple[int, memoryview | None]]:
+    def records(self, place: BlobStore, rows: Sequence[int]) -> Iterator[tuple[int, memoryview | None]]:
         """(row, its file) in ascending order; None where the bytes are not those that were written.
 
         Raises:
@@ -109,7 +109,7 @@ class Index:
     rows: np.ndarray
 
     @classmethod
-    def of(cls, place: Place) -> Index:
+    def of(cls, place: BlobStore) -> Index:
         shards, damaged = [], []
         for name in sorted(filter(is_shard, place.names(FOLDER)), key=lambda n: (not n.endswith(SUFFIX), n)):
             try:
@@ -158,7 +158,7 @@ def is_shard(name: str) -> bool:
     return name.startswith(f"{FOLDER}/") and name.endswith((SUFFIX, FORMER_SUFFIX))
 
 
-def write_shard(place: Place, records: Sequence[Record], contents: Iterable[bytes]) -> str:
+def write_shard(place: BlobStore, records: Sequence[Record], contents: Iterable[bytes]) -> str:
     """
     Args:
         records: ordered by signature and digest, each digest once; contents: their files, in the same order.
@@ -193,7 +193,7 @@ def write_shard(place: Place, records: Sequence[Record], contents: Iterable[byte
     return name
 
 
-def _open(place: Place, name: str) -> Shard:
+def _open(place: BlobStore, name: str) -> Shard:
     (beginning,) = place.ranges(name, [(0, MAX_HEADER_BYTES)])
     size = int.from_bytes(beginning[:8], "little")
     try:

@@ -19,9 +19,9 @@ from threading import RLock
 import numpy as np
 
 from lineage.detect.backbone import group_signature
+from lineage.detect.blob_store import open_blob_store
 from lineage.detect.compacting import gather, merge, rewrite
 from lineage.detect.decode import DTYPE_BYTES
-from lineage.detect.places import place_of
 from lineage.detect.shards import FORMER_SUFFIX, SUFFIX, Index, digest_in, is_shard, is_single, single_name
 from lineage.detect.signature import FLOAT_DTYPES, TensorSpec, tensors_of
 from lineage.detect.sketch import BUDGET_VALUES, Block, plan
@@ -101,7 +101,7 @@ class SketchStore:
     """A folder or an address of sketches. Cheap to make: nothing is opened before it is asked for. Used from any thread."""
 
     def __init__(self, where: Path | str, budget_values: int = BUDGET_VALUES):
-        self.place = place_of(where)
+        self.place = open_blob_store(where)
         self.budget_values = budget_values
         self.put_since_compacted = 0
         self._lock = RLock()

@@ -16,8 +16,9 @@ from lineage.reading import hub_at, is_meant
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
+    from lineage.detect.model_input import Subject
+    from lineage.detect.options import Options
     from lineage.detect.sketch_store import SketchStore
-    from lineage.detect.subject import Options, Subject
     from lineage.graphdb.store import Store
     from lineage.reading import Reading
 
@@ -144,8 +145,8 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     from lineage.detect.align import pick_device
     from lineage.detect.groups import decide_about
     from lineage.detect.method_version import method_version
-    from lineage.detect.methods.answers import decide_or_say
     from lineage.detect.methods.registry import PLAIN
+    from lineage.detect.methods.to_decisions import decide_or_say
     from lineage.detection import declared_bases, originals_claimed, relatives_in, with_claims
     from lineage.evidence import options_of
     from lineage.queries.claim_check import compare_found

@@ -14,7 +14,7 @@ from lineage.reading import NothingComparable, Reading, hub_at, read_now
 if TYPE_CHECKING:
     from lineage.crawler.open_model import OpenModel
     from lineage.detect.explain import Explanation
-    from lineage.detect.subject import Options
+    from lineage.detect.options import Options
     from lineage.graphdb.store import Store
 
 Given = Mapping[str, Any] | str | Path  # tensors by name, a file or folder, or the name of a repository

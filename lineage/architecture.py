@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from lineage.graphdb.schema import ACCEPTED, Model, Relation
 
 if TYPE_CHECKING:
+    from lineage.detect.model_input import Subject
+    from lineage.detect.options import Options
     from lineage.detect.sketch_store import SketchStore
-    from lineage.detect.subject import Options, Subject
     from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def subjects_of(
     Args:
         at_once: so many samples are in memory; None is all of them, which is read quickest.
     """
-    from lineage.detect.subject import Subject
+    from lineage.detect.model_input import Subject
 
     source = iter(models)
     while some := list(islice(source, at_once)):

@@ -14,9 +14,10 @@ from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, 
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
-    from lineage.detect.packed import Claimed
+    from lineage.detect.model_input import Subject
+    from lineage.detect.options import Options
+    from lineage.detect.quantized_copies import Claimed
     from lineage.detect.sketch_store import Sketch, SketchStore
-    from lineage.detect.subject import Options, Subject
     from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class _Work:
         """
         from lineage.detect.align import pick_device
         from lineage.detect.groups import decide_group, groups_of
-        from lineage.detect.methods.answers import decide_or_say
+        from lineage.detect.methods.to_decisions import decide_or_say
 
         read = subjects_of(known.models, known.declared, self.sketches)
         subjects = {model: subject for model, subject in read if subject is not None}
@@ -215,12 +216,12 @@ def _packed(
 
 
 def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original], sketches: SketchStore) -> Decision:
-    """The decision about a quantised copy, see detect/packed.py.
+    """The decision about a quantised copy, see detect/quantized_copies.py.
 
     Args:
         originals: models that it claims and that it was not compared with, see lineage/architecture.py.
     """
-    from lineage.detect.packed import Claimed
+    from lineage.detect.quantized_copies import Claimed
 
     def claimed() -> list[Claimed]:
         samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
@@ -235,7 +236,7 @@ def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[C
     Args:
         claimed: makes the models that it claims, with their samples; called only where values of weights have not decided.
     """
-    from lineage.detect.packed import settle, told
+    from lineage.detect.quantized_copies import settle, told
 
     return decision if told(decision) else settle(decision, copy, claimed())
 

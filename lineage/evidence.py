@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lineage.detect.subject import Options
+    from lineage.detect.options import Options
 
 
 def options_of(
@@ -24,7 +24,7 @@ def options_of(
         BadSetting: an option that is not KEY=VALUE, or that the method does not know.
     """
     from lineage.detect.methods.registry import read_settings
-    from lineage.detect.subject import MISSING_PARENTS, THRESHOLD, Options
+    from lineage.detect.options import MISSING_PARENTS, THRESHOLD, Options
 
     settings = read_settings(method, method_option)
     return Options(

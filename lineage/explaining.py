@@ -10,8 +10,9 @@ from lineage.graphdb.schema import Failure, home_path, keys_in, share_key
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
+    from lineage.detect.model_input import Subject
+    from lineage.detect.options import Options
     from lineage.detect.sketch_store import SketchStore
-    from lineage.detect.subject import Options, Subject
     from lineage.graphdb.store import Store
     from lineage.reading import Reading
 

@@ -15,8 +15,8 @@ from lineage.graphdb.schema import LOCAL, Declaration, Failure, Model, NoSuchMod
 if TYPE_CHECKING:
     from lineage.crawler.hub import Hub
     from lineage.crawler.open_model import OpenModel
+    from lineage.detect.model_input import Subject
     from lineage.detect.sketch_store import Sketch, SketchStore
-    from lineage.detect.subject import Subject
     from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Reading:
             declared: ids of the models that it claims, as the other subjects are called.
             label, id: instead of the model's name and identity.
         """
-        from lineage.detect.subject import Subject
+        from lineage.detect.model_input import Subject
 
         model = self.model
         claims = frozenset(declared)

@@ -16,9 +16,10 @@ from lineage.reading import Reading, read
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.methods.registry import Given
+    from lineage.detect.model_input import Subject
+    from lineage.detect.options import Options
     from lineage.detect.report import Scan
     from lineage.detect.sketch_store import Sketch
-    from lineage.detect.subject import Options, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,8 @@ def decide_about(
     """
     from lineage.detect.align import pick_device
     from lineage.detect.groups import decide_groups, groups_of
-    from lineage.detect.methods.answers import decide_or_say
     from lineage.detect.methods.registry import decide_with
+    from lineage.detect.methods.to_decisions import decide_or_say
 
     subjects = list(found.subjects().values())
     decide, on = decide_with if len(groups_of(subjects)) == 1 else decide_or_say, pick_device(device)
@@ -117,8 +118,8 @@ def decide_about(
 
 
 def _settled(decision: Decision, found: FolderReading, options: Options) -> Decision:
-    """What a packed copy claims, where nothing else is known of it; see detect/packed.py."""
-    from lineage.detect.packed import Claimed
+    """What a packed copy claims, where nothing else is known of it; see detect/quantized_copies.py."""
+    from lineage.detect.quantized_copies import Claimed
 
     copy = found.readings[decision.model]
     if not copy.model.quantised:

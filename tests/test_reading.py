@@ -12,8 +12,8 @@ from safetensors.numpy import save, save_file
 
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
+from lineage.detect.options import Options
 from lineage.detect.sketch_store import SketchStore
-from lineage.detect.subject import Options
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Status, WeightFacts
 from lineage.graphdb.store import Store, open_store

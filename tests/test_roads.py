@@ -17,8 +17,8 @@ import lineage
 from lineage.answer import Answer, from_rows
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
+from lineage.detect.options import Options
 from lineage.detect.sketch_store import SketchStore
-from lineage.detect.subject import Options
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Status
 from lineage.graphdb.store import Store, open_store

@@ -32,7 +32,7 @@ from torch import Tensor
 from bench.datasets import ALPHABET, Data, from_environment
 from bench.papers.text_models import Recipe, Tensors, answers, fresh, tune
 from lineage.detect.methods.phylolm import compare, neighbour_joining, newick, outputs_of
-from lineage.detect.subject import Options
+from lineage.detect.options import Options
 from lineage.scanning import scan_folder
 
 PARENTS = {"A": "R", "B": "R", "A1": "A", "A2": "A", "B1": "B", "B2": "B", "A11": "A1", "S1": "S", "S2": "S"}

@@ -37,9 +37,10 @@ from lineage.detect.methods.nl_similarity import SIMILARITIES, reported
 from lineage.detect.methods.np_detector import Family, crops
 from lineage.detect.methods.np_detector import Plan as PhylogenyPlan
 from lineage.detect.methods.np_detector import train as train_phylogeny
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.sketch_store import Sketch
-from lineage.detect.subject import Options, Subject
 
 FREE = ("l1", "l2", "cka", "dc")
 SCALES = {"": 0.0, " + taylor": 1.0, " + taylor 0.01": 0.01}  # plain; the released code's default; its README's example

@@ -40,7 +40,8 @@ from lineage.detect.decision import Answer, Decision
 from lineage.detect.methods.np_detector import Family, Plan, save, train
 from lineage.detect.methods.registry import PLAIN, decide_with
 from lineage.detect.methods.values import coordinates, distances, layers_of, one_layer, some_values
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.graphdb.schema import Failure
 
 BUDGET_VALUES = 1 << 21  # every model is compared whole

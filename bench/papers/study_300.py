@@ -28,7 +28,7 @@ from bench.papers.scores import links, score
 from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
 from lineage.detect.methods.registry import PLAIN
-from lineage.detect.subject import Subject
+from lineage.detect.model_input import Subject
 
 SETS = ("mnist", "fashion", "letters", "cifar", "omniglot")
 WIDTHS = (96, 64)

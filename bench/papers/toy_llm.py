@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from bench.datasets import ALPHABET, Data, from_environment
 from bench.papers.text_models import Recipe, Tensors, fresh, more_rows, tune
 from lineage.detect.methods.registry import METHODS
-from lineage.detect.subject import Options
+from lineage.detect.options import Options
 from lineage.graphdb.schema import Failure
 from lineage.scanning import scan_folder
 

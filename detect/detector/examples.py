@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from lineage.detect.align import Layer, NotComparable, align
+from lineage.detect.clustering import families
 from lineage.detect.detector.context import merged
 from lineage.detect.detector.tokens import Tokens, tokens
-from lineage.detect.families import families
-from lineage.detect.frozen import EQUAL
 from lineage.detect.gram import Gram, gram, squared_lengths
 from lineage.detect.groups import comparable_sets
+from lineage.detect.identical_bodies import EQUAL
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.shared_start import found_again
 from lineage.detect.sketch_store import Sketch

@@ -25,7 +25,7 @@ from lineage.detect.detector.examples import ROOT, UNKNOWN, Example
 from lineage.detect.detector.network import MEMBERS, CandidateNetwork, DirectionNetwork
 from lineage.detect.detector.scoring import came_first_of
 from lineage.detect.detector.tokens import ODD
-from lineage.detect.family_tree import nearest
+from lineage.detect.tree import nearest
 
 Report = Callable[[str, int, int], None]
 

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from lineage.detect.align import Layer
 from lineage.detect.decision import Decision
-from lineage.detect.methods.answers import CannotTake, as_decisions
 from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.to_decisions import CannotTake, as_decisions
 from lineage.detect.methods.values import distances, layers_of, related_groups
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 
 NAME = "atlas"
 FEW_VALUES = 256  # so many different values in hundreds of neurons: quantised

@@ -22,11 +22,12 @@ from torch import Tensor
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.decision import Decision
-from lineage.detect.methods.answers import CannotTake, as_decisions
 from lineage.detect.methods.plain import kurtosis
 from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.to_decisions import CannotTake, as_decisions
 from lineage.detect.methods.values import layers_of
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 
 NAME = "mother"
 AGAINST = 0.3  # lambda: share of the mean distance that an edge against kurtosis costs more

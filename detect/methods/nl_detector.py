@@ -18,7 +18,6 @@ from safetensors import safe_open
 from torch import Tensor
 
 from lineage.detect.decision import Decision
-from lineage.detect.methods.answers import CannotTake, as_decisions, at_least
 from lineage.detect.methods.nl_approximation import features_of
 from lineage.detect.methods.nl_free import candidates_among, forward_of
 from lineage.detect.methods.nl_network import (
@@ -31,9 +30,11 @@ from lineage.detect.methods.nl_network import (
     weight_picture,
 )
 from lineage.detect.methods.registry import BadSetting, Given, NeedsMore, settings_of
+from lineage.detect.methods.to_decisions import CannotTake, as_decisions, at_least
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.signature import Role, tensors_of
 from lineage.detect.sketch_store import Sketch
-from lineage.detect.subject import Options, Subject
 from lineage.graphdb.schema import Failure
 
 NAME = "nl-detector"

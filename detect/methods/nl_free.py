@@ -20,10 +20,11 @@ from torch import Tensor
 
 from lineage.detect.align import NotComparable, align
 from lineage.detect.decision import Decision
-from lineage.detect.methods.answers import CannotTake, as_decisions, at_least
 from lineage.detect.methods.nl_approximation import Approximation, Forward, NoFeatures, features_of, similarities
 from lineage.detect.methods.registry import Given, NeedsMore, settings_of
-from lineage.detect.subject import Options, Subject
+from lineage.detect.methods.to_decisions import CannotTake, as_decisions, at_least
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 
 FEATURE_INDEX = 2  # of the layers that the function gives, as in the released code
 ON_WEIGHTS = ("l1", "l2")

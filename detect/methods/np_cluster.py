@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from lineage.detect.decision import Decision
-from lineage.detect.methods.answers import CannotTake, as_decisions
 from lineage.detect.methods.np_along import kmeans_along, meanshift_along
 from lineage.detect.methods.np_identify import FakeStart, identify
 from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.to_decisions import CannotTake, as_decisions
 from lineage.detect.methods.values import coordinates, distances, layers_of, some_values
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 
 NOISE = -1
 MOST_CLUSTERS = 64  # tried where the number is not given

@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lineage.detect.decision import Decision
-from lineage.detect.methods.answers import CannotTake, as_decisions
 from lineage.detect.methods.registry import BadSetting, settings_of
+from lineage.detect.methods.to_decisions import CannotTake, as_decisions
 from lineage.detect.methods.values import AUTO, layers_of, one_layer
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.graphdb.schema import Failure
 
 NAME = "np-detector"

@@ -17,10 +17,11 @@ from torch import Tensor
 from lineage.detect.align import Layer, Part
 from lineage.detect.decision import Decision
 from lineage.detect.gram import gram
-from lineage.detect.methods.answers import as_decisions
 from lineage.detect.methods.registry import settings_of
+from lineage.detect.methods.to_decisions import as_decisions
 from lineage.detect.methods.values import layers_of, related_groups
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 
 LESS = 1e-12  # relative: equal numbers say nothing
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from lineage.detect.decision import Decision
-    from lineage.detect.subject import Options, Subject
+    from lineage.detect.model_input import Subject
+    from lineage.detect.options import Options
 
 Value = str | int | float | bool
 PLAIN = "lineage"  # our own method, the default

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from lineage.detect.align import Layer, NotComparable, Part, align
-from lineage.detect.families import families
-from lineage.detect.methods.answers import CannotTake, at_least
+from lineage.detect.clustering import families
+from lineage.detect.methods.to_decisions import CannotTake, at_least
+from lineage.detect.model_input import Subject
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.shared_start import found_again
-from lineage.detect.subject import Subject
 
 AUTO, ALL = "auto", "all"
 # The tensor that Neural Phylogeny's code looks at: fully connected, convolutional, residual, ViT.

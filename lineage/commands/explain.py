@@ -16,8 +16,8 @@ from lineage.explaining import explain_pair, label_of
 from lineage.locations import sketches_folder
 
 if TYPE_CHECKING:
+    from lineage.detect.model_input import Subject
     from lineage.detect.sketch_store import Sketch
-    from lineage.detect.subject import Subject
 
 
 @click.command()

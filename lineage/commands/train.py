@@ -150,7 +150,7 @@ def train_np_detector(
     from lineage.detect.align import pick_device
     from lineage.detect.methods.np_detector import Family, Plan, save
     from lineage.detect.methods.np_detector import train as fit
-    from lineage.detect.subject import Subject
+    from lineage.detect.model_input import Subject
 
     plan, families = Plan(epochs=epochs, seed=seed, softmax_twice=softmax == "twice"), []
     for _, truth, sketches in folders(zoo, split):

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from bench.ideal_families import Weights, child, family
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.subject import Options, Subject
 from tests.builders import SHAPES, sketch_of, tune
 from tests.builders import start as started
 

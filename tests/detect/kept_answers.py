@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 from lineage.detect.align import pick_device
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import METHOD_VERSION, decide
-from lineage.detect.subject import Options, Subject
 from tests.builders import sketch_of, start, three_generations
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from lineage.detect.align import pick_device
+from lineage.detect.model_input import Subject
 from lineage.detect.pipeline import decide
-from lineage.detect.subject import Subject
 from tests.builders import sketch_of, three_generations
 
 

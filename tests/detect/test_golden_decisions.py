@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lineage.detect import accept, ancestor, family_tree, missing_parent
+from lineage.detect import acceptance, ancestor, missing_parent, tree
 from lineage.detect.signals import exact_retention
 from tests.detect.golden_decisions import FILE, decisions
 
@@ -18,13 +18,13 @@ def test_every_decision_is_the_one_that_was_kept():
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (family_tree, "DETECTOR", 0.0),
-        (family_tree, "SLOPE_LIMIT", 0.9),
+        (tree, "DETECTOR", 0.0),
+        (tree, "SLOPE_LIMIT", 0.9),
         (exact_retention, "FEWEST", 10**9),
         (ancestor, "SHARPENED", 1.0),
         (missing_parent, "CROWD", 0.0),
         (missing_parent, "CLAIMED", 0.0),
-        (accept, "NEARLY_EQUAL", 0.9),
+        (acceptance, "NEARLY_EQUAL", 0.9),
     ],
 )
 def test_a_rule_that_is_left_out_shows_in_the_decisions(monkeypatch, module, name, value):

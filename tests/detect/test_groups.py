@@ -11,9 +11,10 @@ import torch
 
 from lineage.detect.decision import Answer, Decision
 from lineage.detect.groups import cohorts, decide_groups, groups_of
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.sketch_store import SketchStore
-from lineage.detect.subject import Options, Subject
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Status
 from lineage.graphdb.store import open_store

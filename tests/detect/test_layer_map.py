@@ -7,7 +7,7 @@ import pytest
 
 from lineage.detect.decision import Answer
 from lineage.detect.layer_map import blocks_of, decide_by_layers, layer_map
-from lineage.detect.subject import Subject
+from lineage.detect.model_input import Subject
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of
 

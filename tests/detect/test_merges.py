@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lineage.detect.decision import Answer
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.subject import Options, Subject
 from lineage.detection import as_edges
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, three_generations

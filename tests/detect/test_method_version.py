@@ -11,8 +11,8 @@ import pytest
 from lineage.detect import method_version as module
 from lineage.detect.method_version import method_version
 from lineage.detect.methods.registry import METHODS
+from lineage.detect.options import Options
 from lineage.detect.pipeline import METHOD_VERSION
-from lineage.detect.subject import Options
 from lineage.graphdb.schema import Verdict
 from lineage.graphdb.store import open_store
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.detect.accept import nearly_equal
+from lineage.detect.acceptance import nearly_equal
 from lineage.detect.decision import Answer
 from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
 from lineage.detect.detector.scoring import BadDetector, Detector, save, shipped
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.subject import Options, Subject
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, start, three_generations, tune
 

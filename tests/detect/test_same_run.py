@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lineage.detect.align import Layer, Part
+from lineage.detect.annotations import SURE, with_runs, with_siblings
 from lineage.detect.decision import Answer, Decision
-from lineage.detect.relatives import SURE, with_runs, with_siblings
 from lineage.detect.report import Scan, as_json, as_tree
 from lineage.detect.signals.same_run import FARTHEST, features, same_run
 

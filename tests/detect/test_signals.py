@@ -11,9 +11,9 @@ from lineage.detect.signals.content import copies, is_rounded_copy, precision
 from lineage.detect.signals.counters import LOG_ODDS, counters
 from lineage.detect.signals.direction import direction
 from lineage.detect.signals.drift import drift
-from lineage.detect.signals.kept import KEPT, unit_distances, votes
 from lineage.detect.signals.opposition import TOLERANCE, against, opposition
 from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.signals.retention import KEPT, unit_distances, votes
 from tests.builders import sketch_of, start, three_generations, tune
 
 CPU = torch.device("cpu")

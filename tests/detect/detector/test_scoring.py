@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from lineage.detect.detector.context import context, merged
 from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
 from lineage.detect.detector.scoring import BadDetector, Detector, detector_scores, load, save, shipped
-from lineage.detect.family_tree import nearest
 from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.signals.relatedness import relatedness
+from lineage.detect.tree import nearest
 from tests.detect.detector.families import CPU, layers_of_family
 
 

@@ -8,7 +8,8 @@ import torch
 
 from lineage.detect.decision import Decision
 from lineage.detect.methods.registry import decide_with
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from tests.builders import Weights, sketch_of, start, tune
 
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import torch
 
-from lineage.detect.methods.answers import CannotTake
 from lineage.detect.methods.atlas import chart
+from lineage.detect.methods.to_decisions import CannotTake
 from tests.detect.methods.models import asked, parents, subjects_of, two_families
 
 BEGAN = datetime(2024, 1, 1, tzinfo=UTC)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lineage.detect.methods.answers import CannotTake
 from lineage.detect.methods.np_along import kmeans_along, meanshift_along
 from lineage.detect.methods.np_identify import FakeStart, identify
 from lineage.detect.methods.registry import BadSetting
+from lineage.detect.methods.to_decisions import CannotTake
 from lineage.detect.methods.values import coordinates, distances, layers_of, some_values
 from tests.detect.methods.models import CPU, SMALL, asked, parents, subjects_of, two_families
 

@@ -22,7 +22,8 @@ from lineage.detect.methods.nl_network import (
     weight_picture,
 )
 from lineage.detect.methods.registry import BadSetting, Given, NeedsMore, decide_with
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from tests.builders import sketch_of
 from tests.cli.command import command_at
 from tests.detect.methods import networks

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from lineage.detect.decision import Answer
-from lineage.detect.methods.answers import CannotTake
 from lineage.detect.methods.nl_approximation import Approximation, NoFeatures, movable, similarities
 from lineage.detect.methods.nl_similarity import LP_POWER, LSE_TEMPERATURE, SIMILARITIES, reported
 from lineage.detect.methods.registry import Given, NeedsMore, decide_with
-from lineage.detect.subject import Options, Subject
+from lineage.detect.methods.to_decisions import CannotTake
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from tests.builders import sketch_of
 from tests.detect.methods import networks
 

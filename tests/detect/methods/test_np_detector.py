@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lineage.detect.methods.answers import CannotTake
 from lineage.detect.methods.np_detector import (
     BadDetector,
     Family,
@@ -20,7 +19,8 @@ from lineage.detect.methods.np_detector import (
     train,
 )
 from lineage.detect.methods.registry import BadSetting
-from lineage.detect.subject import Subject
+from lineage.detect.methods.to_decisions import CannotTake
+from lineage.detect.model_input import Subject
 from tests.builders import sketch_of, start, tune
 from tests.detect.methods.models import CPU, SMALL, asked, parents, subjects_of, two_families
 

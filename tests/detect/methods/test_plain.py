@@ -10,9 +10,9 @@ from scipy import stats
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.methods import mother
-from lineage.detect.methods.answers import CannotTake
 from lineage.detect.methods.plain import effective_rank, kurtosis, squared_length
 from lineage.detect.methods.registry import BadSetting
+from lineage.detect.methods.to_decisions import CannotTake
 from tests.builders import start, tune
 from tests.detect.methods.models import SMALL, asked, parents, subjects_of, two_families
 

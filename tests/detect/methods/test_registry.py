@@ -17,8 +17,8 @@ from lineage.detect.methods.registry import (
     read_settings,
     settings_of,
 )
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.subject import Options
 from lineage.graphdb.schema import Failure
 from tests.detect.methods.models import CPU, asked, subjects_of, two_families
 

@@ -1,9 +1,9 @@
-"""Quantised copies of which nothing was compared with the model that they were packed from: what their claims and shapes say.
+"""Quantized copies: a model's values in a coarser dtype, unpacked from few bits, or packed so that nothing can be compared by value.
 
-GPTQ, AWQ, bitsandbytes, fp8 and GGUF types that are not unpacked leave no weights that could be compared by value, so such a copy
-has a signature of its own. What it claims (its card, tags, configuration, the metadata of a GGUF file) is weighed by two things that
-packing leaves alone: the shapes of the tensors, and the values of those that stay floats, where both samples hold them. A claim alone
-asserts nothing: the model that it names is kept as a possible parent.
+Rounded and unpacked copies are found by value. GPTQ, AWQ, bitsandbytes, fp8 and GGUF types that are not unpacked leave no weights that
+could be compared, so such a copy has a signature of its own. What it claims (its card, tags, configuration, the metadata of a GGUF
+file) is weighed by two things that packing leaves alone: the shapes of the tensors, and the values of those that stay floats, where both
+samples hold them. A claim alone asserts nothing: the model that it names is kept as a possible parent.
 """
 
 from __future__ import annotations
@@ -13,11 +13,80 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
+from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.signals.content import is_rounded_copy, precision
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_store import Sketch
 from lineage.graphdb.schema import Relation
+
+NEAR = 2.0**-6  # relative distance under which one model may be the other one rounded
+
+
+def rounded(subjects: Sequence[Subject], relative: Tensor) -> dict[str, Decision]:
+    """Decisions for models that are another member's values in a coarser dtype."""
+    digits = [precision(s.sketch) for s in subjects]
+    decisions: dict[str, Decision] = {}
+    for i, j in (relative < NEAR**2).fill_diagonal_(False).nonzero().tolist():
+        coarse, fine = subjects[i], subjects[j]
+        if digits[i] < digits[j] and coarse.id not in decisions and is_rounded_copy(coarse.sketch, fine.sketch):
+            decisions[coarse.id] = Decision(
+                model=coarse.id,
+                answer=Answer.PARENT,
+                probability=0.999,
+                parent=fine.id,
+                relation=Relation.QUANTIZED_FROM,
+                candidates=(Candidate(fine.id, 0.999),),
+                decided_by=("content",),
+                evidence={
+                    "values_compared": coarse.sketch.sampled_values,
+                    "digits": digits[i],
+                    "digits_of_parent": digits[j],
+                },
+                reason=f"every value compared is that of {fine.label} rounded to {digits[i]} binary digits",
+            )
+    return decisions
+
+
+def quantised(subjects: Sequence[Subject], relative: Tensor, options: Options) -> dict[str, Decision]:
+    """Decisions for models unpacked from few bits: a copy of the nearest model that was not, if no other is nearly as near."""
+    decisions: dict[str, Decision] = {}
+    full = [i for i, subject in enumerate(subjects) if not subject.quantised]
+    for i, subject in enumerate(subjects):
+        if not subject.quantised:
+            continue
+        near = sorted((float(relative[i, j]), j) for j in full)[:3]
+        if not near:
+            reason = "a quantised copy; the model that it is a copy of is not known"
+            decisions[subject.id] = Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), reason=reason)
+            continue
+        weights = [(near[0][0] + 1e-30) / (distance + 1e-30) for distance, _ in near]  # (1, below 1, ...)
+        chance = [0.98 * w**2 / sum(v**2 for v in weights) for w in weights]
+        candidates = tuple(
+            Candidate(subjects[j].id, round(p, 4)) for (_, j), p in zip(near, chance, strict=True) if p >= WORTH_NAMING
+        )
+        best = subjects[near[0][1]]
+        tells = chance[0] >= options.threshold
+        decisions[subject.id] = Decision(
+            model=subject.id,
+            answer=Answer.PARENT if tells else Answer.UNDECIDED,
+            probability=chance[0],
+            parent=best.id if tells else None,
+            relation=Relation.QUANTIZED_FROM if tells else None,
+            candidates=candidates,
+            decided_by=("content",) if tells else (),
+            evidence={
+                "relative_distance": round(near[0][0] ** 0.5, 6),
+                "values_compared": subject.sketch.sampled_values,
+            },
+            reason=f"a quantised copy, nearest to {best.label}" + ("" if tells else ", but to others nearly as much"),
+        )
+    return decisions
+
 
 EQUAL_VALUES = 0.97  # siblings whose norms were frozen have equal norms as well: the claim tells which of them it is
 SAME_SHAPES, SAME_VECTORS, UNSEEN = 0.75, 0.6, 0.5  # below every threshold that asserts: a claim is no finding

@@ -18,11 +18,11 @@ from lineage.graphdb.schema import Failure, home_path
 _FLAT = frozenset({"s3", "gs", "gcs", "az", "abfs", "oss", "oci"})  # no folders there, and buckets are not ours to make
 
 
-class NoSuchPlace(Failure):
+class BlobStoreError(Failure):
     """An address of samples that cannot be used."""
 
 
-class Place(Protocol):
+class BlobStore(Protocol):
     """What is needed of a folder or an address. What is not there raises FileNotFoundError, other trouble OSError or Failure."""
 
     address: str
@@ -46,7 +46,7 @@ class Place(Protocol):
         """Also where it is gone already."""
 
 
-class Folder:
+class LocalBlobs:
     """On this disk."""
 
     def __init__(self, path: Path):
@@ -96,11 +96,11 @@ class Folder:
         (self.path / name).unlink(missing_ok=True)
 
 
-class Address:
+class FsspecBlobs:
     """Elsewhere, through fsspec; keys and regions come from that service's own settings and variables.
 
     Raises:
-        NoSuchPlace: no such protocol, or the package for it is not installed.
+        BlobStoreError: no such protocol, or the package for it is not installed.
     """
 
     def __init__(self, url: str):
@@ -110,9 +110,9 @@ class Address:
         try:
             filesystem, root = fsspec.core.url_to_fs(self.address)
         except ValueError as error:
-            raise NoSuchPlace(f"{url}: {error}", "a folder, or an address like s3://bucket/folder") from None
+            raise BlobStoreError(f"{url}: {error}", "a folder, or an address like s3://bucket/folder") from None
         except ImportError as error:
-            raise NoSuchPlace(
+            raise BlobStoreError(
                 f"{url}: {error}", "pip install s3fs for s3://, gcsfs for gs://, adlfs for az://"
             ) from None
         self._fs: Any = filesystem
@@ -122,7 +122,7 @@ class Address:
 
     def names(self, folder: str = "") -> list[str]:
         self._fs.invalidate_cache()  # other machines write here as well
-        with _told(self.address):
+        with _one_line(self.address):
             try:
                 found = self._fs.find(self._at(folder))
             except FileNotFoundError:
@@ -130,23 +130,23 @@ class Address:
         return sorted(path[len(self._root) :].lstrip("/") for path in found if not path.endswith(".part"))
 
     def has(self, name: str) -> bool:
-        with _told(self.address):
+        with _one_line(self.address):
             return bool(self._fs.isfile(self._at(name)))
 
     def read(self, name: str) -> bytes:
-        with _told(self.address):
+        with _one_line(self.address):
             return bytes(self._fs.cat_file(self._at(name)))
 
     def ranges(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         if not spans:
             return []
-        with _told(self.address):
+        with _one_line(self.address):
             starts, stops = ([span[i] for span in spans] for i in (0, 1))
             return list(self._fs.cat_ranges([self._at(name)] * len(spans), starts, stops, on_error="raise"))
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:
         path, content = self._at(name), b"".join(parts)
-        with _told(self.address, also_missing=True):
+        with _one_line(self.address, also_missing=True):
             if not self._flat:
                 self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(path, content)
@@ -155,22 +155,22 @@ class Address:
         """What such a service has accepted, it has."""
 
     def remove(self, name: str) -> None:
-        with _told(self.address), contextlib.suppress(FileNotFoundError):
+        with _one_line(self.address), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self._at(name))
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
 
-def place_of(where: Path | str) -> Place:
+def open_blob_store(where: Path | str) -> BlobStore:
     """A folder, also as `file://…`; or an address, where there is `://` in it."""
     if isinstance(where, str) and "://" in where and not where.startswith("file://"):
-        return Address(where)
-    return Folder(home_path(str(where).removeprefix("file://")))
+        return FsspecBlobs(where)
+    return LocalBlobs(home_path(str(where).removeprefix("file://")))
 
 
 @contextlib.contextmanager
-def _told(address: str, also_missing: bool = False) -> Iterator[None]:
+def _one_line(address: str, also_missing: bool = False) -> Iterator[None]:
     """Errors of services we do not know -> one line; what is not there stays a FileNotFoundError, if not `also_missing`."""
     try:
         yield
@@ -180,4 +180,4 @@ def _told(address: str, also_missing: bool = False) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and not also_missing:
             raise
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise NoSuchPlace(f"{address} cannot be used: {why}", "check the address, and the keys to it") from error
+        raise BlobStoreError(f"{address} cannot be used: {why}", "check the address, and the keys to it") from error

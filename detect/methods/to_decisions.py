@@ -9,7 +9,8 @@ import torch
 
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.methods.registry import Given, decide_with
-from lineage.detect.subject import Options, Subject
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.graphdb.schema import Failure, Relation
 
 

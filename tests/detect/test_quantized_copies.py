@@ -14,9 +14,9 @@ from lineage.commands import main
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.decision import Answer, Candidate, Decision
-from lineage.detect.packed import EQUAL_VALUES, SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
+from lineage.detect.options import Options
+from lineage.detect.quantized_copies import EQUAL_VALUES, SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
 from lineage.detect.sketch_store import SketchStore
-from lineage.detect.subject import Options
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Relation
 from lineage.graphdb.store import Store, open_store

@@ -22,8 +22,8 @@ from lineage.detect.gram import Gram
 from lineage.detect.root import DETECTOR, GROWTH, came_before_all
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
-from lineage.detect.signals.kept import UnitDistances, Votes, votes
 from lineage.detect.signals.opposition import opposition
+from lineage.detect.signals.retention import UnitDistances, Votes, votes
 from lineage.detect.signals.shared_start import kin
 
 ALL_PAIRS_UP_TO = 64

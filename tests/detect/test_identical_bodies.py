@@ -3,7 +3,7 @@
 import pytest
 
 from lineage.detect.decision import Answer, Candidate, Decision
-from lineage.detect.equals import Equals, decide_equals, spread
+from lineage.detect.identical_bodies import Equals, decide_equals, spread
 from lineage.graphdb.schema import Relation
 
 

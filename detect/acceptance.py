@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lineage.detect.decided_by import ancestor_terms, root_terms, strongest_first
 from lineage.detect.decision import Answer, Candidate, Decision
-from lineage.detect.family_tree import Evidence, FamilyTree
 from lineage.detect.signals.pairs import PairEvidence
+from lineage.detect.tree import Evidence, FamilyTree
 from lineage.graphdb.schema import Relation
 
 SURE = 2.0  # log-odds from which a direction may not be contradicted

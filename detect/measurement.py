@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from lineage.detect.align import Layer
-from lineage.detect.coarse import quantised, rounded
 from lineage.detect.decision import Decision
 from lineage.detect.detector.scoring import directions, loaded
-from lineage.detect.equals import Equals, decide_equals
-from lineage.detect.family_tree import Evidence, nearest, possible_roots
-from lineage.detect.frozen import same_bodies
 from lineage.detect.gram import Gram, gram, squared_lengths
+from lineage.detect.identical_bodies import Equals, decide_equals, same_bodies
 from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, parts_first, renumbered
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.quantized_copies import quantised, rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.counters import counters
 from lineage.detect.signals.exact_retention import Characters, characters
-from lineage.detect.signals.kept import UnitDistances, unit_distances
 from lineage.detect.signals.pairs import PairEvidence, each_once, pair_evidence
-from lineage.detect.subject import Options, Subject
+from lineage.detect.signals.retention import UnitDistances, unit_distances
+from lineage.detect.tree import Evidence, nearest, possible_roots
 
 DATE_LOG_ODDS = (
     4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
@@ -84,7 +84,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Everything that the tree is decided from, see family_tree.decide_tree."""
+    """Everything that the tree is decided from, see tree.decide_tree."""
 
     neighbours: Tensor
     roots: Tensor
