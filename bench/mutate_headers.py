@@ -24,7 +24,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from lineage.crawler.gguf_header import read_gguf_header
+from lineage.crawler.formats.gguf_header import read_gguf_header
 from lineage.crawler.headers import BadHeader, parse_header
 from tests.crawler.ggufs import llama, write
 

@@ -13,21 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, overload
 
-from lineage.crawler.formats.interface import OtherFiles, choose_other, format_of, other_sets
-from lineage.crawler.gguf_weights import NO_MODEL, GgufWeights
-from lineage.crawler.quantized_claims import GgufSet, choose_gguf, gguf_sets, is_gguf
+from lineage.crawler.formats.interface import Format
+from lineage.crawler.formats.registry import FORMATS, READ_SUFFIXES, SAFETENSORS, choose_model, format_of
 from lineage.crawler.selection import (
-    LOW_RANK,
     Choice,
     Layout,
     WeightSet,
     choose,
     files_by_index,
-    is_safetensors,
     missing_parts,
     missing_reason,
     no_weights_reason,
-    weight_sets,
     without_suffix,
 )
 from lineage.crawler.weights import LocalFile, Unreadable, places_in
@@ -36,8 +32,7 @@ from lineage.graphdb.schema import Failure, NoSuchModel
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
-_WEIGHT_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".onnx.data")
-_SUFFIXES = frozenset({".safetensors", ".json", *_WEIGHT_SUFFIXES})
+_WEIGHT_SUFFIXES = (*READ_SUFFIXES, ".ckpt", ".h5", ".msgpack")  # the last are recognised, and not read
 _LONGEST_REF_BYTES = 100
 
 
@@ -71,8 +66,9 @@ class LocalModel:
     index: Path | None = None
 
     @property
-    def gguf(self) -> bool:
-        return bool(self.files) and is_gguf(self.files[0].name)
+    def format(self) -> Format | None:
+        """None where there is nothing to be read."""
+        return format_of(self.files[0].name) if self.files else None
 
 
 def local_models(folder: Path) -> Iterator[LocalModel]:
@@ -150,10 +146,12 @@ def one_local_model(path: Path) -> LocalModel:
     models = list(local_models(path))
     if len(models) == 1 and models[0].adapter:
         return models[0]
-    readable = [model for model in models if model.files and not model.gguf] or [m for m in models if m.files]
-    if all(model.gguf for model in readable):  # the same model in several sizes: the one that lost least
-        best = set(choose_gguf([file.name for model in readable for file in model.files]))
-        readable = [m for m in readable if len({m.folder for m in readable}) > 1 or m.files[0].name in best]
+    several = [model for model in models if (form := model.format) and form.one_each]
+    readable = [model for model in models if model.files and model not in several] or several
+    if readable == several and len({m.folder for m in several}) == 1:  # the same model in several sizes
+        _, choice = choose_model([file.name for model in readable for file in model.files])
+        best = choice.weights.files if choice.weights else ()
+        readable = [model for model in readable if model.files[0].name in best]
     if len(readable) > 1:
         names = ", ".join(model.id for model in readable[:4])
         raise Unreadable(f"{path} holds several models: {names}{' …' if len(readable) > 4 else ''}", "name one of them")
@@ -184,22 +182,21 @@ def shown_path(path: Path | PurePosixPath) -> str:
 def _of_file(path: Path) -> LocalModel:
     """The model of one file; where it is one of several shards or parts, the whole model."""
     name, here = shown_path(Path(without_suffix(path.name))), path.parent
-    if format_of(path.name) is not None:
-        other = next((s for s in other_sets(_names_beside(path)) if path.name in s.files), None)
-        files = other.files if other else (path.name,)
-        return LocalModel(shown_path(Path(path.name)), path, here, tuple(here / name for name in files))
-    if not is_safetensors(path.name) and not is_gguf(path.name):
+    form = format_of(path.name)
+    if form is None:
         return LocalModel(name, path, here, (), no_weights_reason([path.name]))
     names = _names_beside(path)
+    found = next((s for s in form.sets(names) if path.name in s.files), None)
+    if form.one_each and found is not None:
+        return _one_of_several(here, here, form, found, alone=True)
+    if form is not SAFETENSORS:
+        files = found.files if found else (path.name,)
+        return LocalModel(shown_path(Path(path.name)), path, here, tuple(here / name for name in files))
     for model in _of_folder(here, here, names):
         if path in model.files and len(model.files) > 1:
             return model if model.id != "." else replace(model, id=here.resolve().name)
-    for parts in gguf_sets(names):
-        if path.name in parts.files:
-            return _of_gguf(here, here, parts, alone=True)
-    for found in weight_sets(names):
-        if path.name in found.files and found.missing:
-            return LocalModel(name, path, here, (), missing_reason(found))
+    if found is not None and found.missing:
+        return LocalModel(name, path, here, (), missing_reason(found))
     return LocalModel(name, path, here, (path,))
 
 
@@ -212,20 +209,20 @@ def _names_beside(path: Path) -> list[str]:
 
 def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]:
     """Models whose files lie directly in this folder."""
-    sets = weight_sets(names)
-    ggufs = gguf_sets(names)
-    for parts in ggufs:
-        model = _of_gguf(root, here, parts, alone=len(ggufs) == 1 and not sets)
+    sets = SAFETENSORS.sets(names)
+    several = [(form, found) for form in FORMATS if form.one_each for found in form.sets(names)]
+    for form, found in several:
+        model = _one_of_several(root, here, form, found, alone=len(several) == 1 and not sets)
         if model is not None:
             yield model
-    if ggufs and not sets:
+    if several and not sets:
         return
     alone = bool(sets) and sets[0].rank == 0 and all(s.variant for s in sets[1:])  # beside copies of itself at most
     like_repository = alone or not _REPOSITORY_FILES.isdisjoint(names)
     choice = choose(names)
-    others = other_sets(names)
+    others = [s for form in FORMATS if not form.one_each and form is not SAFETENSORS for s in form.sets(names)]
     if others and not sets and (like_repository or len(others) == 1):
-        yield _other_of(here, _name(root, here), names)
+        yield _chosen(_name(root, here), here, choose_model(names)[1], here)
         return
     if like_repository and (choice.weights is not None or not sets):
         if sets or any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
@@ -247,36 +244,28 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
         yield LocalModel(_name(root, here), here, here, (), no_weights_reason(names))
 
 
-def _other_of(here: Path, name: str, names: list[str]) -> LocalModel:
-    """The model of a folder that is like a repository, in another format."""
-    chosen = choose_other(names)
-    if not isinstance(chosen, OtherFiles):
-        return LocalModel(name, here, here, (), chosen or no_weights_reason(names))
-    return _openable(LocalModel(name, here, here, tuple(here / file for file in chosen.files)))
-
-
 @overload
-def _of_gguf(root: Path, here: Path, parts: GgufSet, *, alone: Literal[True]) -> LocalModel: ...
+def _one_of_several(root: Path, here: Path, form: Format, found: WeightSet, *, alone: Literal[True]) -> LocalModel: ...
 @overload
-def _of_gguf(root: Path, here: Path, parts: GgufSet, *, alone: bool) -> LocalModel | None: ...
-def _of_gguf(root: Path, here: Path, parts: GgufSet, *, alone: bool) -> LocalModel | None:
-    """A GGUF model; None for what goes along with the models beside it, such as a projector."""
-    files = tuple(here / part for part in parts.files)
+def _one_of_several(root: Path, here: Path, form: Format, found: WeightSet, *, alone: bool) -> LocalModel | None: ...
+def _one_of_several(root: Path, here: Path, form: Format, found: WeightSet, *, alone: bool) -> LocalModel | None:
+    """A model named by its file; None for what goes along with the models beside it, such as a projector."""
+    files = tuple(here / part for part in found.files)
     model = _openable(LocalModel(_name(root, files[0]), files[0], here, files))
-    if parts.missing:
-        why = missing_parts(parts.missing, parts.missing + len(files))
-        return replace(model, files=(), reason=model.reason or why)
-    if not parts.aside or model.reason:
+    if found.missing:
+        return replace(model, files=(), reason=model.reason or missing_reason(found))
+    rank = form.companion_rank(found)
+    if not rank or model.reason:
         return model
     try:
-        kind = GgufWeights([LocalFile(file) for file in files]).kind
+        companion = form.companion([LocalFile(file) for file in files])
     except Failure as error:
-        return replace(model, files=(), reason=error.message) if alone else model if parts.aside == 1 else None
-    if kind == "adapter":
-        return replace(model, files=(), reason=LOW_RANK, adapter=True)
-    if kind in NO_MODEL:
-        return replace(model, files=(), reason=NO_MODEL[kind]) if alone else None
-    return model
+        return replace(model, files=(), reason=error.message) if alone else model if rank == 1 else None
+    if companion is None:
+        return model
+    if companion.adapter or alone:
+        return replace(model, files=(), reason=companion.reason, adapter=companion.adapter)
+    return None
 
 
 def _cached_model(folder: Path) -> LocalModel | None:
@@ -308,17 +297,9 @@ def _changed_at(path: Path) -> float:
 def _of_cache(repo_id: str, folder: Path, snapshot: Path) -> tuple[LocalModel, bool]:
     """The model of one revision, and whether there are any weight files in it."""
     paths = [p.relative_to(snapshot).as_posix() for p in sorted(snapshot.rglob("*")) if p.is_file() or p.is_symlink()]
-    choice = choose(paths)
-    if choice.weights is None and not choice.adapter and (ggufs := choose_gguf(paths)):
-        files = tuple(snapshot / path for path in ggufs)
-        found = LocalModel(repo_id, folder, snapshot, files, repo_id=repo_id, revision=snapshot.name)
-        return _openable(found), True
-    if choice.weights is None and not choice.adapter and isinstance(other := choose_other(paths), OtherFiles):
-        files = tuple(snapshot / path for path in other.files)
-        found = LocalModel(repo_id, folder, snapshot, files, repo_id=repo_id, revision=snapshot.name)
-        return _openable(found), True
+    _, choice = choose_model(paths)
     found = _chosen(repo_id, folder, choice, snapshot, repo_id, snapshot.name)
-    return found, any(path.lower().endswith((".safetensors", *_WEIGHT_SUFFIXES)) for path in paths)
+    return found, any(path.lower().endswith(_WEIGHT_SUFFIXES) for path in paths)
 
 
 def _chosen(
@@ -405,7 +386,7 @@ def shown_name(path: Path) -> str:
 
 def _matters(name: str) -> bool:
     """Nothing but weights and configurations matters here."""
-    return PurePosixPath(name).suffix.lower() in _SUFFIXES
+    return name.lower().endswith((*_WEIGHT_SUFFIXES, ".json"))
 
 
 def _name(root: Path, path: Path) -> str:

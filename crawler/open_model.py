@@ -14,29 +14,27 @@ from typing import Any
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.card import front_matter
 from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, named_in, one_local_model, shown_path
-from lineage.crawler.formats.interface import OtherFiles, Readable, choose_other, format_of
-from lineage.crawler.formats.onnx_graph import OnnxWeights
-from lineage.crawler.gguf_weights import GgufWeights
+from lineage.crawler.formats.interface import Opening, Readable
+from lineage.crawler.formats.registry import choose_model, format_of
 from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
 from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license
 from lineage.crawler.local_names import names_of
 from lineage.crawler.pipeline_components import parts_of
-from lineage.crawler.quantized_claims import choose_gguf, gguf_label, quantisation_of
+from lineage.crawler.quantized_claims import quantisation_of
 from lineage.crawler.remote import RemoteFile
 from lineage.crawler.repo_names import is_repo_id, repo_and_revision, repo_id_of
 from lineage.crawler.selection import (
     Choice,
     Layout,
     WeightSet,
-    choose,
     files_by_index,
     is_safetensors,
     missing_reason,
     weights_digest,
 )
-from lineage.crawler.weights import LocalFile, SpanT, Unreadable, Weights, places_in
+from lineage.crawler.weights import LocalFile, SpanT, Unreadable, places_in
 from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, home_path, local_id
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
@@ -76,14 +74,13 @@ class OpenModel:
     @property
     def claims_in_weights(self) -> tuple[Declaration, ...]:
         """What the header claims, where headers do (GGUF); raises like `header`."""
-        if not isinstance(self.weights, GgufWeights):
-            return ()
-        return tuple(Declaration(self.model.hub_id, base, relation, "gguf") for base, relation in self.weights.bases)
+        bases = self.weights.bases if self.weights is not None else ()
+        return tuple(Declaration(self.model.hub_id, base, relation, "gguf") for base, relation in bases)
 
     @property
     def quantisation_in_weights(self) -> str | None:
         """How its numbers were packed, where only the format knows (ONNX); raises like `header`."""
-        return "onnx int8" if isinstance(self.weights, OnnxWeights) and self.weights.quantised else None
+        return self.weights.quantization if self.weights is not None else None
 
     def read(self, blocks: list[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
         """Bytes of blocks of values, in the order in which they lie in the files; raises like `header`."""
@@ -165,48 +162,25 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
         return _nothing(repository, Choice(None, reason=DISABLED))
     if repository.sha is None or repository.files is None:
         return _nothing(repository, Choice(None, reason="the Hub does not say which commit and files it has"))
-    choice = choose(repository.files)
+    form, choice = choose_model(repository.files)
     if choice.adapter:
         return replace(
             _nothing(repository, choice),
             declarations=(*repository.declarations, *_adapter_claim(repository, hub)),
         )
-    if choice.weights is None:
-        other, ggufs = choose_other(repository.files), choose_gguf(repository.files)
-        if choice.several:
-            return _nothing(repository, choice)
-        if isinstance(other, OtherFiles) and (other.format.exact or not ggufs):
-            return _other(repository, other, hub)
-        if ggufs:
-            return _gguf(repository, ggufs, hub)
-        return _nothing(repository, Choice(None, reason=other) if isinstance(other, str) else choice)
-    if choice.weights.layout is Layout.INDEXED:
+    if choice.weights is not None and choice.weights.layout is Layout.INDEXED:
         choice = files_by_index(choice.weights, set(_index(repository, choice.weights, hub).values()))
     weights = choice.weights
     if weights is None or weights.missing:
         return _nothing(repository, choice if weights is None else Choice(None, reason=missing_reason(weights)))
     files = _remote_files(repository, weights, hub)
-    digest = weights_digest(file.content_hash for file in files)
-    model = replace(model_of(repository, Status.SKETCHED), weights_digest=digest, quantisation=repository.quantisation)
+    model = replace(
+        model_of(repository, Status.SKETCHED),
+        weights_digest=weights_digest((file.content_hash for file in files), form.kind),
+        quantisation=form.quantization(weights.files[0]) or repository.quantisation,
+    )
     placed = (lambda: _index(repository, weights, hub)) if weights.index else None
-    return OpenModel(model, repository.declarations, Weights(files, parallel=parallel, placed=placed))
-
-
-def _gguf(repository: Repository, paths: tuple[str, ...], hub: Hub) -> OpenModel:
-    """The GGUF copy that lost least of its original."""
-    folder = paths[0].rpartition("/")[0]
-    files = _remote_files(repository, WeightSet(folder, paths[0], Layout.SHARDED, paths), hub)
-    digest = weights_digest((file.content_hash for file in files), "gguf")
-    model = replace(model_of(repository, Status.SKETCHED), quantisation=gguf_label(paths[0]))
-    return OpenModel(replace(model, weights_digest=digest), repository.declarations, GgufWeights(files))
-
-
-def _other(repository: Repository, other: OtherFiles, hub: Hub) -> OpenModel:
-    folder = other.files[0].rpartition("/")[0]
-    files = _remote_files(repository, WeightSet(folder, other.stem, Layout.SHARDED, other.files), hub)
-    digest = weights_digest((file.content_hash for file in files), other.format.kind)
-    model = replace(model_of(repository, Status.SKETCHED), weights_digest=digest, quantisation=repository.quantisation)
-    return OpenModel(model, repository.declarations, other.format.open(files))
+    return OpenModel(model, repository.declarations, form.open(files, Opening(parallel=parallel, placed=placed)))
 
 
 def locate_local(
@@ -238,26 +212,22 @@ def locate_local(
         last_modified=_changed(local),
         license=declared_license(card, ()),
     )
-    files = [LocalFile(path) for path in local.files]
-    placed = partial(named_in, local.index) if local.index else None
-    weights: Readable | None = Weights(files, LOCAL_HEADER_LIMIT_BYTES, placed=placed) if files else None
-    if files and (other := format_of(local.files[0].name)):
-        weights = other.open(files)
-    return OpenModel(model, tuple(claims), GgufWeights(files) if local.gguf else weights)
+    form = format_of(local.files[0].name) if local.files else None
+    how = Opening(LOCAL_HEADER_LIMIT_BYTES, placed=partial(named_in, local.index) if local.index else None)
+    weights = form.open([LocalFile(path) for path in local.files], how) if form else None
+    return OpenModel(model, tuple(claims), weights)
 
 
 def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_hash) -> str:
     """Of the weight files of a model on disk."""
-    other = format_of(local.files[0].name) if local.files else None
-    kind = other.kind if other else "gguf" if local.gguf else "safetensors"
-    return weights_digest(map(hash_of, local.files), kind)
+    form = format_of(local.files[0].name) if local.files else None
+    return weights_digest(map(hash_of, local.files), form.kind if form else "safetensors")
 
 
 def _packed(local: LocalModel, config: Mapping[str, Any]) -> str | None:
     """How its numbers are packed, as far as names and configuration say."""
-    if not local.files:
-        return None
-    return gguf_label(local.files[0].name) if local.gguf else quantisation_of(config)
+    form = format_of(local.files[0].name) if local.files else None
+    return (form.quantization(local.files[0].name) or quantisation_of(config)) if form else None
 
 
 def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[RemoteFile]:

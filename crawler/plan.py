@@ -13,14 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from lineage.crawler.budget import BudgetSpent
-from lineage.crawler.formats.interface import OtherFiles, choose_other
+from lineage.crawler.formats.registry import choose_model
 from lineage.crawler.hub import Hub
 from lineage.crawler.listing import Repository
 from lineage.crawler.pipeline_components import parts_of
 from lineage.crawler.priority import has_weights, priority_of
 from lineage.crawler.progress import Progress
-from lineage.crawler.quantized_claims import choose_gguf
-from lineage.crawler.selection import Layout, choose
+from lineage.crawler.selection import Layout
 from lineage.crawler.visit import WeightReader, is_settled
 from lineage.crawler.walk import CrawlOptions, utc_now, walk_listing
 
@@ -28,7 +27,6 @@ SLICES_PER_MODEL = (
     12  # of an 8B language model, see bench/bytes_per_model.py; smaller models have fewer bytes, not fewer slices
 )
 SLICE_BYTES = 800_000
-HEADER_BYTES = 40_000
 FIRST_SHOWN = 10
 WINDOW_SECONDS = 300.0
 
@@ -122,20 +120,7 @@ def _add_cost(plan: Plan, repository: Repository) -> None:
 
 
 def _add_cost_of(plan: Plan, files: tuple[str, ...], gated: bool) -> None:
-    choice = choose(files)
-    other = choose_other(files) if choice.weights is None and not choice.several else None
-    if isinstance(other, OtherFiles) and (other.format.exact or not choose_gguf(files)):
-        count = len(other.files)
-        plan.requests["api"] += count > 1
-        plan.requests["resolvers"] += count
-        plan.requests["storage"] += 2 * count + SLICES_PER_MODEL
-        plan.body_bytes += HEADER_BYTES + SLICE_BYTES
-        return
-    if choice.weights is None and choose_gguf(files):
-        plan.requests["resolvers"] += 1
-        plan.requests["storage"] += SLICES_PER_MODEL + 4
-        plan.body_bytes += 8_000_000 + SLICE_BYTES  # the vocabulary lies in the header
-        return
+    form, choice = choose_model(files)
     if choice.adapter:
         plan.requests["resolvers"] += 1
     elif choice.weights is not None and not choice.weights.missing:
@@ -144,7 +129,7 @@ def _add_cost_of(plan: Plan, files: tuple[str, ...], gated: bool) -> None:
         plan.requests["resolvers"] += count + (choice.weights.layout is Layout.INDEXED)
         if not gated:
             plan.requests["storage"] += count + SLICES_PER_MODEL
-            plan.body_bytes += HEADER_BYTES + SLICE_BYTES
+            plan.body_bytes += form.header_bytes + SLICE_BYTES
 
 
 def plan_text(plan: Plan) -> str:

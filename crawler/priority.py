@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import PurePosixPath
 
-from lineage.crawler.formats.interface import format_of
+from lineage.crawler.formats.registry import READ_SUFFIXES, format_of
 from lineage.crawler.listing import Repository
 from lineage.graphdb.schema import Declaration
 
@@ -53,14 +53,11 @@ def unpack(packed: bytes) -> Repository:
 
 def has_weights(repository: Repository) -> bool:
     """Whether there may be something to read, as far as the listing says."""
-    return repository.files is None or any(
-        path.lower().endswith((".safetensors", ".gguf")) or format_of(path) is not None for path in repository.files
-    )
+    return repository.files is None or any(format_of(path) is not None for path in repository.files)
 
 
 def _matters(path: str) -> bool:
     name = PurePosixPath(path).name
     if name in ("adapter_config.json", "model_index.json", "config.json"):
         return True
-    ends = (".safetensors", ".index.json", ".gguf", ".onnx_data", ".onnx.data")
-    return name.lower().endswith(ends) or format_of(name) is not None
+    return name.lower().endswith((*READ_SUFFIXES, ".index.json"))

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lineage.crawler.quantized_claims import gguf_sets
+from lineage.crawler.formats.gguf_names import gguf_sets
 
 MAX_SHARDS = 10_000
 LOW_RANK = "a low-rank adapter, which has no full weights"

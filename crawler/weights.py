@@ -158,6 +158,16 @@ class Weights:
             finally:
                 pool.shutdown(cancel_futures=True)
 
+    @property
+    def bases(self) -> tuple[tuple[str, str | None], ...]:
+        """Models that the files name as the origin."""
+        return ()
+
+    @property
+    def quantization(self) -> str | None:
+        """None: names and configuration say it."""
+        return None
+
     def _header_of(self, file: WeightFile) -> tuple[TensorHeader, ...]:
         first = max(SHARD_FIRST_READ_BYTES, 2 * FIRST_READ_BYTES // len(self.files))
         return read_header(file.read, file.name, file.size_bytes, self._limit, min(first, FIRST_READ_BYTES))

@@ -21,7 +21,7 @@ from lineage.scanning import scan_folder
 from tests.builders import start, tune
 from tests.crawler.ggufs import llama
 from tests.crawler.toys import hub_at
-from tests.detect.test_packed import gptq
+from tests.detect.test_quantized_copies import gptq
 from tests.fake_hub import FakeHub
 
 BASES = "MATCH (c:Model)-[:DECLARES_BASE]->(p:Model) RETURN c.repo_id AS child, p.repo_id AS parent ORDER BY child"

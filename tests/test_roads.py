@@ -26,7 +26,7 @@ from lineage.queries.parent_query import parent_of
 from tests.builders import Weights, start, tune
 from tests.crawler.ggufs import llama
 from tests.crawler.toys import hub_at
-from tests.detect.test_packed import gptq
+from tests.detect.test_quantized_copies import gptq
 from tests.fake_hub import FakeHub
 from tests.test_reading import lora
 

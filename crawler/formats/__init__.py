@@ -1,1 +1,1 @@
-"""Formats of weights beside safetensors and GGUF, one file each; `FORMATS` in `interface.py` lists them."""
+"""Formats of weights, one file each; `registry.FORMATS` lists them."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
 from lineage.graphdb.schema import Failure
@@ -105,9 +106,14 @@ class OnnxWeights:
         return named_weights(initialisers, nodes)
 
     @property
-    def quantised(self) -> bool:
-        """Whether some of its matrices are eight-bit numbers with a scale."""
-        return any(weight.scale is not None for weight in self._weights.values())
+    def bases(self) -> tuple[tuple[str, str | None], ...]:
+        """None: the format has no place for them."""
+        return ()
+
+    @property
+    def quantization(self) -> str | None:
+        """`onnx int8` where some matrices are eight-bit numbers with a scale."""
+        return "onnx int8" if any(weight.scale is not None for weight in self._weights.values()) else None
 
     @cached_property
     def header(self) -> tuple[TensorHeader, ...]:
@@ -179,6 +185,16 @@ class OnnxWeights:
         if stop > file.size_bytes:
             raise BadOnnx(tensor.file, f"the numbers of {tensor.name[:80]!r} go beyond its end")
         return file.read(start, stop) if stop > start else b""
+
+
+class Onnx(Format):
+    kind = "onnx"
+    suffixes = (".onnx",)
+    beside = ("_data", ".data")
+    folders = ("", "onnx")
+
+    def open(self, files: Sequence[WeightFile], how: Opening) -> Readable:
+        return OnnxWeights(files)
 
 
 def named_weights(initialisers: Sequence[Initialiser], nodes: Sequence[Node]) -> dict[str, _Weight]:

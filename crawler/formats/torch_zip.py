@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.torch_pickle import BadPickle, Stored, tensors_in
 from lineage.crawler.headers import DTYPE_BITS, TensorHeader
 from lineage.crawler.weights import WeightFile, Weights
@@ -60,6 +61,14 @@ class TorchWeights(Weights):
 
     def _header_of(self, file: WeightFile) -> tuple[TensorHeader, ...]:
         return read_torch_header(file.read, file.name, file.size_bytes)
+
+
+class TorchZip(Format):
+    kind = "torch"
+    suffixes = (".bin", ".pt", ".pth")
+
+    def open(self, files: Sequence[WeightFile], how: Opening) -> Readable:
+        return TorchWeights(files, how.header_limit_bytes, how.parallel)
 
 
 def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHeader, ...]:

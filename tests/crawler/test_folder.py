@@ -171,7 +171,8 @@ def test_endings_in_upper_case_are_read(tmp_path: Path) -> None:
     assert "never opened" in str(found.pop("p"))
     assert found == {"C": None, "x/Model": None, "g/model-F16.GGUF": None}
     assert one_local_model(tmp_path / "C.SAFETENSORS").files[0].name == "C.SAFETENSORS"
-    assert one_local_model(tmp_path / "g" / "model-F16.GGUF").gguf
+    form = one_local_model(tmp_path / "g" / "model-F16.GGUF").format
+    assert form is not None and form.kind == "gguf"
 
 
 def test_a_name_that_is_no_utf8_is_shown_with_its_bytes(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_tensors_and_not_names_make_an_adapter_or_a_companion(tmp_path: Path) ->
         "models/llama-expanded-vocab.F16.gguf": None,
         "models/model-imatrix-F16.gguf": None,
     }
-    assert one_local_model(tmp_path / "models" / "model-imatrix-F16.gguf").gguf
+    assert one_local_model(tmp_path / "models" / "model-imatrix-F16.gguf").files
 
 
 def test_what_only_goes_along_with_a_gguf_model_is_told_where_it_is_alone(tmp_path: Path) -> None:
@@ -362,4 +363,4 @@ def test_every_gguf_is_a_model_of_its_own_and_the_best_one_stands_for_the_folder
     }
     assert one_local_model(tmp_path / "m").files[0].name == "m-Q8_0.gguf"
     assert one_local_model(tmp_path / "both").files[0].name == "model.safetensors"
-    assert one_local_model(tmp_path / "m" / "m-Q4_0.gguf").gguf
+    assert one_local_model(tmp_path / "m" / "m-Q4_0.gguf").files

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from lineage.crawler.gguf_header import GgufHeader, read_gguf_header
-from lineage.crawler.gguf_weights import GgufWeights
+from lineage.crawler.formats.gguf import GgufWeights
+from lineage.crawler.formats.gguf_header import GgufHeader, read_gguf_header
+from lineage.crawler.formats.gguf_names import choose_gguf, gguf_label
 from lineage.crawler.headers import BadHeader, LfsPointer
 from lineage.crawler.open_model import open_model
-from lineage.crawler.quantized_claims import choose_gguf, gguf_label
 from lineage.crawler.weights import LocalFile, Unreadable, Weights
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import make_sketch

@@ -41,7 +41,7 @@ def test_initialisers_come_under_their_names_with_their_numbers(tmp_path: Path) 
     assert np.array_equal(read(weights, "encoder.weight"), QUERY) and np.array_equal(
         read(weights, "encoder.bias"), bias
     )
-    assert not weights.quantised
+    assert not weights.quantization
 
 
 def test_a_matrix_that_lost_its_name_gets_it_back_from_the_node_that_uses_it(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_eight_bit_matrices_are_unpacked_and_the_model_is_a_quantised_copy(tmp_p
         [(PATH + "_quant", "MatMulInteger", ["x", "onnx::MatMul_9_quantized"])],
     )
     weights = weights_at(tmp_path / "m.onnx", content)
-    assert weights.quantised and [t.name for t in weights.header] == ["encoder.layer.0.attention.self.query.weight"]
+    assert weights.quantization and [t.name for t in weights.header] == ["encoder.layer.0.attention.self.query.weight"]
     assert np.abs(read(weights, "encoder.layer.0.attention.self.query.weight") - QUERY).max() <= scale / 2 + 1e-6
 
 

@@ -9,15 +9,18 @@ compared among themselves. Conversion: https://github.com/ggml-org/llama.cpp/blo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from lineage.crawler.gguf_header import BLOCKS, GgufHeader, read_gguf_header
+from lineage.crawler.formats.gguf_header import GgufHeader, block_sizes, read_gguf_header
+from lineage.crawler.formats.gguf_names import GgufSet, choose_gguf, gguf_label, gguf_sets
+from lineage.crawler.formats.interface import Companion, Format, Opening, Readable
 from lineage.crawler.headers import TensorHeader, join_shards
 from lineage.crawler.repo_names import repo_id_of
+from lineage.crawler.selection import LOW_RANK, Choice, Layout, WeightSet, missing_reason
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
@@ -122,6 +125,11 @@ class GgufWeights:
                 found.setdefault(named, relation)
         return list(found.items())
 
+    @property
+    def quantization(self) -> str | None:
+        """None: the names of GGUF files say it."""
+        return None
+
     @cached_property
     def header(self) -> tuple[TensorHeader, ...]:
         """Tensors with translated names; those that are dequantised when read count as F32.
@@ -163,7 +171,7 @@ class GgufWeights:
     def _decoded(self, tensor: TensorHeader, first: int, last: int) -> np.ndarray:
         """Rows [first, last) as they lie in the file; (rows, wide) float32, or raw values of plain types."""
         wide = tensor.shape[-1] if tensor.shape else 1
-        per_block, block_bytes = BLOCKS.get(tensor.dtype, (1, 0))
+        per_block, block_bytes = block_sizes().get(tensor.dtype, (1, 0))
         row_bytes = wide // per_block * block_bytes
         raw = self._by_name[tensor.file].read(tensor.start + first * row_bytes, tensor.start + last * row_bytes)
         if tensor.dtype in PLAIN:
@@ -210,3 +218,43 @@ def translated(name: str, architecture: str) -> str:
     if layer is None:
         return f"{_TOP[part]}.{leaf}" if part in _TOP else name
     return f"model.layers.{int(layer)}.{_LAYER[part]}.{leaf}" if part in _LAYER else name
+
+
+class Gguf(Format):
+    """Several files of a folder are the same model in several sizes; of a repository, the one that lost least is read."""
+
+    kind = "gguf"
+    suffixes = (".gguf",)
+    one_each = True
+    header_bytes = 8_000_000  # the vocabulary lies in the header
+
+    def open(self, files: Sequence[WeightFile], how: Opening) -> Readable:
+        return GgufWeights(files)
+
+    def sets(self, paths: Collection[str]) -> list[WeightSet]:
+        return [_weight_set(found.files, found.missing) for found in gguf_sets(paths)]
+
+    def choose(self, paths: Collection[str]) -> Choice | None:
+        files = choose_gguf(paths)
+        if files:
+            return Choice(_weight_set(files))
+        parts = next((found for found in self.sets(paths) if found.missing), None)
+        reason = parts and f"{missing_reason(parts)} ({parts.files[0]} is there)"
+        return Choice(None, reason=reason) if reason else None
+
+    def quantization(self, file: str) -> str | None:
+        return gguf_label(file)
+
+    def companion_rank(self, found: WeightSet) -> int:
+        return GgufSet(found.files).aside
+
+    def companion(self, files: Sequence[WeightFile]) -> Companion | None:
+        kind = GgufWeights(files).kind
+        if kind == "adapter":
+            return Companion(LOW_RANK, adapter=True)
+        return Companion(NO_MODEL[kind]) if kind in NO_MODEL else None
+
+
+def _weight_set(files: tuple[str, ...], missing: int = 0) -> WeightSet:
+    folder, _, name = files[0].rpartition("/")
+    return WeightSet(folder, name, Layout.SHARDED, files, missing=missing)

@@ -10,6 +10,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 from lineage.crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader, refuse_pointer
@@ -24,17 +25,6 @@ MAX_NAME_BYTES = 65_535  # the format's own limit of keys
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _INTEGERS = frozenset({0, 1, 2, 3, 4, 5, 10, 11})
 _STRING, _ARRAY = 8, 9
-
-# ggml type -> name, values in a block, bytes of a block
-GGML_TYPES = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292), 16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136), 24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
-}  # fmt: skip
-BLOCKS = {name: (values, size) for name, values, size in GGML_TYPES.values()}
 
 Scalar = int | float | bool | str
 Value = Scalar | tuple[int, ...]
@@ -101,6 +91,20 @@ def read_gguf_header(
         raise BadGguf(file, "its alignment is impossible")
     data_start = -(-cursor.at // alignment) * alignment
     return GgufHeader(metadata, tokenizer, _placed(infos, data_start, alignment, file, file_bytes))
+
+
+@cache
+def ggml_types() -> dict[int, tuple[str, int, int]]:
+    """ggml's number of a type -> its name, values in a block, bytes of a block; the table of the `gguf` package, loaded when first used."""
+    from gguf.constants import GGML_QUANT_SIZES
+
+    return {int(kind): (kind.name, *sizes) for kind, sizes in GGML_QUANT_SIZES.items()}
+
+
+@cache
+def block_sizes() -> dict[str, tuple[int, int]]:
+    """Name of a type -> values in a block, bytes of a block."""
+    return {name: (values, size) for name, values, size in ggml_types().values()}
 
 
 class _Cursor:
@@ -201,8 +205,9 @@ def _placed(
     infos: Mapping[str, tuple[tuple[int, ...], int, int]], data_start: int, alignment: int, file: str, file_bytes: int
 ) -> tuple[TensorHeader, ...]:
     tensors: list[TensorHeader] = []
+    types = ggml_types()
     for name, (shape, kind, offset) in infos.items():
-        dtype, block_values, block_bytes = GGML_TYPES.get(kind, (f"GGML_{kind}", 1, 0))
+        dtype, block_values, block_bytes = types.get(kind, (f"GGML_{kind}", 1, 0))
         tensor = TensorHeader(name, dtype, shape, file, data_start + offset, data_start + offset)
         if shape and shape[-1] % block_values:
             raise BadGguf(file, f"tensor {name[:80]!r} cannot have the type {dtype}")

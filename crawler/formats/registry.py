@@ -1,0 +1,43 @@
+"""The list of formats, and what follows from it: the format of a file, and the model among the files of a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from lineage.crawler.formats.gguf import Gguf
+from lineage.crawler.formats.interface import Format
+from lineage.crawler.formats.onnx_graph import Onnx
+from lineage.crawler.formats.safetensors import Safetensors
+from lineage.crawler.formats.torch_zip import TorchZip
+from lineage.crawler.selection import Choice, no_weights_reason
+
+SAFETENSORS = Safetensors()
+FORMATS: tuple[Format, ...] = (
+    SAFETENSORS,
+    TorchZip(),
+    Gguf(),
+    Onnx(),
+)  # where a model is there in several, the first is read
+WEIGHT_SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
+READ_SUFFIXES = (
+    *WEIGHT_SUFFIXES,
+    *(suffix + end for form in FORMATS for suffix in form.suffixes for end in form.beside),
+)
+
+
+def format_of(name: str) -> Format | None:
+    """The format of a file by its name; None for a format that is not read."""
+    return next((form for form in FORMATS if form.has(name)), None)
+
+
+def choose_model(paths: Collection[str]) -> tuple[Format, Choice]:
+    """The model among the files of a repository and its format; a choice without weights says why there is none."""
+    reason: tuple[Format, Choice] | None = None
+    for form in FORMATS:
+        choice = form.choose(paths)
+        if choice is None:
+            continue
+        if choice.weights is not None or choice.adapter or choice.several:
+            return form, choice
+        reason = reason or (form, choice)
+    return reason or (SAFETENSORS, Choice(None, reason=no_weights_reason(paths)))
