@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,7 @@ class TensorWeights:
     """Tensors by name. Read as weight files are."""
 
     bases: Sequence[tuple[str, str | None]] = ()
+    quantization: str | None = None
 
     def __init__(self, name: str, tensors: Mapping[str, Any]):
         self.name = name
@@ -41,7 +42,7 @@ class TensorWeights:
             TensorHeader(key, dtype, shape, key, 0, len(raw)) for key, (dtype, shape, raw) in self._raw.items()
         )
 
-    def read(self, blocks: list[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
+    def read(self, blocks: Iterable[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
         """Bytes of blocks of values."""
         for block in blocks:
             dtype, _, raw = self._raw[block.tensor]
@@ -63,7 +64,7 @@ def open_tensors(name: str, tensors: Mapping[str, Any]) -> OpenModel:
     Raises:
         NotATensor: a value is neither, or of a type that is not compared.
     """
-    weights: Any = TensorWeights(name, tensors)
+    weights = TensorWeights(name, tensors)
     return OpenModel(Model(f"memory:{name}", name, Status.SKETCHED, weights_digest=weights.digest()), (), weights)
 
 
