@@ -28,6 +28,8 @@ from rich.text import Text
 
 from bench.digits_family import Truth, publish, train_family
 from bench.side_by_side import TICKS, Origin, Verdict, draw, judge
+from lineage.answer import sentence_of
+from lineage.graphdb.kept_reason import kept_reason
 from lineage.graphdb.schema import ACCEPTED
 from tests.fake_hub import Count, FakeHub
 
@@ -40,7 +42,8 @@ WIDE_COLUMNS = 100  # from here on the trees are drawn with a wide indent
 
 # What was found, through the command that anybody can use: each model, its answer, its accepted edge.
 QUESTION = f"""MATCH (m:Model) OPTIONAL MATCH (m)-[e:{"|".join(ACCEPTED)}]->(p:Model)
-RETURN m.repo_id AS model, m.answer AS answer, m.answer_reason AS reason,
+RETURN m.repo_id AS model, m.hub_id AS hub_id, m.answer AS answer, m.answer_reason AS answer_reason,
+       m.answer_reason_values AS answer_reason_values,
        p.repo_id AS parent, type(e) AS relation, e.probability AS probability ORDER BY model"""
 
 out = Console(highlight=False)
@@ -161,6 +164,9 @@ def ask(environment: Mapping[str, str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(
         _checked(subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE, text=True)).stdout
     )
+    names = {row["hub_id"]: row["model"] for row in rows}
+    for row in rows:
+        row["reason"] = sentence_of(kept_reason(row["answer_reason"], row["answer_reason_values"], names, names.get))
     return rows
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lineage.detect.decided_by import ancestor_terms, root_terms, strongest_first
 from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.reasons import Reason
 from lineage.detect.signals.pairs import PairEvidence
 from lineage.detect.tree import Evidence, FamilyTree
 from lineage.graphdb.schema import Relation
@@ -43,13 +44,11 @@ class FamilyEvidence:
 
 def accept(members: Sequence[tuple[str, str]], family: FamilyEvidence, threshold: float) -> list[Decision]:
     """One decision a member, in order. members: id and name of each."""
-    ids, names = [member[0] for member in members], [member[1] for member in members]
-    return [_accept_one(index, ids, names, family, threshold) for index in range(len(ids))]
+    ids = [member[0] for member in members]
+    return [_accept_one(index, ids, family, threshold) for index in range(len(ids))]
 
 
-def _accept_one(
-    child: int, ids: Sequence[str], names: Sequence[str], family: FamilyEvidence, threshold: float
-) -> Decision:
+def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshold: float) -> Decision:
     ranked = [
         (p, -i)
         for p, i in sorted(
@@ -76,21 +75,21 @@ def _accept_one(
                 candidates=candidates,
                 decided_by=_decided_by(child, best, family),
                 evidence=evidence,
-                reason=_sentence(child, names[best], best, family),
+                reason=_reason(child, ids[best], best, family),
             )
     if none >= threshold or not ranked:
-        reason = f"the oldest of {len(ids)} related models that are known"
+        reason = Reason("oldest", {"count": len(ids)})
         return Decision(ids[child], Answer.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)
-    first, second = names[best], names[ranked[1][1]] if len(ranked) > 1 else None
+    first, second = ids[best], ids[ranked[1][1]] if len(ranked) > 1 else None
     if not agreed:
-        reason = f"the trained detector and the learning-free evidence contradict each other about {first}"
+        reason = Reason("contradiction", models={"parent": first})
     elif second and max(none, unseen) < ranked[1][0]:
-        reason = f"cannot tell {first} and {second} apart as its parent"
+        reason = Reason("two_candidates", models={"first": first, "second": second})
     elif none > unseen:
-        reason = f"cannot tell whether {first} is its parent, its child or a sibling"
+        reason = Reason("no_direction", models={"parent": first})
     else:
         within = float(family.relative_distance[best, child])
-        reason = f"descends from {first}, or from an unseen model near it (they are {within:.2g} of its length apart)"
+        reason = Reason("unseen_parent", {"distance": within}, {"parent": first})
     evidence = edge_evidence(child, best, family)
     return Decision(
         ids[child], Answer.UNDECIDED, max(ranked[0][0], none), candidates=candidates, evidence=evidence, reason=reason
@@ -150,12 +149,13 @@ def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, .
     return strongest_first(root_terms(family.tree, child, parent), ancestor_terms(family.tree, child, parent), outside)
 
 
-def _sentence(child: int, name: str, parent: int, family: FamilyEvidence) -> str:
+def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reason:
+    """Why an edge is asserted. name: id of the parent."""
     z, slope = float(family.pairs.growth_z[parent, child]), float(family.tree.best_tree.slope[child])
-    bare = (
-        f"; weights without a gradient are those of {name}, shrunk by decay"
-        if float(family.evidence.decay[parent, child]) > 0
-        else ""
-    )
-    kept = f"; what {name} had learned before is still in it (slope {slope:.2f})" if slope == slope else ""
-    return f"its units grew out of those of {name} (growth z = {z:+.1f}){bare}{kept}"
+    models = {"parent": name}
+    more = []
+    if float(family.evidence.decay[parent, child]) > 0:
+        more.append(Reason("decayed", models=models))
+    if slope == slope:
+        more.append(Reason("inherited", {"slope": slope}, models))
+    return Reason("grew", {"z": z}, models, then=tuple(more))

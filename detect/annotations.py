@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lineage.detect.align import Layer
 from lineage.detect.decision import Answer, Decision
+from lineage.detect.reasons import Reason
 from lineage.detect.signals.same_run import same_run
 
 SURE = 0.9  # from which on people are told
@@ -36,8 +37,8 @@ def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[De
     for child, above in parent.items():
         said = upwards.get((above, child), downwards.get((above, child)))
         evidence = {**found[child].evidence, "same_run": None if said is None else round(said, 3)}
-        more = "; both look like files of one training run" if said is not None and said >= SURE else ""
-        found[child] = replace(found[child], evidence=evidence, reason=found[child].reason + more)
+        more = [Reason("same_run")] if said is not None and said >= SURE else []
+        found[child] = replace(found[child], evidence=evidence, reason=found[child].reason.and_then(*more))
     return found
 
 

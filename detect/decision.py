@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lineage.detect.reasons import NONE, Reason
 from lineage.graphdb.schema import Relation
 
 
@@ -34,7 +35,7 @@ class Decision:
         candidates: possible parents, most probable first, the answer's parent among them.
         decided_by: kinds of evidence that decided, strongest first.
         evidence: JSON-serialisable numbers behind the decision.
-        reason: one sentence for people.
+        reason: template and numbers of a sentence for people; `str(reason)` is the sentence with ids of models.
         siblings: with it the models that may all come from one that is not at hand, itself included; evidence says how likely that is.
         other_parts: what other backbones of the model say where they have another parent; their evidence names the part.
         merged_from: of a merge, its parents and their shares of the weights, the larger one (`parent`) first; else empty.
@@ -48,7 +49,7 @@ class Decision:
     candidates: tuple[Candidate, ...] = ()
     decided_by: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
+    reason: Reason = NONE
     siblings: tuple[str, ...] = ()
     merged_from: tuple[tuple[str, float], ...] = ()
     other_parts: tuple[Decision, ...] = ()

@@ -19,6 +19,7 @@ from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.layer_map import asserted, decide_by_layers
 from lineage.detect.model_input import Subject
 from lineage.detect.parts import part_of, parts_of
+from lineage.detect.reasons import Reason
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sketch
 
@@ -174,7 +175,7 @@ def _beyond(said: list[tuple[Member, Decision]], threshold: float) -> list[tuple
         found.append((member, decision))
     parents = {name for _, d in found for name in _named_in(d)}
     return [
-        (m, replace(d, answer=Answer.ROOT, reason="the models made of its layers are the only relatives known"))
+        (m, replace(d, answer=Answer.ROOT, reason=Reason("only_layers")))
         if d.answer is Answer.NO_RELATIVES and d.model in parents
         else (m, d)
         for m, d in found
@@ -190,12 +191,9 @@ def _named_in(decision: Decision) -> Iterator[str]:
 
 def _without_relatives(decision: Decision, others: int) -> Decision:
     nearest = decision.evidence.get("related")
-    reason = "no other model of its backbone is known"
-    if others:
-        near = "" if nearest is None else f"; the nearest has an excess cosine of {nearest:.2f}"
-        reason = (
-            f"compared with {others} other model{'' if others == 1 else 's'} of its backbone, related to none{near}"
-        )
+    reason = Reason("no_relatives", {"count": others}) if others else Reason("no_other_backbone")
+    if others and nearest is not None:
+        reason = reason.and_then(Reason("nearest_cosine", {"cosine": nearest}))
     evidence = {**decision.evidence, "compared_with": others}
     return replace(decision, answer=Answer.NO_RELATIVES, evidence=evidence, reason=reason)
 
@@ -279,9 +277,7 @@ def _plain(model: str, decision: Decision) -> Decision:
             candidates[_model(candidate.parent)] = Candidate(_model(candidate.parent), min(1.0, chance))
     parent = decision.parent and _model(decision.parent)
     if parent == model:
-        return Decision(
-            model, Answer.NO_RELATIVES, decision.probability, reason="only another part of itself is related to it"
-        )
+        return Decision(model, Answer.NO_RELATIVES, decision.probability, reason=Reason("only_itself"))
     return replace(
         decision,
         model=model,
@@ -289,4 +285,5 @@ def _plain(model: str, decision: Decision) -> Decision:
         candidates=tuple(candidates.values()),
         siblings=tuple(dict.fromkeys(map(_model, decision.siblings))),
         merged_from=tuple((_model(name), share) for name, share in decision.merged_from),
+        reason=decision.reason.renamed(_model),
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.align import Layer, Part
 from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 
 EQUAL = 1e-14  # squared distance over squared length: nothing but rounding in sums
@@ -106,7 +107,7 @@ def decide_equals(group: Equals, threshold: float) -> list[Decision]:
     """Decisions for those that do not stand in the tree."""
     sure = max(group.probability)
     tells = sure >= threshold
-    reason = "every weight of its body is equal bit for bit; only the head or vectors were trained"
+    reason = Reason("equal_body")
     return [
         Decision(
             model=member,
@@ -119,7 +120,7 @@ def decide_equals(group: Equals, threshold: float) -> list[Decision]:
             ),
             decided_by=("exact sharing",) if tells else (),
             evidence={"equal_bodies": len(group.members)},
-            reason=reason if tells else f"{reason}; cannot tell which of {len(group.members)} such models came first",
+            reason=reason if tells else reason.and_then(Reason("equal_body_first", {"count": len(group.members)})),
         )
         for member, _ in group.members
         if member != group.stands
@@ -156,7 +157,7 @@ def _spread(decision: Decision, groups: dict[str, Equals], threshold: float) -> 
     if decision.answer is Answer.UNDECIDED:
         return replace(decision, candidates=candidates)
     near = groups.get(decision.parent or "") if own is None or first >= threshold else own
-    names = " and ".join(name for _, name in near.members[:3]) if near else decision.model
+    alike = tuple(member for member, _ in near.members[:3]) if near else (decision.model,)
     return replace(
         decision,
         answer=Answer.UNDECIDED,
@@ -165,7 +166,7 @@ def _spread(decision: Decision, groups: dict[str, Equals], threshold: float) -> 
         relation=None,
         decided_by=(),
         candidates=candidates,
-        reason=f"the bodies of {names} are equal bit for bit; cannot tell which of them came first",
+        reason=Reason("equal_bodies", models={"models": alike}),
     )
 
 

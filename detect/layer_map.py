@@ -21,6 +21,7 @@ import numpy as np
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.parts import parts_of
+from lineage.detect.reasons import Reason
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation
@@ -242,7 +243,6 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
         "layers_of_parent": layers.parent_blocks,
         "relative_distance": round(distances[best] ** 0.5, 6),
     }
-    kind = "stacked from" if layers.repeated else "made of some of"
     return Decision(
         child.id,
         Answer.PARENT,
@@ -256,7 +256,11 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
         ),
         ("layers",),
         evidence,
-        f"its {len(layers.to)} layers are {kind} the {layers.parent_blocks} of {parent.label}: {layers.text}",
+        Reason(
+            "layers_stacked" if layers.repeated else "layers_chosen",
+            {"layers": len(layers.to), "layers_of_parent": layers.parent_blocks, "map": layers.text},
+            {"parent": parent.id},
+        ),
     )
 
 
@@ -277,7 +281,6 @@ def _stacked(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
         for k in parents
     }
     shares = tuple((found[k][0].id, round(source.count(k) / len(known), 4)) for k in parents)
-    names = " and ".join(found[k][0].label for k in parents)
     return Decision(
         child.id,
         Answer.PARENT,
@@ -287,7 +290,7 @@ def _stacked(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
         tuple(Candidate(name, SURE) for name, _ in shares),
         ("layers",),
         {"layers": layers, "layers_compared": compared},
-        f"its layers are those of {names} as they were",
+        Reason("layers_of_several", models={"models": tuple(found[k][0].id for k in parents)}),
         merged_from=shares,
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.gram import Gram
+from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 
 MERGED = 0.98
@@ -143,6 +144,10 @@ def merged_decision(models: Sequence[tuple[str, str]], merge: Merge) -> Decision
         candidates=tuple(Candidate(name, MERGED) for name, _ in shares),
         decided_by=("merge",),
         evidence={"shares": {name: round(share, 4) for name, share in shares}, "off_the_line": merge.off},
-        reason=f"every weight is a mean of those of {first[1]} ({1 - merge.share:.2f}) and {second[1]} ({merge.share:.2f})",
+        reason=Reason(
+            "merge",
+            {"first_share": 1 - merge.share, "second_share": merge.share},
+            {"first": first[0], "second": second[0]},
+        ),
         merged_from=tuple((name, round(share, 4)) for name, share in shares),
     )

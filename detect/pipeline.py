@@ -21,6 +21,7 @@ from lineage.detect.merges import merged_decision
 from lineage.detect.missing_parent import missing_parents
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.shared_start import found_again, kin
@@ -52,7 +53,7 @@ def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -
         equal,
         model=decision.model,
         evidence={**equal.evidence, **decision.evidence},
-        reason=f"{decision.reason}; the parent of both: {equal.reason}",
+        reason=decision.reason.and_then(Reason("parent_of_both", reasons={"reason": equal.reason})),
     )
 
 
@@ -63,12 +64,12 @@ def families_of(subjects: Sequence[Subject], options: Options, device: torch.dev
     known = {decision.model for decision in copied}
     subjects = [subject for subject in subjects if subject.id not in known]
     if len(subjects) < 2:
-        yield from (_alone(s, "no other model of its architecture is known") for s in subjects)
+        yield from (_alone(s, Reason("alone")) for s in subjects)
         return
     try:
         layers = align([s.sketch for s in subjects], device)
     except NotComparable as error:
-        reason = f"could not compare: {error.message}"
+        reason = Reason("could_not_compare", {"message": error.message})
         yield from (Decision(s.id, Answer.UNDECIDED, 0.0, reason=reason) for s in subjects)
         return
     related, shared = relatedness(layers), found_again(layers)
@@ -76,7 +77,7 @@ def families_of(subjects: Sequence[Subject], options: Options, device: torch.dev
         own = [subjects[i] for i in members]
         if len(own) == 1:
             others = torch.cat([related[members[0], : members[0]], related[members[0], members[0] + 1 :]])
-            reason = f"none of {len(subjects) - 1} models of its architecture is related to it"
+            reason = Reason("unrelated", {"count": len(subjects) - 1})
             yield _alone(own[0], reason, float(others.max()))
             continue
         index = torch.tensor(members)
@@ -131,11 +132,7 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
     """Equal content has no direction: without other evidence the copy is a tie, never settled by a coin."""
     whole = subject.sketch.sampled_values == subject.sketch.total_values
     identical = subject.sketch.digest == original.sketch.digest
-    compared = (
-        "the files are the same bytes"
-        if identical
-        else f"all {subject.sketch.sampled_values:,} values compared are equal"
-    )
+    compared = "same_files" if identical else "equal_values"
     probability = 0.999 if identical or whole else 0.98
     probability = probability if told_by else 1 / equal
     return Decision(
@@ -152,13 +149,15 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
             "values_in_all": subject.sketch.total_values,
             "equal_to": original.id,
         },
-        reason=compared
-        if told_by
-        else f"equal to {original.label}: {compared}; which is the copy is not in the weights",
+        reason=Reason(
+            f"copy_{compared}" if told_by else f"tie_{compared}",
+            {} if identical else {"values": subject.sketch.sampled_values},
+            {} if told_by else {"original": original.id},
+        ),
     )
 
 
-def _alone(subject: Subject, reason: str, nearest_excess: float | None = None) -> Decision:
+def _alone(subject: Subject, reason: Reason, nearest_excess: float | None = None) -> Decision:
     evidence = {} if nearest_excess is None else {"related": round(nearest_excess, 4)}
     return Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
 
@@ -166,7 +165,7 @@ def _alone(subject: Subject, reason: str, nearest_excess: float | None = None) -
 def _decide_family(family: Family, options: Options) -> list[Decision]:
     if len(family.own) < 2:
         count = len(family.decisions)
-        reason = f"the original of {count} models with identical weights or an identical body"
+        reason = Reason("original", {"count": count})
         top = [Decision(s.id, Answer.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
         return family.decisions + spread(top, family.equals, options.threshold)
     found = measure(family, options)

@@ -19,6 +19,7 @@ from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import is_rounded_copy, precision
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_store import Sketch
@@ -47,7 +48,7 @@ def rounded(subjects: Sequence[Subject], relative: Tensor) -> dict[str, Decision
                     "digits": digits[i],
                     "digits_of_parent": digits[j],
                 },
-                reason=f"every value compared is that of {fine.label} rounded to {digits[i]} binary digits",
+                reason=Reason("rounded", {"digits": digits[i]}, {"parent": fine.id}),
             )
     return decisions
 
@@ -61,7 +62,7 @@ def quantised(subjects: Sequence[Subject], relative: Tensor, options: Options) -
             continue
         near = sorted((float(relative[i, j]), j) for j in full)[:3]
         if not near:
-            reason = "a quantised copy; the model that it is a copy of is not known"
+            reason = Reason("packed_unknown")
             decisions[subject.id] = Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), reason=reason)
             continue
         weights = [(near[0][0] + 1e-30) / (distance + 1e-30) for distance, _ in near]  # (1, below 1, ...)
@@ -83,7 +84,7 @@ def quantised(subjects: Sequence[Subject], relative: Tensor, options: Options) -
                 "relative_distance": round(near[0][0] ** 0.5, 6),
                 "values_compared": subject.sketch.sampled_values,
             },
-            reason=f"a quantised copy, nearest to {best.label}" + ("" if tells else ", but to others nearly as much"),
+            reason=Reason("packed_nearest" if tells else "packed_tie", models={"parent": best.id}),
         )
     return decisions
 
@@ -114,7 +115,7 @@ def settle(decision: Decision, sketch: Sketch, claimed: Sequence[Claimed]) -> De
     if told(decision):
         return decision
     weighed = [(claim, *_weight(sketch, claim)) for claim in claimed]
-    for claim, chance, evidence, why in weighed:
+    for claim, chance, evidence, reason in weighed:
         if chance == EQUAL_VALUES:
             return Decision(
                 decision.model,
@@ -125,47 +126,44 @@ def settle(decision: Decision, sketch: Sketch, claimed: Sequence[Claimed]) -> De
                 (Candidate(claim.id, chance),),
                 ("content", "declared"),
                 {"claimed_in": list(claim.sources), **evidence},
-                f"a quantised copy: {why}",
+                reason,
             )
     fitting = [(claim, chance / len(claimed), evidence, why) for claim, chance, evidence, why in weighed if chance]
     if not fitting:
-        ends = "; ".join(why for *_, why in weighed) or "the model that it is a copy of is not known"
+        ends = [why for *_, why in weighed] or [Reason("packed_unknown")]
         return replace(
-            decision, answer=Answer.UNDECIDED, probability=0.0, decided_by=(), reason=f"a quantised copy; {ends}"
+            decision, answer=Answer.UNDECIDED, probability=0.0, decided_by=(), reason=ends[0].and_then(*ends[1:])
         )
     fitting.sort(key=lambda found: (-found[1], found[0].label))
-    best, chance, evidence, why = fitting[0]
+    best, chance, evidence, reason = fitting[0]
     return Decision(
         decision.model,
         Answer.UNDECIDED,
         chance,
         candidates=tuple(Candidate(claim.id, share) for claim, share, *_ in fitting),
         evidence={"claimed_in": list(best.sources), **evidence},
-        reason=f"a quantised copy whose packed numbers are not compared; it names {best.label}, {why}",
+        reason=reason,
     )
 
 
-def _weight(copy: Sketch, claim: Claimed) -> tuple[float, dict[str, int], str]:
-    """(chance, 0 where the shapes rule it out; numbers; the words for it)."""
-    base = claim.sketch
+def _weight(copy: Sketch, claim: Claimed) -> tuple[float, dict[str, int], Reason]:
+    """(chance, 0 where the shapes rule it out; numbers; the reason)."""
+    base, models = claim.sketch, {"parent": claim.id}
     if base is None:
-        return UNSEEN, {}, "whose weights were not read"
+        return UNSEEN, {}, Reason("packed_unread", models=models)
     equal, unequal = _equal_values(copy, base)
     if equal >= MIN_EQUAL_VALUES and not unequal:
-        return (
-            EQUAL_VALUES,
-            {"equal_values": equal},
-            f"{equal:,} values that were not packed are those of {claim.label}",
-        )
+        numbers = {"equal_values": equal}
+        return EQUAL_VALUES, numbers, Reason("packed_equal_values", numbers, models)
     mine, its = _shapes(copy), _shapes(base)
     shared = (mine & its).total()
     numbers = {"equal_shapes": shared, "tensors_of_parent": its.total()}
     if (its - mine).total() + (mine - its).total() <= TIED:
-        return SAME_SHAPES, numbers, "and every tensor has the shape that it has there"
+        return SAME_SHAPES, numbers, Reason("packed_same_shapes", models=models)
     vectors: Counter[tuple[int, ...]] = Counter({s: n for s, n in its.items() if len(s) == 1})
     if vectors and not vectors - mine:
-        return SAME_VECTORS, numbers, "and what was not packed has the shapes that it has there"
-    return 0.0, numbers, f"it names {claim.label}, whose tensors have other shapes"
+        return SAME_VECTORS, numbers, Reason("packed_same_vectors", models=models)
+    return 0.0, numbers, Reason("packed_other_shapes", models=models)
 
 
 def _shapes(sketch: Sketch) -> Counter[tuple[int, ...]]:

@@ -45,7 +45,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
                 "relation": d.relation,
                 "probability": round(d.probability, 4),
                 "decided_by": list(d.decided_by),
-                "evidence": {**d.evidence, "reason": d.reason},
+                "evidence": {**d.evidence, "reason": str(d.reason)},
             }
             for whole in scan.decisions
             for d in (whole, *whole.other_parts)
@@ -55,18 +55,18 @@ def as_json(scan: Scan) -> dict[str, Any]:
             {
                 "child": d.model,
                 "candidates": [{"parent": c.parent, "probability": round(c.probability, 4)} for c in d.candidates],
-                "reason": d.reason,
+                "reason": str(d.reason),
             }
             for d in scan.decisions
             if d.answer is Answer.UNDECIDED
         ],
         "roots": [
-            {"model": d.model, "probability": round(d.probability, 4), "reason": d.reason}
+            {"model": d.model, "probability": round(d.probability, 4), "reason": str(d.reason)}
             for d in scan.decisions
             if d.answer is Answer.ROOT
         ],
         "no_relatives": [
-            {"model": d.model, "reason": d.reason} for d in scan.decisions if d.answer is Answer.NO_RELATIVES
+            {"model": d.model, "reason": str(d.reason)} for d in scan.decisions if d.answer is Answer.NO_RELATIVES
         ],
         "siblings": [{"models": list(names), "probability": round(p, 4)} for names, p in _siblings(scan)],
         "unreadable": [{"id": name, "reason": reason} for name, reason in scan.unreadable.items()],
@@ -163,7 +163,7 @@ def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str
             "probability": round(decision.probability, 4),
             "decided_by": list(decision.decided_by),
             "evidence": dict(decision.evidence),
-            "reason": decision.reason,
+            "reason": decision.reason.text(names.get),
         },
         "candidates": [
             {"parent": names[c.parent], "probability": round(c.probability, 4)} for c in decision.candidates
@@ -238,17 +238,18 @@ def verdict_sentence(found: Explanation) -> str:
     """What was decided about the child, as far as it concerns this parent."""
     decision, names = found.decision, found.names
     child, parent = names[found.child], names[found.parent]
+    reason = decision.reason.text(names.get)
     if found.parent in dict(decision.parents):
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
-        return f"{child} {how} {parent} (probability {chance(decision.probability)}): {decision.reason}"
+        return f"{child} {how} {parent} (probability {chance(decision.probability)}): {reason}"
     this = f"that it is {parent} has probability {chance(found.probability)}"
     if decision.parent is not None:
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         other = f"{names[decision.parent]} (probability {chance(decision.probability)})"
-        return f"{parent} is not the parent: {child} {how} {other}: {decision.reason}"
+        return f"{parent} is not the parent: {child} {how} {other}: {reason}"
     if decision.answer is Answer.ROOT:
-        return f"{parent} is not the parent of {child}, which has none here: {decision.reason}"
-    return f"cannot tell the parent of {child}; {this}: {decision.reason}"
+        return f"{parent} is not the parent of {child}, which has none here: {reason}"
+    return f"cannot tell the parent of {child}; {this}: {reason}"
 
 
 def _z(value: float) -> str:

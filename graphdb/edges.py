@@ -6,6 +6,7 @@ parent has other weights now, becomes `SUPERSEDED` with all it knew, when, and b
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -132,6 +133,7 @@ def _answer_row(child: str, verdict: Verdict | None, found: dict[Key, Edge]) -> 
             "hub_id": child,
             "answer": verdict.answer,
             "reason": verdict.reason,
+            "reason_values": None if verdict.reason_values is None else json.dumps(verdict.reason_values),
             "probability": float(verdict.probability),
         }
     accepted = [edge.probability for edge in found.values() if edge.kind in ACCEPTED]
@@ -139,5 +141,6 @@ def _answer_row(child: str, verdict: Verdict | None, found: dict[Key, Edge]) -> 
         "hub_id": child,
         "answer": "parent" if accepted else None,
         "reason": None,
+        "reason_values": None,
         "probability": float(max(accepted)) if accepted else None,
     }

@@ -229,7 +229,8 @@ class Verdict:
     Attributes:
         hub_id: the model.
         answer: `parent`, `root` or `undecided`.
-        reason: one sentence; for `undecided` says what would settle it.
+        reason: key of the sentence's template; reason_values: JSON-serialisable, what fills it, with models by identity. Without
+            values, `reason` is a text of its own, as earlier versions kept it.
         probability: of the answer.
     """
 
@@ -237,6 +238,7 @@ class Verdict:
     answer: str
     reason: str
     probability: float
+    reason_values: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lineage.detect.reasons import Reason
+from lineage.graphdb.kept_reason import KeptReason, with_names
 from lineage.graphdb.schema import Declaration, Model, Relation
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Answer:
             nothing to compare it with), `undecided` (compared, not decided) or `unknown` (never compared).
         parents: accepted ones: one, or those of a merge, the larger share first.
         probability: of the parent, or of the answer `root`.
-        reason: one sentence of detection, mostly where there is no parent.
+        reason: why, in one sentence made from template and numbers.
         decided_by: the kinds of evidence that decided, strongest first.
         evidence: numbers and sentences behind the decision.
         runners_up: ties and possible parents that were not asserted, the most probable first.
@@ -89,7 +91,7 @@ def from_rows(rows: ParentRows) -> Answer:
         rows.model,
         _said(said),
         probability=about.get("answer_probability"),
-        reason=rows.reason,
+        reason=sentence_of(rows.reason),
         runners_up=tuple(_parent(row) for row in rows.possible),
         declared=rows.declared,
         agreement=rows.agreement,
@@ -132,7 +134,7 @@ def from_decision(
         "parent" if asserted else _said(str(decision.answer)),
         tuple(Parent(p, names[p], relation, decision.probability, share) for p, share in decision.parents),
         decision.probability,
-        decision.reason,
+        decision.reason.text(names.get),
         decision.decided_by,
         decision.evidence,
         method,
@@ -146,6 +148,15 @@ def from_decision(
         agreement,
         datetime.now(UTC),
     )
+
+
+def sentence_of(kept: KeptReason | None) -> str | None:
+    """What the graph keeps as the reason of an answer, for people."""
+    if kept is None:
+        return None
+    if kept.values is None:
+        return with_names(kept.key, kept.names.get)
+    return Reason.from_json({"key": kept.key, **kept.values}).text(kept.names.get)
 
 
 def _said(answer: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,7 +167,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
         decision = with_claims(decision, subject, originals, sketches)
         names |= {hub_id: name for hub_id, name, *_ in originals}
     if keep and graph:
-        _keep(graph, sketches, looked, decision, options, names)
+        _keep(graph, sketches, looked, decision, options)
     if not known and not decision.candidates:
         unknown = Answer(
             model, "no_relatives", reason=NO_RELATIVES, declared=looked.declarations, as_of=datetime.now(UTC)
@@ -189,9 +189,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     return Found(answer, stored=keep)
 
 
-def _keep(
-    graph: Store, sketches: SketchStore, looked: Reading, decision: Decision, options: Options, names: Mapping[str, str]
-) -> None:
+def _keep(graph: Store, sketches: SketchStore, looked: Reading, decision: Decision, options: Options) -> None:
     """The model, its sample, its claims and what was decided, into the stores.
 
     Raises:
@@ -210,7 +208,7 @@ def _keep(
     _keep_model(graph, model, looked.declarations)
     parents = (graph.model(candidate.parent) for candidate in decision.candidates)
     revisions = {known.hub_id: known.revision for known in parents if known}
-    edges, verdicts = as_edges([decision], options, names, {**revisions, model.hub_id: model.revision})
+    edges, verdicts = as_edges([decision], options, {**revisions, model.hub_id: model.revision})
     found = graph.replace_edges([model.hub_id], edges, verdicts, run_id)
     graph.record_run(Run(run_id, "who-is-parent", began, datetime.now(UTC), {"edges_added": found.added}))
 

@@ -92,7 +92,6 @@ class _Work:
         sizes: key of a backbone -> number of its models; done: keys that were decided about; count: see COUNTS.
         said: what the groups say of models of several backbones, until it is stored.
         digests: of groups whose decisions wait for other groups.
-        names: of all models that were compared, by identity.
     """
 
     graph: Store
@@ -108,7 +107,6 @@ class _Work:
     bound: set[str] = field(default_factory=set)
     heard: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
 
     def wanted(self) -> set[str]:
         """Keys of the other groups of models that wait."""
@@ -126,8 +124,6 @@ class _Work:
 
         read = subjects_of(known.models, known.declared, self.sketches)
         subjects = {model: subject for model, subject in read if subject is not None}
-        self.names |= {subject.id: subject.label for subject in subjects.values()}
-        self.names |= {hub_id: name for originals in known.originals.values() for hub_id, name, *_ in originals}
         keys = self._joint(key, known.models)
         self.done |= {*keys}
         self.count["without_sketch"] += len(known.without_sketch) + len(known.models) - len(subjects)
@@ -185,7 +181,6 @@ class _Work:
         edges, verdicts = as_edges(
             decisions,
             self.options,
-            self.names,
             {hub_id: model.revision for hub_id, model in self.models.items()},
         )
         found = self.graph.replace_edges([d.model for d in decisions], edges, verdicts, self.run_id)
@@ -334,17 +329,11 @@ def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozen
 def as_edges(
     decisions: Iterable[Decision],
     options: Options,
-    names: Mapping[str, str],
     revisions: Mapping[str, str | None] | None = None,
 ) -> tuple[list[Edge], list[Verdict]]:
-    """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model.
-
-    Args:
-        names: of the models that were compared, by identity; sentences are kept with identities in the place of names.
-    """
+    """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model, by identities alone."""
     from lineage.detect.decision import Answer
     from lineage.detect.method_version import method_version
-    from lineage.graphdb.named_text import with_identities
 
     revisions = revisions or {}
     method, made_by = options.method, method_version(options.method, options.settings)
@@ -353,8 +342,9 @@ def as_edges(
     for whole, decision in everything:
         child = decision.model
         if decision is whole:
-            reason = with_identities(decision.reason, names)
-            verdicts.append(Verdict(child, decision.answer, reason, decision.probability))
+            kept = decision.reason.as_json()
+            key = str(kept.pop("key"))
+            verdicts.append(Verdict(child, decision.answer, key, decision.probability, kept))
         if decision.answer is Answer.PARENT and decision.parent and decision.relation:
             edges += [
                 Edge(

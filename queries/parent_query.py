@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lineage.graphdb.named_text import identities_in, with_names
+from lineage.graphdb.kept_reason import KeptReason, kept_reason
 from lineage.graphdb.records import claims_of, model_of, name_key
 from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation
 from lineage.graphdb.store import Store
@@ -21,7 +21,7 @@ class ParentRows:
 
     Attributes:
         about: properties of the model: `answer`, `answer_probability`, `answered_at` and others, null where it was never compared.
-        reason: the sentence of detection, with the names that models have now.
+        reason: of the answer, with the names that models have now; None where there is none.
         accepted, possible: edges to parents, the most probable first: `hub_id`, `repo_id`, `kind`, `probability`, `share`,
             `decided_by`, `evidence` (JSON), `method`, `method_version`, `verified_at`.
         declared: what its card and configuration claim; agreement: that beside the weights.
@@ -29,7 +29,7 @@ class ParentRows:
 
     model: Model
     about: Mapping[str, Any]
-    reason: str | None
+    reason: KeptReason | None
     accepted: Sequence[Mapping[str, Any]]
     possible: Sequence[Mapping[str, Any]]
     declared: tuple[Declaration, ...]
@@ -49,19 +49,19 @@ def parent_of(store: Store, model: Model) -> ParentRows:
     return rows
 
 
-def reason_now(store: Store, text: str | None, names: Mapping[str, str]) -> str | None:
-    """A kept sentence with the names that models have now.
+def reason_in(store: Store, row: Mapping[str, Any], names: Mapping[str, str]) -> KeptReason | None:
+    """The reason of an answer with the names that models have now.
 
     Args:
+        row: with `answer_reason` and `answer_reason_values`.
         names: identity -> name of models that are at hand; others are looked up.
     """
-    if not text:
-        return text
-    known = dict(names)
-    for identity in identities_in(text):
-        if identity not in known and (model := store.model(identity)) is not None:
-            known[identity] = model.repo_id
-    return with_names(text, known.get)
+
+    def name_of(identity: str) -> str | None:
+        model = store.model(identity)
+        return model.repo_id if model else None
+
+    return kept_reason(row.get("answer_reason"), row.get("answer_reason_values"), names, name_of)
 
 
 def _rows(store: Store, hub_id: str, key: str) -> ParentRows | None:
@@ -81,7 +81,7 @@ def _rows(store: Store, hub_id: str, key: str) -> ParentRows | None:
     return ParentRows(
         model,
         about,
-        reason_now(store, about.get("answer_reason"), names),
+        reason_in(store, about, names),
         accepted,
         [row for row in near if row["kind"] == Relation.POSSIBLE_PARENT],
         tuple(claims_of(model.hub_id, **claims)),

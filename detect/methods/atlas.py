@@ -46,7 +46,7 @@ def decide(subjects: Sequence[Subject], options: Options, device: torch.device) 
     for members in related_groups(layers):
         for child, parent in chart(members, apart, [d for d in dates if d], leaves, settings).items():
             parents[child] = parent
-    return as_decisions(NAME, subjects, parents, "{parent} is the earlier model that the rules of the atlas choose")
+    return as_decisions(NAME, subjects, parents)
 
 
 def neurons(layers: Sequence[Layer], count: int, seed: int) -> Tensor:

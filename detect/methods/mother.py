@@ -62,7 +62,7 @@ def decide(subjects: Sequence[Subject], options: Options, device: torch.device) 
         between = apart[index][:, index] if low_rank else extreme_distance([layer.of(index) for layer in layers])
         for child, parent in arborescence(between, outliers[index], settings["against"]).items():
             parents[members[child]] = members[parent]
-    return as_decisions(NAME, subjects, parents, "{parent} is the parent in the cheapest arborescence")
+    return as_decisions(NAME, subjects, parents)
 
 
 def _is_square(shape: tuple[int, ...]) -> bool:

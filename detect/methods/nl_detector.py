@@ -94,9 +94,7 @@ def decide(
         chosen.append(others[best] if best < len(others) else None)
         probability.append(found[best])
         told.append(list(zip(others, found, strict=False)))
-    return as_decisions(
-        NAME, subjects, chosen, "the detector finds the weights and features of {parent} in it", probability, told
-    )
+    return as_decisions(NAME, subjects, chosen, probability, told)
 
 
 def train(

@@ -165,7 +165,7 @@ def answers(
         told = {} if children_only and bool(allowed[child]) else _evidence(table[:, child], subjects)
         chosen.append(parent if told else None)
         evidence.append(told)
-    return as_decisions(name, subjects, chosen, "the features of {parent} are the most similar ones", evidence=evidence)
+    return as_decisions(name, subjects, chosen, evidence=evidence)
 
 
 def _evidence(column: Tensor, subjects: Sequence[Subject]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _decide(
         labels = cluster(coordinates(values), settings)
         parent_of, share_of = _after(values, labels, start)
     parents = [None if parent in (i, NOISE) else parent for i, parent in enumerate(parent_of)]
-    return as_decisions(name, subjects, parents, "{parent} is nearest to a random start in its cluster", share_of)
+    return as_decisions(name, subjects, parents, share_of)
 
 
 def _check(name: str, settings: dict[str, Any], models: int) -> None:

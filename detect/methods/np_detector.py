@@ -225,6 +225,4 @@ def decide(subjects: Sequence[Subject], options: Options, device: torch.device) 
         for i, row in enumerate(chance)
     ]
     probability = best.values.tolist()
-    return as_decisions(
-        NAME, subjects, parents, "{parent} is what the trained network chooses", probability, candidates
-    )
+    return as_decisions(NAME, subjects, parents, probability, candidates)

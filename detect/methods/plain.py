@@ -9,7 +9,7 @@ lower effective rank, the direction of TensorLock. kurtosis: the nearest among t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -27,24 +27,22 @@ LESS = 1e-12  # relative: equal numbers say nothing
 
 
 def nearest(subjects: Sequence[Subject], options: Options, device: torch.device) -> list[Decision]:
-    return _decide("nearest", subjects, options, device, None, "{parent} is the nearest model")
+    return _decide("nearest", subjects, options, device, None)
 
 
 def min_norm(subjects: Sequence[Subject], options: Options, device: torch.device) -> list[Decision]:
-    reason = "{parent} is the nearest model of smaller norm"
-    return _decide("min-norm", subjects, options, device, squared_length, reason)
+    return _decide("min-norm", subjects, options, device, squared_length)
 
 
 def by_effective_rank(subjects: Sequence[Subject], options: Options, device: torch.device) -> list[Decision]:
-    reason = "{parent} is the nearest model of lower effective rank"
-    return _decide("effective-rank", subjects, options, device, effective_rank, reason)
+    return _decide("effective-rank", subjects, options, device, effective_rank)
 
 
 def by_kurtosis(subjects: Sequence[Subject], options: Options, device: torch.device) -> list[Decision]:
     which = settings_of("kurtosis", options.settings)["parent"]
     sign = -1.0 if which == "higher" else 1.0
-    reason = f"{{parent}} is the nearest model of {which} kurtosis"
-    return _decide("kurtosis", subjects, options, device, lambda layers: sign * total_kurtosis(layers), reason)
+    values = {"which": which}
+    return _decide("kurtosis", subjects, options, device, lambda layers: sign * total_kurtosis(layers), values)
 
 
 def _decide(
@@ -53,7 +51,7 @@ def _decide(
     options: Options,
     device: torch.device,
     score: Callable[[Sequence[Layer]], Tensor] | None,
-    reason: str,
+    values: Mapping[str, str] | None = None,
 ) -> list[Decision]:
     """score: of each model, (m,); a parent's is lower than its child's. None: everyone may be everyone's parent."""
     settings = settings_of(name, options.settings)
@@ -69,7 +67,7 @@ def _decide(
         apart[own[None, :] >= own[:, None] - LESS * own.abs()[:, None]] = torch.inf  # [child, parent]
     best = apart.min(1)
     parents = [int(p) if d < torch.inf else None for d, p in zip(best.values.tolist(), best.indices, strict=True)]
-    return as_decisions(name, subjects, parents, reason)
+    return as_decisions(name, subjects, parents, values=values)
 
 
 def squared_length(layers: Sequence[Layer]) -> Tensor:

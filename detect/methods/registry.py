@@ -60,6 +60,7 @@ class Method:
             where it is given; "outputs": not a method for `--method`, a command of its own.
         load: `module:function` of its `decide`.
         version: goes up when its answers change.
+        reason: why it names a parent, in words, with `{parent}` and what else its decisions give; empty for one that names none.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Method:
     load: str
     settings: tuple[Setting, ...] = ()
     version: str = "1"
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ _FEATURES = (
     Setting("layer", "", "name of the features to compare; empty: the third that the function gives"),
     Setting("samples", 1024, "of the batch that are used"),
 )
+
+_SIMILAR = "the features of {parent} are the most similar ones"
 
 _NEURAL_PHYLOGENY = "Neural Phylogeny, Yu & Wang, ICLR 2025, https://openreview.net/forum?id=jv2zHOalpL"
 _NP_VALUES = (
@@ -138,6 +142,7 @@ METHODS: tuple[Method, ...] = (
             "weights",
             f"lineage.detect.methods.np_cluster:{name.removeprefix('np-')}",
             (*own, *_NP_VALUES),
+            reason="{parent} is nearest to a random start in its cluster",
         )
         for name, text, own in (
             (
@@ -161,6 +166,7 @@ METHODS: tuple[Method, ...] = (
         "weights",
         "lineage.detect.methods.np_detector:decide",
         (Setting("file", "", "the trained network, made by `lineage train np-detector`"),),
+        reason="{parent} is what the trained network chooses",
     ),
     Method(
         "mother",
@@ -176,6 +182,7 @@ METHODS: tuple[Method, ...] = (
             Setting("kurtosis_of", "", "of which of them, by a part of the name; all if empty"),
             Setting("against", 0.3, "cost of an edge against kurtosis, over the mean distance"),
         ),
+        reason="{parent} is the parent in the cheapest arborescence",
     ),
     Method(
         "atlas",
@@ -189,8 +196,17 @@ METHODS: tuple[Method, ...] = (
             Setting("neurons", 100, "how many units are compared"),
             Setting("seed", 0, "of the choice of units"),
         ),
+        reason="{parent} is the earlier model that the rules of the atlas choose",
     ),
-    Method("nearest", "the nearest model", "plain rule", "weights", "lineage.detect.methods.plain:nearest", (_AMONG,)),
+    Method(
+        "nearest",
+        "the nearest model",
+        "plain rule",
+        "weights",
+        "lineage.detect.methods.plain:nearest",
+        (_AMONG,),
+        reason="{parent} is the nearest model",
+    ),
     Method(
         "min-norm",
         "the nearest model of smaller norm",
@@ -198,6 +214,7 @@ METHODS: tuple[Method, ...] = (
         "weights",
         "lineage.detect.methods.plain:min_norm",
         (_AMONG,),
+        reason="{parent} is the nearest model of smaller norm",
     ),
     Method(
         "effective-rank",
@@ -206,6 +223,7 @@ METHODS: tuple[Method, ...] = (
         "weights",
         "lineage.detect.methods.plain:by_effective_rank",
         (_AMONG,),
+        reason="{parent} is the nearest model of lower effective rank",
     ),
     Method(
         "kurtosis",
@@ -214,6 +232,7 @@ METHODS: tuple[Method, ...] = (
         "weights",
         "lineage.detect.methods.plain:by_kurtosis",
         (_AMONG, Setting("parent", "higher", "whose kurtosis is", ("higher", "lower"))),
+        reason="{parent} is the nearest model of {which} kurtosis",
     ),
     Method(
         "nl-l1",
@@ -227,6 +246,7 @@ METHODS: tuple[Method, ...] = (
                 "variant", "l1", "lp (power 4) and lse (log-sum-exp) are in the released code only", ("l1", "lp", "lse")
             ),
         ),
+        reason=_SIMILAR,
     ),
     Method(
         "nl-l2",
@@ -235,6 +255,7 @@ METHODS: tuple[Method, ...] = (
         "either",
         "lineage.detect.methods.nl_free:decide_l2",
         _FEATURES,
+        reason=_SIMILAR,
     ),
     Method(
         "nl-cka",
@@ -243,6 +264,7 @@ METHODS: tuple[Method, ...] = (
         "forward",
         "lineage.detect.methods.nl_free:decide_cka",
         _FEATURES,
+        reason=_SIMILAR,
     ),
     Method(
         "nl-dc",
@@ -251,6 +273,7 @@ METHODS: tuple[Method, ...] = (
         "forward",
         "lineage.detect.methods.nl_free:decide_dc",
         _FEATURES,
+        reason=_SIMILAR,
     ),
     Method(
         "nl-detector",
@@ -259,6 +282,7 @@ METHODS: tuple[Method, ...] = (
         "either",
         "lineage.detect.methods.nl_detector:decide",
         (_PARENTS, Setting("file", "", "the trained network, made by `lineage train nl-detector`")),
+        reason="the detector finds the weights and features of {parent} in it",
     ),
     Method(
         "phylolm",

@@ -11,6 +11,7 @@ from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.methods.registry import Given, decide_with
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.reasons import OF_METHOD, Reason
 from lineage.graphdb.schema import Failure, Relation
 
 
@@ -39,7 +40,7 @@ def decide_or_say(
     try:
         return decide_with(name, subjects, options, device, given)
     except CannotTake as failure:
-        reason = f"could not compare: {failure.message}"
+        reason = Reason("could_not_compare", {"message": failure.message})
         return [Decision(subject.id, Answer.UNDECIDED, 0.0, reason=reason) for subject in subjects]
 
 
@@ -47,17 +48,17 @@ def as_decisions(
     name: str,
     subjects: Sequence[Subject],
     parents: Sequence[int | None],
-    reason: str,
     probability: Sequence[float] | None = None,
     candidates: Sequence[Sequence[tuple[int, float]]] | None = None,
     evidence: Sequence[Mapping[str, Any]] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> list[Decision]:
     """
     Args:
         parents: for each subject the index of its parent, None for a root.
-        reason: one sentence with "{parent}" for the parent's label, for those that have one.
         probability: the method's own score of its answer, 0 to 1; 1 where it has none.
         candidates: other possible parents of each subject with their scores, if the method gives any.
+        values: what fills the method's own template beside the parent, see `Method.reason`.
     """
     decisions = []
     for place, (subject, parent) in enumerate(zip(subjects, parents, strict=True)):
@@ -66,7 +67,12 @@ def as_decisions(
         if parent is None:
             decisions.append(
                 Decision(
-                    subject.id, Answer.ROOT, sure, decided_by=(name,), evidence=told, reason=f"{name} names no parent"
+                    subject.id,
+                    Answer.ROOT,
+                    sure,
+                    decided_by=(name,),
+                    evidence=told,
+                    reason=Reason("names_no_parent", {"method": name}),
                 )
             )
             continue
@@ -81,7 +87,7 @@ def as_decisions(
                 candidates=tuple(Candidate(subjects[other].id, float(score)) for other, score in others),
                 decided_by=(name,),
                 evidence=told,
-                reason=reason.format(parent=subjects[parent].label),
+                reason=Reason(OF_METHOD + name, values or {}, {"parent": subjects[parent].id}),
             )
         )
     return decisions

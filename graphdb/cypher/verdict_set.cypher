@@ -1,5 +1,5 @@
 // What detection says of some models as a whole; null removes an earlier answer. Answers with their current edges, ties included.
-// params: rows (hub_id, answer, reason, probability), run_id, now
+// params: rows (hub_id, answer, reason, reason_values, probability), run_id, now
 // columns: child, parent, kind, child_digest, parent_digest, child_digest_now, parent_digest_now
 WITH datetime($now) AS now
 UNWIND $rows AS row
@@ -7,6 +7,7 @@ MATCH (c:Model {hub_id: row.hub_id})
 SET c += {
   answer: row.answer,
   answer_reason: row.reason,
+  answer_reason_values: row.reason_values,
   answer_probability: row.probability,
   answered_by_run: $run_id,
   answered_at: now

@@ -10,10 +10,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from lineage.answer import sentence_of
 from lineage.graphdb.records import claims_of
 from lineage.pages.members import Brood, EdgeFacts, Member
 from lineage.queries import load
-from lineage.queries.parent_query import reason_now
+from lineage.queries.parent_query import reason_in
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
@@ -129,7 +130,7 @@ def members(store: Store, ids: Collection[str]) -> list[Member]:
     for start in range(0, len(wanted), BATCH):
         rows = store.read(load("facts").text, {"models": wanted[start : start + BATCH]})
         names = {row["hub_id"]: row["repo_id"] for row in rows}
-        found += [replace(_member(row), reason=reason_now(store, row["answer_reason"], names)) for row in rows]
+        found += [replace(_member(row), reason=sentence_of(reason_in(store, row, names))) for row in rows]
     return found
 
 
@@ -189,7 +190,6 @@ def _member(row: Mapping[str, Any]) -> Member:
         name=row["repo_id"],
         answer=answer if answer in ("parent", "root", "undecided", "no_relatives") else "unknown",
         probability=row["answer_probability"],
-        reason=row["answer_reason"],
         status=row["status"],
         status_reason=row["reason"],
         revision=row["revision"],

@@ -150,7 +150,10 @@ def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wan
         if c.parent not in {edge.parent for edge in parents}
     )
     member = replace(
-        subject.member, answer=str(decision.answer), probability=decision.probability, reason=decision.reason
+        subject.member,
+        answer=str(decision.answer),
+        probability=decision.probability,
+        reason=decision.reason.text(found.names.get),
     )
     facts = {**names, **subject.facts}
     return replace(subject, member=member, parents=parents, possible=possible, facts=facts), found.parent

@@ -31,7 +31,7 @@ def test_a_weighted_mean_of_two_siblings_has_two_parents_with_their_shares(share
     assert (soup.answer, soup.relation) == (Answer.PARENT, Relation.MERGED_FROM)
     assert dict(soup.merged_from) == pytest.approx({"b": 1 - share, "c": share}, abs=1e-3)
     assert soup.parent == ("c" if share > 0.5 else soup.merged_from[0][0])
-    edges, _ = as_edges([soup], Options(), {})
+    edges, _ = as_edges([soup], Options())
     assert {(e.parent, e.kind): e.share for e in edges} == {
         ("b", Relation.MERGED_FROM): pytest.approx(1 - share, abs=1e-3),
         ("c", Relation.MERGED_FROM): pytest.approx(share, abs=1e-3),

@@ -47,20 +47,21 @@ def test_a_network_trained_anew_at_the_same_path_is_another_version_and_decides_
 
 def test_edges_say_which_method_made_them(tmp_path: Path) -> None:
     from lineage.detect.decision import Answer, Candidate, Decision
+    from lineage.detect.reasons import Reason
     from lineage.detection import as_edges
     from lineage.graphdb.schema import Relation
     from tests.graphs import a_model
 
     decision = Decision(
-        "id-b", Answer.PARENT, 0.9, "id-a", Relation.FINE_TUNED_FROM, (Candidate("id-a", 0.9),), reason="like org/a"
+        "id-b", Answer.PARENT, 0.9, "id-a", Relation.FINE_TUNED_FROM, (Candidate("id-a", 0.9),), reason=Reason("alone")
     )
     for method in ("lineage", "nearest"):
-        edges, verdicts = as_edges([decision], Options(method=method), {"id-a": "org/a"})
+        edges, verdicts = as_edges([decision], Options(method=method))
         assert edges[0].method == method and edges[0].method_version == method_version(method)
     with open_store(str(tmp_path)) as graph:
         graph.upsert_models([a_model("a"), a_model("b")])
         graph.replace_edges(["id-b"], edges, verdicts, "run")
-        assert verdicts == [Verdict("id-b", "parent", "like {model:id-a}", 0.9)]
+        assert verdicts == [Verdict("id-b", "parent", "alone", 0.9, {})]
 
 
 def test_other_answers_need_another_version() -> None:

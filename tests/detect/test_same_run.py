@@ -9,6 +9,7 @@ import torch
 from lineage.detect.align import Layer, Part
 from lineage.detect.annotations import SURE, with_runs, with_siblings
 from lineage.detect.decision import Answer, Decision
+from lineage.detect.reasons import Reason
 from lineage.detect.report import Scan, as_json, as_tree
 from lineage.detect.signals.same_run import FARTHEST, features, same_run
 
@@ -73,7 +74,7 @@ def test_edges_in_line_say_whether_they_are_of_one_run_and_others_say_that_they_
     told = with_runs([ROOT, parent("b", "a"), parent("c", "b"), parent("d", "c")], chain(RUN, RUN, OTHER))
     said = {d.model: d.evidence.get("same_run") for d in told}
     assert said["b"] == said["c"] > 0.6 > 0.2 > said["d"]  # b has no grandparent: its child c tells
-    assert ["one training run" in d.reason for d in told] == [False, said["b"] >= SURE, said["c"] >= SURE, False]
+    assert ["one training run" in str(d.reason) for d in told] == [False, said["b"] >= SURE, said["c"] >= SURE, False]
     assert "same_run" not in told[0].evidence
     alone = with_runs([ROOT, parent("b", "a")], chain(RUN))
     assert alone[1].evidence["same_run"] is None
@@ -81,7 +82,7 @@ def test_edges_in_line_say_whether_they_are_of_one_run_and_others_say_that_they_
 
 
 def test_a_root_and_its_undecided_children_may_be_siblings_and_json_and_text_say_so_once():
-    unsure = [Decision(name, Answer.UNDECIDED, 0.5, reason="cannot tell") for name in "bc"]
+    unsure = [Decision(name, Answer.UNDECIDED, 0.5, reason=Reason("alone")) for name in "bc"]
     decisions = [ROOT, *unsure, parent("d", "a"), Decision("e", Answer.UNDECIDED, 0.5)]
     told = with_siblings(decisions, 0, torch.tensor([-1, 0, 0, 0, 1]), torch.full((5,), 0.3))
     assert [d.siblings for d in told] == [("a", "b", "c")] * 3 + [(), ()]

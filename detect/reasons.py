@@ -1,0 +1,156 @@
+"""Why a decision was made, as the key of a template with the numbers and models that fill it. The sentence is made when it is shown.
+
+So the graph holds no sentences: models are kept by identity and get the name that they have when somebody reads the answer.
+A published method brings its own template, see methods/registry.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lineage.detect.methods.registry import METHODS
+
+TEMPLATES = {
+    "alone": "no other model of its architecture is known",
+    "could_not_compare": "could not compare: {message}",
+    "copy_same_files": "the files are the same bytes",
+    "copy_equal_values": "all {values:,} values compared are equal",
+    "tie_same_files": "equal to {original}: the files are the same bytes; the weights do not show which is the copy",
+    "tie_equal_values": "equal to {original}: all {values:,} values compared are equal; the weights do not show which is the copy",
+    "parent_of_both": "the parent of both: {reason}",
+    "unrelated": "none of {count} models of its architecture is related to it",
+    "unrelated.one": "the only other model of its architecture is not related to it",
+    "original": "the original of {count} models with identical weights or an identical body",
+    "oldest": "the oldest of {count} related models that are known",
+    "only_layers": "the models made of its layers are the only relatives known",
+    "only_itself": "only another part of itself is related to it",
+    "no_other_backbone": "no other model of its backbone is known",
+    "no_relatives": "compared with {count} other models of its backbone, related to none",
+    "no_relatives.one": "compared with 1 other model of its backbone, related to none",
+    "nearest_cosine": "the nearest has an excess cosine of {cosine:.2f}",
+    "grew": "its units grew out of those of {parent} (growth z = {z:+.1f})",
+    "decayed": "weights without a gradient are those of {parent}, shrunk by decay",
+    "inherited": "what {parent} had learned before is still in it (slope {slope:.2f})",
+    "same_run": "both look like files of one training run",
+    "contradiction": "the trained detector and the learning-free evidence contradict each other about {parent}",
+    "two_candidates": "cannot tell {first} and {second} apart as its parent",
+    "no_direction": "cannot tell whether {parent} is its parent, its child or a sibling",
+    "unseen_parent": "descends from {parent}, or from an unseen model near it (they are {distance:.2g} of its length apart)",
+    "equal_body": "every weight of its body is equal bit for bit; only the head or vectors were trained",
+    "equal_body_first": "cannot tell which of {count} such models came first",
+    "equal_bodies": "the bodies of {models} are equal bit for bit; cannot tell which of them came first",
+    "merge": "every weight is a mean of those of {first} ({first_share:.2f}) and {second} ({second_share:.2f})",
+    "rounded": "every value compared is that of {parent} rounded to {digits} binary digits",
+    "packed_unknown": "a quantized copy; its original is not known",
+    "packed_nearest": "a quantized copy, nearest to {parent}",
+    "packed_tie": "a quantized copy, nearest to {parent}, but to others nearly as much",
+    "packed_equal_values": "a quantized copy: {equal_values:,} values that were not packed are those of {parent}",
+    "packed_unread": "a quantized copy whose packed numbers are not compared; it names {parent}, whose weights were not read",
+    "packed_same_shapes": (
+        "a quantized copy whose packed numbers are not compared; it names {parent}, and every tensor has the same shape there"
+    ),
+    "packed_same_vectors": (
+        "a quantized copy whose packed numbers are not compared; it names {parent}, and what was not packed has the same shapes there"
+    ),
+    "packed_other_shapes": "a quantized copy; it names {parent}, whose tensors have other shapes",
+    "layers_stacked": "its {layers} layers are stacked from the {layers_of_parent} of {parent}: {map}",
+    "layers_chosen": "its {layers} layers are made of some of the {layers_of_parent} of {parent}: {map}",
+    "layers_of_several": "its layers are those of {models}, unchanged",
+    "names_no_parent": "{method} names no parent",
+}  # fmt: skip
+OF_METHOD = "method:"  # begins the keys of published methods
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """
+    Attributes:
+        key: of a template.
+        values: JSON-serialisable numbers and texts that fill it; `count` 1 takes the template `KEY.one` where there is one.
+        models: the same for models, by their ids; several of them are listed.
+        reasons: reasons within it.
+        then: further clauses.
+    """
+
+    key: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
+    then: tuple[Reason, ...] = ()
+
+    def and_then(self, *more: Reason) -> Reason:
+        """The same with more clauses."""
+        return Reason(self.key, self.values, self.models, self.reasons, (*self.then, *more))
+
+    def text(self, name_of: Callable[[str], str | None] = str) -> str:
+        """The sentence for people.
+
+        Args:
+            name_of: id of a model -> its name; where it is None, the id is shown.
+        """
+
+        def name(models: str | tuple[str, ...]) -> str:
+            return " and ".join(name_of(m) or m for m in ([models] if isinstance(models, str) else models))
+
+        filled = {
+            **self.values,
+            **{key: name(models) for key, models in self.models.items()},
+            **{key: reason.text(name_of) for key, reason in self.reasons.items()},
+        }
+        try:
+            first = template(self.key, self.values.get("count")).format(**filled)
+        except (KeyError, ValueError, IndexError, AttributeError, TypeError):  # kept by a newer version
+            first = f"{self.key} {', '.join(f'{key} {value}' for key, value in filled.items())}".strip()
+        return "; ".join([first, *(clause.text(name_of) for clause in self.then)])
+
+    def renamed(self, rename: Callable[[str], str]) -> Reason:
+        """The same with other ids of models."""
+        return Reason(
+            self.key,
+            self.values,
+            {k: rename(m) if isinstance(m, str) else tuple(map(rename, m)) for k, m in self.models.items()},
+            {key: reason.renamed(rename) for key, reason in self.reasons.items()},
+            tuple(clause.renamed(rename) for clause in self.then),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-serialisable; empty parts are left out."""
+        parts: dict[str, Any] = {
+            "values": dict(self.values),
+            "models": {key: m if isinstance(m, str) else list(m) for key, m in self.models.items()},
+            "reasons": {key: reason.as_json() for key, reason in self.reasons.items()},
+            "then": [clause.as_json() for clause in self.then],
+        }
+        return {"key": self.key, **{name: part for name, part in parts.items() if part}}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Reason:
+        """What `as_json` gave; parts that are missing are empty."""
+        models = {key: m if isinstance(m, str) else tuple(m) for key, m in kept.get("models", {}).items()}
+        return cls(
+            str(kept["key"]),
+            dict(kept.get("values", {})),
+            models,
+            {key: cls.from_json(reason) for key, reason in kept.get("reasons", {}).items()},
+            tuple(cls.from_json(clause) for clause in kept.get("then", ())),
+        )
+
+    def __str__(self) -> str:
+        """The sentence with ids in the place of names."""
+        return self.text()
+
+
+NONE = Reason("")
+
+
+def template(key: str, count: object = None) -> str:
+    """
+    Raises:
+        KeyError: there is no such template in this version.
+    """
+    if key.startswith(OF_METHOD):
+        return next(m.reason for m in METHODS if m.name == key.removeprefix(OF_METHOD) and m.reason)
+    one = TEMPLATES.get(f"{key}.one") if count == 1 else None
+    return one or TEMPLATES[key]

@@ -1,0 +1,63 @@
+"""Every reason has a template, every template is used, and what a newer version kept is still shown."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from lineage.detect import reasons
+from lineage.detect.methods.registry import METHODS, PLAIN
+from lineage.detect.reasons import OF_METHOD, TEMPLATES, Reason, template
+
+DETECT = Path(reasons.__file__).parent
+
+
+def keys_in_code() -> set[str]:
+    """First arguments of `Reason(...)`: texts, and what an f-string or a choice may give."""
+    found: set[str] = set()
+    for path in DETECT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "Reason"
+                and node.args
+            ):
+                found |= {
+                    c.value for c in ast.walk(node.args[0]) if isinstance(c, ast.Constant) and isinstance(c.value, str)
+                }
+    return found - {""}
+
+
+def test_every_reason_in_the_code_has_a_template_and_every_template_is_used() -> None:
+    used = keys_in_code()
+    beginnings = {"copy_", "tie_"}  # of f-strings
+    assert used - beginnings <= TEMPLATES.keys()
+    unused = {key for key in TEMPLATES if key.partition(".")[0] not in used and not key.startswith(tuple(beginnings))}
+    assert not unused
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if m.needs != "outputs" and m.name != PLAIN], ids=lambda m: m.name
+)
+def test_every_published_method_says_why_in_its_own_words(method) -> None:
+    assert "{parent}" in template(OF_METHOD + method.name)
+
+
+def test_one_of_a_kind_is_counted_in_the_singular() -> None:
+    assert "1 other model of" in str(Reason("no_relatives", {"count": 1}))
+    assert "2 other models of" in str(Reason("no_relatives", {"count": 2}))
+
+
+def test_what_a_newer_version_kept_is_shown_as_it_is() -> None:
+    assert (
+        Reason("not_yet_known", {"z": 2}, {"parent": "id"}).text({"id": "org/a"}.get)
+        == "not_yet_known z 2, parent org/a"
+    )
+    assert Reason("rounded", {}, {"parent": "id"}).text() == "rounded parent id"
+
+
+def test_names_with_braces_are_only_text() -> None:
+    assert "{0} {x}" in Reason("no_direction", models={"parent": "id"}).text({"id": "{0} {x}"}.get)
