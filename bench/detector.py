@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from bench.detector_beside import CPU, Known, np_detectors, read
-from lineage.detect.detector.examples import ROOT, UNKNOWN, Example
-from lineage.detect.detector.scoring import Detector, came_first_of, load, save
+from lineage.detect.detector.examples import UNKNOWN, Example
+from lineage.detect.detector.scoring import came_first_of, load, save
 from lineage.detect.detector.tokens import EVEN, ODD
-from lineage.detect.detector.training import Recipe, Run, choose, fit_direction, folds, one_thread, question, train
+from lineage.detect.detector.training import Recipe, Run, fit_direction, folds, one_thread, train
 
-SURE = 0.8
 HIGH_DECAY = {"adamw": 0.1, "adam": 1e-3, "sgd": 5e-3}
 
 
@@ -36,7 +35,6 @@ HIGH_DECAY = {"adamw": 0.1, "adam": 1e-3, "sgd": 5e-3}
 class Answered:
     known: Known
     came_first: Tensor
-    choice: Tensor
 
     def directions(self) -> Tensor:
         pairs = self.known.true_pairs
@@ -47,30 +45,9 @@ def columns(answered: Sequence[Answered]) -> dict[str, float]:
     """Figures of one table row."""
     said = torch.cat([a.directions() for a in answered]).double()
     sure = said.abs() > 2
-    children = right = asserted = asserted_right = nearest = roots = false = false_sure = 0
-    probability, correct = [], []
-    for a in answered:
-        example, everyone = a.known.example, torch.ones(len(a.known.example.models), dtype=torch.bool)
-        asked, answers, _ = question(example, a.came_first, everyone)
-        for i, answer in zip(asked.tolist(), answers.tolist(), strict=True):
-            none = a.choice.shape[1] - 1
-            best = int(a.choice[i].argmax())
-            p = float(a.choice[i, best].exp())
-            probability.append(p)
-            correct.append(best == answer)
-            if answer == none:
-                roots, false = roots + 1, false + (best != none)
-                false_sure += best != none and p >= SURE
-            else:
-                children, right, nearest = children + 1, right + (best == answer), nearest + (answer == 0)
-                asserted += best != none and p >= SURE
-                asserted_right += best == answer and p >= SURE
     return {
         "pairs": len(said), "direction": mean(said > 0), "beyond 2": mean(said[sure] > 0), "share beyond 2": mean(sure),
         "direction ece": calibration(said.abs().sigmoid().tolist(), (said > 0).tolist()),
-        "children": children, "parent": right / max(1, children), "nearest": nearest / max(1, children),
-        "asserted": asserted / max(1, children), "asserted right": asserted_right / max(1, asserted),
-        "roots": roots, "false": false, "false asserted": false_sure, "parent ece": calibration(probability, correct),
     }  # fmt: skip
 
 
@@ -84,25 +61,6 @@ def calibration(probability: Sequence[float], correct: Sequence[bool], bins: int
     place = (p * bins).long().clamp(max=bins - 1)
     inside = [place == i for i in range(bins)]
     return sum(float((p[m].mean() - right[m].mean()).abs()) * float(m.double().mean()) for m in inside if bool(m.any()))
-
-
-def hidden_roots(answered: Sequence[Answered], chooser: Callable[[Example], Any]) -> tuple[int, int, int]:
-    """Children of hidden roots; how many of them get any parent as the best answer; how many get one asserted."""
-    count = best_false = sure = 0
-    for a in answered:
-        example = a.known.example
-        kept = example.parent != ROOT
-        if int(kept.sum()) < 3 or bool(kept.all()):
-            continue
-        said = choose(chooser(example), example, a.came_first, kept)
-        asked, answers, _ = question(example, a.came_first, kept)
-        for i, answer in zip(asked.tolist(), answers.tolist(), strict=True):
-            if answer == said.shape[1] - 1:
-                best = int(said[i].argmax())
-                count += 1
-                best_false += best != answer
-                sure += best != answer and float(said[i, best].exp()) >= SURE
-    return count, best_false, sure
 
 
 def without(known: Known, unwanted: Callable[[dict[str, Any]], bool]) -> Example:
@@ -147,10 +105,6 @@ DIRECTION_HEAD = (
     *FREE[:4],
     *(f"{name}, better sign" for name in FREE[4:]),
 )
-PARENT_HEAD = (
-    "children", "directed parent, all answered", "nearest is the parent", "asserted at 0.8", "of these right", "roots",
-    "false, all answered", "false, asserted", "ece",
-)  # fmt: skip
 
 
 def print_tables(rows: Sequence[tuple[str, Sequence[Answered]]]) -> None:
@@ -167,20 +121,6 @@ def print_tables(rows: Sequence[tuple[str, Sequence[Answered]]]) -> None:
         print(
             f"| {name} | {' | '.join([*told, format(c['direction ece'], '.3f'), *(format(share, '.3f') for share in free)])} |"
         )
-    print()
-    print_head(PARENT_HEAD)
-    for name, answered in rows:
-        c = columns(answered)
-        told = [
-            f"{c['children']}",
-            f"{c['parent']:.3f}",
-            f"{c['nearest']:.3f}",
-            f"{c['asserted']:.2f}",
-            f"{c['asserted right']:.3f}",
-        ]
-        print(
-            f"| {name} | {' | '.join([*told, *(str(c[key]) for key in ('roots', 'false', 'false asserted'))])} | {c['parent ece']:.3f} |"
-        )
 
 
 def print_head(names: Sequence[str]) -> None:
@@ -195,10 +135,10 @@ def speed(path: Path) -> dict[str, float]:
     with torch.no_grad():
         pairs = [torch.randn(1024, 24, len(names)) for names in (ODD, EVEN)]
         present = torch.ones(1024, 24, dtype=torch.bool)
-        detector.direction(*pairs, present)
+        detector(*pairs, present)
         began = time.perf_counter()
         for _ in range(3):
-            detector.direction(*pairs, present)
+            detector(*pairs, present)
         directed = 3 * 1024 / (time.perf_counter() - began)
     return {
         "load_s": round(loaded, 4),
@@ -213,11 +153,11 @@ def main() -> None:
     parser.add_argument("--families", type=Path, help="real families")
     parser.add_argument("--cache", type=Path, required=True, help="keeps examples and networks")
     parser.add_argument("--learn", default="tune", help="half of the zoo to learn from, or all")
-    parser.add_argument("--steps", type=int, nargs=2, default=(Recipe().direction_steps, Recipe().candidate_steps))
+    parser.add_argument("--steps", type=int, default=Recipe().direction_steps)
     parser.add_argument("--quick", action="store_true", help="without optimisers and decay left out")
     parser.add_argument("--out", type=Path, help="write the networks that learned from all architectures")
     arguments = parser.parse_args()
-    recipe = Recipe(direction_steps=arguments.steps[0], candidate_steps=arguments.steps[1])
+    recipe = Recipe(direction_steps=arguments.steps)
     began = time.monotonic()
 
     def report(stage: str, step: int, steps: int) -> None:
@@ -236,16 +176,14 @@ def main() -> None:
         zoo, real = np_detectors(zoo, real, folds(examples, recipe.folds), wanted)
         run = Run(CPU, arguments.cache / f"networks-{arguments.learn}", report)
         trained = train(examples, recipe, run, wanted)
-        answered = [
-            Answered(k, odds, choice) for k, odds, choice in zip(zoo, trained.came_first, trained.choice, strict=True)
-        ]
+        answered = [Answered(k, odds) for k, odds in zip(zoo, trained.came_first, strict=True)]
         for known in real:
             odds = came_first_of(
                 trained.direction, known.example.tokens, known.example.pairs, len(known.example.models)
             )
-            answered.append(Answered(known, odds, choose(trained.candidates, known.example, odds)))
+            answered.append(Answered(known, odds))
         out = arguments.out or arguments.cache / "detector.safetensors"
-        save(Detector(trained.direction, trained.candidates), out, {
+        save(trained.direction, out, {
             "families": " ".join(sorted({e.family for e in examples if arguments.learn in ("all", e.split)})), "recipe": repr(recipe),
         })  # fmt: skip
         test = [a for a in answered if a.known.example.split == "report"]
@@ -259,10 +197,6 @@ def main() -> None:
             ("tune half, all", [a for a in answered if a.known.example.split == "tune"]),
             *((k, [a for a in answered if a.known.example.family == k]) for k in sorted({k.example.family for k in real})),
         ])  # fmt: skip
-        count, best, sure = hidden_roots(test, lambda example: trained.candidates)
-        print(
-            f"\nRoots hidden: {count} children of the report half; a parent is the best answer for {best}, asserted for {sure}."
-        )
         if not arguments.quick:
             print(
                 "\n| left out of training | report pairs | direction | growth | growth and decay |\n| --- | ---: | ---: | ---: | ---: |"

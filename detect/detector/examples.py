@@ -16,9 +16,8 @@ from torch import Tensor
 
 from lineage.detect.align import Layer, NotComparable, align
 from lineage.detect.clustering import families
-from lineage.detect.detector.context import merged
 from lineage.detect.detector.tokens import Tokens, tokens
-from lineage.detect.gram import Gram, gram, squared_lengths
+from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.groups import comparable_sets
 from lineage.detect.identical_bodies import EQUAL
 from lineage.detect.signals.relatedness import relatedness
@@ -37,7 +36,6 @@ class Example:
         family, architecture, split: as the truth names them; the architecture is the family's name where it names none.
         models: m ids; parent: (m,) int64: index of each one's parent, ROOT, or UNKNOWN.
         pairs: (p, 2) int64, every pair once; tokens: of these pairs.
-        gram, size, related: see `detector_scores`.
     """
 
     family: str
@@ -47,9 +45,6 @@ class Example:
     parent: Tensor
     pairs: Tensor
     tokens: Tokens
-    gram: Gram
-    size: Tensor
-    related: Tensor
 
     def ancestors(self, model: int) -> tuple[list[int], int | None]:
         """A model's ancestors, parent first, and its root; None for the root where the line leads to what is not known."""
@@ -59,13 +54,6 @@ class Example:
             at = int(self.parent[at])
             line.append(at)
         return line, at if self.parent[at] == ROOT else None
-
-    def parent_among(self, model: int, kept: Tensor) -> int:
-        """The parent if only some models are at hand, (m,) bool: the nearest ancestor that is; ROOT if none is; UNKNOWN."""
-        at = int(self.parent[model])
-        while at >= 0 and not kept[at]:
-            at = int(self.parent[at])
-        return at
 
 
 def examples_of(
@@ -97,10 +85,8 @@ def examples_of(
             if bool((parent == UNKNOWN).all()):
                 continue
             mine = [layer.of(index) for layer in mine]
-            place = own[index].to(related.device)
             pairs = torch.combinations(torch.arange(len(kept)))
             described = tokens(mine, pairs.to(device))
-            products = gram(mine)
             found.append(
                 Example(
                     family=name,
@@ -110,9 +96,6 @@ def examples_of(
                     parent=parent,
                     pairs=pairs,
                     tokens=Tokens(*(each.cpu() for each in (described.odd, described.even, described.present))),
-                    gram=merged(products.cpu()),
-                    size=squared_lengths(mine).cpu(),
-                    related=related[place][:, place].cpu(),
                 )
             )
     return found

@@ -1,12 +1,10 @@
-"""The two networks of the trained detector: direction of a pair, and the parent of a child among candidates.
+"""The network of the trained detector: the direction of a pair.
 
 `DirectionNetwork` reads the tokens of a pair, one a layer: f(tokens of (a, b)) - f(tokens of (b, a)), so that turning the pair turns the
 answer exactly. Layers are summed with learned attention, in half of its members after a transformer has looked at all of them together, so
 their order does not matter.
-`CandidateNetwork` reads the context of a child's candidates: for each candidate it sums over third models with learned attention, then
-a transformer looks at all candidates and at "no parent" together. The order of candidates and of third models does not matter.
 
-Dimension letters: p pairs, l layers, m children, k candidates, t third models, h hidden numbers.
+Dimension letters: p pairs, l layers, h hidden numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lineage.detect.detector.context import PAIR, THIRD
 from lineage.detect.detector.tokens import EVEN, ODD
 
 HIDDEN = 64
@@ -73,48 +70,6 @@ class DirectionMember(nn.Module):
         summed = (odd * here).sum(1) / here.sum(1).clamp(min=1).sqrt()  # (p, o): what adds up over layers
         judged: Tensor = self.judge(torch.cat([attended, mean, summed / 3], 1))[:, 0]
         return judged
-
-
-class CandidateNetwork(nn.Module):
-    """Context of the candidates -> log-probabilities of each to be the parent, and last of none to be."""
-
-    def __init__(self, hidden: int = HIDDEN):
-        super().__init__()
-        self.read_third = nn.Sequential(
-            nn.Linear(len(THIRD) + len(PAIR), hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
-        )
-        self.attend = nn.Linear(hidden, HEADS)
-        self.read = nn.Sequential(
-            nn.Linear((HEADS + 1) * hidden + len(PAIR), hidden),
-            nn.GELU(),
-            nn.Dropout(DROPOUT),
-            nn.Linear(hidden, hidden),
-        )
-        self.none = nn.Parameter(torch.zeros(hidden))
-        self.compare = _transformer(hidden, 2)
-        self.judge = nn.Linear(hidden, 1)
-        self.temperature = nn.Parameter(torch.ones(()), requires_grad=False)
-
-    def forward(self, pair: Tensor, third: Tensor, used: Tensor, possible: Tensor) -> Tensor:
-        """
-        Args:
-            pair: (m, k, len(PAIR)); third: (m, k, t, len(THIRD)); used: (m, k, t) bool; possible: (m, k) bool, candidates to choose among.
-        Returns:
-            (m, k + 1) log-probabilities; -inf (as -1e9) where not possible; last: no parent.
-        """
-        beside = pair[:, :, None, :].expand(-1, -1, third.shape[2], -1)
-        hidden = self.read_third(torch.cat([third, beside], 3))  # (m, k, t, h)
-        weights = self.attend(hidden).masked_fill(~used[..., None], -1e9).softmax(2)
-        attended = (weights.transpose(2, 3) @ hidden).flatten(2)  # (m, k, heads * h)
-        here = used[..., None].to(hidden.dtype)
-        mean = (hidden * here).sum(2) / here.sum(2).clamp(min=1)  # (m, k, h)
-        attended = attended * used.any(2)[..., None]  # two models alone have no third
-        read = self.read(torch.cat([attended, mean, pair], 2))  # (m, k, h)
-        options = torch.cat([read, self.none.expand(len(read), 1, -1)], 1)  # (m, k + 1, h)
-        allowed = torch.cat([possible, torch.ones_like(possible[:, :1])], 1)
-        compared = self.compare(options, src_key_padding_mask=~allowed)
-        logits = self.judge(compared)[..., 0] / self.temperature
-        return logits.masked_fill(~allowed, -1e9).log_softmax(1)
 
 
 def _transformer(hidden: int, layers: int) -> nn.TransformerEncoder:

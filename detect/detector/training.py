@@ -1,10 +1,8 @@
-"""Examples -> trained networks. Plain torch; the same seed gives the same weights; a run that was cut off goes on where it was.
+"""Examples -> a trained network. Plain torch; the same seed gives the same weights; a run that was cut off goes on where it was.
 
-Two networks are trained in turn. The direction network learns from pairs in line of descent who came first, and weakly from pairs of
-siblings that neither did. The candidate network learns from whole families which candidate is the parent, or none, with models hidden
-at random, roots above all. It reads what the direction network says, so it has to see what that says of architectures that it never saw:
-the architectures are dealt into folds, and every fold is judged by a network trained on the others. These judgements also
-give each network its temperature, so that the probabilities that ship are calibrated for architectures that were not in training.
+The direction network learns from pairs in line of descent which came first, and weakly from pairs of siblings that neither did. The
+architectures are dealt into folds, and every fold is judged by a network trained on the others. These judgements give the network its
+temperature, so that the probabilities that ship are calibrated for architectures that were not in training.
 """
 
 from __future__ import annotations
@@ -20,19 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lineage.detect.detector.context import Context, context
-from lineage.detect.detector.examples import ROOT, UNKNOWN, Example
-from lineage.detect.detector.network import MEMBERS, CandidateNetwork, DirectionNetwork
+from lineage.detect.detector.examples import Example
+from lineage.detect.detector.network import MEMBERS, DirectionNetwork
 from lineage.detect.detector.scoring import came_first_of
 from lineage.detect.detector.tokens import ODD
-from lineage.detect.tree import nearest
 
 Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How the networks are trained.
+    """How the network is trained.
 
     Attributes:
         members: of the direction network, see there.
@@ -40,23 +36,18 @@ class Recipe:
         layers: tokens of a pair looked at in one step; batch: pairs in one step.
         siblings: weight of a pair of siblings against one of parent and child.
         blank: share of odd numbers that are blanked, of all layers of a pair together.
-        hidden: share of steps in which some models of a family are hidden; roots: of these, in which all roots are.
     """
 
     seed: int = 0
     members: tuple[int, ...] = MEMBERS
     folds: int = 4
     direction_steps: int = 1000
-    candidate_steps: int = 800
     batch: int = 128
     layers: int = 16
     siblings: float = 0.1
     blank: float = 0.1
     certainty: float = 0.98
-    hidden: float = 0.7
-    roots: float = 0.3
     direction_rate: float = 3e-3
-    candidate_rate: float = 2e-3
     decay: float = 0.05
     checkpoint_every: int = 250
 
@@ -80,19 +71,16 @@ class Trained:
     """
     Attributes:
         came_first: for each example the (m, m) log-odds that a network says which never saw the example's architecture.
-        choice: the same for candidates: (m, k + 1) log-probabilities, k nearest candidates, then none.
     """
 
     direction: DirectionNetwork
-    candidates: CandidateNetwork
     came_first: list[Tensor]
-    choice: list[Tensor]
 
 
 def train(
     examples: Sequence[Example], recipe: Recipe, run: Run, learn: Callable[[Example], bool] = lambda example: True
 ) -> Trained:
-    """Both networks on the examples to learn from, calibrated on folds of architectures; the other examples are only judged."""
+    """A network on the examples to learn from, calibrated on folds of architectures; the other examples are only judged."""
     parts = folds(examples, recipe.folds)
     own = [i for i, example in enumerate(examples) if learn(example)]
     odds = judged_elsewhere(examples, parts, recipe, run, set(own))
@@ -100,11 +88,7 @@ def train(
     odds = [each / heat for each in odds]
     direction = fit_direction([examples[i] for i in own], recipe, run, "direction")
     direction.temperature.fill_(heat)
-    choice = chosen_elsewhere(examples, odds, parts, recipe, run, set(own))
-    warmth = choice_temperature([examples[i] for i in own], [choice[i] for i in own])
-    candidates = fit_candidates([examples[i] for i in own], [odds[i] for i in own], recipe, run, "candidates")
-    candidates.temperature.fill_(warmth)
-    return Trained(direction, candidates, odds, [(each / warmth).log_softmax(1) for each in choice])
+    return Trained(direction, odds)
 
 
 def folds(examples: Sequence[Example], count: int) -> list[list[int]]:
@@ -128,25 +112,6 @@ def judged_elsewhere(
             i: came_first_of(network, examples[i].tokens, examples[i].pairs, len(examples[i].models)) for i in part
         }
     return [odds[i] for i in range(len(examples))]
-
-
-def chosen_elsewhere(
-    examples: Sequence[Example],
-    odds: Sequence[Tensor],
-    parts: Sequence[Sequence[int]],
-    recipe: Recipe,
-    run: Run,
-    own: Set[int],
-) -> list[Tensor]:
-    """For each example (m, k + 1) log-probabilities from a candidate network that was trained without its part."""
-    choice: dict[int, Tensor] = {}
-    for number, part in enumerate(parts, start=1):
-        others = sorted(own - set(part))
-        network = fit_candidates(
-            [examples[i] for i in others], [odds[i] for i in others], recipe, run, f"candidates, fold {number}"
-        )
-        choice |= {i: choose(network, examples[i], odds[i]) for i in part}
-    return [choice[i] for i in range(len(examples))]
 
 
 def fit_direction(examples: Sequence[Example], recipe: Recipe, run: Run, stage: str) -> DirectionNetwork:
@@ -174,65 +139,6 @@ def _direction_loss(
     return F.binary_cross_entropy_with_logits(said, (0.5 + (recipe.certainty - 0.5) * answer).to(said))
 
 
-def fit_candidates(
-    examples: Sequence[Example], odds: Sequence[Tensor], recipe: Recipe, run: Run, stage: str
-) -> CandidateNetwork:
-    """One candidate network; odds: see `judged_elsewhere`."""
-    torch.manual_seed(recipe.seed)
-    network = CandidateNetwork().to(run.device)
-    dice = torch.Generator().manual_seed(recipe.seed)
-    often = torch.tensor([len(example.models) ** 0.5 for example in examples])
-
-    def loss() -> Tensor:
-        total, rows = torch.zeros((), device=run.device), 0
-        while not rows:
-            chosen = int(torch.multinomial(often, 1, generator=dice))
-            kept = _hidden(examples[chosen], recipe, dice)
-            asked, answers, seen = question(examples[chosen], odds[chosen], kept)
-            rows = len(asked)
-            if rows:
-                said = _apply(network, seen, asked, run.device)
-                total = F.nll_loss(said, answers.to(run.device), reduction="sum") / 3 / rows**0.5
-        return total
-
-    _fit(network, loss, dice, recipe.candidate_steps, recipe.candidate_rate, recipe, run, stage)
-    return network
-
-
-def question(example: Example, odds: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Context]:
-    """What is asked where only some models, (m,) bool, are at hand.
-
-    Returns:
-        indices (n,) among the kept of those whose answer is known, their answers (n,): a candidate's place, or k for none, and the context.
-    """
-    index = kept.nonzero()[:, 0]
-    gram = example.gram.only(index)
-    odds = odds[index][:, index]
-    candidates = nearest(gram.distances())
-    seen = context(gram, example.size[index], example.related[index][:, index], odds, candidates)
-    place = {int(model): i for i, model in enumerate(index)}
-    asked, answers = [], []
-    for i, model in enumerate(index.tolist()):
-        parent = example.parent_among(model, kept)
-        if parent == UNKNOWN:
-            continue
-        where = (candidates[i] == place[parent]).nonzero() if parent != ROOT else None
-        if where is not None and not len(where):
-            continue
-        asked.append(i)
-        answers.append(candidates.shape[1] if where is None else int(where[0, 0]))
-    return torch.tensor(asked, dtype=torch.int64), torch.tensor(answers, dtype=torch.int64), seen
-
-
-@torch.no_grad()
-def choose(network: CandidateNetwork, example: Example, odds: Tensor, kept: Tensor | None = None) -> Tensor:
-    """(m, k + 1) log-probabilities for the kept models of an example."""
-    kept = torch.ones(len(example.models), dtype=torch.bool) if kept is None else kept
-    _, _, seen = question(example, odds, kept)
-    device = network.none.device
-    return _apply(network, seen, torch.arange(int(kept.sum())), device).cpu()
-
-
 def direction_temperature(examples: Sequence[Example], odds: Sequence[Tensor]) -> float:
     """What to divide log-odds by so that they are as sure as they are right, over true pairs."""
     said = torch.cat(
@@ -241,39 +147,9 @@ def direction_temperature(examples: Sequence[Example], odds: Sequence[Tensor]) -
     return _best(lambda heat: float(F.softplus(-said / heat).mean()))
 
 
-def choice_temperature(examples: Sequence[Example], choice: Sequence[Tensor]) -> float:
-    """The same for the choice among candidates."""
-    rows = []
-    for example, said in zip(examples, choice, strict=True):
-        everyone = torch.ones(len(example.models), dtype=torch.bool)
-        asked, answers, _ = question(example, torch.zeros(len(example.models), len(example.models)), everyone)
-        rows.append((said[asked], answers))
-    return _best(
-        lambda heat: sum(float(F.nll_loss((s / heat).log_softmax(1), a, reduction="sum")) for s, a in rows if len(a))
-    )
-
-
 def _best(loss: Callable[[float], float]) -> float:
     heats = [2 ** (i / 8) for i in range(-16, 25)]
     return min(heats, key=loss)
-
-
-def _apply(network: CandidateNetwork, seen: Context, asked: Tensor, device: torch.device) -> Tensor:
-    pair, third, used = (each[asked].to(device) for each in (seen.pair, seen.third, seen.used))
-    said: Tensor = network(pair, third, used, torch.ones(pair.shape[:2], dtype=torch.bool, device=device))
-    return said
-
-
-def _hidden(example: Example, recipe: Recipe, dice: torch.Generator) -> Tensor:
-    """(m,) bool: the models that are at hand in this step, two at least."""
-    count = len(example.models)
-    everyone = torch.ones(count, dtype=torch.bool)
-    if count == 2 or float(torch.rand((), generator=dice)) > recipe.hidden:
-        return everyone
-    kept = torch.rand(count, generator=dice) > 0.6 * torch.rand((), generator=dice)
-    if float(torch.rand((), generator=dice)) < recipe.roots:
-        kept &= example.parent != ROOT
-    return kept if int(kept.sum()) >= 2 else everyone
 
 
 @dataclass(frozen=True, slots=True)

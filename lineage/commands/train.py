@@ -61,7 +61,7 @@ def train() -> None:
 @OUT
 @SPLIT
 @click.option("--without", multiple=True, metavar="ARCHITECTURE", help="Leave these families out; may be repeated.")
-@click.option("--steps", type=click.IntRange(min=10), help="Steps of each of the networks [default: 1000 and 800].")
+@click.option("--steps", type=click.IntRange(min=10), help="Steps of each member of the network [default: 1000].")
 @click.option(
     "--checkpoints",
     type=click.Path(path_type=Path, file_okay=False),
@@ -96,12 +96,12 @@ def train_detector(
     lineage train detector ./zoo --out detector.safetensors --split tune --plot losses.png
     """
     from lineage.detect.align import pick_device
-    from lineage.detect.detector.scoring import Detector, save
+    from lineage.detect.detector.scoring import save
     from lineage.detect.detector.training import Recipe, Run, one_thread
     from lineage.detect.detector.training import train as fit
 
     on = pick_device(checked_device(device))
-    recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, direction_steps=steps, candidate_steps=steps)
+    recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, direction_steps=steps)
     with shown() as report, one_thread():
         examples = [e for e in read_examples(zoo, split, on, report) if e.architecture not in without]
         if len({e.family for e in examples}) < 2:
@@ -111,7 +111,7 @@ def train_detector(
     families = sorted({e.family for e in examples})
     told: dict[str, Any] = {"families": len(families), "models": sum(len(e.models) for e in examples), "seed": seed}
     told |= {"directed_left_out": directed(examples, trained.came_first), "file": str(out)}
-    save(Detector(trained.direction, trained.candidates), out, {"families": " ".join(families), "recipe": repr(recipe)})
+    save(trained.direction, out, {"families": " ".join(families), "recipe": repr(recipe)})
     if picture:
         draw(run.losses, picture)
     tell(told, json_wanted)

@@ -6,8 +6,8 @@ import torch
 
 from lineage.detect.acceptance import nearly_equal
 from lineage.detect.decision import Answer
-from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
-from lineage.detect.detector.scoring import BadDetector, Detector, save, shipped
+from lineage.detect.detector.network import DirectionNetwork
+from lineage.detect.detector.scoring import BadDetector, save, shipped
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
@@ -138,7 +138,7 @@ def test_a_quantised_copy_is_a_leaf_under_what_it_was_packed_from_and_nobodys_pa
 def test_a_detector_of_ones_own_takes_the_place_of_the_one_that_ships(tmp_path):
     models, _ = three_generations()
     save(shipped(), tmp_path / "same.safetensors", {})
-    save(Detector(DirectionNetwork(), CandidateNetwork()), tmp_path / "untrained.safetensors", {})
+    save(DirectionNetwork(), tmp_path / "untrained.safetensors", {})
 
     def said(**settings):
         decisions = decide(subjects(models), Options(settings=settings))

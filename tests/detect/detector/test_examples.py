@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from lineage.detect.detector.examples import ROOT, UNKNOWN, examples_of
 from tests.detect.detector.families import CPU, truth_of
 
@@ -20,15 +18,6 @@ def test_families_part_where_models_are_not_related_and_copies_are_left_out():
     family, others = sorted(examples_of("one", truth, sketches, CPU), key=lambda e: -len(e.models))
     assert by_name(family) == {"a": ROOT, "b": "a", "c": "a", "d": "a", "ba": "b", "bb": "b", "ca": "c", "baa": "ba"}
     assert by_name(others) == {"other": ROOT, "others": "other"}
-
-
-def test_a_hidden_parent_leaves_the_nearest_ancestor_or_none():
-    truth, sketches = truth_of()
-    family = max(examples_of("one", truth, sketches, CPU), key=lambda e: len(e.models))
-    kept = torch.tensor([model not in ("a", "ba") for model in family.models])
-    place = family.models.index
-    assert family.parent_among(place("baa"), kept) == place("b")
-    assert family.parent_among(place("b"), kept) == ROOT
 
 
 def test_what_is_not_known_is_not_asked():

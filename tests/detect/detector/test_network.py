@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lineage.detect.detector.context import PAIR, THIRD
-from lineage.detect.detector.network import CandidateNetwork, DirectionNetwork
+from lineage.detect.detector.network import DirectionNetwork
 from lineage.detect.detector.tokens import EVEN, ODD
 
 
@@ -41,17 +40,3 @@ def test_absent_layers_do_not_matter_and_without_any_there_is_no_answer(dice):
     there = present[:, :, None]
     assert torch.allclose(network(odd * there, even * there, present), network(odd, even, present), atol=1e-5)
     assert not network(odd, even, torch.zeros_like(present)).any()
-
-
-def test_the_order_of_candidates_and_of_third_models_does_not_matter(dice):
-    network = CandidateNetwork().eval()
-    pair, third = torch.randn(4, 6, len(PAIR), generator=dice), torch.randn(4, 6, 5, len(THIRD), generator=dice)
-    used, possible = torch.rand(4, 6, 5, generator=dice) > 0.2, torch.rand(4, 6, generator=dice) > 0.2
-    said = network(pair, third, used, possible)
-    assert said.exp().sum(1).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
-    assert (said[:, :-1][~possible] < -1e8).all()
-    order, others = torch.randperm(6, generator=dice), torch.randperm(5, generator=dice)
-    mixed = network(pair[:, order], third[:, order][:, :, others], used[:, order][:, :, others], possible[:, order])
-    assert torch.allclose(mixed[:, :-1], said[:, order], atol=1e-4) and torch.allclose(
-        mixed[:, -1], said[:, -1], atol=1e-4
-    )
