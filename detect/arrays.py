@@ -1,0 +1,90 @@
+"""Which library computes: torch, or numpy for work so small that importing torch would take longer than the work.
+
+Importing torch takes two seconds and 600 MB; a pair of models is compared in a tenth of that. So the modules of detection take `torch`
+and `Tensor` from here: the same functions, by torch outside of `by_numpy` and by numpy (small_arrays.py) inside. Torch is imported when
+the first of its functions is asked for. Answers agree to more digits than are shown (tests/detect/test_small_arrays.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+logger = logging.getLogger(__name__)
+
+# models times models times values: what numpy does in about the time that torch takes to be imported
+SMALL_WORK = 1 << 22
+SMALL_MODELS = 6
+
+_small: ContextVar[bool] = ContextVar("_small", default=False)
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+
+if TYPE_CHECKING:
+    import torch as torch
+    from torch import Tensor as Tensor
+else:
+
+    class _Library:
+        """Attributes of the library that computes here."""
+
+        def __getattr__(self, name: str) -> Any:
+            if not _small.get():
+                return getattr(_torch(), name)
+            from lineage.detect import small_arrays
+
+            return getattr(small_arrays, name)
+
+    torch = _Library()
+    Tensor = Any
+
+
+def is_small(models: int, values: int) -> bool:
+    """Whether models of so many sampled values are compared sooner by numpy, torch's import counted; never where torch is here already."""
+    return models <= SMALL_MODELS and models * models * values <= SMALL_WORK and "torch" not in sys.modules
+
+
+@contextmanager
+def by_numpy(wanted: bool = True) -> Iterator[None]:
+    """Inside, and in this thread alone, numpy computes. Tensors made inside are used inside."""
+    if not wanted:
+        yield
+        return
+    import numpy as np
+
+    before = _small.set(True)
+    try:
+        with np.errstate(all="ignore"):  # torch does not warn of 0 / 0 either
+            yield
+    finally:
+        _small.reset(before)
+
+
+def numpy_computes() -> bool:
+    """Whether this is inside `by_numpy`."""
+    return _small.get()
+
+
+def cached(make: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """`functools.cache` for what holds tensors: one result for each library."""
+    made = {True: cache(make), False: cache(make)}
+
+    def found(*args: _Given.args, **named: _Given.kwargs) -> _Made:
+        return made[_small.get()](*args, **named)
+
+    return found
+
+
+def _torch() -> Any:
+    if "torch" not in sys.modules:
+        logger.debug("importing torch")
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import torch
+
+    return torch
