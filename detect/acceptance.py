@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
+from lineage.detect.arrays import Tensor
 from lineage.detect.decided_by import ancestor_terms, root_terms, strongest_first
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.reasons import Reason

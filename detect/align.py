@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-import torch
-from torch import Tensor
-
+from lineage.detect.arrays import Tensor, numpy_computes, torch
 from lineage.detect.signature import FLOAT_DTYPES, Role, tensors_of
 from lineage.detect.signature import Tensor as TensorInfo
 from lineage.detect.sketch_store import Sample, Sketch
@@ -73,6 +71,8 @@ class _Spec:
 
 def pick_device(wanted: str | None = None) -> torch.device:
     """The device asked for, else CUDA where there is one, else the CPU."""
+    if numpy_computes():
+        return torch.device("cpu")
     return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 

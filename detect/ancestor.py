@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
-
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
 from lineage.detect.signals.inheritance import Inheritance
 from lineage.detect.signals.retention import Votes

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Answer, Decision
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.same_run import same_run

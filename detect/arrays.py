@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 logger = logging.getLogger(__name__)
 
 # models times models times values: what numpy does in about the time that torch takes to be imported
-SMALL_WORK = 1 << 22
-SMALL_MODELS = 6
+SMALL_WORK = 1 << 25
+SMALL_MODELS = 16
 
 _small: ContextVar[bool] = ContextVar("_small", default=False)
 _Given = ParamSpec("_Given")
@@ -57,10 +57,12 @@ def by_numpy(wanted: bool = True) -> Iterator[None]:
         yield
         return
     import numpy as np
+    from threadpoolctl import threadpool_limits
 
     before = _small.set(True)
     try:
-        with np.errstate(all="ignore"):  # torch does not warn of 0 / 0 either
+        # one thread: two would spin for each other at every small product; and torch does not warn of 0 / 0 either
+        with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
             yield
     finally:
         _small.reset(before)
@@ -76,7 +78,7 @@ def cached(make: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
     made = {True: cache(make), False: cache(make)}
 
     def found(*args: _Given.args, **named: _Given.kwargs) -> _Made:
-        return made[_small.get()](*args, **named)
+        return made[_small.get()](*args, **named)  # type: ignore[arg-type]
 
     return found
 
@@ -84,7 +86,7 @@ def cached(make: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
 def _torch() -> Any:
     if "torch" not in sys.modules:
         logger.debug("importing torch")
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads sleep, see computing.py
     import torch
 
     return torch

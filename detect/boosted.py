@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 
-import torch
-from torch import Tensor
+from lineage.detect.arrays import Tensor, cached, torch
 
 _ROWS = 1 << 14  # at a time, so that they stay in the cache
 
@@ -57,7 +55,7 @@ class Boosted:
         return self.baseline + self.value.flatten()[at].sum(0)
 
 
-@cache
+@cached
 def shipped(name: str) -> Boosted:
     """The one in `lineage/detect/<name>.json`."""
     return from_json(json.loads(files("lineage.detect").joinpath(f"{name}.json").read_text()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import networkx as nx
-from torch import Tensor
+from collections.abc import Iterable, Sequence
 
+from lineage.detect.arrays import Tensor
 from lineage.detect.signals.shared_start import APART
 
 RELATED = 0.12  # excess cosine of matching units; bench/NOTES.md says where families and strangers lie
@@ -17,7 +17,24 @@ def families(relatedness: Tensor, shared: Tensor, related: float = RELATED) -> l
     Returns:
         Every model in exactly one family, families and members in rising order; a family of one is a model without relatives.
     """
-    graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(range(relatedness.shape[0]))
-    graph.add_edges_from(((relatedness >= related) & (shared >= APART)).triu(1).nonzero().tolist())
-    return sorted(sorted(members) for members in nx.connected_components(graph))
+    pairs = ((relatedness >= related) & (shared >= APART)).triu(1).nonzero().tolist()
+    return connected(relatedness.shape[0], pairs)
+
+
+def connected(models: int, pairs: Iterable[Sequence[int]]) -> list[list[int]]:
+    """Connected parts of the graph of `models` nodes and these edges, parts and members in rising order."""
+    above = list(range(models))  # the first member of a part is above itself
+
+    def first(model: int) -> int:
+        while above[model] != model:
+            above[model] = above[above[model]]
+            model = above[model]
+        return model
+
+    for a, b in pairs:
+        a, b = sorted((first(a), first(b)))
+        above[b] = a
+    parts: dict[int, list[int]] = {}
+    for model in range(models):
+        parts.setdefault(first(model), []).append(model)
+    return list(parts.values())

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
+from lineage.detect.arrays import torch
 from lineage.detect.tree import FamilyTree
 
 LEAST = 0.1  # log-odds below which a kind of evidence moved nothing

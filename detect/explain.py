@@ -6,9 +6,8 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from lineage.detect.align import Layer, NotComparable, align
+from lineage.detect.arrays import torch
 from lineage.detect.decision import Decision
 from lineage.detect.gram import gram
 from lineage.detect.methods.registry import decide_with

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer, Part, blocks_of_units
+from lineage.detect.arrays import Tensor, torch
 
 _STRIP = 64  # models whose products with the others are made at a time
 

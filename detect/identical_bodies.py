@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
 from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Decision
 from lineage.detect.detector.scoring import directions, loaded
 from lineage.detect.gram import Gram, gram, squared_lengths

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.gram import Gram
 from lineage.detect.reasons import Reason

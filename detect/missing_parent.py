@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
 from lineage.detect.measurement import Family, Measured
 from lineage.detect.signals.drift import drift

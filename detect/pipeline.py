@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import torch
-
 from lineage.detect.acceptance import FamilyEvidence, accept
 from lineage.detect.align import NotComparable, align
 from lineage.detect.annotations import with_runs, with_siblings
+from lineage.detect.arrays import torch
 from lineage.detect.clustering import families
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.identical_bodies import spread

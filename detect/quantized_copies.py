@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
 
 from lineage.detect.acceptance import WORTH_NAMING
+from lineage.detect.arrays import Tensor
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options

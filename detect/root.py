@@ -12,8 +12,7 @@ Dimension letters: m models, r possible roots.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from lineage.detect.arrays import Tensor, torch
 
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half

@@ -1,7 +1,8 @@
+# mypy: disable-error-code="override, return-value, attr-defined, call-overload"
 """numpy under torch's names: as much of torch as detection uses, for work that is over before torch is imported; see arrays.py.
 
-`Tensor` is a numpy array whose methods take torch's arguments and answer as torch's do: dtypes, views where torch has views, the lower of two
-medians, no promotion by Python numbers. What is not here raises AttributeError; the tests run whole families both ways.
+`Tensor` is a numpy array whose methods take torch's arguments and answer as torch's do: dtypes, views where torch has views, the lower of
+two medians, no promotion by Python numbers. What is not here raises AttributeError; the tests run whole families both ways.
 Source: https://docs.pytorch.org/docs/stable/torch.html.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -139,7 +139,7 @@ class Tensor(np.ndarray):
             return super().view(wanted[0])
         return self.reshape(*wanted)
 
-    def flatten(self, start: Any = 0, end: builtins.int = -1) -> Tensor:  # type: ignore[override]
+    def flatten(self, start: Any = 0, end: builtins.int = -1) -> Tensor:
         end = end % self.ndim if self.ndim else 0
         return self.reshape(*self.shape[:start], math.prod(self.shape[start : end + 1]), *self.shape[end + 1 :])
 
@@ -156,7 +156,7 @@ class Tensor(np.ndarray):
     def expand_as(self, other: Tensor) -> Tensor:
         return wrap(np.broadcast_to(plain(self), other.shape))
 
-    def transpose(self, first: builtins.int, second: builtins.int) -> Tensor:  # type: ignore[override]
+    def transpose(self, first: builtins.int, second: builtins.int) -> Tensor:
         return wrap(np.swapaxes(plain(self), first, second))
 
     def unbind(self, dim: builtins.int = 0) -> tuple[Tensor, ...]:
@@ -169,7 +169,7 @@ class Tensor(np.ndarray):
         windows = np.lib.stride_tricks.sliding_window_view(plain(self), size, dim)
         return wrap(windows[(*[slice(None)] * dim, slice(None, None, step))])
 
-    def repeat(self, times: builtins.int) -> Tensor:  # type: ignore[override]
+    def repeat(self, times: builtins.int) -> Tensor:
         return wrap(np.tile(plain(self), times))
 
     def repeat_interleave(self, times: builtins.int) -> Tensor:
@@ -178,7 +178,7 @@ class Tensor(np.ndarray):
     def flip(self, dim: builtins.int) -> Tensor:
         return wrap(np.flip(plain(self), dim))
 
-    def diagonal(self, *, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor:  # type: ignore[override]
+    def diagonal(self, *, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor:
         found = np.diagonal(plain(self), 0, dim1, dim2)
         found.flags.writeable = self.flags.writeable
         return wrap(found)
@@ -188,22 +188,22 @@ class Tensor(np.ndarray):
 
     # sums and the like
 
-    def sum(self, dim: Any = None, keepdim: builtins.bool = False, dtype: Any = None) -> Tensor:  # type: ignore[override]
+    def sum(self, dim: Any = None, keepdim: builtins.bool = False, dtype: Any = None) -> Tensor:
         return wrap(plain(self).sum(dim, dtype=dtype, keepdims=keepdim))
 
-    def mean(self, dim: Any = None, keepdim: builtins.bool = False, dtype: Any = None) -> Tensor:  # type: ignore[override]
+    def mean(self, dim: Any = None, keepdim: builtins.bool = False, dtype: Any = None) -> Tensor:
         return wrap(plain(self).mean(dim, dtype=dtype, keepdims=keepdim))
 
-    def std(self, dim: Any = None, correction: builtins.int = 1) -> Tensor:  # type: ignore[override]
+    def std(self, dim: Any = None, correction: builtins.int = 1) -> Tensor:
         return wrap(plain(self).std(dim, ddof=correction))
 
     def norm(self) -> Tensor:
         return wrap(np.sqrt(np.square(plain(self)).sum()))
 
-    def any(self, dim: Any = None, keepdim: builtins.bool = False) -> Tensor:  # type: ignore[override]
+    def any(self, dim: Any = None, keepdim: builtins.bool = False) -> Tensor:
         return wrap(plain(self).any(dim, keepdims=keepdim))
 
-    def all(self, dim: Any = None, keepdim: builtins.bool = False) -> Tensor:  # type: ignore[override]
+    def all(self, dim: Any = None, keepdim: builtins.bool = False) -> Tensor:
         return wrap(plain(self).all(dim, keepdims=keepdim))
 
     def amin(self, dim: Any = None, keepdim: builtins.bool = False) -> Tensor:
@@ -212,26 +212,26 @@ class Tensor(np.ndarray):
     def amax(self, dim: Any = None, keepdim: builtins.bool = False) -> Tensor:
         return wrap(plain(self).max(dim, keepdims=keepdim))
 
-    def min(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:  # type: ignore[override]
+    def min(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:
         if dim is None:
             return wrap(plain(self).min())
         return Ranked(self.amin(dim, keepdim), wrap(plain(self).argmin(dim, keepdims=keepdim)))
 
-    def max(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:  # type: ignore[override]
+    def max(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:
         if dim is None:
             return wrap(plain(self).max())
         return Ranked(self.amax(dim, keepdim), wrap(plain(self).argmax(dim, keepdims=keepdim)))
 
-    def argmin(self, dim: Any = None) -> Tensor:  # type: ignore[override]
+    def argmin(self, dim: Any = None) -> Tensor:
         return wrap(plain(self).argmin(dim))
 
-    def argmax(self, dim: Any = None) -> Tensor:  # type: ignore[override]
+    def argmax(self, dim: Any = None) -> Tensor:
         return wrap(plain(self).argmax(dim))
 
-    def argsort(self, dim: builtins.int = -1) -> Tensor:  # type: ignore[override]
+    def argsort(self, dim: builtins.int = -1) -> Tensor:
         return wrap(plain(self).argsort(dim, kind="stable"))
 
-    def sort(self, dim: builtins.int = -1) -> Ranked:  # type: ignore[override]
+    def sort(self, dim: builtins.int = -1) -> Ranked:
         order = plain(self).argsort(dim, kind="stable")
         return Ranked(wrap(np.take_along_axis(plain(self), order, dim)), wrap(order))
 
@@ -245,13 +245,13 @@ class Tensor(np.ndarray):
     def bincount(self, minlength: builtins.int = 0) -> Tensor:
         return wrap(np.bincount(plain(self), minlength=minlength))
 
-    def nonzero(self) -> Tensor:  # type: ignore[override]
+    def nonzero(self) -> Tensor:
         return wrap(np.argwhere(plain(self)))
 
-    def cumsum(self, dim: builtins.int) -> Tensor:  # type: ignore[override]
+    def cumsum(self, dim: builtins.int) -> Tensor:
         return wrap(plain(self).cumsum(dim))
 
-    def cumprod(self, dim: builtins.int) -> Tensor:  # type: ignore[override]
+    def cumprod(self, dim: builtins.int) -> Tensor:
         return wrap(plain(self).cumprod(dim))
 
     def diff(self, dim: builtins.int = -1) -> Tensor:
@@ -284,7 +284,7 @@ class Tensor(np.ndarray):
         high = np.take_along_axis(ranked, np.ceil(at).astype(np.int64), 0)
         part = (at - below).astype(self.dtype)
         found = np.where(part < 0.5, low + part * (high - low), high - (high - low) * (1 - part))
-        return wrap(found.reshape(*shares.shape, *ranked.shape[1:]))
+        return wrap(found.reshape((*shares.shape, *ranked.shape[1:])))
 
     # number by number
 
@@ -332,7 +332,7 @@ class Tensor(np.ndarray):
     def isfinite(self) -> Tensor:
         return wrap(np.isfinite(plain(self)))
 
-    def round(self) -> Tensor:  # type: ignore[override]
+    def round(self) -> Tensor:
         return wrap(np.rint(plain(self)))
 
     def clamp(self, min: Any = None, max: Any = None) -> Tensor:
@@ -418,13 +418,17 @@ class Tensor(np.ndarray):
 
 def wrap(array: Any) -> Tensor:
     """The same numbers as a Tensor."""
-    found: Tensor = np.asarray(array).view(Tensor) if not isinstance(array, Tensor) else array
-    return found
+    if type(array) is Tensor:
+        return array
+    return (array if type(array) is np.ndarray else np.asarray(array)).view(Tensor)
+
+
+_as_plain = np.ndarray.view
 
 
 def plain(array: Any) -> Array:
     """The same numbers as an ordinary array, whose own methods are numpy's."""
-    return np.ndarray.view(array, np.ndarray) if isinstance(array, np.ndarray) else np.asarray(array)
+    return _as_plain(array, np.ndarray) if type(array) is Tensor else np.asarray(array)
 
 
 def _picked(array: Tensor, indices: Array, dim: builtins.int) -> Ranked:
@@ -489,11 +493,10 @@ def arange(stop: int, device: Any = None) -> Tensor:
 
 
 def linspace(start: float, stop: float, count: int) -> Tensor:
-    """As torch does it: from both ends towards the middle, in float32."""
-    step = float32.type((stop - start) / max(1, count - 1))
-    place = np.arange(count, dtype=float32)
-    from_stop = float32.type(stop) - step * (count - 1 - place)
-    return wrap(np.where(place < count / 2, float32.type(start) + step * place, from_stop).astype(float32))
+    """As torch does it: from both ends towards the middle with a float32 step, each number rounded once."""
+    step = float64.type(float32.type((stop - start) / max(1, count - 1)))
+    place = np.arange(count)
+    return wrap(np.where(place < count // 2, start + step * place, stop - step * (count - 1 - place)).astype(float32))
 
 
 def triu_indices(rows: int, columns: int, offset: int = 0) -> Tensor:
@@ -635,9 +638,7 @@ def _pad(array: Tensor, sizes: tuple[int, int]) -> Tensor:
     return wrap(np.pad(plain(array), [(0, 0)] * (array.ndim - 1) + [sizes]))
 
 
-linalg = SimpleNamespace(
-    inv=lambda array: wrap(np.linalg.inv(plain(array))), eigh=_eigh, vector_norm=_vector_norm
-)
+linalg = SimpleNamespace(inv=lambda array: wrap(np.linalg.inv(plain(array))), eigh=_eigh, vector_norm=_vector_norm)
 nn = SimpleNamespace(functional=SimpleNamespace(normalize=_normalize, pad=_pad))
 
 
@@ -657,11 +658,11 @@ class Generator:
 
 def randperm(count: int, generator: Generator) -> Tensor:
     """Source: torch, aten/src/ATen/native/TensorFactories.cpp, randperm_cpu."""
-    order = np.arange(count)
+    order = list(range(count))
     for place, word in enumerate(generator.words(count - 1).tolist()):
         other = place + word % (count - place)
         order[place], order[other] = order[other], order[place]
-    return wrap(order)
+    return wrap(np.array(order))
 
 
 def randn(rows: int, columns: int, generator: Generator) -> Tensor:
@@ -670,19 +671,17 @@ def randn(rows: int, columns: int, generator: Generator) -> Tensor:
     if count < 16:
         return wrap(_one_by_one(count, generator).astype(float32).reshape(rows, columns))
     data = (generator.words(count) & 0xFFFFFF).astype(float32) * float32.type(2**-24)
-    starts = [*range(0, count - 15, 16)]
-    for start in starts:
-        _normal(data[start : start + 16])
+    _normal(data[: count // 16 * 16].reshape(-1, 16))
     if count % 16:
         data[-16:] = (generator.words(16) & 0xFFFFFF).astype(float32) * float32.type(2**-24)
-        _normal(data[-16:])
+        _normal(data[-16:].reshape(1, 16))
     return wrap(data.reshape(rows, columns))
 
 
-def _normal(sixteen: Array) -> None:
-    """Box and Muller: the first eight uniform numbers are lengths, the others angles."""
-    length, angle = np.sqrt(-2 * np.log(1 - sixteen[:8])), float32.type(2 * math.pi) * sixteen[8:]
-    sixteen[:8], sixteen[8:] = length * np.cos(angle), length * np.sin(angle)
+def _normal(blocks: Array) -> None:
+    """(n, 16), in place. Box and Muller: the first eight uniform numbers of each block are lengths, the others angles."""
+    length, angle = np.sqrt(-2 * np.log(1 - blocks[:, :8])), float32.type(2 * math.pi) * blocks[:, 8:]
+    blocks[:, :8], blocks[:, 8:] = length * np.cos(angle), length * np.sin(angle)
 
 
 def _one_by_one(count: int, generator: Generator) -> Array:

@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.gram import Gram
 from lineage.detect.root import DETECTOR, GROWTH, came_before_all
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance

@@ -142,7 +142,7 @@ def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozen
 
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> Found:
     """The model beside the known ones of its architecture."""
-    from lineage.detect.align import pick_device
+    from lineage.detect.computing import computing
     from lineage.detect.groups import decide_about
     from lineage.detect.method_version import method_version
     from lineage.detect.methods.registry import PLAIN
@@ -154,13 +154,14 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     model = looked.model
     keep = question.store_it and not looked.stored
     beside, named = _beside(question.among, looked)
-    subject, device = looked.subject(declared_bases(graph, looked.declarations) | named), pick_device()
-    known = [*relatives_in(graph, sketches, subject, {model.hub_id}, device), *beside]
+    subject = looked.subject(declared_bases(graph, looked.declarations) | named)
+    known = [*relatives_in(graph, sketches, subject, {model.hub_id}, None), *beside]
     options = options_of(**question.evidence)
     threshold = options.threshold if options.method == PLAIN else None
-    decision = decide_about(
-        subject, known, lambda some: decide_or_say(options.method, some, options, device), threshold
-    )
+    with computing([s.sketch for s in (subject, *known)], options) as on:
+        decision = decide_about(
+            subject, known, lambda some: decide_or_say(options.method, some, options, on), threshold
+        )
     names = {other.id: other.label for other in known}
     if subject.quantised and options.method == PLAIN:
         originals = originals_claimed(graph, subject, looked.declarations) if options.declared else []

@@ -118,7 +118,7 @@ class _Work:
         Args:
             digest: None for a group in which nothing changed: only what it says of models that wait counts.
         """
-        from lineage.detect.align import pick_device
+        from lineage.detect.computing import computing
         from lineage.detect.groups import decide_group, groups_of
         from lineage.detect.methods.to_decisions import decide_or_say
 
@@ -127,13 +127,14 @@ class _Work:
         keys = self._joint(key, known.models)
         self.done |= {*keys}
         self.count["without_sketch"] += len(known.without_sketch) + len(known.models) - len(subjects)
-        on, method = pick_device(self.device), self.options.method
+        method = self.options.method
         threshold = self.options.threshold if method == PLAIN else None
-        said = [
-            pair
-            for group in groups_of(list(subjects.values()), key if len(keys) == 1 else None)
-            for pair in decide_group(group, lambda some: decide_or_say(method, some, self.options, on), threshold)
-        ]
+        with computing([subject.sketch for subject in subjects.values()], self.options, self.device) as on:
+            said = [
+                pair
+                for group in groups_of(list(subjects.values()), key if len(keys) == 1 else None)
+                for pair in decide_group(group, lambda some: decide_or_say(method, some, self.options, on), threshold)
+            ]
         if method == PLAIN:
             copies = {subject.id: subject for subject in subjects.values() if subject.quantised}
             claims = known if self.options.declared else None
@@ -273,7 +274,7 @@ def _count(number: int, what: str) -> str:
 
 
 def relatives_in(
-    graph: Store | None, sketches: SketchStore, subject: Subject, without: Collection[str], device: Any
+    graph: Store | None, sketches: SketchStore, subject: Subject, without: Collection[str], device: str | None
 ) -> list[Subject]:
     """Those models of the graph that are nearest to one model, of its architecture; never more than a few hundred in memory.
 
@@ -304,15 +305,16 @@ def relatives_in(
     return list(found.values())
 
 
-def nearest(subject: Subject, others: Sequence[Subject], key: str, device: Any) -> list[Subject]:
+def nearest(subject: Subject, others: Sequence[Subject], key: str, device: str | None) -> list[Subject]:
     """Those of the others that are nearest to a model in one of its backbones, in their order; all of them if they are few."""
+    if len(others) <= NEAREST:
+        return list(others)
+    from lineage.detect.align import pick_device
     from lineage.detect.groups import comparable
     from lineage.detect.pipeline import relatives_of
 
-    if len(others) <= NEAREST:
-        return list(others)
     here, there = comparable(subject, others, key)
-    chosen = {s.id.partition("\n")[0] for s in relatives_of(here, there, device, NEAREST)}
+    chosen = {s.id.partition("\n")[0] for s in relatives_of(here, there, pick_device(device), NEAREST)}
     same = {s.id.partition("\n")[0] for s in there}
     chosen |= set([other.id for other in others if other.id not in same][:NEAREST])  # of other depths
     return [other for other in others if other.id in chosen]

@@ -51,7 +51,8 @@ def explain_pair(
     Raises:
         SameModel: both are one model. CannotCompare: nothing of them can be compared.
     """
-    from lineage.detect.align import NotComparable, pick_device
+    from lineage.detect.align import NotComparable
+    from lineage.detect.computing import computing
     from lineage.detect.explain import explain as explain_subjects
     from lineage.detect.groups import comparable
     from lineage.detection import relatives_in
@@ -69,8 +70,7 @@ def explain_pair(
         _subject(looked, name, graph, apart=same and not looked.stored)
         for looked, name in ((young, young_name), (old, old_name))
     ]
-    on = pick_device(device)
-    others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, on)
+    others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, device)
     others = [*others, *(s for s in beside if s.id not in {o.id for o in others})]
     pair = {
         young.sketch.digest,
@@ -84,7 +84,8 @@ def explain_pair(
             raise NotComparable(
                 f"{young_name} and {old_name} have different numbers of layers", "try `lineage origins`"
             )
-        return explain_subjects(here, there[0], there[1:], options, on)
+        with computing([s.sketch for s in (here, *there)], options, device) as on:
+            return explain_subjects(here, there[0], there[1:], options, on)
     except NotComparable as error:
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
 

@@ -103,15 +103,16 @@ def decide_about(
     Raises:
         CannotTake: all models are of one architecture, and the method cannot work on them.
     """
-    from lineage.detect.align import pick_device
+    from lineage.detect.computing import computing
     from lineage.detect.groups import decide_groups, groups_of
     from lineage.detect.methods.registry import decide_with
     from lineage.detect.methods.to_decisions import decide_or_say
 
     subjects = list(found.subjects().values())
-    decide, on = decide_with if len(groups_of(subjects)) == 1 else decide_or_say, pick_device(device)
+    decide = decide_with if len(groups_of(subjects)) == 1 else decide_or_say
     threshold = options.threshold if options.method == PLAIN else None
-    decisions = decide_groups(subjects, lambda some: decide(options.method, some, options, on, given), threshold)
+    with computing([subject.sketch for subject in subjects], options, device) as on:
+        decisions = decide_groups(subjects, lambda some: decide(options.method, some, options, on, given), threshold)
     if options.method == PLAIN:
         decisions = [_settled(decision, found, options) for decision in decisions]
     return decisions

@@ -16,14 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor, torch
 
 BINS = 4
 DIRECTIONS = 4
-FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16}  # that a file's values may have been rounded to
+FORMATS = ("bfloat16", "float16")  # that a file's values may have been rounded to
 ONE_BY_ONE = 1024  # single values looked at in a layer; with 512 to 4096 the shipped networks say the same
 _CHUNK_VALUES = 1 << 20
 _TINY = 1e-30
@@ -111,8 +109,9 @@ def _of_layer(
     first, second = layer.values[pairs[:, 0]], layer.values[pairs[:, 1]]  # (p, u, w)
     change, middle = second - first, (first + second) / 2
     moved, size, along = change.square(), middle.square(), change * middle
-    rows = [each.sum(2).double() for each in (moved, size, along)]  # (p, u)
-    columns = [each.sum(1).double() for each in (moved, size, along)]  # (p, w)
+    # summed in float64: where all units move alike, what is left between them would be the rounding of the sums
+    rows = [each.sum(2, dtype=torch.float64) for each in (moved, size, along)]  # (p, u)
+    columns = [each.sum(1, dtype=torch.float64) for each in (moved, size, along)]  # (p, w)
     d, m, y = (each.sum(1) for each in rows)  # (p,)
     present = (d > 1e-14 * m) & (m > 0)
     matrix = layer.values.shape[1] > 1 and layer.values.shape[2] > 1
@@ -204,7 +203,8 @@ def _regression(terms: Sequence[Tensor], target: Tensor, count: Tensor) -> tuple
     inverse = torch.linalg.inv(normal / (scale[:, :, None] * scale[:, None, :]) + ridge)
     right = (design * target[:, :, None]).sum(1) / scale
     found = (inverse @ right[:, :, None])[:, :, 0]
-    left = (target.square().sum(1) - (found * right).sum(1)).clamp(min=1e-12)
+    # not |target|^2 less what is explained: where terms nearly lie on a line that difference is rounding alone
+    left = (target - (design @ (found / scale)[:, :, None])[:, :, 0]).square().sum(1).clamp(min=1e-12)
     variance = (left / (count - len(terms)).clamp(min=1))[:, None] * inverse.diagonal(dim1=1, dim2=2)
     return found / scale, found / variance.clamp(min=_TINY).sqrt()
 
@@ -296,7 +296,7 @@ def measured_alone(layers: Sequence[Layer]) -> list[Tensor]:
 
 def _alone(values: Tensor, gain: bool) -> Tensor:
     """(m, u, w) values of one layer -> (m, 11) float64. gain: they are factors that start at 1."""
-    on_grid = [(values.to(dtype).to(values.dtype) == values).double().mean((1, 2)) for dtype in FORMATS.values()]
+    on_grid = [(values.to(getattr(torch, dtype)).to(values.dtype) == values).double().mean((1, 2)) for dtype in FORMATS]
     values = values.double()
     flat = values.flatten(1)  # (m, v)
     square = flat.square().mean(1).clamp(min=_TINY)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from lineage.detect.decision import Answer, Candidate, Decision
 from lineage.detect.methods.registry import Given, decide_with
@@ -13,6 +11,9 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.reasons import OF_METHOD, Reason
 from lineage.graphdb.schema import Failure, Relation
+
+if TYPE_CHECKING:
+    import torch
 
 
 class CannotTake(Failure):

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals.units import measured
 
 EVEN = 0.2  # width of the balance that siblings keep

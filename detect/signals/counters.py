@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import describe
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signature import Role
 from lineage.detect.sketch_store import Sketch
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor, torch
 
 LOG_ODDS = 6.0
 WINDOW = 2e-6  # width of a pile, in log ratio: rounding of float32 over a training

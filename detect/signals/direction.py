@@ -17,13 +17,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from importlib.resources import files
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, cached, torch
 from lineage.detect.signals.units import measured
 
 FEATURES = (
@@ -92,7 +89,7 @@ def combined(rows: Sequence[Tensor], pairs: Tensor) -> Tensor:
     return torch.where(known, (gates[:, :, None] * odd[:, None, :]).flatten(1), 0.0)
 
 
-@cache
+@cached
 def weights() -> Tensor:
     """(32,) float64, as fitted."""
     fitted = json.loads(files("lineage.detect").joinpath("direction_weights.json").read_text())

@@ -6,7 +6,7 @@ for, in whatever direction it then goes, so for two children the cosine is above
 
 from __future__ import annotations
 
-from torch import Tensor
+from lineage.detect.arrays import Tensor
 
 
 def drift(products: Tensor, origin: int) -> Tensor:

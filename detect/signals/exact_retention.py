@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, torch
 
 VALUES = 16_384  # compared at most, spread over all layers
 LARGE_FAMILY = 256  # models from which on fewer values are compared

@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals.units import MINIMUM_UNITS, measured
 
 _DIGITS = 1e-3  # what is smaller against the float32 numbers that it is the difference of has lost too many digits

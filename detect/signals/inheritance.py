@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.gram import Gram
 
 QUANTILE = 0.25

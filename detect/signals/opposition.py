@@ -9,9 +9,7 @@ cosine seen from the true root was -0.019 or more; near stand-ins have -0.05 to 
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals.drift import drift
 
 TOLERANCE = 0.02  # cosines down to minus this are seen from true roots

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals import balance, direction, growth
 from lineage.detect.signals.decay import decay
 from lineage.detect.signals.units import measured

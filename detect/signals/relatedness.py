@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor, torch
 
 MINIMUM_UNITS = 4
 

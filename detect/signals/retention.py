@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor, torch
 
 UNITS = 512  # looked at, spread over all layers; more change nothing
 FEWEST = 4  # units of each layer

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer
+from lineage.detect.arrays import Tensor, torch
 
 FEATURES = ("log of the spread over layers", "units alike", "log of the distances' ratio", "moved in both")
 WEIGHTS = (-2.08, 2.02, -1.8, 4.36)  # as fitted on the tuning half of the zoo

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor, torch
 
 MINIMUM_UNITS = 4
 APART = 0.8  # share below which two models are more likely two trainings from one start than a parent and its child

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor, torch
 
 MINIMUM_UNITS = 4
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -140,7 +138,7 @@ def _tiling(pairs: Tensor, models: int, side: int) -> _Tiling:
 def _from_products(values: Tensor, tiling: _Tiling, measures: Sequence[Measure]) -> list[Tensor]:
     """(m, u, w) values -> what the measures say of all pairs, in their order."""
     centre = values.mean(0)  # (u, w)
-    rough = _centred(values, centre)
+    rough = _centred(values, centre, torch.float32)
     largest = max(tile.size for tile in tiling.tiles)
     space = values.new_empty(3, largest * values.shape[1], dtype=torch.float64)
     fine: _Centred | None = None
@@ -163,7 +161,7 @@ def _from_products(values: Tensor, tiling: _Tiling, measures: Sequence[Measure])
     return said
 
 
-def _centred(values: Tensor, centre: Tensor, dtype: torch.dtype = torch.float32) -> _Centred:
+def _centred(values: Tensor, centre: Tensor, dtype: torch.dtype) -> _Centred:
     """(m, u, w) values around (u, w)."""
     models, units, width = values.shape
     around = centre.to(dtype)[:, None]  # (u, 1, w)

@@ -228,6 +228,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; never shows a traceback for a failure that a person can do something about."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported; detect/computing.py says why
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy does small work only
     escape_what_streams_cannot_write()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if working_folder_is_gone() and not {"-h", "--help", "--version"} & set(words):

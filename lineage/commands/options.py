@@ -89,7 +89,7 @@ def checked_device(name: str | None) -> str | None:
     Raises:
         click.BadParameter: there is no such device here.
     """
-    if name is not None:
+    if name not in (None, "cpu"):
         import torch
 
         try:
