@@ -22,18 +22,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.detector_beside import CPU, Known, np_detectors, read
+from bench.detector_beside import CPU, KnownExample, np_detectors, read
 from lineage.detect.detector.examples import UNKNOWN, Example
 from lineage.detect.detector.scoring import came_first_of, load, save
 from lineage.detect.detector.tokens import EVEN, ODD
-from lineage.detect.detector.training import Recipe, Run, fit_direction, folds, one_thread, train
+from lineage.detect.detector.training import Recipe, TrainingRun, fit_direction, folds, one_thread, train
 
 HIGH_DECAY = {"adamw": 0.1, "adam": 1e-3, "sgd": 5e-3}
 
 
 @dataclass(frozen=True)
-class Answered:
-    known: Known
+class AnsweredExample:
+    known: KnownExample
     came_first: Tensor
 
     def directions(self) -> Tensor:
@@ -41,7 +41,7 @@ class Answered:
         return self.came_first[pairs[:, 0], pairs[:, 1]]
 
 
-def columns(answered: Sequence[Answered]) -> dict[str, float]:
+def columns(answered: Sequence[AnsweredExample]) -> dict[str, float]:
     """Figures of one table row."""
     said = torch.cat([a.directions() for a in answered]).double()
     sure = said.abs() > 2
@@ -63,7 +63,7 @@ def calibration(probability: Sequence[float], correct: Sequence[bool], bins: int
     return sum(float((p[m].mean() - right[m].mean()).abs()) * float(m.double().mean()) for m in inside if bool(m.any()))
 
 
-def without(known: Known, unwanted: Callable[[dict[str, Any]], bool]) -> Example:
+def without(known: KnownExample, unwanted: Callable[[dict[str, Any]], bool]) -> Example:
     """The example with children of unwanted recipes unasked."""
     example = known.example
     barred = torch.tensor([unwanted(known.recipes.get(model, {})) for model in example.models])
@@ -71,7 +71,7 @@ def without(known: Known, unwanted: Callable[[dict[str, Any]], bool]) -> Example
 
 
 def left_out(
-    zoo: Sequence[Known], unwanted: Callable[[dict[str, Any]], bool], recipe: Recipe, run: Run, name: str
+    zoo: Sequence[KnownExample], unwanted: Callable[[dict[str, Any]], bool], recipe: Recipe, run: TrainingRun, name: str
 ) -> str:
     """One row: direction of report pairs of unwanted recipes by a network that learned from no such pair."""
     learn = [without(k, unwanted) for k in zoo if k.example.split == "tune"]
@@ -107,7 +107,7 @@ DIRECTION_HEAD = (
 )
 
 
-def print_tables(rows: Sequence[tuple[str, Sequence[Answered]]]) -> None:
+def print_tables(rows: Sequence[tuple[str, Sequence[AnsweredExample]]]) -> None:
     rows = [(name, answered) for name, answered in rows if answered]
     print_head(DIRECTION_HEAD)
     for name, answered in rows:
@@ -174,14 +174,14 @@ def main() -> None:
         examples = [k.example for k in zoo]
         wanted = lambda e: arguments.learn in ("all", e.split)  # noqa: E731
         zoo, real = np_detectors(zoo, real, folds(examples, recipe.folds), wanted)
-        run = Run(CPU, arguments.cache / f"networks-{arguments.learn}", report)
+        run = TrainingRun(CPU, arguments.cache / f"networks-{arguments.learn}", report)
         trained = train(examples, recipe, run, wanted)
-        answered = [Answered(k, odds) for k, odds in zip(zoo, trained.came_first, strict=True)]
+        answered = [AnsweredExample(k, odds) for k, odds in zip(zoo, trained.came_first, strict=True)]
         for known in real:
             odds = came_first_of(
                 trained.direction, known.example.tokens, known.example.pairs, len(known.example.models)
             )
-            answered.append(Answered(known, odds))
+            answered.append(AnsweredExample(known, odds))
         out = arguments.out or arguments.cache / "detector.safetensors"
         save(trained.direction, out, {
             "families": " ".join(sorted({e.family for e in examples if arguments.learn in ("all", e.split)})), "recipe": repr(recipe),

@@ -18,14 +18,14 @@ from pathlib import Path
 import torch
 
 from bench.detector import mean
-from bench.detector_beside import CPU, Known, read
+from bench.detector_beside import CPU, KnownExample, read
 from bench.families import read_sketches
 from lineage.detect.align import NotComparable, align
 from lineage.detect.detector.examples import Example
 from lineage.detect.detector.network import DirectionNetwork
 from lineage.detect.detector.scoring import came_first_of, direction_odds, load
 from lineage.detect.detector.tokens import EVEN, GROUPS, ODD, Tokens, kind_of, tokens
-from lineage.detect.detector.training import Recipe, Run, fit_direction, folds, one_thread
+from lineage.detect.detector.training import Recipe, TrainingRun, fit_direction, folds, one_thread
 
 FOLDS = (0, 1)
 Change = Callable[[Tokens], Tokens]
@@ -42,7 +42,9 @@ def only(kind: str) -> Change:
     return lambda t: Tokens(t.odd, t.even, t.present & (t.even[..., EVEN.index(kind)] > 0))
 
 
-def direction_right(zoo: Sequence[Known], change: Change, recipe: Recipe, families: float = 1.0) -> tuple[int, float]:
+def direction_right(
+    zoo: Sequence[KnownExample], change: Change, recipe: Recipe, families: float = 1.0
+) -> tuple[int, float]:
     """Pairs of the report half, and the share directed rightly by networks that never saw their architecture."""
     changed = {id(k): replace(k.example, tokens=change(k.example.tokens)) for k in zoo}
     parts, right = folds([k.example for k in zoo], recipe.folds), []
@@ -51,7 +53,7 @@ def direction_right(zoo: Sequence[Known], change: Change, recipe: Recipe, famili
         names = sorted({k.example.family for k in outside}, key=lambda name: (name.split("-")[-1], name))
         chosen = set(names[: max(2, round(len(names) * families))])
         learn: list[Example] = [changed[id(k)] for k in outside if k.example.family in chosen]
-        network = fit_direction(learn, recipe, Run(CPU), "direction")
+        network = fit_direction(learn, recipe, TrainingRun(CPU), "direction")
         for known in (zoo[i] for i in parts[number]):
             if known.example.split == "report" and len(known.true_pairs):
                 e = changed[id(known)]
@@ -61,7 +63,9 @@ def direction_right(zoo: Sequence[Known], change: Change, recipe: Recipe, famili
     return len(flags), mean(flags)
 
 
-def sampled(folder: Path, known: Sequence[Known], network: DirectionNetwork, budget_values: int) -> tuple[int, int]:
+def sampled(
+    folder: Path, known: Sequence[KnownExample], network: DirectionNetwork, budget_values: int
+) -> tuple[int, int]:
     """(right, pairs) of a family if only so many values of each model are read."""
     sketches, right, count = read_sketches(folder, budget_values), 0, 0
     for k in known:

@@ -19,7 +19,7 @@ from bench.families import read_sketches
 from lineage.detect.align import align
 from lineage.detect.detector.examples import Example, examples_of
 from lineage.detect.detector.tokens import ODD
-from lineage.detect.methods.np_detector import PhylogenyDetector, Plan, Pool, crops, fit
+from lineage.detect.methods.np_detector import PhylogenyDetector, PhylogenyPlan, Pool, crops, fit
 from lineage.detect.methods.plain import effective_rank
 from lineage.detect.methods.to_decisions import CannotTake
 from lineage.detect.methods.values import AUTO
@@ -28,11 +28,11 @@ from lineage.detect.signals.direction import direction
 from lineage.detect.signals.growth import growth
 
 CPU = torch.device("cpu")
-NP_PLAN = Plan(epochs=20)  # the learning rate is down to a thousandth after as many
+NP_PLAN = PhylogenyPlan(epochs=20)  # the learning rate is down to a thousandth after as many
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownExample:
     """An example, the recipes of its models, and what learning-free evidence says of its true pairs: (n,) positive if right.
 
     Attributes:
@@ -52,7 +52,7 @@ class Known:
         return torch.stack([parent[child], child], 1)
 
 
-def read(folder: Path, cache: Path) -> list[Known]:
+def read(folder: Path, cache: Path) -> list[KnownExample]:
     """What is known of a family; from the cache where it is there."""
     kept = cache / "examples" / f"{folder.name}.pt"
     if kept.exists():
@@ -61,7 +61,7 @@ def read(folder: Path, cache: Path) -> list[Known]:
     recipes = {m["id"]: m.get("recipe") or {} for m in truth.get("models", [])}
     found = []
     for example in examples_of(folder.name, truth, sketches, CPU):
-        known = Known(example, recipes, {}, None)
+        known = KnownExample(example, recipes, {}, None)
         pairs = known.true_pairs
         layers = align([sketches[m] for m in example.models], CPU)
         alone = {name: alone_of(example, pairs, name) for name in ("norm", "kurtosis")}
@@ -92,8 +92,11 @@ def alone_of(example: Example, pairs: Tensor, name: str) -> Tensor:
 
 
 def np_detectors(
-    zoo: Sequence[Known], real: Sequence[Known], parts: Sequence[Sequence[int]], learn: Callable[[Example], bool]
-) -> tuple[list[Known], list[Known]]:
+    zoo: Sequence[KnownExample],
+    real: Sequence[KnownExample],
+    parts: Sequence[Sequence[int]],
+    learn: Callable[[Example], bool],
+) -> tuple[list[KnownExample], list[KnownExample]]:
     """The same with what np-detector says of the true pairs: for each part of the zoo one that was trained on the others, for real
     families one that was trained on all that are to be learned from."""
     own = {i for i, known in enumerate(zoo) if learn(known.example)}
@@ -105,9 +108,9 @@ def np_detectors(
     return [answered[i] for i in range(len(zoo))], [_asked(known, network) for known in real]
 
 
-def trained_on(known: Sequence[Known]) -> PhylogenyDetector:
+def trained_on(known: Sequence[KnownExample]) -> PhylogenyDetector:
     """Models of families of one architecture are mixed, as far as a family's sizes allow to compare their crops."""
-    by_kind: dict[str, list[Known]] = {}
+    by_kind: dict[str, list[KnownExample]] = {}
     for one in known:
         if one.crops is not None:
             by_kind.setdefault(one.example.architecture, []).append(one)
@@ -124,7 +127,7 @@ def trained_on(known: Sequence[Known]) -> PhylogenyDetector:
 
 
 @torch.inference_mode()
-def _asked(known: Known, network: PhylogenyDetector) -> Known:
+def _asked(known: KnownExample, network: PhylogenyDetector) -> KnownExample:
     """A pair's direction: how much likelier the network finds the one as parent of the other than the other way round."""
     pairs = known.true_pairs
     if known.crops is None or not len(pairs):

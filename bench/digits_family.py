@@ -52,7 +52,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedModel:
     """One line of the plan.
 
     Attributes:
@@ -73,22 +73,22 @@ class Planned:
 MLP, CONV = "acme/digits-mlp", "acme/digits-conv"
 # fmt: off
 PLAN = (
-    Planned(MLP, "mlp", None, Recipe("", 60, learning_rate=2e-3)),
-    Planned(f"{MLP}-rotated", "mlp", MLP, Recipe("rotated", 40, learning_rate=4e-4), MLP),
-    Planned(f"{MLP}-noisy", "mlp", MLP, Recipe("noisy", 40, learning_rate=8e-4), MLP),
-    Planned("birch/digits-mlp-inverted", "mlp", MLP, Recipe("inverted", 40, "sgd", 0.005, 1e-4), MLP),
-    Planned(f"{MLP}-rotated-parity", "mlp", f"{MLP}-rotated", Recipe("rotated parity", 40), f"{MLP}-rotated"),
-    Planned("cedar/low-digits", "mlp", f"{MLP}-rotated", Recipe("rotated low", 40, learning_rate=2e-3), None, "bfloat16"),
-    Planned("birch/mirrored-digits", "mlp", f"{MLP}-noisy", Recipe("mirrored", 40, learning_rate=3e-4), "birch/digits-mlp-inverted"),
-    Planned("elm/noisy-digits-reupload", "mlp", f"{MLP}-noisy", None, f"{MLP}-noisy"),
-    Planned("dune/digits-from-scratch", "mlp", None, Recipe("", 60, learning_rate=2e-3)),
-    Planned(CONV, "conv", None, Recipe("", 15, learning_rate=2e-3), storage="sharded"),
-    Planned(f"{CONV}-noisy", "conv", CONV, Recipe("noisy", 12), CONV),
-    Planned("birch/digits-conv-inverted", "conv", CONV, Recipe("inverted", 12, "sgd", 0.02, 1e-4), CONV),
-    Planned(f"{CONV}-rotated", "conv", CONV, Recipe("rotated", 18, learning_rate=1.5e-3), CONV),
-    Planned(f"{CONV}-rotated-parity", "conv", f"{CONV}-rotated", Recipe("rotated parity", 12, learning_rate=7e-4), f"{CONV}-rotated"),
-    Planned("cedar/parity-mirrored", "conv", f"{CONV}-rotated-parity", Recipe("mirrored parity", 12), f"{CONV}-rotated-parity"),
-    Planned("fern/digits-autoencoder", "autoencoder", None, Recipe("rebuild", 40, learning_rate=2e-3)),
+    PlannedModel(MLP, "mlp", None, Recipe("", 60, learning_rate=2e-3)),
+    PlannedModel(f"{MLP}-rotated", "mlp", MLP, Recipe("rotated", 40, learning_rate=4e-4), MLP),
+    PlannedModel(f"{MLP}-noisy", "mlp", MLP, Recipe("noisy", 40, learning_rate=8e-4), MLP),
+    PlannedModel("birch/digits-mlp-inverted", "mlp", MLP, Recipe("inverted", 40, "sgd", 0.005, 1e-4), MLP),
+    PlannedModel(f"{MLP}-rotated-parity", "mlp", f"{MLP}-rotated", Recipe("rotated parity", 40), f"{MLP}-rotated"),
+    PlannedModel("cedar/low-digits", "mlp", f"{MLP}-rotated", Recipe("rotated low", 40, learning_rate=2e-3), None, "bfloat16"),
+    PlannedModel("birch/mirrored-digits", "mlp", f"{MLP}-noisy", Recipe("mirrored", 40, learning_rate=3e-4), "birch/digits-mlp-inverted"),
+    PlannedModel("elm/noisy-digits-reupload", "mlp", f"{MLP}-noisy", None, f"{MLP}-noisy"),
+    PlannedModel("dune/digits-from-scratch", "mlp", None, Recipe("", 60, learning_rate=2e-3)),
+    PlannedModel(CONV, "conv", None, Recipe("", 15, learning_rate=2e-3), storage="sharded"),
+    PlannedModel(f"{CONV}-noisy", "conv", CONV, Recipe("noisy", 12), CONV),
+    PlannedModel("birch/digits-conv-inverted", "conv", CONV, Recipe("inverted", 12, "sgd", 0.02, 1e-4), CONV),
+    PlannedModel(f"{CONV}-rotated", "conv", CONV, Recipe("rotated", 18, learning_rate=1.5e-3), CONV),
+    PlannedModel(f"{CONV}-rotated-parity", "conv", f"{CONV}-rotated", Recipe("rotated parity", 12, learning_rate=7e-4), f"{CONV}-rotated"),
+    PlannedModel("cedar/parity-mirrored", "conv", f"{CONV}-rotated-parity", Recipe("mirrored parity", 12), f"{CONV}-rotated-parity"),
+    PlannedModel("fern/digits-autoencoder", "autoencoder", None, Recipe("rebuild", 40, learning_rate=2e-3)),
 )
 # fmt: on
 
@@ -228,7 +228,7 @@ ARCHITECTURES: dict[str, type[DigitsMLP | DigitsConvNet | DigitsAutoencoder]] = 
 # --- training -------------------------------------------------------------------------------------------------------
 
 
-def _make(folder: Path, planned: Planned, seed: int, effort: float) -> TrueModel:
+def _make(folder: Path, planned: PlannedModel, seed: int, effort: float) -> TrueModel:
     repository = folder / planned.repo_id
     shutil.rmtree(repository, ignore_errors=True)
     repository.mkdir(parents=True)
@@ -376,7 +376,7 @@ def _read_weights(repository: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _card(planned: Planned, accuracy: float | None) -> str:
+def _card(planned: PlannedModel, accuracy: float | None) -> str:
     claim = f"base_model: {planned.declared}\n" if planned.declared else ""
     result = f"\nHeld-out accuracy in its own task: {accuracy:.1%}.\n" if accuracy is not None else ""
     task = (

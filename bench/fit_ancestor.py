@@ -22,7 +22,7 @@ import torch
 from bench.boosted import fit, write
 from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
 from lineage.detect.ancestor import FEATURES, SIGNS
-from lineage.detect.measurement import Family, measure
+from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.signals.exact_retention import exact_inheritance
@@ -49,13 +49,13 @@ def trees_of(folder: Path) -> Iterator[Tree]:
     truth = read_truth(folder)
     for subjects in of_one_signature(read_sketches(folder)):
         for found in families_of(subjects, Options(detector=False), CPU):
-            if isinstance(found, Family) and len(found.own) > 2:
+            if isinstance(found, SettledFamily) and len(found.own) > 2:
                 tree = _tree(found, truth)
                 if tree is not None:
                     yield tree
 
 
-def _tree(family: Family, truth: Truth) -> Tree | None:
+def _tree(family: SettledFamily, truth: Truth) -> Tree | None:
     ids = [s.id for s in family.own]
     known = [i for i, name in enumerate(ids) if name in truth.tree and name not in truth.unknown]
     if not known:

@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from bench.boosted import fit, write
 from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
-from lineage.detect.measurement import Family, measure
+from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.missing_parent import FEATURES, LIMIT, SIGNS, top_features
 from lineage.detect.options import MISSING_PARENTS, Options
 from lineage.detect.pipeline import families_of
@@ -39,11 +39,11 @@ def rows_of(folder: Path) -> Iterator[Row]:
     truth = read_truth(folder)
     for subjects in of_one_signature(read_sketches(folder)):
         for found in families_of(subjects, Options(detector=False), CPU):
-            if isinstance(found, Family) and len(found.own) > 2:
+            if isinstance(found, SettledFamily) and len(found.own) > 2:
                 yield from _rows(found, truth, folder.name)
 
 
-def _rows(family: Family, truth: Truth, seed: str) -> Iterator[Row]:
+def _rows(family: SettledFamily, truth: Truth, seed: str) -> Iterator[Row]:
     names = [s.id for s in family.own]
     known = [i for i, name in enumerate(names) if name in truth.tree and name not in truth.unknown]
     dice = random.Random(seed + names[0])
@@ -68,7 +68,7 @@ def _rows(family: Family, truth: Truth, seed: str) -> Iterator[Row]:
 
 
 def _row(
-    own: Family, truth: Truth, tops: list[int], members: list[int], names: list[str], unseen: bool
+    own: SettledFamily, truth: Truth, tops: list[int], members: list[int], names: list[str], unseen: bool
 ) -> Iterator[Row]:
     here = [names[i] for i in members]
     measured = measure(own, Options(detector=False))
@@ -87,7 +87,7 @@ def _row(
         yield top_features(root, torch.tensor(children), own, measured).numpy(), unseen
 
 
-def _best_root(own: Family, growth: torch.Tensor, detector: torch.Tensor) -> int:
+def _best_root(own: SettledFamily, growth: torch.Tensor, detector: torch.Tensor) -> int:
     every = torch.arange(len(own.own))
     score = GROWTH * came_before_all(growth, own.distance, every) + DETECTOR * came_before_all(
         detector, own.distance, every

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
-from lineage.detect.measurement import Family, measure
+from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.root import came_before_all
@@ -33,7 +33,7 @@ def questions(folder: Path) -> Iterator[tuple[Tensor, int]]:
     truth, dice = read_truth(folder), random.Random(folder.name)
     for subjects in of_one_signature(read_sketches(folder)):
         for family in families_of(subjects, Options(), CPU):
-            if not isinstance(family, Family) or len(family.own) < 2:
+            if not isinstance(family, SettledFamily) or len(family.own) < 2:
                 continue
             names = [s.id for s in family.own]
             known = [i for i, name in enumerate(names) if name in truth.tree and name not in truth.unknown]
@@ -46,7 +46,7 @@ def questions(folder: Path) -> Iterator[tuple[Tensor, int]]:
                     yield _evidence(family.only(torch.tensor(members))), tops[0]
 
 
-def _evidence(family: Family) -> Tensor:
+def _evidence(family: SettledFamily) -> Tensor:
     found = measure(family, Options()).evidence
     every = torch.arange(len(family.own))
     opposed = opposition(family.gram.products.sum(0), family.lengths, every, int(family.gram.values.sum()))

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
@@ -113,8 +113,8 @@ def main() -> None:
         "right": right,
         "children": len(found),
         "wrong": sum(d.parent not in (None, f"m{p}") for d, p in zip(found, parents[1:], strict=True)),
-        "undecided": sum(d.answer is Answer.UNDECIDED for d in found),
-        "root_is_a_root": said["m0"].answer is Answer.ROOT,
+        "undecided": sum(d.answer is AnswerKind.UNDECIDED for d in found),
+        "root_is_a_root": said["m0"].answer is AnswerKind.ROOT,
     }
     print(
         "| models x values | threads | s | processor s | one product, s | peak MB | right parents | wrong | undecided |"

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.families import Truth, read_truth
 from bench.plain_rules import RULES, plain_parents
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.options import Options
 from lineage.scanning import scan_folder
 
@@ -56,7 +56,7 @@ def measure(folder: Path, options: Options) -> tuple[Counter[str], list[str]]:
     truth = read_truth(folder)
     decisions = scan_folder(folder, options).decisions
     found = {d.model: d.parent for d in decisions}
-    undecided = {d.model for d in decisions if d.answer is Answer.UNDECIDED}
+    undecided = {d.model for d in decisions if d.answer is AnswerKind.UNDECIDED}
     misses = [
         f"{folder.name}: {child} <- {found.get(child) or ('cannot tell' if child in undecided else 'root')}, truly {parent}"
         for child, parent in truth.parent.items()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.families import decide_all, folders, read_sketches, read_truth
 from bench.real_families import score
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.options import Options
 
 VALUES = (1024, 4096, 16384, 65536, 131072, 1 << 20)
@@ -44,7 +44,7 @@ def main() -> None:
                 size += sum(len(sample.raw) for sample in sketch.samples.values())
                 reads += len(sketch.samples)
             said = decide_all(sketches, options)
-            undecided = {name for name, d in said.items() if d.answer is Answer.UNDECIDED}
+            undecided = {name for name, d in said.items() if d.answer is AnswerKind.UNDECIDED}
             total += score(read_truth(folder), {name: d.parent for name, d in said.items()}, undecided)
         print(
             f"| {values:,} | {taken // models:,} | {size / models / 1024:.0f} | {reads / models:.0f} "

@@ -21,7 +21,7 @@ class RepoFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VisitOutcome:
     """What came of one model."""
 
     model: Model | None
@@ -31,7 +31,7 @@ class Outcome:
     failure: RepoFailure | None = None
     network_failure: Failure | None = None
     asked: AbsenceCheck | None = None
-    parts: tuple[Outcome, ...] = ()
+    parts: tuple[VisitOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-from lineage.crawler.batch import Batch, Outcome
+from lineage.crawler.batch import Batch, VisitOutcome
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.folder import local_models
 from lineage.crawler.hub import Hub
@@ -120,7 +120,7 @@ class _Crawler:
 
     def _outcomes(
         self, pool: ThreadPoolExecutor, repositories: Sequence[Repository], known: Mapping[str, VisitRecord]
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[VisitOutcome]:
         """In the given order; what needs no request is done here, without the price of handing it to a thread."""
         work = self._in_budget(self._reader(known))
         asking = {r.hub_id: pool.submit(work, r) for r in repositories if self._may_ask(r, known.get(r.hub_id))}
@@ -140,19 +140,19 @@ class _Crawler:
             self.spent = spent
             return None
 
-    def _in_budget(self, work: Callable[[T], Outcome]) -> Callable[[T], Outcome]:
+    def _in_budget(self, work: Callable[[T], VisitOutcome]) -> Callable[[T], VisitOutcome]:
         """The same work; what the budget does not allow any more is left."""
 
-        def limited(item: T) -> Outcome:
+        def limited(item: T) -> VisitOutcome:
             try:
                 return work(item)
             except BudgetSpent as spent:
                 self.spent = spent
-                return Outcome(None, (), None, ("left",))
+                return VisitOutcome(None, (), None, ("left",))
 
         return limited
 
-    def _reader(self, known: Mapping[str, VisitRecord]) -> Callable[[Repository], Outcome]:
+    def _reader(self, known: Mapping[str, VisitRecord]) -> Callable[[Repository], VisitOutcome]:
         return lambda repository: self.visitor.repository(repository, known.get(repository.hub_id))
 
     def _can_wait(self, repository: Repository, known: VisitRecord | None) -> bool:
@@ -172,7 +172,7 @@ class _Crawler:
 
     def _batch(
         self,
-        outcomes: Iterable[Outcome],
+        outcomes: Iterable[VisitOutcome],
         counts: Counter[str],
         walk: tuple[str, Walk | None] | None = None,
         present: tuple[str, ...] = (),
@@ -210,7 +210,7 @@ class _Crawler:
         self.visitor.forget_locks()
         return batch
 
-    def _was_put_off(self, outcome: Outcome, counts: Counter[str]) -> bool:
+    def _was_put_off(self, outcome: VisitOutcome, counts: Counter[str]) -> bool:
         """Whether this crawl has counted the model before, as one that waits; then it waits no longer."""
         hub_id = outcome.model.hub_id if outcome.model else outcome.done.hub_id if outcome.done else None
         if hub_id is None or "waiting" in outcome.counts or hash(hub_id) not in self._deferred:

@@ -44,7 +44,7 @@ class RangeRefused(HubFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListingPage:
     """One page of the listing; `cursor` is what to ask for next, None after the last page."""
 
     repositories: list[Repository]
@@ -118,7 +118,7 @@ class Hub:
         budget = self._transport.budget
         return self.traffic.share_of(budget) if budget is not None else 0.0
 
-    def page(self, query: str) -> Page:
+    def page(self, query: str) -> ListingPage:
         """
         Args:
             query: `first_page(...)`, or the `cursor` of the page before.
@@ -140,7 +140,7 @@ class Hub:
                 why = str(error)
         if malformed:
             logger.info("listing: %d items of a page are left out: %s", malformed, why)
-        return Page(repositories, malformed, _next_query(answer))
+        return ListingPage(repositories, malformed, _next_query(answer))
 
     def info(self, repo_id: str, revision: str | None = None) -> Repository:
         """One repository, under its present name: renames are followed.
@@ -365,4 +365,4 @@ def _total(content_range: str) -> str | None:
     return match[1] if match else None
 
 
-__all__ = ["FileEntry", "Hub", "Page", "RangeRefused", "ResolvedFile", "SignatureExpired", "first_page"]
+__all__ = ["FileEntry", "Hub", "ListingPage", "RangeRefused", "ResolvedFile", "SignatureExpired", "first_page"]

@@ -32,7 +32,7 @@ WINDOW_SECONDS = 300.0
 
 
 @dataclass(slots=True)
-class Plan:
+class CrawlPlan:
     """What a crawl would do and cost.
 
     Attributes:
@@ -77,12 +77,12 @@ def plan_crawl(
     progress: Progress,
     hub: Hub,
     now: Callable[[], datetime] = utc_now,
-) -> Plan:
+) -> CrawlPlan:
     """
     Raises:
         HubFailure: the listing cannot be walked.
     """
-    plan, shapes = Plan(), set[str]()
+    plan, shapes = CrawlPlan(), set[str]()
     if options.has_budget:
         hub.limit(options.max_requests, options.max_bytes, options.max_minutes)
     plan.waiting = progress.waits(options.walk_key(hub.endpoint))
@@ -109,7 +109,7 @@ def plan_crawl(
     return plan
 
 
-def _add_cost(plan: Plan, repository: Repository) -> None:
+def _add_cost(plan: CrawlPlan, repository: Repository) -> None:
     """At most what reading one repository costs, if none of its files is known by its hash."""
     plan.to_read += 1
     if repository.files is None:
@@ -119,7 +119,7 @@ def _add_cost(plan: Plan, repository: Repository) -> None:
         _add_cost_of(plan, files, repository.gated)
 
 
-def _add_cost_of(plan: Plan, files: tuple[str, ...], gated: bool) -> None:
+def _add_cost_of(plan: CrawlPlan, files: tuple[str, ...], gated: bool) -> None:
     form, choice = choose_model(files)
     if choice.adapter:
         plan.requests["resolvers"] += 1
@@ -132,7 +132,7 @@ def _add_cost_of(plan: Plan, files: tuple[str, ...], gated: bool) -> None:
             plan.body_bytes += form.header_bytes + SLICE_BYTES
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: CrawlPlan) -> str:
     """For people."""
     lines = [
         f"{plan.seen} model{'' if plan.seen == 1 else 's'} listed on {plan.pages} page{'' if plan.pages == 1 else 's'}: "

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 Pass = Callable[[Callable[[], bool]], None]
 
 
-class Stopped(Failure):
+class Interruption(Failure):
     """A pass that was told to stop before its end."""
 
     exit_code = 130
@@ -74,10 +74,10 @@ def _serve(
     timetable = Timetable(file, schedule)
 
     def guarded() -> None:
-        with contextlib.suppress(Stopped), timetable.pass_under_way():
+        with contextlib.suppress(Interruption), timetable.pass_under_way():
             try:
                 one_pass(stop.is_set)
-            except Stopped:
+            except Interruption:
                 logger.info("the pass under way was stopped; the next one goes on from there")
                 raise
             except (Failure, OSError) as failure:

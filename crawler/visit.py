@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from lineage.crawler.batch import Outcome, RepoFailure
+from lineage.crawler.batch import RepoFailure, VisitOutcome
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.folder import LocalModel, content_hash, shown_path
 from lineage.crawler.hub import Hub
@@ -73,7 +73,7 @@ class Visitor:
     _locks: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
     _locks_lock: Lock = field(default_factory=Lock)
 
-    def named(self, name: str) -> Outcome:
+    def named(self, name: str) -> VisitOutcome:
         repo_id, _, revision = name.partition("@")
         try:
             repository = self.asked().info(repo_id, revision or None)
@@ -81,11 +81,11 @@ class Visitor:
             raise
         except HubFailure as error:
             failure = RepoFailure(name, type(error).__name__, error.message)
-            return Outcome(None, (), None, (), failure, _of_network(error))
+            return VisitOutcome(None, (), None, (), failure, _of_network(error))
         known = self.progress.known([repository.hub_id])
         return self.repository(repository, known.get(repository.hub_id))
 
-    def again(self, failed: VisitRecord) -> Outcome:
+    def again(self, failed: VisitRecord) -> VisitOutcome:
         """Another try for what failed in an earlier crawl."""
         try:
             repository = self.asked().info(failed.repo_id)
@@ -94,10 +94,12 @@ class Visitor:
         except HubFailure as error:
             kind = type(error).__name__
             done = replace(failed, failure=kind, checked_at=self.now())
-            return Outcome(None, (), done, (), RepoFailure(failed.repo_id, kind, error.message), _of_network(error))
+            return VisitOutcome(
+                None, (), done, (), RepoFailure(failed.repo_id, kind, error.message), _of_network(error)
+            )
         return self.repository(repository, failed if repository.hub_id == failed.hub_id else None)
 
-    def missing(self, missing: MissingModel) -> Outcome:
+    def missing(self, missing: MissingModel) -> VisitOutcome:
         """Asks for a model that no page listed. Two plain answers on different days that it is not there make it gone."""
         known, now = missing.done, self.now()
         name = known.repo_id
@@ -110,7 +112,7 @@ class Visitor:
         except HubFailure as error:
             asked = AbsenceCheck(known.hub_id, now, True, missing.denied_on)
             failure = RepoFailure(known.repo_id, type(error).__name__, error.message)
-            return Outcome(None, (), None, ("missing",), failure, _of_network(error), asked)
+            return VisitOutcome(None, (), None, ("missing",), failure, _of_network(error), asked)
         else:
             if repository.hub_id == known.hub_id:
                 found = self.repository(repository, known)
@@ -121,14 +123,14 @@ class Visitor:
             )
         first = missing.denied_on
         if first is None or first >= now.date():
-            return Outcome(
+            return VisitOutcome(
                 None, (), None, ("missing",), asked=AbsenceCheck(known.hub_id, now, True, first or now.date())
             )
         reason = f"the Hub said on {first} and on {now:%Y-%m-%d}: {why}"
         done = replace(known, status=Status.GONE, reason=reason, failure=None, checked_at=now)
         model = Model(known.hub_id, name, Status.GONE, reason=reason)
         parts = tuple(
-            Outcome(
+            VisitOutcome(
                 Model(part.hub_id, part.repo_id, Status.GONE, reason=reason),
                 (),
                 replace(part, status=Status.GONE),
@@ -136,9 +138,11 @@ class Visitor:
             )
             for part in self.progress.parts(known.hub_id)
         )
-        return Outcome(model, (), done, ("missing",), asked=AbsenceCheck(known.hub_id, now, True, first), parts=parts)
+        return VisitOutcome(
+            model, (), done, ("missing",), asked=AbsenceCheck(known.hub_id, now, True, first), parts=parts
+        )
 
-    def repository(self, repository: Repository, known: VisitRecord | None) -> Outcome:
+    def repository(self, repository: Repository, known: VisitRecord | None) -> VisitOutcome:
         """Never raises for what only this repository is to blame for."""
         if known is not None and self.is_settled(repository, known):
             model = replace(
@@ -150,9 +154,11 @@ class Visitor:
             kept = tuple(Declaration(known.hub_id, *claim) for claim in known.claims)
             claims = (*repository.declarations, *kept)
             if known.repo_id == repository.repo_id or "/" in known.hub_id:
-                return Outcome(model, claims, None, ("unchanged",))
+                return VisitOutcome(model, claims, None, ("unchanged",))
             renamed = self._renamed_parts(known, repository)
-            return Outcome(model, claims, replace(known, repo_id=repository.repo_id), ("unchanged",), parts=renamed)
+            return VisitOutcome(
+                model, claims, replace(known, repo_id=repository.repo_id), ("unchanged",), parts=renamed
+            )
         news = "new" if known is None else "changed" if known.sha != repository.sha else "again"
         found: OpenModel | None = None
         if repository.files and not repository.disabled and (parts := parts_of(repository.files)):
@@ -165,16 +171,16 @@ class Visitor:
         except Failure as error:
             return self._failed(error, repository, known, found, news)
 
-    def _renamed_parts(self, known: VisitRecord, repository: Repository) -> tuple[Outcome, ...]:
+    def _renamed_parts(self, known: VisitRecord, repository: Repository) -> tuple[VisitOutcome, ...]:
         found = []
         for part in self.progress.parts(known.hub_id):
             name = repository.repo_id + "/" + part.hub_id.partition("/")[2]
             listed = replace(repository, hub_id=part.hub_id, repo_id=name)
             model = replace(self._as_known(listed, part), status=part.status, reason=part.reason)
-            found.append(Outcome(model, (), replace(part, repo_id=name), ("parts",)))
+            found.append(VisitOutcome(model, (), replace(part, repo_id=name), ("parts",)))
         return tuple(found)
 
-    def _parts(self, repository: Repository, parts: Mapping[str, tuple[str, ...]], news: str) -> Outcome:
+    def _parts(self, repository: Repository, parts: Mapping[str, tuple[str, ...]], news: str) -> VisitOutcome:
         """A repository of several models, each a model of its own."""
         outcomes = []
         for name, files in parts.items():
@@ -193,19 +199,19 @@ class Visitor:
         done = self._done_of(model)
         if failed is not None and failed.failure is not None:
             done = replace(done, failure=failed.failure.kind)
-        return Outcome(model, repository.declarations, done, (news,), parts=tuple(outcomes))
+        return VisitOutcome(model, repository.declarations, done, (news,), parts=tuple(outcomes))
 
-    def deferred(self, repository: Repository, known: VisitRecord | None) -> Outcome:
+    def deferred(self, repository: Repository, known: VisitRecord | None) -> VisitOutcome:
         """What can be said of a repository that is read later: what was known of it, or that it waits."""
         model = model_of(repository, Status.UNREADABLE, "not read yet")
         if known is not None and known.status is Status.SKETCHED:
             model = self._as_known(repository, known)
-        return Outcome(model, repository.declarations, None, ("waiting",))
+        return VisitOutcome(model, repository.declarations, None, ("waiting",))
 
     def is_settled(self, repository: Repository, known: VisitRecord) -> bool:
         return is_settled(repository, known, self.reader, self.asked().has_token, self.now())
 
-    def local(self, local: LocalModel) -> Outcome:
+    def local(self, local: LocalModel) -> VisitOutcome:
         hub_id = (self.identify(local.repo_id) if local.repo_id else None) or local_id(local.path)
         known = self.progress.known([hub_id]).get(hub_id)
         found: OpenModel | None = None
@@ -222,9 +228,9 @@ class Visitor:
                 model = replace(found.model, status=Status.UNREADABLE, reason=error.message)
             failure = RepoFailure(local.id, type(error).__name__, error.message)
             claims = found.declarations if found else ()
-            return Outcome(model, claims, self._done_of(model), ("new" if known is None else "changed",), failure)
+            return VisitOutcome(model, claims, self._done_of(model), ("new" if known is None else "changed",), failure)
 
-    def _sketched(self, found: OpenModel, news: str) -> Outcome:
+    def _sketched(self, found: OpenModel, news: str) -> VisitOutcome:
         """The model with its signature, its sample in the sketch store.
 
         Raises:
@@ -243,11 +249,11 @@ class Visitor:
             model = as_facts_say(model, facts)
             claimed = (Declaration(model.hub_id, base, relation, IN_WEIGHTS) for base, relation in facts.claims)
             found = replace(found, declarations=(*found.declarations, *claimed))
-        return Outcome(model, found.declarations, self._done_of(model, found.declarations), tuple(counts))
+        return VisitOutcome(model, found.declarations, self._done_of(model, found.declarations), tuple(counts))
 
     def _failed(
         self, error: Failure, repository: Repository, known: VisitRecord | None, found: OpenModel | None, news: str
-    ) -> Outcome:
+    ) -> VisitOutcome:
         """A failure that may go away is tried again next time, and what was known of the model until then stays."""
         kind = type(error).__name__
         logger.info("%s: %s", repository.repo_id, error.message)
@@ -257,12 +263,12 @@ class Visitor:
         if passing and known is not None and known.status is Status.SKETCHED:
             model = self._as_known(repository, known)
             done = replace(known, failure=kind, checked_at=self.now())
-            return Outcome(model, claims, done, (news,), failure, _of_network(error))
+            return VisitOutcome(model, claims, done, (news,), failure, _of_network(error))
         status = Status.GATED if isinstance(error, Gated) else Status.UNREADABLE
         digest = found.model.weights_digest if found else None
         model = replace(model_of(repository, status, error.message), weights_digest=digest)
         done = replace(self._done_of(model), failure=kind if passing else None)
-        return Outcome(model, claims, done, (news,), failure, _of_network(error))
+        return VisitOutcome(model, claims, done, (news,), failure, _of_network(error))
 
     @staticmethod
     def _as_known(repository: Repository, known: VisitRecord) -> Model:

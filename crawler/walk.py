@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
-from lineage.crawler.hub import PAGE_MODELS, Hub, Page, first_page
+from lineage.crawler.hub import PAGE_MODELS, Hub, ListingPage, first_page
 from lineage.crawler.hub_errors import HubDown, UnexpectedAnswer
 from lineage.crawler.listing import Repository
 from lineage.crawler.progress import Progress
@@ -171,7 +171,9 @@ def _with_smaller_pages(query: str) -> str | None:
     return urlencode(fields, doseq=True)
 
 
-def _choose(page: Page, options: CrawlOptions, walk: Walk, since: datetime | None) -> tuple[list[Repository], bool]:
+def _choose(
+    page: ListingPage, options: CrawlOptions, walk: Walk, since: datetime | None
+) -> tuple[list[Repository], bool]:
     """Repositories of a page that are wanted, each once, and whether the pass ends with it."""
     wanted = list({repository.hub_id: repository for repository in reversed(page.repositories)}.values())[::-1]
     last = page.cursor is None

@@ -97,7 +97,7 @@ class LocalFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class _RangedRead:
     """One ranged read and the blocks that it serves."""
 
     file: int
@@ -172,7 +172,7 @@ class Weights:
         first = max(SHARD_FIRST_READ_BYTES, 2 * FIRST_READ_BYTES // len(self.files))
         return read_header(file.read, file.name, file.size_bytes, self._limit, min(first, FIRST_READ_BYTES))
 
-    def _plan(self, blocks: list[SpanT]) -> list[_Read]:
+    def _plan(self, blocks: list[SpanT]) -> list[_RangedRead]:
         tensors = {tensor.name: tensor for tensor in self.header}
         number = {file.name: index for index, file in enumerate(self.files)}
         spans = sorted(
@@ -184,7 +184,7 @@ class Weights:
                 f"its tensors are so wide that a sample would be more than {SAMPLE_LIMIT_BYTES >> 20} MiB",
                 "such a model cannot be compared",
             )
-        reads: list[_Read] = []
+        reads: list[_RangedRead] = []
         for file, start, stop, block in spans:
             last = reads[-1] if reads else None
             if (
@@ -193,12 +193,12 @@ class Weights:
                 and start - last.stop <= MERGE_GAP_BYTES
                 and max(stop, last.stop) - last.start <= MERGED_READ_BYTES
             ):
-                reads[-1] = _Read(file, last.start, max(stop, last.stop), (*last.spans, (block, start, stop)))
+                reads[-1] = _RangedRead(file, last.start, max(stop, last.stop), (*last.spans, (block, start, stop)))
             else:
-                reads.append(_Read(file, start, stop, ((block, start, stop),)))
+                reads.append(_RangedRead(file, start, stop, ((block, start, stop),)))
         return reads
 
-    def _fetch(self, read: _Read) -> list[tuple[Any, bytes]]:
+    def _fetch(self, read: _RangedRead) -> list[tuple[Any, bytes]]:
         data = self.files[read.file].read(read.start, read.stop) if read.stop > read.start else b""
         return [(block, data[start - read.start : stop - read.start]) for block, start, stop in read.spans]
 

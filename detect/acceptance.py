@@ -8,7 +8,7 @@ from typing import Any
 
 from lineage.detect.arrays import Tensor
 from lineage.detect.decided_by import ancestor_terms, root_terms, strongest_first
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.pairs import PairEvidence
 from lineage.detect.tree import Evidence, FamilyTree
@@ -67,7 +67,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
                 evidence["nearly_equal"] = [ids[i] for i in alike]
             return Decision(
                 model=ids[child],
-                answer=Answer.PARENT,
+                answer=AnswerKind.PARENT,
                 probability=probability,
                 parent=ids[best],
                 relation=Relation.FINE_TUNED_FROM,
@@ -78,7 +78,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
             )
     if none >= threshold or not ranked:
         reason = Reason("oldest", {"count": len(ids)})
-        return Decision(ids[child], Answer.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)
+        return Decision(ids[child], AnswerKind.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)
     first, second = ids[best], ids[ranked[1][1]] if len(ranked) > 1 else None
     if not agreed:
         reason = Reason("contradiction", models={"parent": first})
@@ -91,7 +91,12 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("unseen_parent", {"distance": within}, {"parent": first})
     evidence = edge_evidence(child, best, family)
     return Decision(
-        ids[child], Answer.UNDECIDED, max(ranked[0][0], none), candidates=candidates, evidence=evidence, reason=reason
+        ids[child],
+        AnswerKind.UNDECIDED,
+        max(ranked[0][0], none),
+        candidates=candidates,
+        evidence=evidence,
+        reason=reason,
     )
 
 

@@ -12,8 +12,7 @@ from enum import StrEnum
 from itertools import islice
 
 from lineage.detect.arrays import Tensor, numpy_computes, torch
-from lineage.detect.signature import FLOAT_DTYPES, Role, tensors_of
-from lineage.detect.signature import Tensor as TensorInfo
+from lineage.detect.signature import FLOAT_DTYPES, Role, TensorInfo, tensors_of
 from lineage.detect.sketch_store import Sample, Sketch
 from lineage.graphdb.schema import Failure
 

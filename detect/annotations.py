@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.decision import Answer, Decision
+from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.same_run import same_run
 
@@ -48,9 +48,9 @@ def with_siblings(decisions: Sequence[Decision], root: int, parents: Tensor, uns
         unseen: (m,) the probability of such a parent of each model, see missing_parent.py.
     """
     below = (parents == root).nonzero()[:, 0].tolist()
-    maybe = [i for i in below if decisions[i].answer is Answer.UNDECIDED and float(unseen[i]) >= MAYBE_SIBLINGS]
+    maybe = [i for i in below if decisions[i].answer is AnswerKind.UNDECIDED and float(unseen[i]) >= MAYBE_SIBLINGS]
     found = list(decisions)
-    if not maybe or decisions[root].answer is Answer.PARENT:
+    if not maybe or decisions[root].answer is AnswerKind.PARENT:
         return found
     group = [root, *maybe]
     names = tuple(decisions[i].model for i in sorted(group))

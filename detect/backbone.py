@@ -72,7 +72,7 @@ class Backbone:
 
 
 @dataclass(frozen=True, slots=True)
-class _Name:
+class _TensorName:
     """One parsed name.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Name:
     places: tuple[tuple[str, str, str], ...]
 
 
-Matrix = tuple[_Name, tuple[int, ...], int]  # parsed name, shape, number of values
+Matrix = tuple[_TensorName, tuple[int, ...], int]  # parsed name, shape, number of values
 
 
 def backbones_of(header: Sequence[TensorSpec]) -> tuple[Backbone, ...]:
@@ -130,7 +130,7 @@ def clean_name(name: str) -> str:
 
 
 @lru_cache(maxsize=1 << 18)
-def _parsed(name: str) -> _Name:
+def _parsed(name: str) -> _TensorName:
     clean = _WRAPPED.sub("", name).lstrip(".") if "module" in name or "_orig" in name or "base_layer" in name else name
     pieces = clean.split(".")
     places = []
@@ -140,7 +140,7 @@ def _parsed(name: str) -> _Name:
             places.append((".".join(pieces[:i]), piece, rest))
     surrounding = any(_SURROUNDING.search(path) for path in ([places[0][0]] if places else [clean]))
     surrounding = surrounding or (not places and role_of(clean, "F32", (2, 2)) is Role.HEAD)
-    return _Name(name, clean, not surrounding, tuple(places))
+    return _TensorName(name, clean, not surrounding, tuple(places))
 
 
 @lru_cache(maxsize=1 << 16)

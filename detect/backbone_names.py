@@ -18,7 +18,7 @@ BLOCKS = "layers"  # what every container is called within a backbone
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPlace:
     """Where a tensor lies in a backbone: which block, counted over all lists in their order, and its name within the block."""
 
     block: int
@@ -26,7 +26,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedBackbone:
     """A backbone with its tensors.
 
     Attributes:
@@ -37,29 +37,29 @@ class Named:
 
     backbone: Backbone
     names: Mapping[str, str]
-    places: Mapping[str, Place]
+    places: Mapping[str, BlockPlace]
     depth: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Spec:
+class _TensorShape:
     name: str
     dtype: str
     shape: tuple[int, ...]
 
 
 @lru_cache(maxsize=256)
-def named_parts(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[Named, ...]:
+def named_parts(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[NamedBackbone, ...]:
     """
     Args:
         header: (name, dtype, shape) of each tensor.
     """
-    backbones = backbones_of([_Spec(*entry) for entry in header])
+    backbones = backbones_of([_TensorShape(*entry) for entry in header])
     clean = {name: clean_name(name) for name, _, _ in header}
     if len(backbones) == 1 and not backbones[0].containers:
         prefix = wrapper_of(list(clean.values()))
         names = {name: c.removeprefix(prefix) for name, c in clean.items()}
-        return (Named(backbones[0], _once(names, clean, {}), {}, ()),)
+        return (NamedBackbone(backbones[0], _once(names, clean, {}), {}, ()),)
     roots = [[_root(c) for c in b.containers] for b in backbones]
     found = []
     for place, backbone in enumerate(backbones):
@@ -77,9 +77,9 @@ def named_parts(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[N
         once = _once(mine, clean, shared)
         order = sorted({block[:2] for block in inside.values()}, key=lambda b: (natural_key(b[0]), int(b[1])))
         number = {block: i for i, block in enumerate(order)}
-        places = {name: Place(number[block[:2]], block[2]) for name, block in inside.items() if name in once}
+        places = {name: BlockPlace(number[block[:2]], block[2]) for name, block in inside.items() if name in once}
         depth = Counter(container for container, _ in order)
-        found.append(Named(backbone, once, places, tuple(depth.values())))
+        found.append(NamedBackbone(backbone, once, places, tuple(depth.values())))
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ _ROWS = 1 << 14  # at a time, so that they stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
-class Boosted:
+class BoostedTrees:
     """
     Attributes:
         feature, left, right: (t, d) int64; leaves point to themselves. threshold, value: (t, d) float64.
@@ -56,12 +56,12 @@ class Boosted:
 
 
 @cached
-def shipped(name: str) -> Boosted:
+def shipped(name: str) -> BoostedTrees:
     """The one in `lineage/detect/<name>.json`."""
     return from_json(json.loads(files("lineage.detect").joinpath(f"{name}.json").read_text()))
 
 
-def from_json(data: dict[str, object]) -> Boosted:
+def from_json(data: dict[str, object]) -> BoostedTrees:
     """Trees of unequal size are filled up with leaves that no row reaches."""
     trees: list[dict[str, list[float]]] = data["trees"]  # type: ignore[assignment]
     nodes = max(len(tree["value"]) for tree in trees)
@@ -69,7 +69,7 @@ def from_json(data: dict[str, object]) -> Boosted:
     def column(name: str, dtype: torch.dtype) -> Tensor:
         return torch.tensor([tree[name] + [0] * (nodes - len(tree[name])) for tree in trees], dtype=dtype)
 
-    return Boosted(
+    return BoostedTrees(
         feature=column("feature", torch.int64),
         threshold=column("threshold", torch.float64),
         left=column("left", torch.int64),

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from lineage.detect.blob_store import BlobStore
-from lineage.detect.shards import SHARD_BYTES, Record, Shard, digest_in, write_shard
-from lineage.detect.sketch_file import Damaged, signature_in, unpack
+from lineage.detect.shards import SHARD_BYTES, Shard, SketchRecord, digest_in, write_shard
+from lineage.detect.sketch_file import DamagedSketch, signature_in, unpack
 from lineage.graphdb.schema import Failure
 
 SMALL_SHARD_BYTES = SHARD_BYTES // 4
 
 
-class Changed(Failure):
+class SketchChanged(Failure):
     """A file of a sketch, which never changes, did."""
 
 
@@ -24,9 +24,9 @@ def gather(place: BlobStore, names: Iterable[str]) -> None:
         try:
             content, digest = place.read(name), digest_in(name)
             unpack(digest, content)
-        except (Damaged, FileNotFoundError):
+        except (DamagedSketch, FileNotFoundError):
             continue
-        record = Record(signature_in(content), digest, len(content), hashlib.sha256(content).digest())
+        record = SketchRecord(signature_in(content), digest, len(content), hashlib.sha256(content).digest())
         found.append((record, name))
     found.sort(key=lambda pair: (pair[0].signature, pair[0].digest))
     for some in _of_shard_size(found):
@@ -57,12 +57,15 @@ def merge(place: BlobStore, shards: Sequence[Shard], at_least: int) -> bool:
 
 def rewrite(place: BlobStore, shards: Sequence[Shard]) -> None:
     """Some shards into one, which must fit into memory; what stands in several is kept once, what is damaged is left out."""
-    held: dict[str, tuple[Record, bytes]] = {}
+    held: dict[str, tuple[SketchRecord, bytes]] = {}
     for shard in shards:
         for row, content in shard.records(place, range(len(shard.digests))):
             if content is not None:
                 digest, signature = (bytes(column[row]).decode() for column in (shard.digests, shard.signatures))
-                held[digest] = Record(signature, digest, len(content), shard.checksums[row].tobytes()), bytes(content)
+                held[digest] = (
+                    SketchRecord(signature, digest, len(content), shard.checksums[row].tobytes()),
+                    bytes(content),
+                )
     ordered = sorted(held.values(), key=lambda pair: (pair[0].signature, pair[0].digest))
     written = None
     if ordered:
@@ -72,15 +75,15 @@ def rewrite(place: BlobStore, shards: Sequence[Shard]) -> None:
             place.remove(shard.name)
 
 
-def _same(place: BlobStore, name: str, record: Record) -> bytes:
+def _same(place: BlobStore, name: str, record: SketchRecord) -> bytes:
     content = place.read(name)
     if hashlib.sha256(content).digest() != record.checksum:
-        raise Changed(f"{name} under {place.address} changed while it was read", "try again")
+        raise SketchChanged(f"{name} under {place.address} changed while it was read", "try again")
     return content
 
 
-def _of_shard_size(found: list[tuple[Record, str]]) -> Iterator[list[tuple[Record, str]]]:
-    some: list[tuple[Record, str]] = []
+def _of_shard_size(found: list[tuple[SketchRecord, str]]) -> Iterator[list[tuple[SketchRecord, str]]]:
+    some: list[tuple[SketchRecord, str]] = []
     size = 0
     for record, name in found:
         if some and size + record.size_bytes > SHARD_BYTES:

@@ -11,7 +11,7 @@ from lineage.detect.reasons import NONE, Reason
 from lineage.graphdb.schema import Relation
 
 
-class Answer(StrEnum):
+class AnswerKind(StrEnum):
     PARENT = "parent"
     ROOT = "root"  # compared with relatives, and none of them is its parent
     NO_RELATIVES = "no_relatives"  # compared, if there was anything to compare it with, and related to none
@@ -42,7 +42,7 @@ class Decision:
     """
 
     model: str
-    answer: Answer
+    answer: AnswerKind
     probability: float
     parent: str | None = None
     relation: Relation | None = None

@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lineage.detect.backbone_names import Named
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.backbone_names import NamedBackbone
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.layer_map import asserted, decide_by_layers
 from lineage.detect.model_input import Subject
 from lineage.detect.parts import part_of, parts_of
@@ -35,7 +35,7 @@ _AGAIN = "\n"  # before the path of a part, in the id of a model that has one ba
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class GroupMember:
     """A model as a member of a group. subject: with the sketch of the group's backbones alone; part: path of that part in the model."""
 
     subject: Subject
@@ -49,7 +49,7 @@ class Group:
     """Models that share backbones. keys: of these; members: in the order given."""
 
     keys: tuple[str, ...]
-    members: tuple[Member, ...]
+    members: tuple[GroupMember, ...]
 
 
 def groups_of(subjects: Sequence[Subject], only: str | None = None) -> list[Group]:
@@ -58,7 +58,7 @@ def groups_of(subjects: Sequence[Subject], only: str | None = None) -> list[Grou
     Args:
         only: the key of one backbone: its group alone.
     """
-    having: dict[str, list[tuple[Subject, Named]]] = defaultdict(list)
+    having: dict[str, list[tuple[Subject, NamedBackbone]]] = defaultdict(list)
     whole: dict[str, list[Subject]] = defaultdict(list)
     for subject in subjects:
         named = parts_of(subject.sketch)
@@ -72,13 +72,13 @@ def groups_of(subjects: Sequence[Subject], only: str | None = None) -> list[Grou
         same[tuple(subject.id for subject, _ in found)].append(key)
     groups = [_group(keys, [having[key] for key in keys]) for keys in same.values()]
     groups += [
-        Group((signature,), tuple(Member(s, "", s.sketch.total_values, ()) for s in some))
+        Group((signature,), tuple(GroupMember(s, "", s.sketch.total_values, ()) for s in some))
         for signature, some in whole.items()
     ]
     return groups
 
 
-def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, Named]]]) -> Group:
+def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBackbone]]]) -> Group:
     members = []
     ids = [subject.id for subject, _ in having[0]]
     for place, (subject, _) in enumerate(having[0]):
@@ -92,7 +92,7 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, Named]]
         declared = frozenset(subject.declared)
         largest = max(own, key=lambda n: n.backbone.values)
         members.append(
-            Member(
+            GroupMember(
                 replace(subject, id=name, sketch=sketch, declared=declared, name=subject.label),
                 largest.backbone.part,
                 sum(n.backbone.values for n in own),
@@ -102,7 +102,7 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, Named]]
     return Group(tuple(keys), tuple(members))
 
 
-def _labels(having: Sequence[Sequence[tuple[Subject, Named]]]) -> list[str]:
+def _labels(having: Sequence[Sequence[tuple[Subject, NamedBackbone]]]) -> list[str]:
     """One word for each backbone of a group, from the paths that the parts have in its first member."""
     labels: list[str] = []
     for found in having:
@@ -118,7 +118,7 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
         decide: decides about models of one backbone and depth, like `detect.pipeline.decide`.
         threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
-    found: dict[str, list[tuple[Member, Decision]]] = defaultdict(list)
+    found: dict[str, list[tuple[GroupMember, Decision]]] = defaultdict(list)
     for group in groups_of(subjects):
         for member, decision in decide_group(group, decide, threshold):
             found[_model(member.subject.id)].append((member, decision))
@@ -144,9 +144,9 @@ def comparable(subject: Subject, others: Sequence[Subject], key: str) -> tuple[S
     return here, [m.subject for m in piece if _model(m.subject.id) != subject.id]
 
 
-def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[Member, Decision]]:
+def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[GroupMember, Decision]]:
     """What one group says of each of its members; see `decide_groups`."""
-    said: list[tuple[Member, Decision]] = []
+    said: list[tuple[GroupMember, Decision]] = []
     for members in pieces(group.members):
         main, odd = cohorts([m.subject.sketch for m in members])
         first = [members[i] for i in main]
@@ -157,15 +157,15 @@ def decide_group(group: Group, decide: Decide, threshold: float | None = None) -
     return said if threshold is None else _beyond(said, threshold)
 
 
-def _beyond(said: list[tuple[Member, Decision]], threshold: float) -> list[tuple[Member, Decision]]:
+def _beyond(said: list[tuple[GroupMember, Decision]], threshold: float) -> list[tuple[GroupMember, Decision]]:
     """What the blocks, compared one by one, tell of models without a parent; and which of these have no relatives at all."""
     named = {name for _, d in said for name in _named_in(d)}
-    alone = sum(decision.answer is Answer.ROOT for _, decision in said)
+    alone = sum(decision.answer is AnswerKind.ROOT for _, decision in said)
     at_most = max(FEWEST_CANDIDATES, BLOCKWISE // max(1, alone))
     likely = sorted(said, key=lambda pair: pair[1].model not in named)  # heads of families first
     found = []
     for member, decision in said:
-        if decision.answer is Answer.ROOT:
+        if decision.answer is AnswerKind.ROOT:
             others = [m.subject for m, _ in likely if m is not member and (m.depth != member.depth or len(said) <= FEW)]
             by_layers = decide_by_layers(member.subject, others[:at_most])
             if by_layers is not None:
@@ -175,8 +175,8 @@ def _beyond(said: list[tuple[Member, Decision]], threshold: float) -> list[tuple
         found.append((member, decision))
     parents = {name for _, d in found for name in _named_in(d)}
     return [
-        (m, replace(d, answer=Answer.ROOT, reason=Reason("only_layers")))
-        if d.answer is Answer.NO_RELATIVES and d.model in parents
+        (m, replace(d, answer=AnswerKind.ROOT, reason=Reason("only_layers")))
+        if d.answer is AnswerKind.NO_RELATIVES and d.model in parents
         else (m, d)
         for m, d in found
     ]
@@ -195,12 +195,12 @@ def _without_relatives(decision: Decision, others: int) -> Decision:
     if others and nearest is not None:
         reason = reason.and_then(Reason("nearest_cosine", {"cosine": nearest}))
     evidence = {**decision.evidence, "compared_with": others}
-    return replace(decision, answer=Answer.NO_RELATIVES, evidence=evidence, reason=reason)
+    return replace(decision, answer=AnswerKind.NO_RELATIVES, evidence=evidence, reason=reason)
 
 
-def pieces(members: Iterable[Member]) -> list[list[Member]]:
+def pieces(members: Iterable[GroupMember]) -> list[list[GroupMember]]:
     """Members of equal depth, which can be compared in one piece."""
-    by_depth: dict[tuple[int, ...], list[Member]] = defaultdict(list)
+    by_depth: dict[tuple[int, ...], list[GroupMember]] = defaultdict(list)
     for member in members:
         by_depth[member.depth].append(member)
     return list(by_depth.values())
@@ -236,7 +236,7 @@ def _comparable(sketch: Sketch) -> set[tuple[str, tuple[int, ...]]]:
     return {(name, s.shape[1:]) for name, s in sketch.samples.items() if s.dtype in FLOAT_DTYPES}
 
 
-def put_together(model: str, said: Sequence[tuple[Member, Decision]]) -> Decision:
+def put_together(model: str, said: Sequence[tuple[GroupMember, Decision]]) -> Decision:
     """One decision of what a model's groups say."""
     ordered = sorted(said, key=lambda pair: -pair[0].values)
     plain = [(member, _plain(model, decision)) for member, decision in ordered]
@@ -244,7 +244,7 @@ def put_together(model: str, said: Sequence[tuple[Member, Decision]]) -> Decisio
         return plain[0][1]
     asserted = [(member, decision) for member, decision in plain if decision.parent is not None]
     if not asserted:
-        telling = [d for _, d in plain if d.answer is not Answer.NO_RELATIVES]
+        telling = [d for _, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
         return telling[0] if telling else plain[0][1]
     main_part, main = asserted[0]
     others: dict[tuple[str | None, object], Decision] = {}
@@ -277,7 +277,7 @@ def _plain(model: str, decision: Decision) -> Decision:
             candidates[_model(candidate.parent)] = Candidate(_model(candidate.parent), min(1.0, chance))
     parent = decision.parent and _model(decision.parent)
     if parent == model:
-        return Decision(model, Answer.NO_RELATIVES, decision.probability, reason=Reason("only_itself"))
+        return Decision(model, AnswerKind.NO_RELATIVES, decision.probability, reason=Reason("only_itself"))
     return replace(
         decision,
         model=model,

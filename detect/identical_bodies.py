@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 
@@ -22,7 +22,7 @@ NEARER = 0.8  # a head is kept if it is nearer to one by this factor than to the
 
 
 @dataclass(frozen=True, slots=True)
-class SameBody:
+class BodyGroup:
     """
     Attributes:
         members: indices of models of equal body, two or more.
@@ -34,7 +34,7 @@ class SameBody:
     probability: tuple[float, ...]
 
 
-def same_bodies(relative: Tensor, layers: Sequence[Layer]) -> list[SameBody]:
+def same_bodies(relative: Tensor, layers: Sequence[Layer]) -> list[BodyGroup]:
     """
     Args:
         relative: (m, m) squared distances of the bodies over squared length.
@@ -65,7 +65,7 @@ def rest_distances(layers: Sequence[Layer]) -> Tensor:
     return total
 
 
-def _chosen(members: list[int], rest: Tensor) -> SameBody:
+def _chosen(members: list[int], rest: Tensor) -> BodyGroup:
     """Every model votes for the member whose head it kept; a member's own derivatives vote as well."""
     votes = torch.zeros(len(members), dtype=torch.float64)
     own = torch.tensor(members)
@@ -79,11 +79,11 @@ def _chosen(members: list[int], rest: Tensor) -> SameBody:
         if to[order[0]] < NEARER**2 * to[order[1]]:
             votes[order[0]] += 1
     probability = (1.5 * votes).softmax(0)
-    return SameBody(tuple(members), members[int(probability.argmax())], tuple(probability.tolist()))
+    return BodyGroup(tuple(members), members[int(probability.argmax())], tuple(probability.tolist()))
 
 
 @dataclass(frozen=True, slots=True)
-class Equals:
+class IdenticalBodies:
     """Models whose bodies are equal bit for bit.
 
     Attributes:
@@ -101,7 +101,7 @@ class Equals:
         return self.members[self.chosen][0]
 
 
-def decide_equals(group: Equals, threshold: float) -> list[Decision]:
+def decide_equals(group: IdenticalBodies, threshold: float) -> list[Decision]:
     """Decisions for those that do not stand in the tree."""
     sure = max(group.probability)
     tells = sure >= threshold
@@ -109,7 +109,7 @@ def decide_equals(group: Equals, threshold: float) -> list[Decision]:
     return [
         Decision(
             model=member,
-            answer=Answer.PARENT if tells else Answer.UNDECIDED,
+            answer=AnswerKind.PARENT if tells else AnswerKind.UNDECIDED,
             probability=sure,
             parent=group.stands if tells else None,
             relation=Relation.FINE_TUNED_FROM if tells else None,
@@ -125,7 +125,7 @@ def decide_equals(group: Equals, threshold: float) -> list[Decision]:
     ]
 
 
-def spread(decisions: Sequence[Decision], groups: Sequence[Equals], threshold: float) -> list[Decision]:
+def spread(decisions: Sequence[Decision], groups: Sequence[IdenticalBodies], threshold: float) -> list[Decision]:
     """The decisions about a family's tree, once it is said how sure the choice among equals is.
 
     An edge to the one that stands for others may belong to any of them; and if it is not the first of them, its parent is one of them.
@@ -134,7 +134,7 @@ def spread(decisions: Sequence[Decision], groups: Sequence[Equals], threshold: f
     return [_spread(decision, by_stand, threshold) for decision in decisions]
 
 
-def _spread(decision: Decision, groups: dict[str, Equals], threshold: float) -> Decision:
+def _spread(decision: Decision, groups: dict[str, IdenticalBodies], threshold: float) -> Decision:
     own = groups.get(decision.model)
     if decision.merged_from or (own is None and not any(c.parent in groups for c in decision.candidates)):
         return decision
@@ -152,13 +152,13 @@ def _spread(decision: Decision, groups: dict[str, Equals], threshold: float) -> 
     probability = chances.get(decision.parent, 0.0) if decision.parent else decision.probability * first
     if probability >= threshold:
         return replace(decision, probability=probability, candidates=candidates)
-    if decision.answer is Answer.UNDECIDED:
+    if decision.answer is AnswerKind.UNDECIDED:
         return replace(decision, candidates=candidates)
     near = groups.get(decision.parent or "") if own is None or first >= threshold else own
     alike = tuple(member for member, _ in near.members[:3]) if near else (decision.model,)
     return replace(
         decision,
-        answer=Answer.UNDECIDED,
+        answer=AnswerKind.UNDECIDED,
         probability=max((c.probability for c in candidates), default=probability),
         parent=None,
         relation=None,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.parts import parts_of
 from lineage.detect.reasons import Reason
@@ -245,7 +245,7 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
     }
     return Decision(
         child.id,
-        Answer.PARENT,
+        AnswerKind.PARENT,
         chances[best],
         parent.id,
         Relation.MERGED_FROM if layers.repeated else Relation.FINE_TUNED_FROM,
@@ -283,7 +283,7 @@ def _stacked(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
     shares = tuple((found[k][0].id, round(source.count(k) / len(known), 4)) for k in parents)
     return Decision(
         child.id,
-        Answer.PARENT,
+        AnswerKind.PARENT,
         SURE,
         shares[0][0],
         Relation.MERGED_FROM,
@@ -299,4 +299,4 @@ def asserted(decision: Decision, threshold: float) -> Decision:
     """The decision, undecided where it is less probable than the threshold."""
     if decision.probability >= threshold:
         return decision
-    return replace(decision, answer=Answer.UNDECIDED, parent=None, relation=None, decided_by=(), merged_from=())
+    return replace(decision, answer=AnswerKind.UNDECIDED, parent=None, relation=None, decided_by=(), merged_from=())

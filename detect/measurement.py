@@ -14,7 +14,7 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Decision
 from lineage.detect.detector.scoring import directions, loaded
 from lineage.detect.gram import Gram, gram, squared_lengths
-from lineage.detect.identical_bodies import Equals, decide_equals, same_bodies
+from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies
 from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, parts_first, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -39,7 +39,7 @@ Learned = Callable[[Sequence[Subject], Sequence[Layer], Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class SettledFamily:
     """Related models after everything is settled that needs no tree.
 
     Attributes:
@@ -51,7 +51,7 @@ class Family:
     """
 
     decisions: list[Decision]
-    equals: list[Equals]
+    equals: list[IdenticalBodies]
     own: list[Subject]
     layers: list[Layer]
     mixed: Mapping[int, Merge]
@@ -61,10 +61,10 @@ class Family:
     related: Tensor
     shared: Tensor
 
-    def only(self, models: Tensor) -> Family:
+    def only(self, models: Tensor) -> SettledFamily:
         """The same for some of the models of the tree, (n,) int64, in the order given; what is settled stays."""
         stay = models.tolist()
-        return Family(
+        return SettledFamily(
             decisions=self.decisions,
             equals=self.equals,
             own=[self.own[i] for i in stay],
@@ -81,7 +81,7 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """Everything that the tree is decided from, see tree.decide_tree."""
 
     neighbours: Tensor
@@ -94,7 +94,7 @@ class Measured:
 
 def settle(
     subjects: Sequence[Subject], layers: Sequence[Layer], related: Tensor, shared: Tensor, options: Options
-) -> Family:
+) -> SettledFamily:
     """
     Args:
         subjects: m >= 2 related models; layers: their values; related, shared: (m, m) excess cosine and share of the shorter model that
@@ -124,7 +124,7 @@ def settle(
         mixed = renumbered(mixed, stay)
         kept, inner = [kept[i] for i in stay], inner.only(torch.tensor(stay, dtype=torch.int64))
     index = torch.tensor(kept, dtype=torch.int64)
-    return Family(
+    return SettledFamily(
         decisions=decisions,
         equals=equals,
         own=[subjects[i] for i in kept],
@@ -138,11 +138,13 @@ def settle(
     )
 
 
-def _equals(subjects: Sequence[Subject], relative: Tensor, layers: Sequence[Layer], full: list[int]) -> list[Equals]:
+def _equals(
+    subjects: Sequence[Subject], relative: Tensor, layers: Sequence[Layer], full: list[int]
+) -> list[IdenticalBodies]:
     """Groups of models of equal bodies among those in full precision."""
     bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers]) if full else []
     return [
-        Equals(
+        IdenticalBodies(
             tuple((subjects[full[i]].id, subjects[full[i]].label) for i in body.members),
             body.members.index(body.chosen),
             body.probability,
@@ -166,7 +168,7 @@ def detector_of(options: Options) -> Learned:
     return learned
 
 
-def measure(family: Family, options: Options, learned: Learned | None = None) -> Measured:
+def measure(family: SettledFamily, options: Options, learned: Learned | None = None) -> Measurement:
     """
     Args:
         family: of at least two models.
@@ -189,7 +191,7 @@ def measure(family: Family, options: Options, learned: Learned | None = None) ->
         declared=declared,
     )
     roots = possible_roots(evidence.growth + evidence.certain, family.distance)
-    return Measured(
+    return Measurement(
         neighbours,
         roots,
         unit_distances(layers, neighbours, roots),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.gram import Gram
 from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
@@ -135,7 +135,7 @@ def merged_decision(models: Sequence[tuple[str, str]], merge: Merge) -> Decision
     shares = sorted(((first[0], 1 - merge.share), (second[0], merge.share)), key=lambda pair: -pair[1])
     return Decision(
         model=models[merge.model][0],
-        answer=Answer.PARENT,
+        answer=AnswerKind.PARENT,
         probability=MERGED,
         parent=shares[0][0],
         relation=Relation.MERGED_FROM,

@@ -17,7 +17,7 @@ import math
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
-from lineage.detect.measurement import Family, Measured
+from lineage.detect.measurement import Measurement, SettledFamily
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.exact_retention import private_share
 from lineage.detect.signals.opposition import against
@@ -36,7 +36,7 @@ CROWD = 0.75  # power of the number of children by which the prior odds fall
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that no true root has, and log-odds for each unit beyond it
 
 
-def missing_parents(tree: FamilyTree, family: Family, found: Measured, prior: float) -> Tensor:
+def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement, prior: float) -> Tensor:
     """(m, m) float64, [child, root]: probability that `root` is the oldest model at hand, and both come from an unseen parent.
 
     Args:
@@ -54,7 +54,7 @@ def missing_parents(tree: FamilyTree, family: Family, found: Measured, prior: fl
     return unseen * tree.direct
 
 
-def top_features(root: int, children: Tensor, family: Family, found: Measured) -> Tensor:
+def top_features(root: int, children: Tensor, family: SettledFamily, found: Measurement) -> Tensor:
     """
     Args:
         root: a model; children: (c,) int64, two or more directly below it.

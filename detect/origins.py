@@ -25,8 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lineage.detect.signature import FLOAT_DTYPES, Role, TensorSpec, natural_key, tensors_of
-from lineage.detect.signature import Tensor as TensorInfo
+from lineage.detect.signature import FLOAT_DTYPES, Role, TensorInfo, TensorSpec, natural_key, tensors_of
 from lineage.detect.sketch import Block
 from lineage.graphdb.schema import Failure
 
@@ -47,7 +46,7 @@ class NothingAlike(Failure):
     exit_code = 3
 
 
-class Outcome(StrEnum):
+class BlockOutcome(StrEnum):
     FROM = "from"
     NONE = "none"  # it comes from none of the candidates
     UNDECIDED = "undecided"
@@ -86,7 +85,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Possible:
+class PossibleBlock:
     """One block that a block may come from."""
 
     model: str
@@ -106,11 +105,11 @@ class Origin:
     """
 
     block: str
-    outcome: Outcome
+    outcome: BlockOutcome
     probability: float
     model: str | None
     origin_block: str | None
-    candidates: tuple[Possible, ...]
+    candidates: tuple[PossibleBlock, ...]
     distance: float
     related: float
     values: int
@@ -206,20 +205,20 @@ def _origin(
     if float(distance[best]) == 0.0 and related > 0.5:
         related = 0.999
     ranked = sorted(((float(p) * related, -i) for i, p in enumerate(share) if p * related >= 0.02), reverse=True)
-    candidates = tuple(Possible(others[-i][0], others[-i][1], round(p, 4)) for p, i in ranked)
+    candidates = tuple(PossibleBlock(others[-i][0], others[-i][1], round(p, 4)) for p, i in ranked)
     top = ranked[0][0] if ranked else 0.0
-    outcome = Outcome.UNDECIDED
+    outcome = BlockOutcome.UNDECIDED
     if top >= threshold:
-        outcome = Outcome.FROM
+        outcome = BlockOutcome.FROM
     elif weights and 1 - related >= threshold:  # vectors tell too little to deny an origin
-        outcome = Outcome.NONE
+        outcome = BlockOutcome.NONE
     length = float(x.square().sum()) or 1.0
     return Origin(
         block=name,
         outcome=outcome,
-        probability=1 - related if outcome is Outcome.NONE else top,
-        model=others[-ranked[0][1]][0] if outcome is Outcome.FROM else None,
-        origin_block=others[-ranked[0][1]][1] if outcome is Outcome.FROM else None,
+        probability=1 - related if outcome is BlockOutcome.NONE else top,
+        model=others[-ranked[0][1]][0] if outcome is BlockOutcome.FROM else None,
+        origin_block=others[-ranked[0][1]][1] if outcome is BlockOutcome.FROM else None,
         candidates=candidates,
         distance=math.sqrt(float(distance[best]) / length),
         related=float(excess[best]),

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from lineage.detect.align import NotComparable
 from lineage.detect.backbone import Backbone, signature_from
-from lineage.detect.backbone_names import Named, named_parts
+from lineage.detect.backbone_names import NamedBackbone, named_parts
 from lineage.detect.sketch_file import Sketch
 
 
-def parts_of(sketch: Sketch) -> tuple[Named, ...]:
+def parts_of(sketch: Sketch) -> tuple[NamedBackbone, ...]:
     """The backbones of a sketched model, the largest first."""
     layout = tuple((name, "I32" if name in sketch.packed else "F32", shape) for name, shape in sketch.layout.items())
     return named_parts(layout)

@@ -13,9 +13,9 @@ from lineage.detect.align import NotComparable, align
 from lineage.detect.annotations import with_runs, with_siblings
 from lineage.detect.arrays import torch
 from lineage.detect.clustering import families
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.identical_bodies import spread
-from lineage.detect.measurement import Family, measure, settle
+from lineage.detect.measurement import SettledFamily, measure, settle
 from lineage.detect.merges import merged_decision
 from lineage.detect.missing_parent import missing_parents
 from lineage.detect.model_input import Subject
@@ -38,7 +38,7 @@ def decide(
     options = options or Options()
     by_model: dict[str, Decision] = {}
     for found in families_of(subjects, options, device or torch.device("cpu")):
-        for decision in _decide_family(found, options) if isinstance(found, Family) else [found]:
+        for decision in _decide_family(found, options) if isinstance(found, SettledFamily) else [found]:
             by_model[decision.model] = decision
     return [with_parent_of_equal(by_model[subject.id], by_model) for subject in subjects]
 
@@ -46,7 +46,7 @@ def decide(
 def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -> Decision:
     """Whose copy an equal model is cannot be told; whose child all of them are can: each gets the parent of the group."""
     equal = by_model.get(str(decision.evidence.get("equal_to")))
-    if decision.answer is not Answer.UNDECIDED or equal is None or equal.answer is not Answer.PARENT:
+    if decision.answer is not AnswerKind.UNDECIDED or equal is None or equal.answer is not AnswerKind.PARENT:
         return decision
     return replace(
         equal,
@@ -56,7 +56,9 @@ def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -
     )
 
 
-def families_of(subjects: Sequence[Subject], options: Options, device: torch.device) -> Iterator[Family | Decision]:
+def families_of(
+    subjects: Sequence[Subject], options: Options, device: torch.device
+) -> Iterator[SettledFamily | Decision]:
     """Families of related models to be decided, and decisions about those that are copies, alone, or cannot be compared."""
     copied = [decision for group in _copied(subjects, options) for decision in group]
     yield from copied
@@ -69,7 +71,7 @@ def families_of(subjects: Sequence[Subject], options: Options, device: torch.dev
         layers = align([s.sketch for s in subjects], device)
     except NotComparable as error:
         reason = Reason("could_not_compare", {"message": error.message})
-        yield from (Decision(s.id, Answer.UNDECIDED, 0.0, reason=reason) for s in subjects)
+        yield from (Decision(s.id, AnswerKind.UNDECIDED, 0.0, reason=reason) for s in subjects)
         return
     related, shared = relatedness(layers), found_again(layers)
     for members in families(related, shared):
@@ -136,7 +138,7 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
     probability = probability if told_by else 1 / equal
     return Decision(
         model=subject.id,
-        answer=Answer.PARENT if told_by else Answer.UNDECIDED,
+        answer=AnswerKind.PARENT if told_by else AnswerKind.UNDECIDED,
         probability=probability,
         parent=original.id if told_by else None,
         relation=Relation.COPY_OF if told_by else None,
@@ -158,14 +160,14 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
 
 def _alone(subject: Subject, reason: Reason, nearest_excess: float | None = None) -> Decision:
     evidence = {} if nearest_excess is None else {"related": round(nearest_excess, 4)}
-    return Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
+    return Decision(subject.id, AnswerKind.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
 
 
-def _decide_family(family: Family, options: Options) -> list[Decision]:
+def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     if len(family.own) < 2:
         count = len(family.decisions)
         reason = Reason("original", {"count": count})
-        top = [Decision(s.id, Answer.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
+        top = [Decision(s.id, AnswerKind.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
         return family.decisions + spread(top, family.equals, options.threshold)
     found = measure(family, options)
     tree = decide_tree(

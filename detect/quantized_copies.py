@@ -16,7 +16,7 @@ import numpy as np
 
 from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.arrays import Tensor
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.reasons import Reason
@@ -37,7 +37,7 @@ def rounded(subjects: Sequence[Subject], relative: Tensor) -> dict[str, Decision
         if digits[i] < digits[j] and coarse.id not in decisions and is_rounded_copy(coarse.sketch, fine.sketch):
             decisions[coarse.id] = Decision(
                 model=coarse.id,
-                answer=Answer.PARENT,
+                answer=AnswerKind.PARENT,
                 probability=0.999,
                 parent=fine.id,
                 relation=Relation.QUANTIZED_FROM,
@@ -63,7 +63,9 @@ def quantised(subjects: Sequence[Subject], relative: Tensor, options: Options) -
         near = sorted((float(relative[i, j]), j) for j in full)[:3]
         if not near:
             reason = Reason("packed_unknown")
-            decisions[subject.id] = Decision(subject.id, Answer.ROOT, 0.99, decided_by=("relatedness",), reason=reason)
+            decisions[subject.id] = Decision(
+                subject.id, AnswerKind.ROOT, 0.99, decided_by=("relatedness",), reason=reason
+            )
             continue
         weights = [(near[0][0] + 1e-30) / (distance + 1e-30) for distance, _ in near]  # (1, below 1, ...)
         chance = [0.98 * w**2 / sum(v**2 for v in weights) for w in weights]
@@ -74,7 +76,7 @@ def quantised(subjects: Sequence[Subject], relative: Tensor, options: Options) -
         tells = chance[0] >= options.threshold
         decisions[subject.id] = Decision(
             model=subject.id,
-            answer=Answer.PARENT if tells else Answer.UNDECIDED,
+            answer=AnswerKind.PARENT if tells else AnswerKind.UNDECIDED,
             probability=chance[0],
             parent=best.id if tells else None,
             relation=Relation.QUANTIZED_FROM if tells else None,
@@ -96,7 +98,7 @@ MIN_EQUAL_VALUES = 256  # in tensors that are not constant
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedOriginal:
     """A model that a quantised copy names as its base. sources: where it says so; sketch: None where nothing of it could be read."""
 
     id: str
@@ -110,7 +112,7 @@ def told(decision: Decision) -> bool:
     return decision.parent is not None or bool(decision.candidates)
 
 
-def settle(decision: Decision, sketch: Sketch, claimed: Sequence[Claimed]) -> Decision:
+def settle(decision: Decision, sketch: Sketch, claimed: Sequence[ClaimedOriginal]) -> Decision:
     """The decision about a quantised copy, once its claims are weighed; as it was where values of weights have told."""
     if told(decision):
         return decision
@@ -119,7 +121,7 @@ def settle(decision: Decision, sketch: Sketch, claimed: Sequence[Claimed]) -> De
         if chance == EQUAL_VALUES:
             return Decision(
                 decision.model,
-                Answer.PARENT,
+                AnswerKind.PARENT,
                 chance,
                 claim.id,
                 Relation.QUANTIZED_FROM,
@@ -132,13 +134,13 @@ def settle(decision: Decision, sketch: Sketch, claimed: Sequence[Claimed]) -> De
     if not fitting:
         ends = [why for *_, why in weighed] or [Reason("packed_unknown")]
         return replace(
-            decision, answer=Answer.UNDECIDED, probability=0.0, decided_by=(), reason=ends[0].and_then(*ends[1:])
+            decision, answer=AnswerKind.UNDECIDED, probability=0.0, decided_by=(), reason=ends[0].and_then(*ends[1:])
         )
     fitting.sort(key=lambda found: (-found[1], found[0].label))
     best, chance, evidence, reason = fitting[0]
     return Decision(
         decision.model,
-        Answer.UNDECIDED,
+        AnswerKind.UNDECIDED,
         chance,
         candidates=tuple(Candidate(claim.id, share) for claim, share, *_ in fitting),
         evidence={"claimed_in": list(best.sources), **evidence},
@@ -146,7 +148,7 @@ def settle(decision: Decision, sketch: Sketch, claimed: Sequence[Claimed]) -> De
     )
 
 
-def _weight(copy: Sketch, claim: Claimed) -> tuple[float, dict[str, int], Reason]:
+def _weight(copy: Sketch, claim: ClaimedOriginal) -> tuple[float, dict[str, int], Reason]:
     """(chance, 0 where the shapes rule it out; numbers; the reason)."""
     base, models = claim.sketch, {"parent": claim.id}
     if base is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lineage.detect.decision import Answer, Decision
+from lineage.detect.decision import AnswerKind, Decision
 from lineage.graphdb.schema import Relation, chance, printable
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ GROWTH_TELLS = 3.0  # |z| below this says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Scanned:
+class ScannedModel:
     """One readable model of a scan. digest: of its weight files."""
 
     id: str
@@ -29,7 +29,7 @@ class Scanned:
 class Scan:
     """A whole scan. unreadable: id -> reason."""
 
-    models: Sequence[Scanned]
+    models: Sequence[ScannedModel]
     decisions: Sequence[Decision]
     unreadable: Mapping[str, str]
 
@@ -58,15 +58,15 @@ def as_json(scan: Scan) -> dict[str, Any]:
                 "reason": str(d.reason),
             }
             for d in scan.decisions
-            if d.answer is Answer.UNDECIDED
+            if d.answer is AnswerKind.UNDECIDED
         ],
         "roots": [
             {"model": d.model, "probability": round(d.probability, 4), "reason": str(d.reason)}
             for d in scan.decisions
-            if d.answer is Answer.ROOT
+            if d.answer is AnswerKind.ROOT
         ],
         "no_relatives": [
-            {"model": d.model, "reason": str(d.reason)} for d in scan.decisions if d.answer is Answer.NO_RELATIVES
+            {"model": d.model, "reason": str(d.reason)} for d in scan.decisions if d.answer is AnswerKind.NO_RELATIVES
         ],
         "siblings": [{"models": list(names), "probability": round(p, 4)} for names, p in _siblings(scan)],
         "unreadable": [{"id": name, "reason": reason} for name, reason in scan.unreadable.items()],
@@ -82,7 +82,7 @@ def as_tree(scan: Scan) -> list[str]:
             children.setdefault(decision.parent, []).append(decision.model)
     lines: list[str] = []
     tops = [d for d in scan.decisions if d.parent is None]
-    for top in sorted(tops, key=lambda d: (d.answer is Answer.UNDECIDED, d.model not in children)):
+    for top in sorted(tops, key=lambda d: (d.answer is AnswerKind.UNDECIDED, d.model not in children)):
         lines.append(f"{top.model}   ({_why_on_top(top)})")
         lines += _branches(top.model, children, by_model, "")
     lines += [
@@ -98,10 +98,10 @@ def as_tree(scan: Scan) -> list[str]:
     answers = [decision.answer for decision in scan.decisions]
     counts = [
         _count(len(scan.models), "model"),
-        f"{answers.count(Answer.PARENT)} with a parent",
-        _count(answers.count(Answer.ROOT), "root"),
-        *([f"{alone} without known relatives"] if (alone := answers.count(Answer.NO_RELATIVES)) else []),
-        f"{answers.count(Answer.UNDECIDED)} undecided",
+        f"{answers.count(AnswerKind.PARENT)} with a parent",
+        _count(answers.count(AnswerKind.ROOT), "root"),
+        *([f"{alone} without known relatives"] if (alone := answers.count(AnswerKind.NO_RELATIVES)) else []),
+        f"{answers.count(AnswerKind.UNDECIDED)} undecided",
         f"{len(scan.unreadable)} not readable",
     ]
     return [printable(line) for line in (*lines, "", ", ".join(counts))]
@@ -120,9 +120,9 @@ def _listed(names: Sequence[str], at_most: int = 5) -> str:
 
 
 def _why_on_top(decision: Decision) -> str:
-    if decision.answer is Answer.ROOT:
+    if decision.answer is AnswerKind.ROOT:
         return f"root: {decision.reason}"
-    if decision.answer is Answer.NO_RELATIVES:
+    if decision.answer is AnswerKind.NO_RELATIVES:
         return f"no relatives known: {decision.reason}"
     named = ", ".join(f"{c.parent} {chance(c.probability)}" for c in decision.candidates[:3])
     return f"undecided: {decision.reason}{'; ' if named else ''}{named}"
@@ -247,7 +247,7 @@ def verdict_sentence(found: Explanation) -> str:
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         other = f"{names[decision.parent]} (probability {chance(decision.probability)})"
         return f"{parent} is not the parent: {child} {how} {other}: {reason}"
-    if decision.answer is Answer.ROOT:
+    if decision.answer is AnswerKind.ROOT:
         return f"{parent} is not the parent of {child}, which has none here: {reason}"
     return f"cannot tell the parent of {child}; {this}: {reason}"
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from lineage.detect.blob_store import BlobStore
 from lineage.detect.sketch import SKETCH_VERSION
-from lineage.detect.sketch_file import Damaged
+from lineage.detect.sketch_file import DamagedSketch
 from lineage.graphdb.schema import Failure
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class NoDigest(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SketchRecord:
     """One sketch's file before it is in a shard; `checksum` is its sha256."""
 
     signature: str
@@ -116,7 +116,7 @@ class Index:
                 shards.append(_open(place, name))
             except FileNotFoundError:  # compacted by another process since it was listed
                 continue
-            except Damaged as error:
+            except DamagedSketch as error:
                 logger.warning("%s: %s", place.address, error)
                 damaged.append(name)
         digests = np.concatenate([np.array([], DIGEST), *(shard.digests for shard in shards)])
@@ -158,7 +158,7 @@ def is_shard(name: str) -> bool:
     return name.startswith(f"{FOLDER}/") and name.endswith((SUFFIX, FORMER_SUFFIX))
 
 
-def write_shard(place: BlobStore, records: Sequence[Record], contents: Iterable[bytes]) -> str:
+def write_shard(place: BlobStore, records: Sequence[SketchRecord], contents: Iterable[bytes]) -> str:
     """
     Args:
         records: ordered by signature and digest, each digest once; contents: their files, in the same order.
@@ -201,16 +201,16 @@ def _open(place: BlobStore, name: str) -> Shard:
         count = int(header["digests"]["shape"][0])
         expected = str(header["__metadata__"]["sha256"])
     except (ValueError, KeyError, TypeError, IndexError):
-        raise Damaged(f"{name} has no header of a shard") from None
+        raise DamagedSketch(f"{name} has no header of a shard") from None
     if not 0 < count < MAX_SKETCHES:
-        raise Damaged(f"{name} claims {count} sketches")
+        raise DamagedSketch(f"{name} claims {count} sketches")
     wide = SIGNATURE_BYTES if name.endswith(SUFFIX) else FORMER_SIGNATURE_BYTES
     first, wanted = 8 + size, 64 * count + wide * count + 8 * (count + 1) + 32 * count
     tables = beginning[first : first + wanted]
     if len(tables) < wanted:
         (tables,) = place.ranges(name, [(first, first + wanted)])
     if len(tables) != wanted or hashlib.sha256(tables).hexdigest() != expected:
-        raise Damaged(f"the tables of {name} are not those that were written")
+        raise DamagedSketch(f"the tables of {name} are not those that were written")
     cuts = np.cumsum([64 * count, wide * count, 8 * (count + 1)])
     starts = np.frombuffer(tables[cuts[1] : cuts[2]], "<i8") + first + wanted  # (count + 1,)
     return Shard(

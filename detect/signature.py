@@ -60,7 +60,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorInfo:
     """One tensor as detection sees it.
 
     Attributes:
@@ -91,7 +91,7 @@ class Tensor:
         return self.values // self.rows if self.rows else 0
 
 
-def tensors_of(header: Sequence[TensorSpec]) -> list[Tensor]:
+def tensors_of(header: Sequence[TensorSpec]) -> list[TensorInfo]:
     """Every tensor of a header with canonical name and role, in natural order of names (so in order of depth).
 
     The last headers are remembered: signature, plan and sketch of one model all begin here.
@@ -100,7 +100,7 @@ def tensors_of(header: Sequence[TensorSpec]) -> list[Tensor]:
 
 
 @lru_cache(maxsize=16)
-def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[Tensor, ...]:
+def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[TensorInfo, ...]:
     """
     Args:
         header: (name, dtype, shape) of each tensor.
@@ -113,7 +113,7 @@ def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[T
         for wrapper in ("_orig_mod.", "module."):  # these also stand in the middle
             name = name.replace("." + wrapper, ".").removeprefix(wrapper)
         output_first = not _output_last(name, shape, conv1d)
-        tensors.append(Tensor(name, source, dtype, shape, role_of(name, dtype, shape), output_first))
+        tensors.append(TensorInfo(name, source, dtype, shape, role_of(name, dtype, shape), output_first))
     tensors.sort(key=lambda tensor: natural_key(tensor.name))
     return tuple(tensors)
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median_low
 
-from lineage.detect.backbone_names import Named, named_parts
-from lineage.detect.signature import Role, Tensor, TensorSpec, natural_key, tensors_of
+from lineage.detect.backbone_names import NamedBackbone, named_parts
+from lineage.detect.signature import Role, TensorInfo, TensorSpec, natural_key, tensors_of
 
 SKETCH_VERSION = 2
 BUDGET_VALUES = 131_072  # 256 KiB of bfloat16; bench/NOTES.md has accuracy against budget
@@ -71,13 +71,13 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
     return [blocks[t.source] for t in tensors if t.source in blocks]
 
 
-def _named(header: Sequence[TensorSpec]) -> tuple[Named, ...]:
+def _named(header: Sequence[TensorSpec]) -> tuple[NamedBackbone, ...]:
     return named_parts(tuple((spec.name, spec.dtype, tuple(spec.shape)) for spec in header))
 
 
-def _of_backbone(named: Named, tensors: dict[str, Tensor], budget: int) -> list[Block]:
+def _of_backbone(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: int) -> list[Block]:
     inside = {name: tensors[name] for name in named.names if name in tensors}
-    blocks: dict[int, dict[str, Tensor]] = {}
+    blocks: dict[int, dict[str, TensorInfo]] = {}
     for name, place in named.places.items():
         if name in inside:
             blocks.setdefault(place.block, {})[place.name] = inside[name]
@@ -101,7 +101,7 @@ def _of_backbone(named: Named, tensors: dict[str, Tensor], budget: int) -> list[
     return found
 
 
-def _of_blocks(blocks: Sequence[dict[str, Tensor]], budget: int) -> list[Block]:
+def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Block]:
     """Of repeated blocks: the same kinds of matrices at the same places, counted from the first block and from the last."""
     matrices = [(name, t) for block in blocks for name, t in block.items() if t.role is Role.WEIGHT]
     if not matrices:
@@ -111,7 +111,7 @@ def _of_blocks(blocks: Sequence[dict[str, Tensor]], budget: int) -> list[Block]:
     chosen = blocks_chosen(len(blocks), runs)
     step = next((s for s in (1, 2, 4, 8, 16, 32, 64, 128) if len(_every(len(blocks), s)) <= runs), 256)
     each = max(1, runs // len(chosen)) if step == 1 else 1
-    picked: list[tuple[dict[str, Tensor], str]] = []
+    picked: list[tuple[dict[str, TensorInfo], str]] = []
     for number in chosen:
         block = blocks[number]
         kinds = _kinds(block, usual)
@@ -152,7 +152,7 @@ def _every(depth: int, step: int) -> list[int]:
     return sorted({*half, *(depth - 1 - i for i in half)})
 
 
-def _kinds(block: dict[str, Tensor], usual: int) -> list[str]:
+def _kinds(block: dict[str, TensorInfo], usual: int) -> list[str]:
     """Names of a block's matrices in the order in which they are sampled: one beside a norm, another, one beside a norm, …"""
     fitting = [n for n, t in block.items() if t.role is Role.WEIGHT and t.row_values <= WIDE_ROW * usual and t.rows > 1]
     fitting.sort(key=_hash)
@@ -164,7 +164,7 @@ def _kinds(block: dict[str, Tensor], usual: int) -> list[str]:
     return order
 
 
-def _beside(block: dict[str, Tensor], name: str) -> tuple[list[Tensor], bool]:
+def _beside(block: dict[str, TensorInfo], name: str) -> tuple[list[TensorInfo], bool]:
     """Vectors that follow on a matrix or come before it in the order of names, where a norm is among them; whether they follow."""
     names = sorted(block, key=natural_key)
     at = names.index(name)
@@ -176,8 +176,8 @@ def _beside(block: dict[str, Tensor], name: str) -> tuple[list[Tensor], bool]:
     return [], False
 
 
-def _run(block: dict[str, Tensor], names: Iterable[str]) -> list[Tensor]:
-    found: list[Tensor] = []
+def _run(block: dict[str, TensorInfo], names: Iterable[str]) -> list[TensorInfo]:
+    found: list[TensorInfo] = []
     for name in names:
         if block[name].role is not Role.VECTOR or len(found) == BESIDE:
             break
@@ -185,7 +185,7 @@ def _run(block: dict[str, Tensor], names: Iterable[str]) -> list[Tensor]:
     return found
 
 
-def _vectors_beside(tensors: Sequence[Tensor], chosen: set[str]) -> list[Block]:
+def _vectors_beside(tensors: Sequence[TensorInfo], chosen: set[str]) -> list[Block]:
     """Short vectors that come before or after a chosen matrix."""
     order = sorted(tensors, key=lambda t: natural_key(t.name))
     found = []
@@ -196,7 +196,7 @@ def _vectors_beside(tensors: Sequence[Tensor], chosen: set[str]) -> list[Block]:
     return found
 
 
-def _spread_over(tensors: Sequence[Tensor], budget: int, names: object = None) -> list[Block]:
+def _spread_over(tensors: Sequence[TensorInfo], budget: int, names: object = None) -> list[Block]:
     """Of a network without repeated blocks: rows of matrices spread over the depth."""
     weights = [t for t in tensors if t.role is Role.WEIGHT]
     if not weights:
@@ -205,7 +205,7 @@ def _spread_over(tensors: Sequence[Tensor], budget: int, names: object = None) -
     return [_block(t, rows, called[t.source]) for t, rows in _choose(weights, budget, called)] if weights else []
 
 
-def _choose(tensors: list[Tensor], budget_values: int, called: dict[str, str]) -> list[tuple[Tensor, int]]:
+def _choose(tensors: list[TensorInfo], budget_values: int, called: dict[str, str]) -> list[tuple[TensorInfo, int]]:
     """Tensors spread over the depth, and how many rows of each."""
     budget = budget_values
     order = _spread(tensors, called)
@@ -218,8 +218,8 @@ def _choose(tensors: list[Tensor], budget_values: int, called: dict[str, str]) -
     return chosen or [(min(tensors, key=lambda t: t.row_values), 1)]
 
 
-def _fill(order: list[Tensor], rows: int, budget: int) -> list[tuple[Tensor, int]]:
-    chosen: list[tuple[Tensor, int]] = []
+def _fill(order: list[TensorInfo], rows: int, budget: int) -> list[tuple[TensorInfo, int]]:
+    chosen: list[tuple[TensorInfo, int]] = []
     for tensor in order:
         cost = min(rows, tensor.rows) * tensor.row_values
         if cost <= budget and len(chosen) < MAX_BLOCKS:
@@ -231,19 +231,19 @@ def _fill(order: list[Tensor], rows: int, budget: int) -> list[tuple[Tensor, int
     return chosen
 
 
-def _spread(tensors: list[Tensor], called: dict[str, str]) -> list[Tensor]:
+def _spread(tensors: list[TensorInfo], called: dict[str, str]) -> list[TensorInfo]:
     """Order in which any prefix lies spread over the depth (van der Corput), and no kind of layer is favoured by its period."""
     count = len(tensors)
     edges = [i * count // MAX_BLOCKS for i in range(MAX_BLOCKS + 1)]
     strata = [sorted(tensors[a:b], key=lambda t: _hash(called[t.source])) for a, b in pairwise(edges) if a < b]
     turn = sorted(range(len(strata)), key=lambda i: int(f"{i:08b}"[::-1], 2))
-    order: list[Tensor] = []
+    order: list[TensorInfo] = []
     for depth in range(max((len(s) for s in strata), default=0)):
         order += [strata[i][depth] for i in turn if depth < len(strata[i])]
     return order
 
 
-def _block(tensor: Tensor, rows: int, name: str) -> Block:
+def _block(tensor: TensorInfo, rows: int, name: str) -> Block:
     free = tensor.rows - rows
     first = min(free, SKIPPED_VOCABULARY_ROWS) if tensor.role is Role.EMBEDDING else _hash(name) % (free + 1)
     return Block(tensor.source, first * tensor.row_values, (first + rows) * tensor.row_values)

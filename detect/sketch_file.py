@@ -71,7 +71,7 @@ class Sketch:
         return sum(sample.stop - sample.start for sample in self.samples.values())
 
 
-class Damaged(ValueError):
+class DamagedSketch(ValueError):
     """Bytes that are not a sketch, or not the one that was written."""
 
 
@@ -122,9 +122,9 @@ def unpack(digest: str, content: bytes | memoryview, checked: bool = False) -> S
     text, values = _split(content)
     header, checksum = _parsed(text)
     if checksum and not checked and hashlib.sha256(values).hexdigest() != checksum:
-        raise Damaged("its values are not those that were written")
+        raise DamagedSketch("its values are not those that were written")
     if max((last for *_, last in header.places), default=0) > len(values):
-        raise Damaged("it ends early")
+        raise DamagedSketch("it ends early")
     samples = {
         name: Sample(name, dtype, shape, start, stop, bytes(values[first:last]))
         for name, dtype, shape, start, stop, first, last in header.places
@@ -152,7 +152,7 @@ def _split(content: bytes | memoryview) -> tuple[bytes, memoryview]:
     view = memoryview(content)
     stop = header_bytes(bytes(view[:8]))
     if len(view) < 8 or stop > len(view):
-        raise Damaged("it ends early")
+        raise DamagedSketch("it ends early")
     return bytes(view[8:stop]), view[stop:]
 
 
@@ -182,7 +182,7 @@ def _header(text: bytes) -> _Header:
         packed = frozenset(map(str, json.loads(metadata.get("packed", "[]"))))
         return _Header(metadata["signature"], int(metadata["total_values"]), layout, facts, packed, tuple(places))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Damaged(f"no header of a sketch ({type(error).__name__})") from None
+        raise DamagedSketch(f"no header of a sketch ({type(error).__name__})") from None
 
 
 def _facts_text(facts: WeightFacts) -> str:

@@ -25,7 +25,7 @@ from lineage.detect.decode import DTYPE_BYTES
 from lineage.detect.shards import FORMER_SUFFIX, SUFFIX, Index, digest_in, is_shard, is_single, single_name
 from lineage.detect.signature import FLOAT_DTYPES, TensorSpec, tensors_of
 from lineage.detect.sketch import BUDGET_VALUES, Block, plan
-from lineage.detect.sketch_file import Damaged, Sample, Sketch, header_bytes, pack, signature_in, unpack
+from lineage.detect.sketch_file import DamagedSketch, Sample, Sketch, header_bytes, pack, signature_in, unpack
 from lineage.graphdb.schema import Failure, WeightFacts
 
 __all__ = ["BadSketch", "NotFinite", "Sample", "Sketch", "SketchStore", "make_sketch"]
@@ -54,7 +54,7 @@ class BadSketch(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoreCounts:
     """What lies in a store: sketches in files of their own, shards and the sketches in them, and what is damaged, by name."""
 
     single: int
@@ -125,7 +125,7 @@ class SketchStore:
             (first,) = self.place.ranges(name, [(0, 8)])
             (content,) = self.place.ranges(name, [(0, header_bytes(first))])
             return signature_in(content)
-        except (Damaged, OSError, OverflowError, MemoryError):
+        except (DamagedSketch, OSError, OverflowError, MemoryError):
             return None  # damaged: it is simply read and written again
 
     def holds(self, weights_digest: str) -> bool:
@@ -196,7 +196,7 @@ class SketchStore:
         if gone and self._refreshed():
             yield from self.many(gone)
 
-    def compact(self, everything: bool = False) -> Stored:
+    def compact(self, everything: bool = False) -> StoreCounts:
         """Sketches in files of their own -> shards, and small shards -> larger ones, where it is worth it.
 
         Args:
@@ -217,7 +217,7 @@ class SketchStore:
         if self.put_since_compacted >= (1 if at_end else LOOSE_FILES):
             self.compact()
 
-    def stored(self) -> Stored:
+    def stored(self) -> StoreCounts:
         """What is there, as far as the tables say."""
         with self._lock:
             self._held = None
@@ -225,9 +225,9 @@ class SketchStore:
             single = sum(map(is_single, self.place.names()))
             size = sum(shard.size_bytes for shard in index.shards)
             held = sum(len(shard.digests) for shard in index.shards)
-            return Stored(single, len(index.shards), held, size, index.damaged)
+            return StoreCounts(single, len(index.shards), held, size, index.damaged)
 
-    def check(self, repair: bool = False) -> Stored:
+    def check(self, repair: bool = False) -> StoreCounts:
         """Reads everything; `damaged` names shards and sketches whose bytes are not those that were written.
 
         Args:
@@ -280,9 +280,9 @@ class SketchStore:
     def _unpacked(self, digest: str, content: bytes | memoryview | None, checked: bool = True) -> Sketch | None:
         try:
             if content is None:
-                raise Damaged("its bytes are not those that were written")
+                raise DamagedSketch("its bytes are not those that were written")
             return unpack(digest, content, checked)
-        except Damaged as error:
+        except DamagedSketch as error:
             logger.warning("the sample %s… under %s is damaged: %s", digest[:12], self.address, error)
             return None
 

@@ -51,7 +51,7 @@ class Size(tuple[int, ...]):
         return math.prod(self)
 
 
-class Ranked(NamedTuple):
+class ValuesAndIndices(NamedTuple):
     """What torch gives for extremes and sorts along a dimension."""
 
     values: Tensor
@@ -215,12 +215,12 @@ class Tensor(np.ndarray):
     def min(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:
         if dim is None:
             return wrap(plain(self).min())
-        return Ranked(self.amin(dim, keepdim), wrap(plain(self).argmin(dim, keepdims=keepdim)))
+        return ValuesAndIndices(self.amin(dim, keepdim), wrap(plain(self).argmin(dim, keepdims=keepdim)))
 
     def max(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Any:
         if dim is None:
             return wrap(plain(self).max())
-        return Ranked(self.amax(dim, keepdim), wrap(plain(self).argmax(dim, keepdims=keepdim)))
+        return ValuesAndIndices(self.amax(dim, keepdim), wrap(plain(self).argmax(dim, keepdims=keepdim)))
 
     def argmin(self, dim: Any = None) -> Tensor:
         return wrap(plain(self).argmin(dim))
@@ -231,13 +231,13 @@ class Tensor(np.ndarray):
     def argsort(self, dim: builtins.int = -1) -> Tensor:
         return wrap(plain(self).argsort(dim, kind="stable"))
 
-    def sort(self, dim: builtins.int = -1) -> Ranked:
+    def sort(self, dim: builtins.int = -1) -> ValuesAndIndices:
         order = plain(self).argsort(dim, kind="stable")
-        return Ranked(wrap(np.take_along_axis(plain(self), order, dim)), wrap(order))
+        return ValuesAndIndices(wrap(np.take_along_axis(plain(self), order, dim)), wrap(order))
 
-    def topk(self, count: builtins.int, largest: builtins.bool = True) -> Ranked:
+    def topk(self, count: builtins.int, largest: builtins.bool = True) -> ValuesAndIndices:
         order = (-plain(self) if largest else plain(self)).argsort(-1, kind="stable")[..., :count]
-        return Ranked(wrap(np.take_along_axis(plain(self), order, -1)), wrap(order))
+        return ValuesAndIndices(wrap(np.take_along_axis(plain(self), order, -1)), wrap(order))
 
     def unique(self) -> Tensor:
         return wrap(np.unique(plain(self)))
@@ -265,7 +265,7 @@ class Tensor(np.ndarray):
         indices = np.where(np.isnan(plain(self)).any(dim, keepdims=True), order.take([-1], dim), middle)
         return _picked(self, indices, dim)
 
-    def nanmedian(self, dim: builtins.int) -> Ranked:
+    def nanmedian(self, dim: builtins.int) -> ValuesAndIndices:
         order = plain(self).argsort(dim, kind="stable")  # nan comes last
         known = (~np.isnan(plain(self))).sum(dim, keepdims=True)
         return _picked(self, np.take_along_axis(order, np.maximum(known - 1, 0) // 2, dim), dim)
@@ -431,9 +431,9 @@ def plain(array: Any) -> Array:
     return _as_plain(array, np.ndarray) if type(array) is Tensor else np.asarray(array)
 
 
-def _picked(array: Tensor, indices: Array, dim: builtins.int) -> Ranked:
+def _picked(array: Tensor, indices: Array, dim: builtins.int) -> ValuesAndIndices:
     values = np.take_along_axis(plain(array), indices, dim)
-    return Ranked(wrap(values.squeeze(dim)), wrap(indices.squeeze(dim)))
+    return ValuesAndIndices(wrap(values.squeeze(dim)), wrap(indices.squeeze(dim)))
 
 
 # making tensors

@@ -50,7 +50,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundAnswer:
     """An answer, whether it is in the graph, and what went wrong where that is all there is to say."""
 
     answer: Answer
@@ -58,7 +58,7 @@ class Found:
     failure: Failure | None = None
 
 
-def answer_stored(question: Question, graph: Store | None) -> Found | None:
+def answer_stored(question: Question, graph: Store | None) -> FoundAnswer | None:
     """The graph's answer, or one worked out from the stored sample where the graph has none or other evidence is asked for.
 
     Returns:
@@ -80,16 +80,16 @@ def answer_stored(question: Question, graph: Store | None) -> Found | None:
     return _compare(question, graph, sketches, looked) if looked else None
 
 
-def _said_by_graph(answer: Answer) -> Found | None:
+def _said_by_graph(answer: Answer) -> FoundAnswer | None:
     """What the graph says; None if it never compared the model."""
     if answer.model.status is Status.ADAPTER and answer.answer == "unknown":
         answer = replace(answer, reason=ADAPTER)
     elif answer.answer == "unknown" and answer.as_of is None:
         return None
-    return Found(answer, stored=True)
+    return FoundAnswer(answer, stored=True)
 
 
-def answer_now(question: Question, graph: Store | None) -> Found:
+def answer_now(question: Question, graph: Store | None) -> FoundAnswer:
     """Reads a sample of a model and compares it with what the graph knows.
 
     Args:
@@ -110,7 +110,7 @@ def answer_now(question: Question, graph: Store | None) -> Found:
     if opened.model.status is Status.ADAPTER:
         if question.store_it and graph:
             _keep_model(graph, opened.model, opened.declarations)
-        return Found(replace(unknown, reason=ADAPTER), stored=question.store_it)
+        return FoundAnswer(replace(unknown, reason=ADAPTER), stored=question.store_it)
     from lineage.detect.sketch_store import SketchStore
 
     sketches = SketchStore(question.sketches)
@@ -119,7 +119,7 @@ def answer_now(question: Question, graph: Store | None) -> Found:
     except Failure as failure:
         if failure.exit_code != 4:
             raise
-        return Found(replace(unknown, reason=failure.message), stored=False, failure=failure)
+        return FoundAnswer(replace(unknown, reason=failure.message), stored=False, failure=failure)
     return _compare(question, graph, sketches, looked)
 
 
@@ -140,7 +140,7 @@ def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozen
     return alike, found.declared(looked)
 
 
-def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> Found:
+def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> FoundAnswer:
     """The model beside the known ones of its architecture."""
     from lineage.detect.computing import computing
     from lineage.detect.groups import decide_about
@@ -173,7 +173,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
         unknown = Answer(
             model, "no_relatives", reason=NO_RELATIVES, declared=looked.declarations, as_of=datetime.now(UTC)
         )
-        return Found(unknown, stored=keep)
+        return FoundAnswer(unknown, stored=keep)
     agreement = None
     if graph:
         parents = [(parent, names[parent]) for parent, _ in decision.parents]
@@ -187,7 +187,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
         declared=looked.declarations,
         agreement=agreement,
     )
-    return Found(answer, stored=keep)
+    return FoundAnswer(answer, stored=keep)
 
 
 def _keep(graph: Store, sketches: SketchStore, looked: Reading, decision: Decision, options: Options) -> None:

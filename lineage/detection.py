@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
-    from lineage.detect.quantized_copies import Claimed
+    from lineage.detect.quantized_copies import ClaimedOriginal
     from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.graphdb.store import Store
 
@@ -175,7 +175,7 @@ class _Work:
         return keys if same else (key,)
 
     def _store(self, ready: Mapping[str, list[tuple[Any, Decision]]]) -> None:
-        from lineage.detect.decision import Answer
+        from lineage.detect.decision import AnswerKind
         from lineage.detect.groups import put_together
 
         decisions = [put_together(hub_id, said) for hub_id, said in ready.items() if said and hub_id not in self.bound]
@@ -186,13 +186,13 @@ class _Work:
         )
         found = self.graph.replace_edges([d.model for d in decisions], edges, verdicts, self.run_id)
         answers = [decision.answer for decision in decisions]
-        logger.info("%d models of one backbone: %d with a parent", len(answers), answers.count(Answer.PARENT))
+        logger.info("%d models of one backbone: %d with a parent", len(answers), answers.count(AnswerKind.PARENT))
         for name, value in {
             "models": len(answers),
-            "parents": answers.count(Answer.PARENT),
-            "roots": answers.count(Answer.ROOT),
-            "undecided": answers.count(Answer.UNDECIDED),
-            "no_relatives": answers.count(Answer.NO_RELATIVES),
+            "parents": answers.count(AnswerKind.PARENT),
+            "roots": answers.count(AnswerKind.ROOT),
+            "undecided": answers.count(AnswerKind.UNDECIDED),
+            "no_relatives": answers.count(AnswerKind.NO_RELATIVES),
             "edges_added": found.added,
             "edges_verified": found.verified,
             "edges_superseded": found.superseded,
@@ -217,16 +217,18 @@ def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original]
     Args:
         originals: models that it claims and that it was not compared with, see lineage/architecture.py.
     """
-    from lineage.detect.quantized_copies import Claimed
+    from lineage.detect.quantized_copies import ClaimedOriginal
 
-    def claimed() -> list[Claimed]:
+    def claimed() -> list[ClaimedOriginal]:
         samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
-        return [Claimed(hub_id, name, said, samples.get(digest or "")) for hub_id, name, said, digest in originals]
+        return [
+            ClaimedOriginal(hub_id, name, said, samples.get(digest or "")) for hub_id, name, said, digest in originals
+        ]
 
     return settle_packed(decision, copy.sketch, claimed)
 
 
-def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[Claimed]]) -> Decision:
+def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[ClaimedOriginal]]) -> Decision:
     """The decision about a quantised copy once its claims are weighed; every road ends here.
 
     Args:
@@ -334,7 +336,7 @@ def as_edges(
     revisions: Mapping[str, str | None] | None = None,
 ) -> tuple[list[Edge], list[Verdict]]:
     """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model, by identities alone."""
-    from lineage.detect.decision import Answer
+    from lineage.detect.decision import AnswerKind
     from lineage.detect.method_version import method_version
 
     revisions = revisions or {}
@@ -347,7 +349,7 @@ def as_edges(
             kept = decision.reason.as_json()
             key = str(kept.pop("key"))
             verdicts.append(Verdict(child, decision.answer, key, decision.probability, kept))
-        if decision.answer is Answer.PARENT and decision.parent and decision.relation:
+        if decision.answer is AnswerKind.PARENT and decision.parent and decision.relation:
             edges += [
                 Edge(
                     child,

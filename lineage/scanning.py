@@ -15,7 +15,7 @@ from lineage.reading import Reading, read
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
-    from lineage.detect.methods.registry import Given
+    from lineage.detect.methods.registry import MethodInputs
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
     from lineage.detect.report import Scan
@@ -63,7 +63,7 @@ def scan_folder(
     options: Options,
     device: str | None = None,
     track: Callable[[Iterable[Any]], Iterable[Any]] = lambda models: models,
-    given: Given | None = None,
+    given: MethodInputs | None = None,
 ) -> Scan:
     """Reads and decides about every model under a folder.
 
@@ -82,21 +82,21 @@ def scan_with_samples(
     options: Options,
     device: str | None = None,
     track: Callable[[Iterable[Any]], Iterable[Any]] = lambda models: models,
-    given: Given | None = None,
+    given: MethodInputs | None = None,
 ) -> tuple[Scan, dict[str, Sketch]]:
     """The same, with the samples of the models by their ids, for what is shown beside the decisions."""
-    from lineage.detect.report import Scan, Scanned
+    from lineage.detect.report import Scan, ScannedModel
 
     found = read_folder(folder, track)
     scanned = [
-        Scanned(name, reading.sketch.signature, reading.sketch.digest) for name, reading in found.readings.items()
+        ScannedModel(name, reading.sketch.signature, reading.sketch.digest) for name, reading in found.readings.items()
     ]
     samples = {name: reading.sketch for name, reading in found.readings.items()}
     return Scan(scanned, decide_about(found, options, device, given), found.unreadable), samples
 
 
 def decide_about(
-    found: FolderReading, options: Options, device: str | None = None, given: Given | None = None
+    found: FolderReading, options: Options, device: str | None = None, given: MethodInputs | None = None
 ) -> list[Decision]:
     """Decisions about all models that were read, those of one architecture together.
 
@@ -120,7 +120,7 @@ def decide_about(
 
 def _settled(decision: Decision, found: FolderReading, options: Options) -> Decision:
     """What a packed copy claims, where nothing else is known of it; see detect/quantized_copies.py."""
-    from lineage.detect.quantized_copies import Claimed
+    from lineage.detect.quantized_copies import ClaimedOriginal
 
     copy = found.readings[decision.model]
     if not copy.model.quantised:
@@ -134,7 +134,9 @@ def _settled(decision: Decision, found: FolderReading, options: Options) -> Deci
         base = found.readings[name]
         if not base.model.quantised and not share_key(base.sketch.signature, copy.sketch.signature):
             claimed.setdefault(name, []).append(claim.source)
-    originals = [Claimed(name, name, tuple(said), found.readings[name].sketch) for name, said in claimed.items()]
+    originals = [
+        ClaimedOriginal(name, name, tuple(said), found.readings[name].sketch) for name, said in claimed.items()
+    ]
     return settle_packed(decision, copy.sketch, lambda: originals)
 
 

@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 
 from bench.datasets import Data
 from bench.families import read_truth
-from bench.papers.kept import Kept
+from bench.papers.kept import KeptAnswers
 from bench.papers.neural_phylogeny import PaperConv, halves, most_probable, planned
 from bench.papers.scores import ancestors, links, score, spread
 from bench.papers.study_300 import GENERATIONS
 from bench.papers.study_300 import planned as planned_study
-from bench.papers.trained import Planned, Zoo, build_zoo
-from lineage.detect.decision import Answer, Candidate, Decision
+from bench.papers.trained import PlannedNetwork, Zoo, build_zoo
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 
 TRUTH = {"r": None, "a": "r", "b": "r", "aa": "a", "s": None, "c": "s"}
 
@@ -82,15 +82,15 @@ def test_the_study_has_300_models_of_four_generations() -> None:
 
 
 def test_ours_without_abstaining_names_the_most_probable() -> None:
-    tie = Decision("x", Answer.UNDECIDED, 0.4, candidates=(Candidate("a", 0.4), Candidate("b", 0.3)))
+    tie = Decision("x", AnswerKind.UNDECIDED, 0.4, candidates=(Candidate("a", 0.4), Candidate("b", 0.3)))
     assert most_probable(tie) == "a"
     assert most_probable(replace(tie, candidates=(Candidate("a", 0.4),))) is None
-    assert most_probable(Decision("x", Answer.ROOT, 0.9)) is None
+    assert most_probable(Decision("x", AnswerKind.ROOT, 0.9)) is None
 
 
 def test_a_zoo_is_trained_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     models = tuple(
-        Planned(name, parent, int(parent is not None), "mnist", "adam", 1e-3, 8, 3, seed)
+        PlannedNetwork(name, parent, int(parent is not None), "mnist", "adam", 1e-3, 8, 3, seed)
         for seed, (name, parent) in enumerate([("p", None), ("q", None), ("p-c", "p")])
     )
     zoo = Zoo(lambda: PaperConv(1), 16, 1, models)
@@ -115,7 +115,7 @@ def test_answers_of_published_methods_are_kept_until_the_models_change_and_ours_
             counts[method] += 1
             return {"a": None, "b": "a"}
 
-        kept = Kept(tmp_path)
+        kept = KeptAnswers(tmp_path)
         assert kept.parents(method, asked, work) == {"a": None, "b": "a"}
         kept.write()
 

@@ -24,7 +24,7 @@ from bench.zoo.description import Family, Member, Recipe
 from bench.zoo.grow import LONG_RUN, SHAPES
 from bench.zoo.plan import catalogue, describe, first_models
 from bench.zoo.tasks import PICTURE_CHANGES, TEXT_CHANGES, Task, stream
-from bench.zoo.train import Lane, Trained, at_once, rate, train
+from bench.zoo.train import Lane, TrainingStates, at_once, rate, train
 
 pytestmark = pytest.mark.slow
 
@@ -215,7 +215,7 @@ def test_all_lanes_at_once_agree_with_one_lane_after_the_other(architecture: str
         assert apart(one.states[-1], other.states[-1]) < 0.01 * apart(one.states[-1], start)
 
 
-def one_lane(**settings: object) -> tuple[dict[str, torch.Tensor], Trained]:
+def one_lane(**settings: object) -> tuple[dict[str, torch.Tensor], TrainingStates]:
     network = build("conv-bn", 10, dict(SMALL), 2)
     start = {n: t.clone() for n, t in network.state_dict().items()}
     given = {

@@ -29,13 +29,12 @@ from bench.datasets import Data, from_environment
 from bench.families import read_sketches
 from bench.papers.generations import QUICK, SPECIAL, Member, Plan, build_generations, network_of, probe
 from bench.zoo.architectures import Network
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.methods.nl_approximation import features_and_changes, features_of, taylor_from
 from lineage.detect.methods.nl_free import statistics
-from lineage.detect.methods.nl_network import Example, Shape, train_detector, weight_picture
+from lineage.detect.methods.nl_network import CandidateExample, Shape, train_detector, weight_picture
 from lineage.detect.methods.nl_similarity import SIMILARITIES, reported
-from lineage.detect.methods.np_detector import Family, crops
-from lineage.detect.methods.np_detector import Plan as PhylogenyPlan
+from lineage.detect.methods.np_detector import FamilyCrops, PhylogenyPlan, crops
 from lineage.detect.methods.np_detector import train as train_phylogeny
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -107,7 +106,7 @@ def features_function(samples: Tensor) -> Callable[[Tensors], Tensor]:
     return run
 
 
-class Measured:
+class MethodAnswers:
     """Answers of every method, kept in FOLDER/answers.json after each cell, so that a run that was stopped goes on."""
 
     def __init__(self, folder: Path, fingerprint: str):
@@ -174,7 +173,7 @@ def _flat(tensors: Tensors) -> Tensor:
 
 def examples_of(
     cell: Cell, states: Mapping[str, Tensors], members: Mapping[str, Member], data: Data
-) -> dict[str, Example]:
+) -> dict[str, CandidateExample]:
     """What the detector sees of each child: 64 samples of its own data, and one convolution."""
     kept: dict[tuple[str, str], Tensor] = {}
 
@@ -189,7 +188,7 @@ def examples_of(
         own, mine = weight_picture(states[child][WEIGHT]), features(child, source)
         weights = torch.stack([torch.stack([weight_picture(states[c][WEIGHT]), own]) for c in cell.candidates])
         pictures = torch.stack([torch.stack([features(c, source), mine]) for c in cell.candidates])
-        found[child] = Example(weights, pictures, cell.candidates.index(cell.truth[child]))
+        found[child] = CandidateExample(weights, pictures, cell.candidates.index(cell.truth[child]))
     return found
 
 
@@ -223,7 +222,7 @@ def phylogeny_detector(
             seen = [c for place, c in enumerate(cell.children) if place % 2 != fold]
             own = range(len(cell.candidates))
             parents = (*own, *(cell.candidates.index(cell.truth[c]) for c in seen))
-            families.append(Family(tuple(Subject(n, sketches[n]) for n in (*cell.candidates, *seen)), parents))
+            families.append(FamilyCrops(tuple(Subject(n, sketches[n]) for n in (*cell.candidates, *seen)), parents))
         plan = PhylogenyPlan(epochs=epochs)
         network = train_phylogeny(families, plan, cpu)
         for cell in cells:
@@ -264,7 +263,7 @@ def ours_unaided(
                 seen.add(at)
                 at = parent.get(at)
             answers[cell.name][child] = at if at in cell.candidates else None
-    counts = {a.value: sum(d.answer is a for d in decisions) for a in Answer}
+    counts = {a.value: sum(d.answer is a for d in decisions) for a in AnswerKind}
     return answers, counts
 
 
@@ -274,7 +273,7 @@ def run(folder: Path, quick: bool, samples: int, epochs: int, left_out: Sequence
     members, states, trained = build_generations(folder, plan, data)
     by_id = {m.id: m for m in members}
     cells = cells_of(members)
-    measured = Measured(folder, f"{plan} {samples} {epochs}")
+    measured = MethodAnswers(folder, f"{plan} {samples} {epochs}")
     for cell in cells:
         measured.once("nl-l1 + linear", cell.name, lambda c=cell: learning_free(c, states, by_id, data, samples))
     if "nl-detector" not in {*measured.found, *left_out}:

@@ -33,7 +33,7 @@ from bench.zoo.architectures import Network, VitBlock, build
 from bench.zoo.tasks import Task, stream
 from bench.zoo.train import Lane, Tensors, train
 from lineage.detect.methods.nl_similarity import SIMILARITIES
-from lineage.detect.origins import Outcome, Parts, origins, parts_of
+from lineage.detect.origins import BlockOutcome, Parts, origins, parts_of
 
 DEPTH, HEADS = 9, 4
 SETS = ("mnist", "fashion", "letters", "cifar")
@@ -164,7 +164,7 @@ def by_origins(hybrid: Hybrid, states: Mapping[str, Tensors]) -> list[Answer]:
         origin = found[f"blocks.{i}"]
         right_place = origin.origin_block == f"blocks.{i}"
         answers.append(
-            Answer(origin.model if right_place else None, origin.outcome is Outcome.NONE, origin.probability)
+            Answer(origin.model if right_place else None, origin.outcome is BlockOutcome.NONE, origin.probability)
         )
     return answers
 

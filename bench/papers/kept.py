@@ -18,7 +18,7 @@ READ_WITH = ("align", "families", "gram", "signature", "sketch", "sketch_store",
 Parents = dict[str, str | None]
 
 
-class Kept:
+class KeptAnswers:
     """One folder's answers. `parents` may be called with the same words any number of times; `write` makes them last."""
 
     def __init__(self, folder: Path):

@@ -32,12 +32,12 @@ from torch import Tensor, nn
 
 from bench.datasets import from_environment
 from bench.families import read_sketches, read_truth
-from bench.papers.kept import Kept
+from bench.papers.kept import KeptAnswers
 from bench.papers.scores import Score, score, spread
-from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
+from bench.papers.trained import STARTS, PlannedNetwork, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
-from lineage.detect.decision import Answer, Decision
-from lineage.detect.methods.np_detector import Family, Plan, save, train
+from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.methods.np_detector import FamilyCrops, PhylogenyPlan, save, train
 from lineage.detect.methods.registry import PLAIN, decide_with
 from lineage.detect.methods.values import coordinates, distances, layers_of, one_layer, some_values
 from lineage.detect.model_input import Subject
@@ -97,8 +97,8 @@ def zoos(quick: bool) -> dict[str, Zoo]:
     }
 
 
-def planned(source: str, rate: float, quick: bool) -> tuple[Planned, ...]:
-    parents: list[Planned] = []
+def planned(source: str, rate: float, quick: bool) -> tuple[PlannedNetwork, ...]:
+    parents: list[PlannedNetwork] = []
     parent_steps, child_steps = (120, 60) if quick else (500, 250)
     for place, (lr, batch, start) in enumerate(
         (lr, batch, start) for lr in (0.01, 0.001) for start in STARTS for batch in (32, 128)
@@ -107,7 +107,7 @@ def planned(source: str, rate: float, quick: bool) -> tuple[Planned, ...]:
             continue  # half of them: each learning rate with each start once
         name = f"p{place}"
         steps = parent_steps
-        parents.append(Planned(name, None, 0, source, "adam", lr * rate, batch, steps, 100 + place, start))
+        parents.append(PlannedNetwork(name, None, 0, source, "adam", lr * rate, batch, steps, 100 + place, start))
     children = []
     sets = [name for name in CHILD_SETS if name != source]
     for parent in parents:
@@ -116,7 +116,9 @@ def planned(source: str, rate: float, quick: bool) -> tuple[Planned, ...]:
             seed = 1000 + 100 * int(parent.id[1:]) + k
             which = sets[(k + int(parent.id[1:])) % len(sets)]
             children.append(
-                Planned(f"{parent.id}-c{k:02d}", parent.id, 1, which, "adam", lr * rate, batch, child_steps, seed)
+                PlannedNetwork(
+                    f"{parent.id}-c{k:02d}", parent.id, 1, which, "adam", lr * rate, batch, child_steps, seed
+                )
             )
     return (*parents, *children)
 
@@ -168,21 +170,21 @@ def parents_of(method: str, subjects: Sequence[Subject], settings: Mapping[str, 
         decisions = decide_with(method, subjects, Options(dates=False, declared=False, settings=settings), CPU)
     except Failure:
         return {}
-    return {d.model: d.parent for d in decisions if d.answer is not Answer.UNDECIDED}
+    return {d.model: d.parent for d in decisions if d.answer is not AnswerKind.UNDECIDED}
 
 
 def ours(subjects: Sequence[Subject]) -> dict[str, dict[str, str | None]]:
     """Row -> what `lineage` says, and what it would say without its right to say nothing."""
     decisions = decide_with(PLAIN, subjects, Options(dates=False, declared=False), CPU)
     return {
-        PLAIN: {d.model: d.parent for d in decisions if d.answer is not Answer.UNDECIDED},
+        PLAIN: {d.model: d.parent for d in decisions if d.answer is not AnswerKind.UNDECIDED},
         f"{PLAIN}, always answering": {d.model: most_probable(d) for d in decisions},
     }
 
 
 def most_probable(decision: Decision) -> str | None:
     """The answer; where there is none, the likeliest candidate, or None where no candidate at all is likelier."""
-    if decision.answer is not Answer.UNDECIDED:
+    if decision.answer is not AnswerKind.UNDECIDED:
         return decision.parent
     best = max(decision.candidates, key=lambda c: c.probability, default=None)
     nobody = 1 - sum(c.probability for c in decision.candidates)
@@ -210,7 +212,7 @@ def run(folder: Path, quick: bool) -> dict[str, list[Score]]:
     sketches = read_sketches(folder, BUDGET_VALUES)
     truth: dict[str, str | None] = {name: known.parent.get(name) for name in sketches}
     rows: dict[str, list[Score]] = {}
-    kept = Kept(folder)
+    kept = KeptAnswers(folder)
     for part in halves(truth, 1 if quick else 2, 0):
         subjects = [Subject(name, sketches[name]) for name in part]
         looked_at = one_layer("np-kmeans", layers_of("np-kmeans", subjects, CPU)).name
@@ -235,7 +237,7 @@ def run(folder: Path, quick: bool) -> dict[str, list[Score]]:
 
 
 def detector_runs(
-    truth: Mapping[str, str | None], sketches: Mapping[str, Any], quick: bool, kept: Kept
+    truth: Mapping[str, str | None], sketches: Mapping[str, Any], quick: bool, kept: KeptAnswers
 ) -> Iterator[tuple[dict[str, str | None], dict[str, dict[str, str | None]]]]:
     """(tested models, row -> what is said of them), each run with its own split of the children. The loss of the released code takes
     soft-max twice, the paper's formula once; the quick run has the first alone."""
@@ -251,12 +253,12 @@ def detector_runs(
         seen = [name for name, parent in truth.items() if parent is None or name in learned]
         place = {name: i for i, name in enumerate(seen)}
         parent = tuple(place[truth[name] or name] for name in seen)
-        family = Family(tuple(Subject(n, sketches[n]) for n in seen), parent)
+        family = FamilyCrops(tuple(Subject(n, sketches[n]) for n in seen), parent)
         part = {name: parent for name, parent in truth.items() if name not in learned}
         subjects = [Subject(name, sketches[name]) for name in part]
         found = {"lineage, on np-detector's test": parents_of(PLAIN, subjects, {})}
         for row, twice in losses.items():
-            plan = Plan(epochs=20, samples_an_epoch=25, seed=seed, softmax_twice=twice)
+            plan = PhylogenyPlan(epochs=20, samples_an_epoch=25, seed=seed, softmax_twice=twice)
             asked = {**asdict(plan), "learned": seen, "models": list(part), "values": BUDGET_VALUES}
             found[row] = kept.parents(
                 "np-detector", asked, lambda f=family, p=plan, s=subjects: by_np_detector(f, p, s)
@@ -264,7 +266,7 @@ def detector_runs(
         yield part, found
 
 
-def by_np_detector(family: Family, plan: Plan, subjects: Sequence[Subject]) -> dict[str, str | None]:
+def by_np_detector(family: FamilyCrops, plan: PhylogenyPlan, subjects: Sequence[Subject]) -> dict[str, str | None]:
     """What a detector that learned from one family says of these models."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.safetensors"

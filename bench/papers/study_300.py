@@ -22,10 +22,10 @@ import torch
 
 from bench.datasets import from_environment
 from bench.families import read_sketches, read_truth
-from bench.papers.kept import Kept
+from bench.papers.kept import KeptAnswers
 from bench.papers.neural_phylogeny import ours, parents_of
 from bench.papers.scores import links, score
-from bench.papers.trained import STARTS, Planned, Zoo, build_zoo
+from bench.papers.trained import STARTS, PlannedNetwork, Zoo, build_zoo
 from bench.zoo.architectures import Network, build
 from lineage.detect.methods.registry import PLAIN
 from lineage.detect.model_input import Subject
@@ -41,10 +41,10 @@ def network() -> Network:
     return build("fc", 10, {"channels": 1, "widths": WIDTHS, "activation": "relu", "norm": False}, 0)
 
 
-def planned(generations: tuple[int, ...], seed: int) -> tuple[Planned, ...]:
+def planned(generations: tuple[int, ...], seed: int) -> tuple[PlannedNetwork, ...]:
     dice = random.Random(seed)
     roots = [
-        Planned(f"r{i}", None, 0, SETS[i], "adam", dice.choice((1e-3, 2e-3)), BATCH, 600, 10 + i, STARTS[i % 2])
+        PlannedNetwork(f"r{i}", None, 0, SETS[i], "adam", dice.choice((1e-3, 2e-3)), BATCH, 600, 10 + i, STARTS[i % 2])
         for i in range(5)
     ]
     models, last = list(roots), [[root] for root in roots]
@@ -61,7 +61,7 @@ def planned(generations: tuple[int, ...], seed: int) -> tuple[Planned, ...]:
                 decay = dice.choice((0.0, 0.0, 0.01)) if optimiser == "adamw" else 0.0
                 seed = dice.getrandbits(31)
                 born.append(
-                    Planned(
+                    PlannedNetwork(
                         name, parent.id, generation, source, optimiser, rate, BATCH, steps, seed, weight_decay=decay
                     )
                 )
@@ -113,7 +113,7 @@ def main() -> None:
     known, sketches = read_truth(folder), read_sketches(folder)
     truth = {name: known.parent.get(name) for name in sketches}
     subjects = [Subject(name, sketches[name]) for name in truth]
-    kept = Kept(folder)
+    kept = KeptAnswers(folder)
     print("| method | parent links | grandparent links | great-grandparent links | roots | overall | processor s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
 

@@ -27,7 +27,7 @@ STARTS = ("uniform", "normal")  # Kaiming's two
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedNetwork:
     """One model. parent: None for one that is trained from a random start. generation: 0 for those."""
 
     id: str
@@ -51,7 +51,7 @@ class Zoo:
     make: Callable[[], Network]
     side: int
     channels: int
-    models: tuple[Planned, ...]
+    models: tuple[PlannedNetwork, ...]
     lanes: int = 24  # trained together at most
 
 
@@ -66,7 +66,7 @@ def build_zoo(folder: Path, zoo: Zoo, data: Data, say: Callable[[str], None] = l
             path.unlink()
         mark.write_text(fingerprint)
     (folder / "truth.json").write_text(json.dumps(_truth(zoo.models), indent=1) + "\n")
-    groups: dict[tuple[int, int, int], list[Planned]] = defaultdict(list)
+    groups: dict[tuple[int, int, int], list[PlannedNetwork]] = defaultdict(list)
     for model in zoo.models:
         if not (folder / f"{model.id}.safetensors").exists():
             groups[model.generation, model.batch, model.steps].append(model)
@@ -81,7 +81,7 @@ def build_zoo(folder: Path, zoo: Zoo, data: Data, say: Callable[[str], None] = l
                 path.with_suffix(".part").rename(path)
 
 
-def _truth(models: Sequence[Planned]) -> dict[str, object]:
+def _truth(models: Sequence[PlannedNetwork]) -> dict[str, object]:
     parents = {m.id: m.parent for m in models}
     trees: dict[str, list[str]] = defaultdict(list)
     for name in parents:
@@ -96,7 +96,7 @@ def _truth(models: Sequence[Planned]) -> dict[str, object]:
     }
 
 
-def _lane(zoo: Zoo, model: Planned, folder: Path, data: Data) -> Lane:
+def _lane(zoo: Zoo, model: PlannedNetwork, folder: Path, data: Data) -> Lane:
     start = fresh(zoo, model.seed, model.start)
     if model.parent:
         head = zoo.make().stages[-1]
@@ -119,7 +119,7 @@ def fresh(zoo: Zoo, seed: int, start: str) -> Tensors:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def _batches(zoo: Zoo, model: Planned, data: Data) -> Callable[[int], tuple[Tensor, Tensor]]:
+def _batches(zoo: Zoo, model: PlannedNetwork, data: Data) -> Callable[[int], tuple[Tensor, Tensor]]:
     """step -> ((batch, channels, side, side) between 0 and 1, (batch,)), shuffled anew in every pass over the set."""
     pictures = data.pictures(model.source)
     generator = torch.Generator().manual_seed(model.seed)

@@ -25,7 +25,7 @@ from bench.datasets import Data, from_environment
 from bench.zoo.architectures import READS_TEXT, Network, build
 from bench.zoo.description import Family, Member, Recipe, seed_of
 from bench.zoo.tasks import stream
-from bench.zoo.train import Lane, Tensors, Trained, at_once, train
+from bench.zoo.train import Lane, Tensors, TrainingStates, at_once, train
 
 GROWTH = 4  # rows that a grown head gets
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -33,7 +33,7 @@ FEWEST_LEFT = 3  # children that must remain for a root to be worth hiding
 
 
 @dataclass(slots=True, eq=False)
-class Built:
+class BuiltFamily:
     """`states`: tensors as stored, by file name; `losses`: at the end of training; `chance`: the loss of a model that knows nothing."""
 
     states: dict[str, Tensors]
@@ -58,9 +58,9 @@ def built(folder: Path, fingerprint: str) -> bool:
         return False
 
 
-def train_family(family: Family, data: Data, device: torch.device) -> Built:
+def train_family(family: Family, data: Data, device: torch.device) -> BuiltFamily:
     """Train generation by generation, all models of one that have equal shapes together."""
-    built = Built({}, {}, math.log(family.outputs))
+    built = BuiltFamily({}, {}, math.log(family.outputs))
     for generation in range(1 + max(member.generation for member in family.members)):
         due = [member for member in family.members if member.generation == generation]
         groups: dict[tuple[int, int], list[Member]] = defaultdict(list)
@@ -79,7 +79,7 @@ def train_family(family: Family, data: Data, device: torch.device) -> Built:
     return built
 
 
-def write_family(family: Family, built: Built, folder: Path, source: str) -> None:
+def write_family(family: Family, built: BuiltFamily, folder: Path, source: str) -> None:
     """Write models and truth; nothing is visible under the family's name until all of it is there."""
     final, partial = folder / family.name, folder / f".{family.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -93,7 +93,7 @@ def write_family(family: Family, built: Built, folder: Path, source: str) -> Non
     partial.rename(final)
 
 
-def truth(family: Family, built: Built, source: str) -> dict[str, object]:
+def truth(family: Family, built: BuiltFamily, source: str) -> dict[str, object]:
     """What is known of the family, as JSON values."""
     dates = _dates(family)
     models, pairs, same_run = [], [], []
@@ -207,7 +207,7 @@ def _fresh(family: Family, outputs: int, seed: int) -> Network:
     return build(family.architecture, outputs, dict(family.sizes), seed, family.start)
 
 
-def _outputs(family: Family, member: Member, built: Built) -> int:
+def _outputs(family: Family, member: Member, built: BuiltFamily) -> int:
     if not member.parents or not member.recipe:
         return family.outputs
     head = _fresh(family, family.outputs, 0).stages[-1]
@@ -216,7 +216,7 @@ def _outputs(family: Family, member: Member, built: Built) -> int:
 
 
 def _lane(
-    family: Family, member: Member, network: Network, built: Built, data: Data, outputs: int, device: torch.device
+    family: Family, member: Member, network: Network, built: BuiltFamily, data: Data, outputs: int, device: torch.device
 ) -> Lane:
     recipe = member.recipe
     assert recipe
@@ -246,7 +246,9 @@ def _lane(
     )
 
 
-def _start(family: Family, member: Member, recipe: Recipe, network: Network, built: Built, outputs: int) -> Tensors:
+def _start(
+    family: Family, member: Member, recipe: Recipe, network: Network, built: BuiltFamily, outputs: int
+) -> Tensors:
     """The parent as stored, in float32, with the head that the recipe asks for."""
     fresh = dict(_fresh(family, outputs, member.seed).state_dict())
     if not member.parents:
@@ -263,7 +265,7 @@ def _start(family: Family, member: Member, recipe: Recipe, network: Network, bui
     return start
 
 
-def _keep(built: Built, member: Member, trained: Trained) -> None:
+def _keep(built: BuiltFamily, member: Member, trained: TrainingStates) -> None:
     for name, state in zip(member.names, trained.states, strict=True):
         if member.recipe and member.recipe.rank:
             state = low_rank(state, built.states[member.parents[0]], member.recipe.rank)
@@ -271,7 +273,7 @@ def _keep(built: Built, member: Member, trained: Trained) -> None:
     built.losses[member.names[-1]] = trained.loss
 
 
-def _derive(built: Built, member: Member, family: Family) -> None:
+def _derive(built: BuiltFamily, member: Member, family: Family) -> None:
     """A copy, a cast copy or the mean of the parents."""
     parents = [built.states[name] for name in member.parents]
     if len(parents) == 1:

@@ -59,7 +59,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class TrainingStates:
     """`states`: tensors by name for each entry of `saves`. `loss`: mean cross entropy (nats) over the last steps."""
 
     states: tuple[Tensors, ...]
@@ -93,14 +93,14 @@ def rate(schedule: str, step: int, steps: int) -> float:
     raise ValueError(f"no schedule {schedule!r}")
 
 
-def train(network: Network, lanes: Sequence[Lane], device: torch.device, together: bool) -> list[Trained]:
+def train(network: Network, lanes: Sequence[Lane], device: torch.device, together: bool) -> list[TrainingStates]:
     """Train every lane; the answer of a lane does not depend on the others beyond rounding.
 
     Args:
         network: gives computation, names and shapes; its own values are not used.
         together: vmap over lanes instead of a loop.
     """
-    done: dict[int, Trained] = {}
+    done: dict[int, TrainingStates] = {}
     kinds = sorted({(lane.optimiser, lane.frozen_stats) for lane in lanes})
     for optimiser, frozen_stats in kinds:
         chosen = [i for i, lane in enumerate(lanes) if (lane.optimiser, lane.frozen_stats) == (optimiser, frozen_stats)]
@@ -144,7 +144,7 @@ class _Cohort:
         )
         return table.repeat_interleave(torch.tensor(self.sizes), 1).to(self.device)
 
-    def run(self) -> list[Trained]:
+    def run(self) -> list[TrainingStates]:
         saved: list[list[Tensors]] = [[] for _ in self.lanes]
         tails: list[list[Tensor]] = [[] for _ in self.lanes]
         for step in range(self.lanes[0].steps):
@@ -157,7 +157,7 @@ class _Cohort:
                     tails[i].append(losses[i])
                 if step + 1 in lane.saves:
                     saved[i].append(self._state(i))
-        return [Trained(tuple(s), float(torch.stack(t).mean())) for s, t in zip(saved, tails, strict=True)]
+        return [TrainingStates(tuple(s), float(torch.stack(t).mean())) for s, t in zip(saved, tails, strict=True)]
 
     def _gradients(self, step: int, live: int) -> Tensor:
         """Fill `grad` of the live lanes; gives their losses, (live,)."""

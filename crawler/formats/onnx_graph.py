@@ -70,7 +70,7 @@ class Initialiser:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class OnnxNode:
     """What an operator uses: enough to name what lost its name."""
 
     name: str
@@ -197,10 +197,10 @@ class Onnx(Format):
         return OnnxWeights(files)
 
 
-def named_weights(initialisers: Sequence[Initialiser], nodes: Sequence[Node]) -> dict[str, _Weight]:
+def named_weights(initialisers: Sequence[Initialiser], nodes: Sequence[OnnxNode]) -> dict[str, _Weight]:
     """Initialisers under the names of the model that was exported, each once; scales and zero points go to their matrices."""
     by_name = {tensor.name: tensor for tensor in initialisers}
-    used: dict[str, Node] = {}
+    used: dict[str, OnnxNode] = {}
     for node in nodes:
         for name in node.inputs:
             used.setdefault(name, node)
@@ -223,7 +223,7 @@ def named_weights(initialisers: Sequence[Initialiser], nodes: Sequence[Node]) ->
     return found
 
 
-def read_onnx_graph(file: WeightFile) -> tuple[list[Initialiser], list[Node]]:
+def read_onnx_graph(file: WeightFile) -> tuple[list[Initialiser], list[OnnxNode]]:
     """Initialisers and nodes of the graph of a model.
 
     Raises:
@@ -231,7 +231,7 @@ def read_onnx_graph(file: WeightFile) -> tuple[list[Initialiser], list[Node]]:
     """
     walk = _Walk(file)
     initialisers: list[Initialiser] = []
-    nodes: list[Node] = []
+    nodes: list[OnnxNode] = []
     graphs = 0
     for number, start, stop in walk.fields(0, file.size_bytes):
         if number != 7 or start < 0:
@@ -289,7 +289,7 @@ def _initialiser(walk: _Walk, start: int, stop: int) -> Initialiser | None:
     return Initialiser(name, dtype, tuple(shape), file, *place)
 
 
-def _node(walk: _Walk, start: int, stop: int) -> Node:
+def _node(walk: _Walk, start: int, stop: int) -> OnnxNode:
     inputs: list[str] = []
     name = operator = ""
     for number, first, last in walk.fields(start, stop):
@@ -299,7 +299,7 @@ def _node(walk: _Walk, start: int, stop: int) -> Node:
             name = walk.text(first, last)
         elif first >= 0 and number == 4:
             operator = walk.text(first, last)
-    return Node(name, operator, tuple(inputs))
+    return OnnxNode(name, operator, tuple(inputs))
 
 
 class _Walk:

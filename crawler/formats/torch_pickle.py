@@ -62,7 +62,7 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredTensor:
     """A tensor: a window of a storage. dtype: None where we do not know it."""
 
     storage: Storage
@@ -82,7 +82,7 @@ class Stored:
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class PickledObject:
     """A class or function by name, with what it would have been given. It is never looked up."""
 
     name: str
@@ -92,7 +92,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class _Name:
+class _GlobalName:
     module: str
     name: str
 
@@ -103,7 +103,7 @@ class _Name:
 _MARK = object()
 
 
-def tensors_in(pickle: bytes) -> dict[str, Stored]:
+def tensors_in(pickle: bytes) -> dict[str, StoredTensor]:
     """Name -> tensor of the weights that a pickle describes: of a dictionary of tensors, of one within a checkpoint, or of a stored module.
 
     Raises:
@@ -177,11 +177,11 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         some = [stack.pop()] if name == "APPEND" else _since_mark(stack)
         if isinstance(stack[-1], list):
             stack[-1].extend(some)
-        elif not isinstance(stack[-1], Record):
+        elif not isinstance(stack[-1], PickledObject):
             raise BadPickle("it appends to what is no list")
     elif name in ("SETITEM", "SETITEMS"):
         some = _since_mark(stack) if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
-        into = stack[-1].items if isinstance(stack[-1], Record) else stack[-1]
+        into = stack[-1].items if isinstance(stack[-1], PickledObject) else stack[-1]
         if not isinstance(into, dict):
             raise BadPickle("it sets items of what is no dictionary")
         into.update(zip(map(_key, some[::2]), some[1::2], strict=True))
@@ -190,14 +190,14 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
             module, _, called = str(argument).partition(" ")
         else:
             called, module = str(stack.pop()), str(stack.pop())
-        stack.append(_Name(module, called))
+        stack.append(_GlobalName(module, called))
     elif name in ("REDUCE", "NEWOBJ", "NEWOBJ_EX"):
         options = stack.pop() if name == "NEWOBJ_EX" else None
         arguments = stack.pop()
         stack.append(_made(stack.pop(), arguments if options is None else (arguments, options), name != "REDUCE"))
     elif name == "BUILD":
         state = stack.pop()
-        if isinstance(stack[-1], Record):
+        if isinstance(stack[-1], PickledObject):
             stack[-1].state = state
     elif name in ("BINPERSID", "PERSID"):
         stack.append(_storage(stack.pop() if name == "BINPERSID" else argument))
@@ -231,10 +231,10 @@ def _key(key: Any) -> Any:
 
 def _made(what: Any, arguments: Any, new: bool) -> Any:
     """What a call would give: a tensor, a dictionary or a record. new: an object of a class, whose code a machine would not run here."""
-    if not isinstance(what, _Name):
+    if not isinstance(what, _GlobalName):
         raise BadPickle("it calls something that is no name")
-    if what == _Name("collections", "OrderedDict"):
-        return Record(str(what), arguments) if arguments else {}
+    if what == _GlobalName("collections", "OrderedDict"):
+        return PickledObject(str(what), arguments) if arguments else {}
     if what.module == "torch._utils" and what.name in _TENSOR_CALLS:
         return _tensor(arguments, what.name)
     if what.module in ("torch._utils", "torch.nn.parameter") and what.name in (*_PARAMETER_CALLS, "Parameter"):
@@ -243,7 +243,7 @@ def _made(what: Any, arguments: Any, new: bool) -> Any:
     plain = top in ("builtins", "__builtin__") and what.name in _INERT_BUILTINS
     if not new and top not in _INERT and not plain:
         raise BadPickle(f"it would call {what}, and nothing is called")
-    return Record(str(what), arguments)
+    return PickledObject(str(what), arguments)
 
 
 def _storage(identity: Any) -> Storage:
@@ -251,30 +251,30 @@ def _storage(identity: Any) -> Storage:
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
         raise BadPickle("it refers to something that is no storage")
     kind, key, values = identity[1], identity[2], identity[4]
-    if not isinstance(kind, _Name) or not isinstance(key, str) or type(values) is not int or values < 0:
+    if not isinstance(kind, _GlobalName) or not isinstance(key, str) or type(values) is not int or values < 0:
         raise BadPickle("it describes a storage that cannot be")
     untyped = kind.name == "UntypedStorage"
     return Storage(None if untyped else DTYPES.get(kind.name.removesuffix("Storage")), key, values)
 
 
-def _tensor(arguments: Any, by: str) -> Stored:
+def _tensor(arguments: Any, by: str) -> StoredTensor:
     storage, offset, shape, stride = arguments[:4]
     dtype = storage.dtype if isinstance(storage, Storage) else None
     if by == "_rebuild_tensor_v3":
         named = arguments[6]
-        dtype = DTYPES.get(named.name) if isinstance(named, _Name) else None
+        dtype = DTYPES.get(named.name) if isinstance(named, _GlobalName) else None
     sizes = (*shape, *stride, offset) if isinstance(shape, tuple) and isinstance(stride, tuple) else (-1,)
     if not isinstance(storage, Storage) or len(shape) != len(stride) or len(shape) > MAX_DEPTH:
         raise BadPickle("it describes a tensor that cannot be")
     if not all(type(size) is int and 0 <= size < 1 << 40 for size in sizes):
         raise BadPickle("it describes a tensor of impossible size")
-    return Stored(storage, dtype, offset, shape, stride)
+    return StoredTensor(storage, dtype, offset, shape, stride)
 
 
-def _weights(top: Any) -> dict[str, Stored]:
+def _weights(top: Any) -> dict[str, StoredTensor]:
     """The named tensors: of the object itself, or of what checkpoints keep the model under."""
     queue: list[tuple[Any, int]] = [(top, 0)]
-    best: dict[str, Stored] = {}
+    best: dict[str, StoredTensor] = {}
     while queue:
         here, depth = queue.pop(0)
         found = _named(here)
@@ -287,7 +287,7 @@ def _weights(top: Any) -> dict[str, Stored]:
     return best
 
 
-def _content(found: dict[str, Stored]) -> int:
+def _content(found: dict[str, StoredTensor]) -> int:
     total = 0
     for tensor in found.values():
         size = 1
@@ -299,7 +299,7 @@ def _content(found: dict[str, Stored]) -> int:
 
 def _content_of(here: Any) -> Any:
     """What a dictionary holds, also one of pairs as old files have them."""
-    if not isinstance(here, Record):
+    if not isinstance(here, PickledObject):
         return here
     pairs = here.arguments[0] if here.name == "collections.OrderedDict" and isinstance(here.arguments, tuple) else []
     if here.items or not isinstance(pairs, (list, tuple)):
@@ -308,18 +308,18 @@ def _content_of(here: Any) -> Any:
     return {_key(key): value for key, value in pairs}
 
 
-def _named(here: Any) -> dict[str, Stored]:
+def _named(here: Any) -> dict[str, StoredTensor]:
     """Names and tensors of a dictionary of them, or of a stored module."""
-    if isinstance(here, Record) and isinstance(here.state, dict) and "_modules" in here.state:
+    if isinstance(here, PickledObject) and isinstance(here.state, dict) and "_modules" in here.state:
         return dict(_module(here, "", 0, [0]))
     content = _content_of(here)
     if not isinstance(content, dict):
         return {}
-    found = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Stored)}
+    found = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, StoredTensor)}
     return found if len(found) <= MAX_TENSORS else {}
 
 
-def _module(here: Record, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, Stored]]:
+def _module(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, StoredTensor]]:
     """What `state_dict` of a stored module would list. seen: modules so far, in one number."""
     seen[0] += 1
     if depth > MAX_DEPTH or seen[0] > MAX_TENSORS:
@@ -328,9 +328,9 @@ def _module(here: Record, prefix: str, depth: int, seen: list[int]) -> Iterator[
     for kind in ("_parameters", "_buffers"):
         content = state.get(kind)
         for name, value in content.items() if isinstance(content, dict) else ():
-            if isinstance(value, Stored):
+            if isinstance(value, StoredTensor):
                 yield f"{prefix}{name}", value
     modules = state.get("_modules")
     for name, module in modules.items() if isinstance(modules, dict) else ():
-        if isinstance(module, Record):
+        if isinstance(module, PickledObject):
             yield from _module(module, f"{prefix}{name}.", depth + 1, seen)

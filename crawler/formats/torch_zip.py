@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lineage.crawler.formats.interface import Format, Opening, Readable
-from lineage.crawler.formats.torch_pickle import BadPickle, Stored, tensors_in
+from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
 from lineage.crawler.headers import DTYPE_BITS, TensorHeader
 from lineage.crawler.weights import WeightFile, Weights
 from lineage.graphdb.schema import Failure
@@ -43,7 +43,7 @@ class BadArchive(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """One member of an archive. at: where its own short header begins; next_at: where what follows it begins."""
 
     name: str
@@ -112,7 +112,7 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
     return tuple(tensors)
 
 
-def _tensor(file: str, name: str, tensor: Stored, member: Member, start: int) -> TensorHeader:
+def _tensor(file: str, name: str, tensor: StoredTensor, member: ArchiveMember, start: int) -> TensorHeader:
     if member.method != 0 or member.flags & 1:
         raise BadArchive(file, f"the numbers of {name[:80]!r} are compressed or encrypted")
     dtype = tensor.dtype or "UNKNOWN"
@@ -129,7 +129,7 @@ def _tensor(file: str, name: str, tensor: Stored, member: Member, start: int) ->
     return TensorHeader(name, dtype, tensor.shape, file, start + first, start + last)
 
 
-def _members(read: Read, file: str, file_bytes: int) -> dict[str, Member]:
+def _members(read: Read, file: str, file_bytes: int) -> dict[str, ArchiveMember]:
     """Name -> member, from the directory at the end."""
     if file_bytes < 22:
         raise BadArchive(file, f"{file_bytes} bytes are too few")
@@ -167,7 +167,7 @@ def _end64(tail: bytes, tail_at: int, end: int, file: str, read: Read) -> tuple[
     return count, size, where
 
 
-def _entries(directory: bytes, count: int, file: str, directory_at: int) -> dict[str, Member]:
+def _entries(directory: bytes, count: int, file: str, directory_at: int) -> dict[str, ArchiveMember]:
     rows = []
     at = 0
     for _ in range(count):
@@ -187,7 +187,7 @@ def _entries(directory: bytes, count: int, file: str, directory_at: int) -> dict
         rows.append((name, where, size, packed, method, flags, crc))
         at += 46 + name_bytes + extra_bytes + comment_bytes
     after = dict(pairwise([*sorted({row[1] for row in rows}), directory_at]))
-    members = {row[0]: Member(*row, next_at=after[row[1]]) for row in rows}
+    members = {row[0]: ArchiveMember(*row, next_at=after[row[1]]) for row in rows}
     if len(members) != len(rows):
         raise BadArchive(file, "two of its members have one name")
     return members
@@ -212,7 +212,7 @@ def _extra64(extra: bytes, size: int, packed: int, where: int, file: str) -> tup
     raise BadArchive(file, "its directory is damaged")
 
 
-def _start(read: Read, file: str, member: Member) -> int:
+def _start(read: Read, file: str, member: ArchiveMember) -> int:
     """Where a member's bytes begin. PyTorch puts them at multiples of 64, which is believed where what follows then fits."""
     least = member.at + 30 + len(member.name.encode()) + 4
     start = -(-least // _ALIGNMENT) * _ALIGNMENT
@@ -228,7 +228,7 @@ def _start(read: Read, file: str, member: Member) -> int:
     return start
 
 
-def _description(read: Read, file: str, member: Member) -> bytes:
+def _description(read: Read, file: str, member: ArchiveMember) -> bytes:
     if member.method != 0 or member.flags & 1:
         raise BadArchive(file, "its description is compressed or encrypted")
     if member.size > MAX_DIRECTORY_BYTES:

@@ -53,7 +53,7 @@ class Recipe:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """Where a training stands.
 
     Attributes:
@@ -67,7 +67,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """
     Attributes:
         came_first: for each example the (m, m) log-odds that a network says which never saw the example's architecture.
@@ -78,8 +78,11 @@ class Trained:
 
 
 def train(
-    examples: Sequence[Example], recipe: Recipe, run: Run, learn: Callable[[Example], bool] = lambda example: True
-) -> Trained:
+    examples: Sequence[Example],
+    recipe: Recipe,
+    run: TrainingRun,
+    learn: Callable[[Example], bool] = lambda example: True,
+) -> TrainingResult:
     """A network on the examples to learn from, calibrated on folds of architectures; the other examples are only judged."""
     parts = folds(examples, recipe.folds)
     own = [i for i, example in enumerate(examples) if learn(example)]
@@ -88,7 +91,7 @@ def train(
     odds = [each / heat for each in odds]
     direction = fit_direction([examples[i] for i in own], recipe, run, "direction")
     direction.temperature.fill_(heat)
-    return Trained(direction, odds)
+    return TrainingResult(direction, odds)
 
 
 def folds(examples: Sequence[Example], count: int) -> list[list[int]]:
@@ -101,7 +104,7 @@ def folds(examples: Sequence[Example], count: int) -> list[list[int]]:
 
 
 def judged_elsewhere(
-    examples: Sequence[Example], parts: Sequence[Sequence[int]], recipe: Recipe, run: Run, own: Set[int]
+    examples: Sequence[Example], parts: Sequence[Sequence[int]], recipe: Recipe, run: TrainingRun, own: Set[int]
 ) -> list[Tensor]:
     """For each example (m, m) log-odds from a direction network that was trained without its part."""
     odds: dict[int, Tensor] = {}
@@ -114,7 +117,7 @@ def judged_elsewhere(
     return [odds[i] for i in range(len(examples))]
 
 
-def fit_direction(examples: Sequence[Example], recipe: Recipe, run: Run, stage: str) -> DirectionNetwork:
+def fit_direction(examples: Sequence[Example], recipe: Recipe, run: TrainingRun, stage: str) -> DirectionNetwork:
     """One direction network on all pairs of the examples that are related, its members one after the other."""
     torch.manual_seed(recipe.seed)
     pool = _Pool.of(examples, recipe)
@@ -208,7 +211,7 @@ def _fit(
     steps: int,
     rate: float,
     recipe: Recipe,
-    run: Run,
+    run: TrainingRun,
     stage: str,
 ) -> None:
     """AdamW with one cycle of the learning rate; bfloat16 in forward passes on CUDA; leaves the network in evaluation mode."""
@@ -243,7 +246,7 @@ class _Keeper:
         optimiser: Any,
         schedule: Any,
         dice: torch.Generator,
-        run: Run,
+        run: TrainingRun,
         stage: str,
         recipe: Recipe,
     ):

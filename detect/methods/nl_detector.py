@@ -22,14 +22,14 @@ from lineage.detect.methods.nl_approximation import features_of
 from lineage.detect.methods.nl_free import candidates_among, forward_of
 from lineage.detect.methods.nl_network import (
     SAMPLES,
-    Example,
+    CandidateExample,
     Shape,
     load_detector,
     save_detector,
     train_detector,
     weight_picture,
 )
-from lineage.detect.methods.registry import BadSetting, Given, NeedsMore, settings_of
+from lineage.detect.methods.registry import BadSetting, MethodInputs, NeedsMore, settings_of
 from lineage.detect.methods.to_decisions import CannotTake, as_decisions, at_least
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -45,14 +45,14 @@ class BadZoo(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class _Spec:
+class _TensorSpec:
     name: str
     dtype: str
     shape: tuple[int, ...]
 
 
 def decide(
-    subjects: Sequence[Subject], options: Options, device: torch.device, given: Given | None = None
+    subjects: Sequence[Subject], options: Options, device: torch.device, given: MethodInputs | None = None
 ) -> list[Decision]:
     """
     Raises:
@@ -100,7 +100,7 @@ def decide(
 def train(
     zoo: Path,
     out: Path,
-    given: Callable[[Path], Given] | None = None,
+    given: Callable[[Path], MethodInputs] | None = None,
     tensor: str = "",
     layer: str = "",
     epochs: int = 100,
@@ -119,7 +119,7 @@ def train(
         BadZoo: no family in it from which parents can be learned.
     """
     device = device or torch.device("cpu")
-    examples: list[Example] = []
+    examples: list[CandidateExample] = []
     families = 0
     for truth in sorted(zoo.glob("**/truth.json")):
         made = _examples_of(truth, given(truth.parent) if given else None, tensor, layer, device)
@@ -145,10 +145,10 @@ def middle_weight(sketch: Sketch) -> str:
     Raises:
         CannotTake: there is none.
     """
-    return _middle([_Spec(name, sample.dtype, sample.shape) for name, sample in sketch.samples.items()])
+    return _middle([_TensorSpec(name, sample.dtype, sample.shape) for name, sample in sketch.samples.items()])
 
 
-def _middle(specs: Sequence[_Spec]) -> str:
+def _middle(specs: Sequence[_TensorSpec]) -> str:
     weights = [t.name for t in tensors_of(specs) if t.role is Role.WEIGHT]
     if not weights:
         raise CannotTake(f"method {NAME}: these models have no weights of two or more dimensions")
@@ -181,14 +181,16 @@ def _example(
     pictures: Sequence[Tensor] | None,
     features: Sequence[Tensor] | None,
     target: int = 0,
-) -> Example:
+) -> CandidateExample:
     def stacked(of: Sequence[Tensor] | None) -> Tensor | None:
         return None if of is None else torch.stack([torch.stack([of[other], of[child]]) for other in others])
 
-    return Example(stacked(pictures), stacked(features), target)
+    return CandidateExample(stacked(pictures), stacked(features), target)
 
 
-def _examples_of(truth: Path, given: Given | None, tensor: str, layer: str, device: torch.device) -> list[Example]:
+def _examples_of(
+    truth: Path, given: MethodInputs | None, tensor: str, layer: str, device: torch.device
+) -> list[CandidateExample]:
     """Every model of a family as a child, with all others that have the same layout as candidates."""
     data = json.loads(truth.read_text(encoding="utf-8"))
     parents: dict[str, str | None] = dict.fromkeys(
@@ -223,7 +225,7 @@ def _weight_of(path: Path, tensor: str) -> tuple[str, Tensor] | None:
         return None
     with safe_open(path, framework="pt") as file:
         parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        specs = [_Spec(n, str(p.get_dtype()), tuple(p.get_shape())) for n, p in parts.items()]
+        specs = [_TensorSpec(n, str(p.get_dtype()), tuple(p.get_shape())) for n, p in parts.items()]
         named = {t.name: t.source for t in tensors_of(specs)}
         try:
             wanted = tensor or _middle(specs)
@@ -232,6 +234,6 @@ def _weight_of(path: Path, tensor: str) -> tuple[str, Tensor] | None:
         return (wanted, file.get_tensor(named[wanted])) if wanted in named else None
 
 
-def _on(example: Example, device: torch.device) -> Example:
+def _on(example: CandidateExample, device: torch.device) -> CandidateExample:
     weights = None if example.weights is None else example.weights.to(device)
-    return Example(weights, None if example.features is None else example.features.to(device), example.target)
+    return CandidateExample(weights, None if example.features is None else example.features.to(device), example.target)

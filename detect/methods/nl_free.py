@@ -21,7 +21,7 @@ from torch import Tensor
 from lineage.detect.align import NotComparable, align
 from lineage.detect.decision import Decision
 from lineage.detect.methods.nl_approximation import Approximation, Forward, NoFeatures, features_of, similarities
-from lineage.detect.methods.registry import Given, NeedsMore, settings_of
+from lineage.detect.methods.registry import MethodInputs, NeedsMore, settings_of
 from lineage.detect.methods.to_decisions import CannotTake, as_decisions, at_least
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -31,7 +31,11 @@ ON_WEIGHTS = ("l1", "l2")
 
 
 def decide(
-    similarity: str, subjects: Sequence[Subject], options: Options, device: torch.device, given: Given | None = None
+    similarity: str,
+    subjects: Sequence[Subject],
+    options: Options,
+    device: torch.device,
+    given: MethodInputs | None = None,
 ) -> list[Decision]:
     """
     Args:
@@ -103,7 +107,7 @@ def on_features(
     similarity: str,
     subjects: Sequence[Subject],
     parents: Sequence[int],
-    given: Given,
+    given: MethodInputs,
     layer: str,
     samples: int,
     approximation: Approximation,
@@ -128,7 +132,7 @@ def on_features(
     return table
 
 
-def forward_of(given: Given, layer: str, samples: int, device: torch.device) -> Forward:
+def forward_of(given: MethodInputs, layer: str, samples: int, device: torch.device) -> Forward:
     """The user's function on the first samples of the batch, cut down to one layer: the one named, else the third, else the last.
 
     Raises (when called):

@@ -31,7 +31,7 @@ SAMPLES = 64
 FORMAT = "nl-detector-1"
 
 
-class BadDetector(Failure):
+class BadLineageDetector(Failure):
     """A file that is no trained lineage detector."""
 
 
@@ -46,7 +46,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class CandidateExample:
     """One child with its candidates.
 
     Attributes:
@@ -65,11 +65,11 @@ class Example:
                 return len(given)
         return 0
 
-    def only(self, candidates: Sequence[int], target: int) -> Example:
+    def only(self, candidates: Sequence[int], target: int) -> CandidateExample:
         """The same child with some of its candidates."""
         chosen = list(candidates)
         weights = None if self.weights is None else self.weights[chosen]
-        return Example(weights, None if self.features is None else self.features[chosen], target)
+        return CandidateExample(weights, None if self.features is None else self.features[chosen], target)
 
 
 class LineageDetector(nn.Module):
@@ -102,7 +102,7 @@ class LineageDetector(nn.Module):
         logits: Tensor = self.score(out)[..., 0]
         return logits
 
-    def probabilities(self, example: Example) -> Tensor:
+    def probabilities(self, example: CandidateExample) -> Tensor:
         """(k,) or (k + 1,) float: softmax over the candidates of one child."""
         self.eval()
         with torch.no_grad():
@@ -131,7 +131,7 @@ def weight_picture(tensor: Tensor, side: int = SIDE) -> Tensor:
 
 
 def train_detector(
-    examples: Sequence[Example],
+    examples: Sequence[CandidateExample],
     shape: Shape,
     epochs: int = 100,
     batch: int = 16,
@@ -178,7 +178,7 @@ def train_detector(
     return network.eval()
 
 
-def _draw(example: Example, shown: int, missing: float, dice: torch.Generator) -> Example:
+def _draw(example: CandidateExample, shown: int, missing: float, dice: torch.Generator) -> CandidateExample:
     """A child with its parent and some other candidates in random order; now and then without its parent."""
     others = [i for i in torch.randperm(example.candidates, generator=dice).tolist() if i != example.target]
     hidden = example.target >= example.candidates or (
@@ -206,11 +206,13 @@ def load_detector(path: Path) -> tuple[LineageDetector, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
             if about.get("format") != FORMAT:
-                raise BadDetector(
+                raise BadLineageDetector(
                     f"{path} is no trained lineage detector", "train one: `lineage train nl-detector ZOO`"
                 )
             network = LineageDetector(Shape(**json.loads(about["shape"])))
             network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BadDetector(f"cannot read {path}: {error}", "train one: `lineage train nl-detector ZOO`") from error
+        raise BadLineageDetector(
+            f"cannot read {path}: {error}", "train one: `lineage train nl-detector ZOO`"
+        ) from error
     return network.eval(), about

@@ -19,7 +19,7 @@ STILL = 1e-5  # squared movement of the centres at which KMeans ends
 
 
 @dataclass(frozen=True, slots=True)
-class Along:
+class ClusterParents:
     """
     Attributes:
         cluster: (m,) int64.
@@ -32,7 +32,7 @@ class Along:
     share: tuple[float, ...]
 
 
-def kmeans_along(values: Tensor, points: Tensor, seeds: Tensor, alpha: float, start: FakeStart) -> Along:
+def kmeans_along(values: Tensor, points: Tensor, seeds: Tensor, alpha: float, start: FakeStart) -> ClusterParents:
     """
     Args:
         values: (m, n) float64, what fake starts are compared with.
@@ -57,10 +57,10 @@ def kmeans_along(values: Tensor, points: Tensor, seeds: Tensor, alpha: float, st
         if movement <= STILL:
             break
     found = [p if bool((cluster == k).any()) else -1 for k, p in enumerate(parent)]
-    return Along(cluster, tuple(found), tuple(share))
+    return ClusterParents(cluster, tuple(found), tuple(share))
 
 
-def meanshift_along(values: Tensor, points: Tensor, bandwidth: float, alpha: float, start: FakeStart) -> Along:
+def meanshift_along(values: Tensor, points: Tensor, bandwidth: float, alpha: float, start: FakeStart) -> ClusterParents:
     """Flat kernel. Every model has a centre that wanders; centres are not merged, each model goes to the nearest one.
 
     Args:
@@ -85,7 +85,7 @@ def meanshift_along(values: Tensor, points: Tensor, bandwidth: float, alpha: flo
         if movement <= STILL:
             break
     cluster = torch.cdist(points, centres).argmin(1)
-    return Along(cluster, tuple(parent), tuple(share))
+    return ClusterParents(cluster, tuple(parent), tuple(share))
 
 
 def _parent_of(

@@ -33,12 +33,12 @@ PARENTS, CHILDREN = 3, 3  # of a sample
 AT_ONCE = 1 << 15  # edges that are computed together
 
 
-class BadDetector(Failure):
+class BadPhylogenyDetector(Failure):
     """A file that holds no detector of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PhylogenyPlan:
     """How a detector is built and trained. tensor: canonical name of the matrix that it looks at, or `auto`."""
 
     width: int = 32
@@ -53,7 +53,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class FamilyCrops:
     """Models of one architecture with known parents. parent: for each subject the index of its parent, its own for a root."""
 
     subjects: tuple[Subject, ...]
@@ -105,7 +105,7 @@ def crops(subjects: Sequence[Subject], tensor: str, device: torch.device, fewest
     return F.pad(cut, (0, SIDE - cut.shape[2], 0, SIDE - cut.shape[1]))
 
 
-def train(families: Sequence[Family], plan: Plan, device: torch.device) -> PhylogenyDetector:
+def train(families: Sequence[FamilyCrops], plan: PhylogenyPlan, device: torch.device) -> PhylogenyDetector:
     """
     Args:
         families: of one architecture or several; families of one architecture are mixed in a sample.
@@ -115,7 +115,7 @@ def train(families: Sequence[Family], plan: Plan, device: torch.device) -> Phylo
     return fit(list(_pools(families, plan.tensor, device)), plan, device)
 
 
-def fit(pools: Sequence[Pool], plan: Plan, device: torch.device) -> PhylogenyDetector:
+def fit(pools: Sequence[Pool], plan: PhylogenyPlan, device: torch.device) -> PhylogenyDetector:
     """
     Raises:
         CannotTake: no pool has three parents with a child each.
@@ -142,8 +142,8 @@ def fit(pools: Sequence[Pool], plan: Plan, device: torch.device) -> PhylogenyDet
     return network.eval()
 
 
-def _pools(families: Sequence[Family], tensor: str, device: torch.device) -> Iterator[Pool]:
-    by_signature: dict[str, list[Family]] = {}
+def _pools(families: Sequence[FamilyCrops], tensor: str, device: torch.device) -> Iterator[Pool]:
+    by_signature: dict[str, list[FamilyCrops]] = {}
     for family in families:
         by_signature.setdefault(family.subjects[0].sketch.signature, []).append(family)
     for group in by_signature.values():
@@ -178,7 +178,7 @@ def _samples(pools: Sequence[Pool], count: int, random: torch.Generator) -> Iter
         yield pool, torch.tensor(models)[order], back[torch.tensor(parents)[order]]
 
 
-def save(network: PhylogenyDetector, plan: Plan, path: Path) -> None:
+def save(network: PhylogenyDetector, plan: PhylogenyPlan, path: Path) -> None:
     """Weights and plan in one safetensors file."""
     from safetensors.torch import save_file
 
@@ -186,7 +186,7 @@ def save(network: PhylogenyDetector, plan: Plan, path: Path) -> None:
     save_file(tensors, path, {"kind": NAME, "plan": json.dumps(asdict(plan))})
 
 
-def load(path: Path, device: torch.device) -> tuple[PhylogenyDetector, Plan]:
+def load(path: Path, device: torch.device) -> tuple[PhylogenyDetector, PhylogenyPlan]:
     """
     Raises:
         BadDetector: the file is no such detector.
@@ -197,12 +197,12 @@ def load(path: Path, device: torch.device) -> tuple[PhylogenyDetector, Plan]:
         with safe_open(path, framework="pt", device=str(device)) as file:
             told = file.metadata() or {}
             if told.get("kind") != NAME:
-                raise BadDetector(f"{path} is no {NAME}", f"train one: lineage train {NAME} ZOO")
-            plan = Plan(**json.loads(told["plan"]))
+                raise BadPhylogenyDetector(f"{path} is no {NAME}", f"train one: lineage train {NAME} ZOO")
+            plan = PhylogenyPlan(**json.loads(told["plan"]))
             network = PhylogenyDetector(plan.width, plan.transformers).to(device)
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BadDetector(
+        raise BadPhylogenyDetector(
             f"{path} cannot be read as a {NAME}: {error}", f"train one: lineage train {NAME} ZOO"
         ) from None
     return network.eval(), plan

@@ -34,14 +34,14 @@ class FakeStart:
 
 
 @dataclass(frozen=True, slots=True)
-class Identified:
+class IdentifiedParent:
     """A parent by its index among all models, and the share of the draws that chose it."""
 
     parent: int
     share: float
 
 
-def identify(values: Tensor, members: Sequence[int], start: FakeStart) -> Identified:
+def identify(values: Tensor, members: Sequence[int], start: FakeStart) -> IdentifiedParent:
     """The member nearest to a fake start most often; of several, the one of the smallest norm.
 
     Args:
@@ -58,4 +58,4 @@ def identify(values: Tensor, members: Sequence[int], start: FakeStart) -> Identi
         votes += torch.bincount(nearest, minlength=len(members))
         left -= z.shape[0]
     best = int((votes.double() - squares / squares.max().clamp(min=1e-300) / 2).argmax())
-    return Identified(members[best], float(votes[best]) / start.draws)
+    return IdentifiedParent(members[best], float(votes[best]) / start.draws)

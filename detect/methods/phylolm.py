@@ -36,7 +36,7 @@ class BadOutputs(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
+class PhyloResult:
     """
     Attributes:
         models: in the order of rows and columns.
@@ -76,7 +76,7 @@ def outputs_of(answers: Mapping[str, Mapping[str, Sequence[str]]], characters: i
     return {model: {gene: _count(said, characters) for gene, said in genes.items()} for model, genes in answers.items()}
 
 
-def compare(outputs: Outputs) -> Related:
+def compare(outputs: Outputs) -> PhyloResult:
     """
     Raises:
         BadOutputs: fewer than two models, or no prompt that all of them answered.
@@ -98,7 +98,7 @@ def compare(outputs: Outputs) -> Related:
     length = np.sqrt(products.diagonal())
     similarity = np.clip(products / (length[:, None] * length[None, :]), 0.0, 1.0)
     np.fill_diagonal(similarity, 1.0)
-    return Related(models, similarity, -np.log(np.maximum(similarity, LEAST_SIMILARITY)), len(genes))
+    return PhyloResult(models, similarity, -np.log(np.maximum(similarity, LEAST_SIMILARITY)), len(genes))
 
 
 def neighbour_joining(models: Sequence[str], distance: np.ndarray) -> Any:

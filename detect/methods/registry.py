@@ -56,8 +56,8 @@ class Method:
     """
     Attributes:
         source: the paper, with its address.
-        needs: "weights": sketches are enough; "forward": `Given` with forward and batch; "either": sketches are enough, and more is used
-            where it is given; "outputs": not a method for `--method`, a command of its own.
+        needs: "weights": sketches are enough; "forward": `MethodInputs` with forward and batch; "either": sketches are enough, and more
+            is used where it is given; "outputs": not a method for `--method`, a command of its own.
         load: `module:function` of its `decide`.
         version: goes up when its answers change.
         reason: why it names a parent, in words, with `{parent}` and what else its decisions give; empty for one that names none.
@@ -74,7 +74,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class MethodInputs:
     """What a method that looks beyond samples of weights is given. The callable is the user's own, never a repository's.
 
     Attributes:
@@ -356,7 +356,7 @@ def decide_with(
     subjects: Sequence[Subject],
     options: Options,
     device: torch.device,
-    given: Given | None = None,
+    given: MethodInputs | None = None,
 ) -> list[Decision]:
     """Decisions of one method about models of one signature, in their order. The method reads its settings from `options.settings`.
 

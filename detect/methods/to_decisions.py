@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lineage.detect.decision import Answer, Candidate, Decision
-from lineage.detect.methods.registry import Given, decide_with
+from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.methods.registry import MethodInputs, decide_with
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.reasons import OF_METHOD, Reason
@@ -35,14 +35,14 @@ def at_least(count: int, subjects: Sequence[Subject], name: str) -> None:
 
 
 def decide_or_say(
-    name: str, subjects: Sequence[Subject], options: Options, device: torch.device, given: Given | None = None
+    name: str, subjects: Sequence[Subject], options: Options, device: torch.device, given: MethodInputs | None = None
 ) -> list[Decision]:
     """`decide_with`, where models that the method cannot take are undecided for that reason: one architecture among several."""
     try:
         return decide_with(name, subjects, options, device, given)
     except CannotTake as failure:
         reason = Reason("could_not_compare", {"message": failure.message})
-        return [Decision(subject.id, Answer.UNDECIDED, 0.0, reason=reason) for subject in subjects]
+        return [Decision(subject.id, AnswerKind.UNDECIDED, 0.0, reason=reason) for subject in subjects]
 
 
 def as_decisions(
@@ -69,7 +69,7 @@ def as_decisions(
             decisions.append(
                 Decision(
                     subject.id,
-                    Answer.ROOT,
+                    AnswerKind.ROOT,
                     sure,
                     decided_by=(name,),
                     evidence=told,
@@ -81,7 +81,7 @@ def as_decisions(
         decisions.append(
             Decision(
                 model=subject.id,
-                answer=Answer.PARENT,
+                answer=AnswerKind.PARENT,
                 probability=sure,
                 parent=subjects[parent].id,
                 relation=Relation.FINE_TUNED_FROM,

@@ -55,7 +55,7 @@ class _Tiling:
 
 
 @dataclass(frozen=True, slots=True)
-class _Centred:
+class _CentredUnits:
     """Units around a point c, of one dtype.
 
     Attributes:
@@ -68,8 +68,8 @@ class _Centred:
     more: Tensor
     half: Tensor
 
-    def of(self, models: slice) -> _Centred:
-        return _Centred(*(each[:, models] for each in (self.values, self.own, self.more, self.half)))
+    def of(self, models: slice) -> _CentredUnits:
+        return _CentredUnits(*(each[:, models] for each in (self.values, self.own, self.more, self.half)))
 
 
 def measured(layers: Sequence[Layer], pairs: Tensor, *measures: Measure) -> tuple[list[Tensor], ...]:
@@ -141,7 +141,7 @@ def _from_products(values: Tensor, tiling: _Tiling, measures: Sequence[Measure])
     rough = _centred(values, centre, torch.float32)
     largest = max(tile.size for tile in tiling.tiles)
     space = values.new_empty(3, largest * values.shape[1], dtype=torch.float64)
-    fine: _Centred | None = None
+    fine: _CentredUnits | None = None
     parts = []
     for tile in tiling.tiles:
         said = _in_tile(rough.of(tile.first), rough.of(tile.second), tile, space, measures)
@@ -161,7 +161,7 @@ def _from_products(values: Tensor, tiling: _Tiling, measures: Sequence[Measure])
     return said
 
 
-def _centred(values: Tensor, centre: Tensor, dtype: torch.dtype) -> _Centred:
+def _centred(values: Tensor, centre: Tensor, dtype: torch.dtype) -> _CentredUnits:
     """(m, u, w) values around (u, w)."""
     models, units, width = values.shape
     around = centre.to(dtype)[:, None]  # (u, 1, w)
@@ -169,11 +169,11 @@ def _centred(values: Tensor, centre: Tensor, dtype: torch.dtype) -> _Centred:
     moved.copy_(values.transpose(0, 1)).sub_(around)
     own = torch.linalg.vector_norm(moved, dim=2).square_()  # (u, m)
     more = own + 2 * torch.bmm(moved, around.transpose(1, 2))[:, :, 0]
-    return _Centred(moved, own, more, (more + around.square().sum(2)) / 2)
+    return _CentredUnits(moved, own, more, (more + around.square().sum(2)) / 2)
 
 
 def _in_tile(
-    first: _Centred, second: _Centred, tile: _Tile, space: Tensor, measures: Sequence[Measure]
+    first: _CentredUnits, second: _CentredUnits, tile: _Tile, space: Tensor, measures: Sequence[Measure]
 ) -> list[Tensor] | None:
     """What the measures say of a tile's pairs; None where float32 has not enough digits. space: numbers to be overwritten."""
     shape = torch.Size((*first.own.shape, second.own.shape[1]))

@@ -84,7 +84,7 @@ def crawl(
     Example: lineage crawl --author openai-community --limit 20
     """
     from lineage.crawler.lock import one_at_a_time
-    from lineage.crawler.schedule import Stopped, told_to_stop
+    from lineage.crawler.schedule import Interruption, told_to_stop
     from lineage.detect.sketch_store import SketchStore
     from lineage.graphdb.store import open_store
     from lineage.recording import recorded
@@ -108,7 +108,7 @@ def crawl(
         progress = folder / "progress.sqlite"
         crawl_into(opened, kept, progress, options, hub=hub, should_stop=stop.is_set, report=report, summary=summary)
         if stop.is_set():
-            raise Stopped
+            raise Interruption
     click.echo(json.dumps(summary.as_dict()) if as_json else summary_text(summary))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineage.detect.methods.registry import METHODS, Given, Method, Setting
+from lineage.detect.methods.registry import METHODS, Method, MethodInputs, Setting
 from lineage.graphdb.schema import Failure, NoSuchModel
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _as_words(setting: Setting) -> str:
     return f"{setting.name}={default}   {setting.summary}{choices}"
 
 
-def given_for(folder: Path, forward: str | None, batch: Path | None) -> Given | None:
+def given_for(folder: Path, forward: str | None, batch: Path | None) -> MethodInputs | None:
     """What the two options name; None without them.
 
     Args:
@@ -82,7 +82,7 @@ def given_for(folder: Path, forward: str | None, batch: Path | None) -> Given | 
         raise NoSuchFunction("--batch needs --forward MODULE:FUNCTION, the function that runs a model on it")
     if batch is None:
         raise BadBatch("--forward needs --batch FILE.safetensors, what the function runs the models on")
-    return Given(named_function(forward), _batch(batch), lambda name: _tensors(folder, name))
+    return MethodInputs(named_function(forward), _batch(batch), lambda name: _tensors(folder, name))
 
 
 def named_function(name: str, option: str = "--forward") -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import click
 from lineage.graphdb.schema import NoSuchModel
 
 if TYPE_CHECKING:
-    from lineage.detect.methods.phylolm import Outputs, Related
+    from lineage.detect.methods.phylolm import Outputs, PhyloResult
 
 GENES = 128
 SAMPLES = 32
@@ -110,7 +110,7 @@ def _prompts(path: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _as_json(found: Related, tree: str | None) -> dict[str, Any]:
+def _as_json(found: PhyloResult, tree: str | None) -> dict[str, Any]:
     return {
         "models": list(found.models),
         "genes": found.genes,
@@ -120,7 +120,7 @@ def _as_json(found: Related, tree: str | None) -> dict[str, Any]:
     }
 
 
-def _as_text(found: Related, tree: str | None) -> list[str]:
+def _as_text(found: PhyloResult, tree: str | None) -> list[str]:
     """The tree, and each model's most similar other one."""
     width = max(len(name) for name in found.models)
     lines = [tree, ""] if tree else []

@@ -13,7 +13,7 @@ from lineage.graphdb.schema import Failure
 from lineage.locations import sketches_folder
 
 if TYPE_CHECKING:
-    from lineage.detect.sketch_store import SketchStore, Stored
+    from lineage.detect.sketch_store import SketchStore, StoreCounts
 
 
 class DamagedSketches(Failure):
@@ -92,7 +92,7 @@ def _store(store: str, sketches: str | None) -> SketchStore:
     return SketchStore(sketches_folder(store, sketches))
 
 
-def _tell(kept: SketchStore, found: Stored, json_wanted: bool) -> None:
+def _tell(kept: SketchStore, found: StoreCounts, json_wanted: bool) -> None:
     if json_wanted:
         click.echo(json.dumps(asdict(found)))
         return

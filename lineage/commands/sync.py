@@ -49,7 +49,7 @@ def sync(
     lineage sync --author openai-community
     lineage sync --cron "0 2 * * *" --metrics-port 9464
     """
-    from lineage.crawler.schedule import Stopped, repeat
+    from lineage.crawler.schedule import Interruption, repeat
     from lineage.detect.sketch_store import SketchStore
 
     what, evidence = _split(options)
@@ -86,14 +86,14 @@ def sync(
                     summary=crawled,
                 )
             if should_stop():
-                raise Stopped
+                raise Interruption
             with comparing(graph, should_stop) as asked:
                 found = detect_into(graph, kept, options_of(**evidence), run.run_id, should_stop=asked)
             run.summary["detect"] = found
             if metrics:
                 metrics.detected(found)
             if should_stop():
-                raise Stopped
+                raise Interruption
         if json_wanted:
             click.echo(json.dumps(run.summary))
             return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from lineage.detect.detector.examples import Example
-    from lineage.detect.methods.registry import Given
+    from lineage.detect.methods.registry import MethodInputs
     from lineage.detect.sketch_store import Sketch
 
 ZOO = click.argument("zoo", type=click.Path(path_type=Path))
@@ -97,7 +97,7 @@ def train_detector(
     """
     from lineage.detect.align import pick_device
     from lineage.detect.detector.scoring import save
-    from lineage.detect.detector.training import Recipe, Run, one_thread
+    from lineage.detect.detector.training import Recipe, TrainingRun, one_thread
     from lineage.detect.detector.training import train as fit
 
     on = pick_device(checked_device(device))
@@ -106,7 +106,7 @@ def train_detector(
         examples = [e for e in read_examples(zoo, split, on, report) if e.architecture not in without]
         if len({e.family for e in examples}) < 2:
             raise NoZoo(f"{zoo} holds fewer than two families to train on", "build some: lineage zoo build --out ZOO")
-        run = Run(on, checkpoints, report)
+        run = TrainingRun(on, checkpoints, report)
         trained = fit(examples, recipe, run)
     families = sorted({e.family for e in examples})
     told: dict[str, Any] = {"families": len(families), "models": sum(len(e.models) for e in examples), "seed": seed}
@@ -148,11 +148,11 @@ def train_np_detector(
     lineage train np-detector ./zoo --out np.safetensors
     """
     from lineage.detect.align import pick_device
-    from lineage.detect.methods.np_detector import Family, Plan, save
+    from lineage.detect.methods.np_detector import FamilyCrops, PhylogenyPlan, save
     from lineage.detect.methods.np_detector import train as fit
     from lineage.detect.model_input import Subject
 
-    plan, families = Plan(epochs=epochs, seed=seed, softmax_twice=softmax == "twice"), []
+    plan, families = PhylogenyPlan(epochs=epochs, seed=seed, softmax_twice=softmax == "twice"), []
     for _, truth, sketches in folders(zoo, split):
         parent = {p["child"]: p["parent"] for p in truth["pairs"]}
         by_signature: dict[str, list[str]] = {}
@@ -161,7 +161,7 @@ def train_np_detector(
         for names in by_signature.values():
             place = {name: i for i, name in enumerate(names)}
             parents = tuple(place.get(parent.get(n, n), i) for i, n in enumerate(names))
-            families.append(Family(tuple(Subject(n, sketches[n]) for n in names), parents))
+            families.append(FamilyCrops(tuple(Subject(n, sketches[n]) for n in names), parents))
     save(fit(families, plan, pick_device(checked_device(device))), plan, out)
     tell({"families": len(families), "models": sum(len(f.subjects) for f in families), "file": str(out)}, json_wanted)
 
@@ -202,7 +202,7 @@ def train_nl_detector(
     given_for(zoo, forward, batch)  # says at once what is wrong with them
     on = pick_device(checked_device(device))
 
-    def given(family: Path) -> Given:
+    def given(family: Path) -> MethodInputs:
         found = given_for(family, forward, batch)
         assert found is not None
         return found

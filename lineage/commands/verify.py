@@ -75,12 +75,12 @@ def verify(
     from lineage.reading import graph_if_there
     from lineage.verify import documents
     from lineage.verify.checks import overall, strict
-    from lineage.verify.gather import Expected, verify_folder, verify_model
+    from lineage.verify.gather import Expectation, verify_folder, verify_model
     from lineage.verify.policy import read_policy
 
     policy = read_policy(policy_file) if policy_file else None
     asked = declared or not (parent or quantized_from or policy)
-    expected = Expected(asked, no_unknown, parent, quantized_from, policy)
+    expected = Expectation(asked, no_unknown, parent, quantized_from, policy)
     options_of(**evidence)  # a wrong option is said before anything is read
 
     def ask(name: str) -> Question:

@@ -17,7 +17,7 @@ GENERATIONS = 64  # walked up or down at most; deeper families begin in the midd
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class FoldedFamily:
     """A family, as far as it is shown.
 
     Attributes:
@@ -59,7 +59,7 @@ def fold(
     more: Mapping[str, int] | None = None,
     fitting: int = FITTING,
     shown: int = SHOWN,
-) -> Folded:
+) -> FoldedFamily:
     """The family of a model.
 
     Args:
@@ -100,4 +100,4 @@ def fold(
                     ids[edge.child] = None
                     following.append(edge.child)
         level = following
-    return Folded(tuple(tops), tuple(ids), tuple(edges.values()), hidden, closed, line)
+    return FoldedFamily(tuple(tops), tuple(ids), tuple(edges.values()), hidden, closed, line)

@@ -22,7 +22,7 @@ GROWTH_FROM, GROWTH_TO = -1.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerRow:
     """
     Attributes:
         change: |child - parent| / |parent|; retained: share of units that are equal bit for bit.
@@ -78,10 +78,10 @@ class LayerPicture:
     equal: bool
 
 
-def layers_of(evidence: Sequence[LayerEvidence]) -> tuple[Layer, ...]:
+def layers_of(evidence: Sequence[LayerEvidence]) -> tuple[LayerRow, ...]:
     """The numbers of detection as pages take them."""
     return tuple(
-        Layer(
+        LayerRow(
             name=layer.name,
             values=layer.values,
             change=layer.moved,
@@ -95,15 +95,15 @@ def layers_of(evidence: Sequence[LayerEvidence]) -> tuple[Layer, ...]:
     )
 
 
-def as_json(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+def as_json(layers: Sequence[LayerRow]) -> list[dict[str, Any]]:
     return [asdict(layer) for layer in layers]
 
 
-def from_json(rows: Sequence[Mapping[str, Any]]) -> tuple[Layer, ...]:
-    return tuple(Layer(**row) for row in rows)
+def from_json(rows: Sequence[Mapping[str, Any]]) -> tuple[LayerRow, ...]:
+    return tuple(LayerRow(**row) for row in rows)
 
 
-def layer_picture(layers: Sequence[Layer], most: int = MOST_ROWS) -> LayerPicture:
+def layer_picture(layers: Sequence[LayerRow], most: int = MOST_ROWS) -> LayerPicture:
     """The drawing of some layers, first to last, in at most `most` rows."""
     shown = _merged(layers, most)
     named = len(shown) <= NAMED
@@ -169,7 +169,7 @@ def _ticks(x: float, low: float, high: float, steps: int = 2) -> tuple[tuple[flo
     )
 
 
-def _about(layer: Layer) -> str:
+def _about(layer: LayerRow) -> str:
     parts = [f"{visible(layer.name)}: change {number(layer.change, 3)}", f"{layer.retained:.0%} of units equal"]
     if layer.growth is not None:
         parts.append(f"growth {number(layer.growth)} ± {number(layer.growth_error)}")
@@ -178,7 +178,7 @@ def _about(layer: Layer) -> str:
     return ", ".join((*parts, f"{layer.values:,} values compared"))
 
 
-def _merged(layers: Sequence[Layer], most: int) -> list[Layer]:
+def _merged(layers: Sequence[LayerRow], most: int) -> list[LayerRow]:
     """No more than `most` layers: neighbours become one, weighted by their values."""
     if len(layers) <= most:
         return list(layers)
@@ -186,14 +186,14 @@ def _merged(layers: Sequence[Layer], most: int) -> list[Layer]:
     return [_mean(layers[start : start + size]) for start in range(0, len(layers), size)]
 
 
-def _mean(part: Sequence[Layer]) -> Layer:
+def _mean(part: Sequence[LayerRow]) -> LayerRow:
     weight = sum(layer.values for layer in part) or 1
 
     def mean(name: str) -> float | None:
         rows = [(getattr(layer, name), layer.values) for layer in part if getattr(layer, name) is not None]
         return sum(value * n for value, n in rows) / sum(n for _, n in rows) if rows else None
 
-    return Layer(
+    return LayerRow(
         name=f"{part[0].name} … {part[-1].name}" if len(part) > 1 else part[0].name,
         values=weight,
         change=mean("change") or 0.0,

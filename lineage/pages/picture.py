@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from lineage.pages.drawing import Drawing, Line, Node, draw
-from lineage.pages.folding import Folded
+from lineage.pages.folding import FoldedFamily
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.words import count, percent, relation_phrase, relation_word, visible
 
@@ -29,7 +29,7 @@ class Links(Protocol):
         ...
 
 
-def picture(folded: Folded, facts: Mapping[str, Member], links: Links, marked: str | None = None) -> Drawing:
+def picture(folded: FoldedFamily, facts: Mapping[str, Member], links: Links, marked: str | None = None) -> Drawing:
     """The drawing of a family."""
     arrived: dict[str, EdgeFacts] = {}
     for edge in folded.edges:

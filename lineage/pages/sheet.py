@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lineage.pages.folding import FITTING, SHOWN, Folded, fold
+from lineage.pages.folding import FITTING, SHOWN, FoldedFamily, fold
 from lineage.pages.graph_source import GraphRelatives, KeptBroods, edges_above, members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.words import count, percent, relation_phrase, visible
@@ -34,7 +34,7 @@ class Licence:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class DerivedModels:
     """The children of a model over one relation: how many, and the first of them by name (ids)."""
 
     relation: str
@@ -56,9 +56,9 @@ class Sheet:
     facts: Mapping[str, Member]
     parents: tuple[EdgeFacts, ...]
     possible: tuple[EdgeFacts, ...]
-    folded: Folded
+    folded: FoldedFamily
     licences: tuple[Licence, ...]
-    derived: tuple[Derived, ...]
+    derived: tuple[DerivedModels, ...]
     history: tuple[EdgeFacts, ...]
     doubts: tuple[str, ...]
 
@@ -138,9 +138,9 @@ def licence_rows(store: Store, hub_id: str) -> tuple[Licence, ...]:
     return (Licence(hub_id, 0, own, "own", "the model's own"), *rest)
 
 
-def _derived(store: Store, hub_id: str) -> tuple[Derived, ...]:
+def _derived(store: Store, hub_id: str) -> tuple[DerivedModels, ...]:
     rows = store.read(load("derived").text, {"model": hub_id, "limit": LISTED})
-    return tuple(Derived(row["kind"], row["total"], tuple(row["first"])) for row in rows)
+    return tuple(DerivedModels(row["kind"], row["total"], tuple(row["first"])) for row in rows)
 
 
 def _history(store: Store, hub_id: str) -> tuple[EdgeFacts, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lineage.pages.layers import Layer
+from lineage.pages.layers import LayerRow
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.provenance import program_version
 
@@ -34,7 +34,7 @@ class Report:
     sheets: tuple[Sheet, ...] = ()
     folder: ScannedFamilies | None = None
     edges: tuple[EdgeFacts, ...] = ()
-    layers: Mapping[tuple[str, str], Sequence[Layer]] = field(default_factory=dict)
+    layers: Mapping[tuple[str, str], Sequence[LayerRow]] = field(default_factory=dict)
     why_no_layers: str = "The samples of the two models are not at hand."
 
     @property

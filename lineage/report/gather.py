@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import Model, share_key
-from lineage.pages.folding import Folded, fold
+from lineage.pages.folding import FoldedFamily, fold
 from lineage.pages.graph_source import GraphRelatives, edges_above, members
-from lineage.pages.layers import Layer, layers_of
+from lineage.pages.layers import LayerRow, layers_of
 from lineage.pages.members import Brood, EdgeFacts, Member, Relatives
 from lineage.pages.sheet import Licence, Sheet, compared, doubts_about, licence_rows, sheet_of
 from lineage.queries.licences import judge
@@ -30,7 +30,7 @@ PICTURED = 80  # edges whose layers are computed
 
 
 @dataclass(frozen=True, slots=True)
-class WithOne(Relatives):
+class RelativesAndOne(Relatives):
     """The relatives of a graph and one model that is not in it."""
 
     source: Relatives
@@ -120,8 +120,10 @@ def sheet_of_answer(answer: Answer, graph: Store | None) -> Sheet:
         answered_at=answer.as_of,
         **_known(model),
     )
-    source: Relatives = WithOne(GraphRelatives(graph), member, parents) if graph else WithOne(NoRelatives(), member, ())
-    folded: Folded = fold(source, member.id, fitting=FITTING, shown=SHOWN)
+    source: Relatives = (
+        RelativesAndOne(GraphRelatives(graph), member, parents) if graph else RelativesAndOne(NoRelatives(), member, ())
+    )
+    folded: FoldedFamily = fold(source, member.id, fitting=FITTING, shown=SHOWN)
     wanted = {*folded.ids, *(edge.parent for edge in (*parents, *possible))} - {member.id}
     facts = compared(graph, members(graph, wanted)) if graph else {}
     facts[member.id] = member
@@ -178,7 +180,7 @@ def _known(model: Model) -> dict[str, Any]:
 
 def layers_between(
     edges: Iterable[EdgeFacts], facts: Mapping[str, Member], sketches: SketchStore
-) -> dict[tuple[str, str], tuple[Layer, ...]]:
+) -> dict[tuple[str, str], tuple[LayerRow, ...]]:
     """The change of each edge layer by layer, as far as the samples of both ends are at hand."""
     chosen = list(edges)
     up = {edge.child: edge.parent for edge in reversed(chosen) if edge.accepted}
@@ -191,7 +193,7 @@ def layers_between(
 
 def layers_of_sketches(
     edges: Iterable[EdgeFacts], sketches: Mapping[str, Sketch], up: Mapping[str, str]
-) -> dict[tuple[str, str], tuple[Layer, ...]]:
+) -> dict[tuple[str, str], tuple[LayerRow, ...]]:
     """
     Args:
         sketches: id -> sample. up: child -> parent, to find the parent's own parent.

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lineage.pages.folding import fold
-from lineage.pages.layers import Layer
+from lineage.pages.layers import LayerRow
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.picture import Links, picture
 from lineage.pages.provenance import model_provenance, program_version
@@ -141,7 +141,7 @@ def _folder_part(found: ScannedFamilies, links: Anchors) -> dict[str, Any]:
 
 
 def _edge_body(report: Report, edge: EdgeFacts, facts: Mapping[str, Member], links: Anchors, most: int) -> str:
-    layers: tuple[Layer, ...] = tuple(report.layers.get((edge.child, edge.parent), ()))
+    layers: tuple[LayerRow, ...] = tuple(report.layers.get((edge.child, edge.parent), ()))
     return render(
         "_edge.html",
         edge=edge,

@@ -34,7 +34,7 @@ COPIES = Limits(kinds=(Relation.COPY_OF,))
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class Expectation:
     """What is to be checked.
 
     Attributes:
@@ -48,7 +48,9 @@ class Expected:
     policy: Policy | None
 
 
-def verify_model(question: Question, graph: Store | None, expected: Expected, place: str | None = None) -> list[Check]:
+def verify_model(
+    question: Question, graph: Store | None, expected: Expectation, place: str | None = None
+) -> list[Check]:
     """The checks of one model.
 
     Args:
@@ -163,7 +165,7 @@ def verify_folder(
     folder: Path,
     ask: Callable[[str], Question],
     graph: Store | None,
-    expected: Expected,
+    expected: Expectation,
     options: Any,
     track: Any,
 ) -> tuple[list[Check], Mapping[str, str]]:
@@ -204,7 +206,7 @@ def verify_folder(
     return checks, places
 
 
-def _within(found: ScannedFamilies, name: str, expected: Expected) -> list[Check]:
+def _within(found: ScannedFamilies, name: str, expected: Expectation) -> list[Check]:
     """The checks of one model by the scan alone."""
     parents = tuple(edge for edge in found.edges if edge.child == name)
     possible = tuple(edge for edge in found.possible if edge.child == name)
@@ -254,7 +256,7 @@ def _above(found: ScannedFamilies, name: str) -> tuple[str, ...]:
     return tuple(i for i in reached if i != name)
 
 
-def _outside(question: Question, graph: Store, expected: Expected, name: str) -> Sequence[Check]:
+def _outside(question: Question, graph: Store, expected: Expectation, name: str) -> Sequence[Check]:
     """The checks of one model of a folder by the graph."""
     try:
         return [replace(check, model=name) for check in verify_model(question, graph, expected)]

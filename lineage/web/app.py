@@ -22,7 +22,7 @@ from lineage.pages.render import asset, dumps, environment, render
 from lineage.pages.words import visible
 from lineage.web import lists
 from lineage.web.addresses import read_more
-from lineage.web.explorer import MOST_CHILDREN, BadAddress, Explorer, NotThere, Page
+from lineage.web.explorer import MOST_CHILDREN, BadAddress, Explorer, NoSuchPage, Page
 from lineage.web.guard import Access, Guard
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def _respond(explorer: Explorer, made: Made, request: Request) -> Response:
     json_wanted = request.query_params.get("format") == "json"
     try:
         page = _made(explorer, made, request)
-    except NotThere as error:
+    except NoSuchPage as error:
         page = Page(
             "problem.html",
             "Not found",
@@ -173,7 +173,7 @@ async def _layers(explorer: Explorer, request: Request) -> Response:
     def drawn() -> tuple[str, int]:
         try:
             found = explorer.layers(_text(request, "child"), _text(request, "parent"))
-        except NotThere as error:
+        except NoSuchPage as error:
             return render("note.svg", text=error.what), 404
         if isinstance(found, str):
             return render("note.svg", text=found), 200
@@ -202,7 +202,7 @@ async def _static(request: Request) -> Response:
 
 async def _missing(explorer: Explorer, request: Request, error: Exception) -> Response:
     def absent(explorer: Explorer, request: Request) -> Page:
-        raise NotThere("There is no such page.")
+        raise NoSuchPage("There is no such page.")
 
     return _respond(explorer, absent, request)
 

@@ -52,7 +52,7 @@ class Page:
     status: int = 200
 
 
-class NotThere(Exception):
+class NoSuchPage(Exception):
     """There is no such page; carries what was asked for and names that are close."""
 
     def __init__(self, what: str, close: Sequence[str] = ()):
@@ -86,7 +86,7 @@ class Explorer:
         """
         found = self.store.model(name) if 0 < len(name) <= 500 else None
         if found is None:
-            raise NotThere(
+            raise NoSuchPage(
                 f"The graph knows no model {visible(name)}.",
                 close_names(self.store, name[:LONGEST_QUERY]) if name else (),
             )
@@ -209,7 +209,7 @@ class Explorer:
         young, old = self.model_named(child), self.model_named(parent)
         relations = edges_between(self.store, young.hub_id, old.hub_id)
         if not relations:
-            raise NotThere(f"The graph knows no relation from {visible(young.repo_id)} to {visible(old.repo_id)}.")
+            raise NoSuchPage(f"The graph knows no relation from {visible(young.repo_id)} to {visible(old.repo_id)}.")
         facts = compared(self.store, members(self.store, {young.hub_id, old.hub_id}))
         current = [edge for edge in relations if edge.superseded_at is None and (edge.accepted or edge.possible)]
         edge = current[0] if current else relations[0]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lineage.graphdb.schema import Failure, share_key
-from lineage.pages.layers import Layer, as_json, from_json, layers_of
+from lineage.pages.layers import LayerRow, as_json, from_json, layers_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 KEPT = 256
@@ -31,9 +31,9 @@ class Samples:
     def __init__(self, sketches: Path | str):
         self._sketches = str(sketches)
         self._one = threading.Lock()
-        self._known: OrderedDict[tuple[str, ...], tuple[Layer, ...] | str] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], tuple[LayerRow, ...] | str] = OrderedDict()
 
-    def layers(self, child: str, parent: str, since: str | None) -> tuple[Layer, ...] | str:
+    def layers(self, child: str, parent: str, since: str | None) -> tuple[LayerRow, ...] | str:
         """The layers of a pair of digests, or a sentence that says why there are none."""
         key = (child, parent, *([since] if since else []))
         if not all(DIGEST.fullmatch(digest) for digest in key):
@@ -53,7 +53,7 @@ class Samples:
         finally:
             self._one.release()
 
-    def _work(self, key: Sequence[str]) -> tuple[Layer, ...] | str:
+    def _work(self, key: Sequence[str]) -> tuple[LayerRow, ...] | str:
         command = [sys.executable, "-m", "lineage.web.samples", self._sketches, *key]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -34,7 +34,7 @@ ANCESTORS = 50  # models a question
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedClaim:
     """A model's card beside its weights."""
 
     hub_id: str
@@ -74,7 +74,7 @@ class Snapshot:
     counts: Mapping[str, int] = field(default_factory=dict)
     families: tuple[tuple[str, int, int], ...] = ()
     outcomes: Mapping[str, int] = field(default_factory=dict)
-    compared: Mapping[str, tuple[Compared, ...]] = field(default_factory=dict)
+    compared: Mapping[str, tuple[ComparedClaim, ...]] = field(default_factory=dict)
     conflict_count: int = 0
     conflicts: tuple[Conflict, ...] = ()
     complete: bool = False
@@ -141,9 +141,9 @@ class Survey:
             self.latest = snapshot  # while a newer one is made, the older whole one is shown
         return snapshot
 
-    def _compared(self) -> tuple[dict[str, int], dict[str, tuple[Compared, ...]]]:
+    def _compared(self) -> tuple[dict[str, int], dict[str, tuple[ComparedClaim, ...]]]:
         outcomes: Counter[str] = Counter()
-        kept: dict[str, list[Compared]] = {}
+        kept: dict[str, list[ComparedClaim]] = {}
         for found in self._steps(compare_all(self._store)):
             if found.agreement is None:
                 continue
@@ -151,7 +151,7 @@ class Survey:
             outcomes[outcome] += 1
             rows = kept.setdefault(outcome, [])
             declared = tuple(dict.fromkeys(claim.base for claim in found.declared))
-            rows.append(Compared(found.hub_id, found.repo_id, outcome, found.reason, declared, found.detected))
+            rows.append(ComparedClaim(found.hub_id, found.repo_id, outcome, found.reason, declared, found.detected))
             if len(rows) >= 2 * KEPT:
                 rows.sort(key=lambda row: (row.name, row.hub_id))
                 del rows[KEPT:]

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lineage.commands.crawl import reported
 from lineage.crawler.hub import Hub
 from lineage.crawler.metrics import Metrics, PortTaken
-from lineage.crawler.schedule import Stopped
+from lineage.crawler.schedule import Interruption
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.sketch_store import SketchStore
@@ -45,8 +45,8 @@ def test_counts_are_those_of_the_summary_and_go_on_over_passes(fake: FakeHub, tm
                 summary = crawl_into(store, kept, file, CrawlOptions(), hub=Hub(fake.url, False), report=report)
             requests += sum(summary.requests.values())
             received += sum(summary.body_bytes.values())
-    with pytest.raises(Stopped), metrics.pass_under_way():
-        raise Stopped
+    with pytest.raises(Interruption), metrics.pass_under_way():
+        raise Interruption
     metrics.detected({"edges_added": 2, "edges_verified": 1, "edges_superseded": 0})
     found = scraped(port)
     assert found[("lineage_models_total", "seen")] == 8 and found[("lineage_models_total", "read")] == 3

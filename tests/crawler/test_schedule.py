@@ -14,7 +14,7 @@ import pytest
 
 from lineage.crawler.cron import BadSchedule, parse_interval, trigger_of
 from lineage.crawler.lock import AlreadyRunning, one_at_a_time
-from lineage.crawler.schedule import Stopped, _serve
+from lineage.crawler.schedule import Interruption, _serve
 
 FRIDAY = datetime(2026, 11, 20).astimezone()  # midnight, wherever we are
 
@@ -110,7 +110,7 @@ class Service:
             if len(self.passes) - begun == passes:
                 stop.set()
                 if cut_short:
-                    raise Stopped
+                    raise Interruption
 
         timer = Timer(patience, stop.set)
         timer.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lineage.detect.decision import Answer, Decision
+from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import cohorts, decide_groups, groups_of
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -71,7 +71,7 @@ def test_models_of_one_part_meet_in_its_group_and_parts_with_the_same_members_ar
 def test_a_multimodal_model_is_related_to_the_parents_of_its_parts_and_to_nothing_else() -> None:
     models = {"language": LANGUAGE, "vision": VISION, "both": BOTH, "stranger": stack("model.", 7)}
     said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
-    assert said["stranger"].answer is Answer.NO_RELATIVES and "related to none" in str(said["stranger"].reason)
+    assert said["stranger"].answer is AnswerKind.NO_RELATIVES and "related to none" in str(said["stranger"].reason)
     assert "both" in named(said["language"]) | named(said["vision"]) or {"language", "vision"} & named(said["both"])
     everyone = [said["both"], *said["both"].other_parts]
     assert all("stranger" not in named(decision) for decision in everyone)
@@ -91,13 +91,13 @@ def test_more_rows_of_vocabulary_and_other_heads_leave_a_parent_known() -> None:
     child["model.embed_tokens.weight"] = np.vstack([child["model.embed_tokens.weight"], np.ones((1, WIDE), np.float32)])
     child["score.weight"] = rng.normal(size=(3, WIDE)).astype(np.float32)
     said = {d.model: d for d in decide_groups([subject("base", base), subject("child", child)], plain, 0.8)}
-    assert said["child"].answer is not Answer.NO_RELATIVES
+    assert said["child"].answer is not AnswerKind.NO_RELATIVES
     assert "base" in named(said["child"]) or "child" in named(said["base"])
 
 
 def test_models_alone_have_no_relatives() -> None:
     (found,) = decide_groups([subject("one", LANGUAGE)], plain, 0.8)
-    assert found.answer is Answer.NO_RELATIVES and found.evidence["compared_with"] == 0
+    assert found.answer is AnswerKind.NO_RELATIVES and found.evidence["compared_with"] == 0
 
 
 def test_the_graph_keeps_a_model_in_the_groups_of_all_its_backbones(tmp_path: Path) -> None:

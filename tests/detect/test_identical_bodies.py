@@ -2,15 +2,15 @@
 
 import pytest
 
-from lineage.detect.decision import Answer, Candidate, Decision
-from lineage.detect.identical_bodies import Equals, decide_equals, spread
+from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, spread
 from lineage.graphdb.schema import Relation
 
 
 def edge(child, parent, probability):
     return Decision(
         child,
-        Answer.PARENT,
+        AnswerKind.PARENT,
         probability,
         parent,
         Relation.FINE_TUNED_FROM,
@@ -20,29 +20,29 @@ def edge(child, parent, probability):
 
 
 def group(*probability):
-    return Equals((("x", "x"), ("y", "y")), 0, probability)
+    return IdenticalBodies((("x", "x"), ("y", "y")), 0, probability)
 
 
 def test_an_edge_to_one_of_two_equal_bodies_is_a_tie_where_nothing_tells_them_apart():
     found = spread([edge("child", "x", 0.96)], [group(0.5, 0.5)], 0.8)[0]
-    assert (found.answer, found.parent) == (Answer.UNDECIDED, None)
+    assert (found.answer, found.parent) == (AnswerKind.UNDECIDED, None)
     assert {c.parent: c.probability for c in found.candidates} == pytest.approx({"x": 0.48, "y": 0.48})
     assert "cannot tell which" in str(found.reason)
 
 
 def test_the_one_that_stands_for_both_may_come_from_the_other():
     found = spread([edge("x", "root", 0.96)], [group(0.6, 0.4)], 0.8)[0]
-    assert found.answer is Answer.UNDECIDED
+    assert found.answer is AnswerKind.UNDECIDED
     assert {c.parent: c.probability for c in found.candidates} == pytest.approx({"root": 0.576, "y": 0.4})
 
 
 def test_a_sure_choice_changes_nothing_but_the_probability():
     found = spread([edge("x", "root", 0.96), edge("other", "root", 0.9)], [group(0.98, 0.02)], 0.8)
-    assert [(d.answer, d.parent) for d in found] == [(Answer.PARENT, "root")] * 2
+    assert [(d.answer, d.parent) for d in found] == [(AnswerKind.PARENT, "root")] * 2
     assert found[0].probability == pytest.approx(0.96 * 0.98) and found[1].probability == 0.9
 
 
 def test_those_that_do_not_stand_in_the_tree_come_from_the_one_that_does_if_that_is_sure():
     sure, unsure = decide_equals(group(0.95, 0.05), 0.8), decide_equals(group(0.5, 0.5), 0.8)
     assert [(d.model, d.parent) for d in sure] == [("y", "x")]
-    assert [(d.model, d.answer, d.parent) for d in unsure] == [("y", Answer.UNDECIDED, None)]
+    assert [(d.model, d.answer, d.parent) for d in unsure] == [("y", AnswerKind.UNDECIDED, None)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.layer_map import blocks_of, decide_by_layers, layer_map
 from lineage.detect.model_input import Subject
 from lineage.graphdb.schema import Relation
@@ -98,7 +98,7 @@ def test_of_two_related_models_the_nearer_one_is_named() -> None:
     }
     child = subject("child", made_of([(tuned, i) for i in range(0, 12, 2)], 0.1))
     found = decide_by_layers(child, [subject("base", PARENT), subject("tuned", tuned)])
-    assert found is not None and found.parent == "tuned" and found.answer is Answer.PARENT
+    assert found is not None and found.parent == "tuned" and found.answer is AnswerKind.PARENT
 
 
 def test_the_map_agrees_with_a_plain_search_for_the_most_alike() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
@@ -28,7 +28,7 @@ def test_a_weighted_mean_of_two_siblings_has_two_parents_with_their_shares(share
     models["soup"] = mean(models["b"], models["c"], share)
     found = said(models)
     soup = found["soup"]
-    assert (soup.answer, soup.relation) == (Answer.PARENT, Relation.MERGED_FROM)
+    assert (soup.answer, soup.relation) == (AnswerKind.PARENT, Relation.MERGED_FROM)
     assert dict(soup.merged_from) == pytest.approx({"b": 1 - share, "c": share}, abs=1e-3)
     assert soup.parent == ("c" if share > 0.5 else soup.merged_from[0][0])
     edges, _ = as_edges([soup], Options())

@@ -46,14 +46,20 @@ def test_a_network_trained_anew_at_the_same_path_is_another_version_and_decides_
 
 
 def test_edges_say_which_method_made_them(tmp_path: Path) -> None:
-    from lineage.detect.decision import Answer, Candidate, Decision
+    from lineage.detect.decision import AnswerKind, Candidate, Decision
     from lineage.detect.reasons import Reason
     from lineage.detection import as_edges
     from lineage.graphdb.schema import Relation
     from tests.graphs import a_model
 
     decision = Decision(
-        "id-b", Answer.PARENT, 0.9, "id-a", Relation.FINE_TUNED_FROM, (Candidate("id-a", 0.9),), reason=Reason("alone")
+        "id-b",
+        AnswerKind.PARENT,
+        0.9,
+        "id-a",
+        Relation.FINE_TUNED_FROM,
+        (Candidate("id-a", 0.9),),
+        reason=Reason("alone"),
     )
     for method in ("lineage", "nearest"):
         edges, verdicts = as_edges([decision], Options(method=method))

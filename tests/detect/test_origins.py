@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.detect.origins import NothingAlike, Outcome, Parts, origins, parts_of, plan_rows
+from lineage.detect.origins import BlockOutcome, NothingAlike, Parts, origins, parts_of, plan_rows
 from tests import builders
 from tests.builders import Weights
 from tests.cli.command import command_at
@@ -99,9 +99,9 @@ def test_a_block_from_elsewhere_comes_from_none() -> None:
     foreign = models.pop("m3")
     hybrid = builders.tune(mixed({**models, "m3": foreign}, ["m0", "m3", "m1", "m2"]), 6)
     found = {o.block: o for o in origins(parts("hybrid", hybrid), [parts(n, w) for n, w in models.items()])}
-    assert found["blocks.1"].outcome is Outcome.NONE and found["blocks.1"].model is None
+    assert found["blocks.1"].outcome is BlockOutcome.NONE and found["blocks.1"].model is None
     assert found["blocks.0"].model == "m0"
-    assert found["norm"].outcome is not Outcome.NONE  # vectors tell too little to deny an origin
+    assert found["norm"].outcome is not BlockOutcome.NONE  # vectors tell too little to deny an origin
 
 
 def test_equal_candidates_are_a_tie_and_never_settled_by_a_coin() -> None:
@@ -109,7 +109,7 @@ def test_equal_candidates_are_a_tie_and_never_settled_by_a_coin() -> None:
     models["copy"] = models["m0"]
     found = origins(parts("hybrid", models["m0"]), [parts(n, w) for n, w in models.items()])
     first = next(o for o in found if o.block == "blocks.0")
-    assert first.outcome is Outcome.UNDECIDED
+    assert first.outcome is BlockOutcome.UNDECIDED
     assert {c.model for c in first.candidates} == {"m0", "copy"}
     assert first.candidates[0].probability == pytest.approx(first.candidates[1].probability)
 

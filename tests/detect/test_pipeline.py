@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lineage.detect.acceptance import nearly_equal
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.detector.network import DirectionNetwork
 from lineage.detect.detector.scoring import BadDetector, save, shipped
 from lineage.detect.model_input import Subject
@@ -20,7 +20,7 @@ def subjects(models, **more):
 
 
 def parents_found(decisions):
-    return {d.model: d.parent for d in decisions if d.answer is Answer.PARENT}
+    return {d.model: d.parent for d in decisions if d.answer is AnswerKind.PARENT}
 
 
 def test_three_generations_are_found_with_direction_and_strangers_stay_alone():
@@ -28,7 +28,7 @@ def test_three_generations_are_found_with_direction_and_strangers_stay_alone():
     models |= {"stranger": start(777), "other": start(778)}
     decisions = decide(subjects(models))
     assert parents_found(decisions) == parents
-    assert {d.model for d in decisions if d.answer is Answer.ROOT} == {"a", "stranger", "other"}
+    assert {d.model for d in decisions if d.answer is AnswerKind.ROOT} == {"a", "stranger", "other"}
     assert [d.model for d in decisions] == list(models)
 
 
@@ -87,7 +87,7 @@ def test_of_two_models_the_one_that_grew_is_the_child_once_a_card_or_a_date_says
         root = start(5)
         models = {"root": root, "child": tune(root, seed + 30)}
         (alone,) = [d for d in decide(subjects(models)) if d.model == "child"]
-        assert alone.answer is Answer.UNDECIDED and "unseen" in str(alone.reason)
+        assert alone.answer is AnswerKind.UNDECIDED and "unseen" in str(alone.reason)
         assert [c.parent for c in alone.candidates] == ["root"]
         assert 0.7 < alone.candidates[0].probability < 0.8
         sure = decide(subjects(models), Options(missing_parents=0.02))
@@ -142,7 +142,7 @@ def test_a_detector_of_ones_own_takes_the_place_of_the_one_that_ships(tmp_path):
 
     def said(**settings):
         decisions = decide(subjects(models), Options(settings=settings))
-        return {d.model: d.evidence.get("detector_log_odds") for d in decisions if d.answer is not Answer.ROOT}
+        return {d.model: d.evidence.get("detector_log_odds") for d in decisions if d.answer is not AnswerKind.ROOT}
 
     assert said(detector=str(tmp_path / "same.safetensors")) == said()
     assert said(detector=str(tmp_path / "untrained.safetensors")) != said()

@@ -13,9 +13,9 @@ from safetensors.numpy import save
 from lineage.commands import main
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
-from lineage.detect.decision import Answer, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.options import Options
-from lineage.detect.quantized_copies import EQUAL_VALUES, SAME_SHAPES, SAME_VECTORS, UNSEEN, Claimed, settle
+from lineage.detect.quantized_copies import EQUAL_VALUES, SAME_SHAPES, SAME_VECTORS, UNSEEN, ClaimedOriginal, settle
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Relation
@@ -100,7 +100,7 @@ def test_a_packed_copy_is_from_the_model_that_it_names_if_its_norms_are_that_mod
 
 
 def nothing_found() -> Decision:
-    return Decision("copy", Answer.ROOT, 0.99, decided_by=("relatedness",))
+    return Decision("copy", AnswerKind.ROOT, 0.99, decided_by=("relatedness",))
 
 
 def test_values_that_were_not_packed_settle_which_of_the_claimed_it_is() -> None:
@@ -117,8 +117,8 @@ def test_values_that_were_not_packed_settle_which_of_the_claimed_it_is() -> None
     }
     other: dict[str, np.ndarray] = base | {"norm.weight": base["norm.weight"] + np.float32(0.01)}
     claimed = [
-        Claimed("other", "org/other", ("tag",), sketch_of(other)),
-        Claimed("base", "org/base", ("card",), sketch_of(base)),
+        ClaimedOriginal("other", "org/other", ("tag",), sketch_of(other)),
+        ClaimedOriginal("base", "org/base", ("card",), sketch_of(base)),
     ]
     found = settle(nothing_found(), sketch_of(copy), claimed)
     assert (found.parent, found.relation) == ("base", Relation.QUANTIZED_FROM)
@@ -133,17 +133,19 @@ def test_values_that_were_not_packed_settle_which_of_the_claimed_it_is() -> None
 def test_equal_shapes_alone_make_a_possible_parent() -> None:
     base = {"a.weight": np.ones((8, 8), np.float32), "b.weight": np.ones(4, np.float32)}
     copy = {"a.q": np.zeros((8, 8), np.int32), "b.q": np.zeros(4, np.int32)}
-    found = settle(nothing_found(), sketch_of(copy), [Claimed("base", "org/base", ("card",), sketch_of(base))])
+    found = settle(nothing_found(), sketch_of(copy), [ClaimedOriginal("base", "org/base", ("card",), sketch_of(base))])
     assert found.parent is None and found.candidates == (Candidate("base", SAME_SHAPES),)
 
 
 def test_a_claim_alone_asserts_nothing_and_what_values_told_stays() -> None:
     sketch = sketch_of({"a.qweight": np.zeros((8, 8), np.int32), "norm.weight": np.ones(8, np.float32)})
-    unread = [Claimed("x", "org/x", ("card",), None), Claimed("y", "org/y", ("tag",), None)]
+    unread = [ClaimedOriginal("x", "org/x", ("card",), None), ClaimedOriginal("y", "org/y", ("tag",), None)]
     found = settle(nothing_found(), sketch, unread)
-    assert found.answer is Answer.UNDECIDED and found.parent is None
+    assert found.answer is AnswerKind.UNDECIDED and found.parent is None
     assert found.candidates == (Candidate("x", UNSEEN / 2), Candidate("y", UNSEEN / 2))
-    told = Decision("copy", Answer.PARENT, 0.98, "z", Relation.QUANTIZED_FROM, (Candidate("z", 0.98),), ("content",))
+    told = Decision(
+        "copy", AnswerKind.PARENT, 0.98, "z", Relation.QUANTIZED_FROM, (Candidate("z", 0.98),), ("content",)
+    )
     assert settle(told, sketch, unread) is told
 
 

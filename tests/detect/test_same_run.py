@@ -8,7 +8,7 @@ import torch
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.annotations import SURE, with_runs, with_siblings
-from lineage.detect.decision import Answer, Decision
+from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.reasons import Reason
 from lineage.detect.report import Scan, as_json, as_tree
 from lineage.detect.signals.same_run import FARTHEST, features, same_run
@@ -64,10 +64,10 @@ def test_the_distance_counts_up_to_a_bound_and_where_nothing_moved_there_is_no_r
 
 
 def parent(model, above):
-    return Decision(model, Answer.PARENT, 0.9, parent=above)
+    return Decision(model, AnswerKind.PARENT, 0.9, parent=above)
 
 
-ROOT = Decision("a", Answer.ROOT, 0.95)
+ROOT = Decision("a", AnswerKind.ROOT, 0.95)
 
 
 def test_edges_in_line_say_whether_they_are_of_one_run_and_others_say_that_they_cannot_tell():
@@ -82,8 +82,8 @@ def test_edges_in_line_say_whether_they_are_of_one_run_and_others_say_that_they_
 
 
 def test_a_root_and_its_undecided_children_may_be_siblings_and_json_and_text_say_so_once():
-    unsure = [Decision(name, Answer.UNDECIDED, 0.5, reason=Reason("alone")) for name in "bc"]
-    decisions = [ROOT, *unsure, parent("d", "a"), Decision("e", Answer.UNDECIDED, 0.5)]
+    unsure = [Decision(name, AnswerKind.UNDECIDED, 0.5, reason=Reason("alone")) for name in "bc"]
+    decisions = [ROOT, *unsure, parent("d", "a"), Decision("e", AnswerKind.UNDECIDED, 0.5)]
     told = with_siblings(decisions, 0, torch.tensor([-1, 0, 0, 0, 1]), torch.full((5,), 0.3))
     assert [d.siblings for d in told] == [("a", "b", "c")] * 3 + [(), ()]
     scan = Scan([], told, {})
@@ -93,9 +93,9 @@ def test_a_root_and_its_undecided_children_may_be_siblings_and_json_and_text_say
 
 
 def test_without_more_than_the_prior_or_with_nobody_undecided_there_are_no_siblings():
-    unsure = Decision("b", Answer.UNDECIDED, 0.5)
+    unsure = Decision("b", AnswerKind.UNDECIDED, 0.5)
     star, unlikely, likely = torch.tensor([-1, 0]), torch.tensor([0.0, 0.1]), torch.tensor([0.0, 0.4])
     assert with_siblings([ROOT, unsure], 0, star, unlikely) == [ROOT, unsure]
     assert with_siblings([ROOT, parent("b", "a")], 0, star, likely) == [ROOT, parent("b", "a")]
-    named = replace(ROOT, answer=Answer.PARENT, parent="x")
+    named = replace(ROOT, answer=AnswerKind.PARENT, parent="x")
     assert with_siblings([named, unsure], 0, star, likely) == [named, unsure]

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from lineage.detect.explain import pair_layers
-from lineage.pages.layers import Layer, as_json, from_json, layer_picture, layers_of
+from lineage.pages.layers import LayerRow, as_json, from_json, layer_picture, layers_of
 from lineage.pages.render import render
 from tests.builders import sketch_of, start, tune
 
 
-def layer(place: int, **fields: object) -> Layer:
+def layer(place: int, **fields: object) -> LayerRow:
     values = {
         "change": place / 100,
         "retained": 0.5,
@@ -20,7 +20,7 @@ def layer(place: int, **fields: object) -> Layer:
         "inherited": None,
         "inherited_error": None,
     }
-    return Layer(f"layers.{place}.weight", 100, **{**values, **fields})  # type: ignore[arg-type]
+    return LayerRow(f"layers.{place}.weight", 100, **{**values, **fields})  # type: ignore[arg-type]
 
 
 def test_every_layer_has_a_row_and_the_largest_change_fills_its_panel() -> None:

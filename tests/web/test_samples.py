@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lineage.detect.sketch_store import SketchStore
-from lineage.pages.layers import Layer
+from lineage.pages.layers import LayerRow
 from lineage.web.samples import Samples
 from tests.builders import sketch_of, start, three_generations
 
@@ -20,7 +20,7 @@ def test_layers_come_from_the_samples_and_are_kept(tmp_path: Path) -> None:
     parent, grand = parents[child], parents[parents[child]]
     samples = Samples(tmp_path)
     found = samples.layers(sketches[child].digest, sketches[parent].digest, sketches[grand].digest)
-    assert isinstance(found, tuple) and all(isinstance(layer, Layer) and layer.change > 0 for layer in found)
+    assert isinstance(found, tuple) and all(isinstance(layer, LayerRow) and layer.change > 0 for layer in found)
     assert any(layer.inherited is not None for layer in found)
     assert samples.layers(sketches[child].digest, sketches[parent].digest, sketches[grand].digest) is found
 

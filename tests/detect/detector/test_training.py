@@ -12,7 +12,7 @@ from safetensors import safe_open
 from lineage.commands.train import train as train_command
 from lineage.commands.train import zoo as zoo_command
 from lineage.detect.detector.scoring import came_first_of, load
-from lineage.detect.detector.training import Recipe, Run, fit_direction, folds, train
+from lineage.detect.detector.training import Recipe, TrainingRun, fit_direction, folds, train
 from tests.detect.detector.families import CPU, examples, write_zoo
 
 SHORT = Recipe(members=(0, 1), direction_steps=30, batch=32, layers=6, folds=2, checkpoint_every=10)
@@ -37,7 +37,7 @@ def test_architectures_are_dealt_whole():
 @pytest.mark.slow
 def test_the_direction_of_families_in_training_is_learned():
     found = examples()
-    network = fit_direction(found, SHORT, Run(CPU), "direction")
+    network = fit_direction(found, SHORT, TrainingRun(CPU), "direction")
     for example in found:
         odds = came_first_of(network, example.tokens, example.pairs, len(example.models))
         assert all(float(odds[p, c]) > 0 for c, p in enumerate(example.parent.tolist()) if p >= 0)
@@ -46,15 +46,15 @@ def test_the_direction_of_families_in_training_is_learned():
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_networks_also_after_being_cut_off(tmp_path):
     found = examples(2)
-    whole = train(found, SHORT, Run(CPU))
+    whole = train(found, SHORT, TrainingRun(CPU))
 
     def pull(stage, step, steps):
         if (stage, step) == ("direction, member 2", 15):
             raise CutOff
 
     with pytest.raises(CutOff):
-        train(found, SHORT, Run(CPU, tmp_path, pull))
-    again = Run(CPU, tmp_path)
+        train(found, SHORT, TrainingRun(CPU, tmp_path, pull))
+    again = TrainingRun(CPU, tmp_path)
     resumed = train(found, SHORT, again)
     assert same(whole.direction, resumed.direction)
     assert len(again.losses["direction, member 2"]) == 30
@@ -113,7 +113,7 @@ def test_the_zoo_is_built_from_the_source_only(tmp_path, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_training_on_cuda_learns_too():
     found = examples(2)
-    network = fit_direction(found, SHORT, Run(torch.device("cuda")), "direction")
+    network = fit_direction(found, SHORT, TrainingRun(torch.device("cuda")), "direction")
     assert next(network.parameters()).is_cuda
     odds = came_first_of(network, found[0].tokens, found[0].pairs, len(found[0].models))
     assert all(float(odds[p, c]) > 0 for c, p in enumerate(found[0].parent.tolist()) if p >= 0)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.methods.nl_detector import BadZoo, train
 from lineage.detect.methods.nl_network import (
-    BadDetector,
-    Example,
+    BadLineageDetector,
+    CandidateExample,
     LineageDetector,
     Shape,
     load_detector,
@@ -21,7 +21,7 @@ from lineage.detect.methods.nl_network import (
     train_detector,
     weight_picture,
 )
-from lineage.detect.methods.registry import BadSetting, Given, NeedsMore, decide_with
+from lineage.detect.methods.registry import BadSetting, MethodInputs, NeedsMore, decide_with
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from tests.builders import sketch_of
@@ -31,14 +31,14 @@ from tests.detect.methods import networks
 CPU = torch.device("cpu")
 
 
-def example(candidates: int = 4, target: int = 1, seed: int = 0) -> Example:
+def example(candidates: int = 4, target: int = 1, seed: int = 0) -> CandidateExample:
     """A child whose parent's pictures are nearly its own."""
     dice = torch.Generator().manual_seed(seed)
     parents = torch.randn(candidates, 16, 16, generator=dice)
     features = torch.randn(candidates, 20, 6, generator=dice)
     child, seen = parents[target % candidates], features[target % candidates]
     pairs = torch.stack([parents, (child + 0.05).expand_as(parents)], 1)
-    return Example(pairs, torch.stack([features, (seen + 0.05).expand_as(features)], 1), target)
+    return CandidateExample(pairs, torch.stack([features, (seen + 0.05).expand_as(features)], 1), target)
 
 
 def test_probabilities_sum_to_one_and_end_with_no_parent() -> None:
@@ -86,11 +86,11 @@ def zoo(folder: Path, families: int) -> None:
         (place / "truth.json").write_text(json.dumps(truth))
 
 
-def given_at(folder: Path) -> Given:
+def given_at(folder: Path) -> MethodInputs:
     from safetensors.torch import load_file
 
     batch = {"x": networks.inputs(64)}
-    return Given(networks.layers, batch, lambda name: load_file(folder / f"{name}.safetensors"))
+    return MethodInputs(networks.layers, batch, lambda name: load_file(folder / f"{name}.safetensors"))
 
 
 def subjects_of(folder: Path) -> list[Subject]:
@@ -113,7 +113,7 @@ def test_trained_on_a_zoo_it_names_parents_in_a_family_it_never_saw(tmp_path: Pa
     decisions = decide_with("nl-detector", subjects_of(family), options, CPU, given_at(family) if features else None)
     right = sum(d.parent == f"r{d.model[1]}" for d in decisions if d.model.startswith("c"))
     assert right >= 4
-    assert all(d.answer is Answer.ROOT for d in decisions if d.model.startswith("r"))
+    assert all(d.answer is AnswerKind.ROOT for d in decisions if d.model.startswith("r"))
     if features:
         with pytest.raises(NeedsMore, match="trained on features"):
             decide_with("nl-detector", subjects_of(family), options, CPU)
@@ -128,9 +128,9 @@ def test_bad_input_is_said_in_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(BadSetting, match="needs a trained network"):
         run()
-    with pytest.raises(BadDetector, match="cannot read"):
+    with pytest.raises(BadLineageDetector, match="cannot read"):
         run(file=str(tmp_path / "nowhere.safetensors"))
-    with pytest.raises(BadDetector, match="is no trained lineage detector"):
+    with pytest.raises(BadLineageDetector, match="is no trained lineage detector"):
         run(file=str(tmp_path / "family-0" / "r0.safetensors"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadZoo, match="holds no family"):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.detect.decision import Answer
+from lineage.detect.decision import AnswerKind
 from lineage.detect.methods.nl_approximation import Approximation, NoFeatures, movable, similarities
 from lineage.detect.methods.nl_similarity import LP_POWER, LSE_TEMPERATURE, SIMILARITIES, reported
-from lineage.detect.methods.registry import Given, NeedsMore, decide_with
+from lineage.detect.methods.registry import MethodInputs, NeedsMore, decide_with
 from lineage.detect.methods.to_decisions import CannotTake
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -134,8 +134,8 @@ def world(children: int = 3) -> tuple[list[Subject], dict[str, dict[str, torch.T
     return subjects, models, truth
 
 
-def given_of(models: dict[str, dict[str, torch.Tensor]], forward: object = networks.layers) -> Given:
-    return Given(forward, {"x": networks.inputs()}, models.__getitem__)  # type: ignore[arg-type]
+def given_of(models: dict[str, dict[str, torch.Tensor]], forward: object = networks.layers) -> MethodInputs:
+    return MethodInputs(forward, {"x": networks.inputs()}, models.__getitem__)  # type: ignore[arg-type]
 
 
 def options(name: str, **settings: str) -> Options:
@@ -148,8 +148,8 @@ def test_each_child_gets_the_parent_whose_features_it_kept(name: str, approximat
     subjects, models, truth = world()
     chosen = options(name, approximation=approximation, scale="0.01")
     decisions = decide_with(name, subjects, chosen, torch.device("cpu"), given_of(models))
-    assert {d.model: d.parent for d in decisions if d.answer is Answer.PARENT} == truth
-    assert {d.model for d in decisions if d.answer is Answer.ROOT} == {"parent0", "parent1", "parent2"}
+    assert {d.model: d.parent for d in decisions if d.answer is AnswerKind.PARENT} == truth
+    assert {d.model for d in decisions if d.answer is AnswerKind.ROOT} == {"parent0", "parent1", "parent2"}
     assert all(d.decided_by == (name,) for d in decisions)
 
 
@@ -157,7 +157,7 @@ def test_each_child_gets_the_parent_whose_features_it_kept(name: str, approximat
 def test_differences_of_weights_need_no_forward_pass(name: str) -> None:
     subjects, _, truth = world()
     decisions = decide_with(name, subjects, options(name), torch.device("cpu"))
-    assert {d.model: d.parent for d in decisions if d.answer is Answer.PARENT} == truth
+    assert {d.model: d.parent for d in decisions if d.answer is AnswerKind.PARENT} == truth
 
 
 def test_features_that_are_not_given_are_asked_for() -> None:

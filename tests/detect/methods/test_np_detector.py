@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from lineage.detect.methods.np_detector import (
-    BadDetector,
-    Family,
+    BadPhylogenyDetector,
+    FamilyCrops,
     PhylogenyDetector,
-    Plan,
+    PhylogenyPlan,
     crops,
     load,
     save,
@@ -25,11 +25,11 @@ from tests.builders import sketch_of, start, tune
 from tests.detect.methods.models import CPU, SMALL, asked, parents, subjects_of, two_families
 
 
-def family(seed: int, children: int = 3) -> Family:
+def family(seed: int, children: int = 3) -> FamilyCrops:
     root = start(seed, SMALL)
     models = [root, *(tune(root, 100 * seed + k, 0.5, decay=0.0) for k in range(children))]
     subjects = tuple(Subject(f"{seed}-{k}", sketch_of(m, f"{seed}-{k}")) for k, m in enumerate(models))
-    return Family(subjects, (0,) * (children + 1))
+    return FamilyCrops(subjects, (0,) * (children + 1))
 
 
 @pytest.mark.parametrize("transformers", [0, 1])
@@ -60,7 +60,7 @@ def test_crops_are_the_first_values_and_zeros_beyond() -> None:
 
 @pytest.mark.slow
 def test_it_learns_who_is_the_parent_of_models_it_never_saw(tmp_path: Path) -> None:
-    plan = Plan(epochs=6, samples_an_epoch=30)
+    plan = PhylogenyPlan(epochs=6, samples_an_epoch=30)
     network = train([family(seed) for seed in range(1, 21)], plan, CPU)
     path = tmp_path / "detector.safetensors"
     save(network, plan, path)
@@ -71,7 +71,7 @@ def test_it_learns_who_is_the_parent_of_models_it_never_saw(tmp_path: Path) -> N
 
 
 def test_what_is_saved_is_what_is_loaded_and_probabilities_sum_to_one(tmp_path: Path) -> None:
-    plan = Plan(width=4, transformers=1, epochs=1, samples_an_epoch=2, softmax_twice=False)
+    plan = PhylogenyPlan(width=4, transformers=1, epochs=1, samples_an_epoch=2, softmax_twice=False)
     path = tmp_path / "detector.safetensors"
     network = train([family(seed) for seed in (1, 2, 3)], plan, CPU)
     save(network, plan, path)
@@ -85,7 +85,7 @@ def test_what_is_saved_is_what_is_loaded_and_probabilities_sum_to_one(tmp_path: 
 
 def test_training_needs_three_parents() -> None:
     with pytest.raises(CannotTake, match="3 parents"):
-        train([family(1), family(2)], Plan(), CPU)
+        train([family(1), family(2)], PhylogenyPlan(), CPU)
 
 
 def test_without_a_trained_network_it_says_how_to_make_one(tmp_path: Path) -> None:
@@ -94,5 +94,5 @@ def test_without_a_trained_network_it_says_how_to_make_one(tmp_path: Path) -> No
         asked("np-detector", subjects)
     (tmp_path / "none.safetensors").write_bytes(b"not a file of tensors")
     for name in ("none", "absent"):
-        with pytest.raises(BadDetector):
+        with pytest.raises(BadPhylogenyDetector):
             asked("np-detector", subjects, file=str(tmp_path / f"{name}.safetensors"))
