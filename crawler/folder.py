@@ -51,7 +51,7 @@ class LocalModel:
         folder: where its README and its configuration would lie.
         files: weight files; empty if `reason` says why there are none to be read.
         repo_id, revision: in Hugging Face's cache, what the cache says it is.
-        adapter: a low-rank adapter.
+        adapter: an adapter, by its configuration.
         index: the index file of its shards, where there is one.
     """
 
@@ -224,6 +224,8 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
     if others and not sets and (like_repository or len(others) == 1):
         yield _chosen(_name(root, here), here, choose_model(names)[1], here)
         return
+    if choice.adapter and choice.weights is None:
+        choice = choose_model(names)[1]
     if like_repository and (choice.weights is not None or not sets):
         if sets or any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
             yield _chosen(_name(root, here), here, choice, here)
@@ -307,7 +309,7 @@ def _chosen(
 ) -> LocalModel:
     files: tuple[Path, ...] = ()
     reason, index = choice.reason, None
-    if choice.weights is not None and not choice.adapter:
+    if choice.weights is not None:
         index = files_in / choice.weights.index if choice.weights.index else None
         try:
             files = _files(choice.weights, files_in)

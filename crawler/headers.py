@@ -69,6 +69,14 @@ class TwoPlaces(Failure):
 
 
 @dataclass(frozen=True, slots=True)
+class FileHeader:
+    """The header of one file. metadata: texts that its writer put beside the tensors (`__metadata__`)."""
+
+    tensors: tuple[TensorHeader, ...]
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class TensorHeader:
     """Where one tensor lies.
 
@@ -103,6 +111,17 @@ def read_header(
     limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES,
     first_read_bytes: int = FIRST_READ_BYTES,
 ) -> tuple[TensorHeader, ...]:
+    """The tensors of one file; see `read_file_header`."""
+    return read_file_header(read, file, file_bytes, limit_bytes, first_read_bytes).tensors
+
+
+def read_file_header(
+    read: Callable[[int, int], bytes],
+    file: str,
+    file_bytes: int,
+    limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES,
+    first_read_bytes: int = FIRST_READ_BYTES,
+) -> FileHeader:
     """Header of one file in one read, or two where it is longer than most.
 
     Args:
@@ -120,12 +139,19 @@ def read_header(
     stop = _header_stop(first, file, file_bytes, limit_bytes)
     if stop > len(first):
         first += read(len(first), stop)
-    return parse_header(first[:stop], file, file_bytes, limit_bytes)
+    return parse_file_header(first[:stop], file, file_bytes, limit_bytes)
 
 
 def parse_header(
     raw: bytes, file: str, file_bytes: int, limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES
 ) -> tuple[TensorHeader, ...]:
+    """The tensors of one file; see `parse_file_header`."""
+    return parse_file_header(raw, file, file_bytes, limit_bytes).tensors
+
+
+def parse_file_header(
+    raw: bytes, file: str, file_bytes: int, limit_bytes: int = REMOTE_HEADER_LIMIT_BYTES
+) -> FileHeader:
     """
     Args:
         raw: the file's first bytes, at least up to the end of the header.
@@ -153,7 +179,8 @@ def parse_header(
         raise BadHeader(
             file, f"its tensors end at byte {end}, the file has {file_bytes} (cut short, or with something behind)"
         )
-    return tuple(tensors)
+    metadata = dict(entries).get("__metadata__") or {}
+    return FileHeader(tuple(tensors), metadata)
 
 
 def refuse_pointer(first: bytes, file: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.card import front_matter
+from lineage.crawler.claims_in_files import ADAPTER_CONFIG, base_in_adapter_config
 from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, named_in, one_local_model, shown_path
 from lineage.crawler.formats.interface import Opening, Readable
 from lineage.crawler.formats.registry import choose_model, format_of
@@ -21,10 +23,10 @@ from lineage.crawler.hub import FileEntry, Hub
 from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license
 from lineage.crawler.local_names import names_of
-from lineage.crawler.pipeline_components import parts_of
+from lineage.crawler.pipeline_components import adapters_beside, parts_of
 from lineage.crawler.quantized_claims import quantisation_of
 from lineage.crawler.remote import RemoteFile
-from lineage.crawler.repo_names import is_repo_id, repo_and_revision, repo_id_of
+from lineage.crawler.repo_names import is_repo_id, repo_and_revision
 from lineage.crawler.selection import (
     Choice,
     Layout,
@@ -36,6 +38,8 @@ from lineage.crawler.selection import (
 )
 from lineage.crawler.weights import LocalFile, SpanT, Unreadable, places_in
 from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, home_path, local_id
+
+logger = logging.getLogger(__name__)
 
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
@@ -56,11 +60,15 @@ class OpenModel:
     Attributes:
         model: without signature; `status` is SKETCHED where the weights are expected to be readable.
         weights: None where there is nothing to be read.
+        adapter: its configuration is that of an adapter, whatever its tensors are called.
+        of_whole: claims of the repository that it is a part of, which count where it is an adapter.
     """
 
     model: Model
     declarations: tuple[Declaration, ...]
     weights: Readable | None
+    adapter: bool = False
+    of_whole: tuple[Declaration, ...] = ()
 
     @property
     def header(self) -> tuple[TensorHeader, ...]:
@@ -73,9 +81,9 @@ class OpenModel:
 
     @property
     def claims_in_weights(self) -> tuple[Declaration, ...]:
-        """What the header claims, where headers do (GGUF); raises like `header`."""
+        """What the headers of its files claim; raises like `header`."""
         bases = self.weights.bases if self.weights is not None else ()
-        return tuple(Declaration(self.model.hub_id, base, relation, "gguf") for base, relation in bases)
+        return tuple(Declaration(self.model.hub_id, *claim) for claim in bases)
 
     @property
     def quantisation_in_weights(self) -> str | None:
@@ -139,13 +147,19 @@ def locate_part(repository: Repository, part: str, hub: Hub, parallel: int = 1) 
     Raises:
         NoSuchPart: there is none of this name; the message names those there are.
     """
-    parts = parts_of(repository.files or ())
+    parts = parts_of(repository.files or ()) or adapters_beside(repository.files or ())
     if part not in parts:
         there = f"its parts are {', '.join(parts)}" if parts else "it is one model"
         raise NoSuchPart(f"{repository.repo_id} has no part {part!r}: {there}", "name one of them")
     inside = replace(repository, hub_id=f"{repository.hub_id}/{part}", files=parts[part], declarations=())
     found = locate_repository(inside, hub, parallel)
-    return replace(found, model=replace(found.model, repo_id=f"{repository.repo_id}/{part}"))
+    of_whole = claims_of_whole(inside.hub_id, repository.declarations)
+    return replace(found, model=replace(found.model, repo_id=f"{repository.repo_id}/{part}"), of_whole=of_whole)
+
+
+def claims_of_whole(part: str, declarations: Iterable[Declaration]) -> tuple[Declaration, ...]:
+    """What a repository says of its base, as claims of a part of it."""
+    return tuple(replace(claim, child=part) for claim in declarations)
 
 
 def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> OpenModel:
@@ -163,11 +177,10 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
     if repository.sha is None or repository.files is None:
         return _nothing(repository, Choice(None, reason="the Hub does not say which commit and files it has"))
     form, choice = choose_model(repository.files)
-    if choice.adapter:
-        return replace(
-            _nothing(repository, choice),
-            declarations=(*repository.declarations, *_adapter_claim(repository, hub)),
-        )
+    adapter = choice.adapter
+    if adapter:
+        claims = (*repository.declarations, *_adapter_claim(repository, choice, hub))
+        repository = replace(repository, declarations=claims)
     if choice.weights is not None and choice.weights.layout is Layout.INDEXED:
         choice = files_by_index(choice.weights, set(_index(repository, choice.weights, hub).values()))
     weights = choice.weights
@@ -180,7 +193,9 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
         quantisation=form.quantization(weights.files[0]) or repository.quantisation,
     )
     placed = (lambda: _index(repository, weights, hub)) if weights.index else None
-    return OpenModel(model, repository.declarations, form.open(files, Opening(parallel=parallel, placed=placed)))
+    return OpenModel(
+        model, repository.declarations, form.open(files, Opening(parallel=parallel, placed=placed)), adapter
+    )
 
 
 def locate_local(
@@ -196,9 +211,9 @@ def locate_local(
     identity = hub_id or local_id(local.path)
     card, config = _card(local.folder), _json_file(local.folder / "config.json")
     claims = list(declarations(identity, card, (), config))
-    base = _json_file(local.folder / "adapter_config.json").get("base_model_name_or_path") if local.adapter else None
-    if isinstance(base, str) and base.strip():
-        claims.append(Declaration(identity, repo_id_of(base) or base.strip()[:300], "adapter", "adapter_config"))
+    base = base_in_adapter_config(_text_file(local.folder / ADAPTER_CONFIG).encode()) if local.adapter else None
+    if base:
+        claims.append(Declaration(identity, base, "adapter", "adapter_config"))
     model = Model(
         hub_id=identity,
         repo_id=local.repo_id or shown_path(local.path.resolve()),
@@ -215,7 +230,7 @@ def locate_local(
     form = format_of(local.files[0].name) if local.files else None
     how = Opening(LOCAL_HEADER_LIMIT_BYTES, placed=partial(named_in, local.index) if local.index else None)
     weights = form.open([LocalFile(path) for path in local.files], how) if form else None
-    return OpenModel(model, tuple(claims), weights)
+    return OpenModel(model, tuple(claims), weights, local.adapter)
 
 
 def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_hash) -> str:
@@ -273,7 +288,7 @@ def model_of(repository: Repository, status: Status, reason: str | None = None) 
 def as_facts_say(model: Model, facts: WeightFacts) -> Model:
     """A model with what its weight files say: every way of reading a model goes by this."""
     if facts.low_rank:
-        return replace(model, status=Status.ADAPTER, reason="a low-rank adapter, which has no full weights")
+        return replace(model, status=Status.ADAPTER, reason=None)
     return replace(model, signature=facts.signature, quantisation=model.quantisation or facts.quantisation)
 
 
@@ -282,20 +297,21 @@ def _nothing(repository: Repository, choice: Choice) -> OpenModel:
     return OpenModel(model_of(repository, status, choice.reason), repository.declarations, None)
 
 
-def _adapter_claim(repository: Repository, hub: Hub) -> Iterator[Declaration]:
+def _adapter_claim(repository: Repository, choice: Choice, hub: Hub) -> Iterator[Declaration]:
     """What an adapter's own configuration, written by the program that trained it, says it belongs to."""
-    path = "adapter_config.json"
+    folder = choice.weights.folder if choice.weights else ""
+    path = f"{folder}/{ADAPTER_CONFIG}".lstrip("/")
     if repository.sha is None or path not in (repository.files or ()):
         return
     try:
-        config = _object(hub.small_file(repository.repo_id, repository.sha, path))
+        base = base_in_adapter_config(hub.small_file(repository.repo_id, repository.sha, path))
     except FATAL:
         raise
-    except HubFailure:
-        return  # gated, or gone since it was listed: the card's claim stays
-    base = config.get("base_model_name_or_path")
-    if isinstance(base, str) and 0 < len(base.strip()) <= 300 and base.strip().isprintable():
-        yield Declaration(repository.hub_id, repo_id_of(base) or base.strip(), "adapter", "adapter_config")
+    except HubFailure as error:  # gated, gone since it was listed, too large: the card's claim stays
+        logger.info("%s: %s is not read: %s", repository.repo_id, path, error.message)
+        return
+    if base:
+        yield Declaration(repository.hub_id, base, "adapter", "adapter_config")
 
 
 def _card(folder: Path) -> Mapping[str, Any]:

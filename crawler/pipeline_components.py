@@ -1,15 +1,18 @@
-"""Repositories that hold several models: parts of a diffusion pipeline, or sets of weights none of which is named as the model.
+"""Repositories that hold several models: parts of a diffusion pipeline, adapters in folders, or sets of weights none of which is named
+as the model.
 
 Each part becomes a model of its own, with the identity `<hub_id>/<part>` and the name `org/name/<part>`. A `hub_id` is a text
 without slash, so these identities meet no other, and neither schema nor store has to know of them. What the card declares is
-about the repository as a whole and stays there: a part's base is found by its weights.
+about the repository as a whole and stays there: a part's base is found by its weights. Only adapters, which may lie in folders beside
+a model as well, take its claims over: that they belong to one base is what such a card says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from lineage.crawler.selection import INDEX_SUFFIX, WeightSet, choose, is_safetensors, weight_sets
+from lineage.crawler.claims_in_files import ADAPTER_CONFIG
+from lineage.crawler.selection import INDEX_SUFFIX, WeightSet, adapter_sets, choose, is_safetensors, weight_sets
 
 MAX_PARTS = 16  # more are checkpoints or collections, not the parts of one thing
 
@@ -19,15 +22,32 @@ def parts_of(files: Collection[str]) -> dict[str, tuple[str, ...]]:
     if sum(is_safetensors(path) for path in files) < 2:
         return {}
     every = weight_sets(files)
+    choice = choose(files)
+    if choice.adapter:
+        adapters = adapter_sets(every)
+        parts = _by_folder(files, adapters) if choice.several else {}
+        return parts if 1 < len(parts) <= MAX_PARTS else {}
     sets = [found for found in every if not found.adapter] or every
     if "model_index.json" in files:
         parts = _by_folder(files, sets)
-    elif (choice := choose(files)).reason and not choice.adapter:
+    elif choice.reason:
         root = [found for found in sets if not found.folder and not found.variant]
         parts = {s.stem: _files_of(s) for s in root} if len(root) > 1 else _by_folder(files, sets) if not root else {}
     else:
         return {}
     return parts if 1 < len(parts) <= MAX_PARTS else {}
+
+
+def adapters_beside(files: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Folders of adapters in a repository that is a model itself -> their files."""
+    if not any(file.endswith("/" + ADAPTER_CONFIG) for file in files):
+        return {}
+    choice = choose(files)
+    if choice.adapter or choice.weights is None:
+        return {}
+    beside = [s for s in adapter_sets(weight_sets(files)) if s.folder and s.folder != choice.weights.folder]
+    parts = {name: inside for name, inside in _by_folder(files, beside).items() if choose(inside).adapter}
+    return parts if len(parts) <= MAX_PARTS else {}
 
 
 def _by_folder(files: Collection[str], sets: list[WeightSet]) -> dict[str, tuple[str, ...]]:

@@ -122,7 +122,9 @@ def _add_cost(plan: CrawlPlan, repository: Repository) -> None:
 def _add_cost_of(plan: CrawlPlan, files: tuple[str, ...], gated: bool) -> None:
     form, choice = choose_model(files)
     if choice.adapter:
-        plan.requests["resolvers"] += 1
+        plan.requests["resolvers"] += 1 + (choice.weights is not None)
+        plan.requests["storage"] += choice.weights is not None
+        plan.body_bytes += form.header_bytes if choice.weights is not None else 0
     elif choice.weights is not None and not choice.weights.missing:
         count = max(1, len(choice.weights.files))
         plan.requests["api"] += count > 1 or choice.weights.layout is Layout.INDEXED

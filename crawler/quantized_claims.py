@@ -12,7 +12,8 @@ from typing import Any, Protocol
 _METHOD = re.compile(r"[A-Za-z0-9][\w.\- ]{0,39}", re.ASCII)
 _LOW_RANK = re.compile(
     r"(^|[._])(lora_(A|B|a|b|up|down|mid)|lora_embedding_[AB]|lora_magnitude_vector|lora(_linear_layer)?\.(up|down)|dora_scale"
-    r"|hada_[wt]\d(_[ab])?|lokr_[wt]\d(_[ab])?|ia3_l|oft_(blocks|diag|R)|vera_lambda_[bd]|boft_[RS])([._]|$)"
+    r"|hada_[wt]\d(_[ab])?|lokr_[wt]\d(_[ab])?|ia3_l|oft_(blocks|diag|R)|vera_(lambda_[bd]|[AB])|boft_[RSs]|hra_u"
+    r"|prompt_embeddings|adaption_(prompt|gate)|fourierft_spectrum|vblora_(logits_[AB]|vector_bank)|ln_tuning_layers)([._]|$)"
 )
 _OF_LOW_RANK = re.compile(r"(^|[._])(alpha|scale|rank)$")  # a number beside the halves
 _CONFIG_KEYS = {  # where configurations say that numbers are packed -> the method, where that is all they say
@@ -110,6 +111,6 @@ def quantisation_in(header: Iterable[HasName]) -> str | None:
 
 
 def is_low_rank(header: Iterable[HasName]) -> bool:
-    """Whether most tensors are halves of low-rank products: an adapter, whatever its file is called."""
+    """Whether most tensors are halves of low-rank products or the like: an adapter, whatever its file is called."""
     names = [tensor.name for tensor in header if not _OF_LOW_RANK.search(tensor.name)]
     return 2 * sum(_LOW_RANK.search(name) is not None for name in names) > len(names)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from lineage.crawler.formats.gguf_names import gguf_sets
 
 MAX_SHARDS = 10_000
-LOW_RANK = "a low-rank adapter, which has no full weights"
+UNREAD_ADAPTER = "an adapter whose tensors are not read: there is no safetensors file"
 INDEX_SUFFIX = ".safetensors.index.json"
 
 _SHARD = re.compile(
@@ -25,6 +25,7 @@ _SHARD = re.compile(
 _VARIANT = re.compile(r"(^|[._\-])(fp16|bf16|fp32|fp8|non_ema|ema|8bit|4bit|int8|int4|consolidated)([._\-]|$)", re.I)
 _ADAPTER = re.compile(r"(^|.*[._\-])(adapter_model|adapter|lora|lora_weights)([._\-].*)?", re.IGNORECASE)
 _TRAINER = re.compile(r"(optimizer|optim|scheduler|rng_state|random_states|training_args|scaler)\b.*", re.IGNORECASE)
+_CHECKPOINT = re.compile(r"(^|/)checkpoint[-_]\d+(/|$)", re.IGNORECASE)  # what trainers save on the way
 _PEFT_NAMES = ("adapter_model", "pytorch_lora_weights")  # what programs that train adapters call them
 _MAIN_NAMES = ("model", "diffusion_pytorch_model", "pytorch_model")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".nemo", ".th")
@@ -96,7 +97,8 @@ class Choice:
 
     Attributes:
         several: there is more than one set, and none of them is the model.
-        adapter: an adapter, as its own configuration says; what merely has the name of one is read to find out.
+        adapter: an adapter, as its own configuration says; what merely has the name of one is read to find out. `weights` is None
+            where its tensors cannot be read.
     """
 
     weights: WeightSet | None
@@ -125,9 +127,17 @@ def choose(paths: Collection[str]) -> Choice:
     root = [s for s in full if not s.folder]
     names = {path.rpartition("/")[2] for path in paths}
     if "adapter_config.json" in names and not any(s.rank < len(_MAIN_NAMES) for s in root):
-        peft = [s for s in sets if s.stem in _PEFT_NAMES]
+        peft = adapter_sets(sets)
+        if len(peft) > 1 and peft[0].folder:
+            shown = ", ".join(s.folder for s in peft[:4])
+            return Choice(
+                None,
+                adapter=True,
+                reason=f"several adapters, each of its own: {shown}{' …' if len(peft) > 4 else ''}",
+                several=True,
+            )
         if peft or not sets:
-            return Choice(peft[0] if peft else None, adapter=True, reason=LOW_RANK)
+            return Choice(peft[0] if peft else None, adapter=True, reason=None if peft else UNREAD_ADAPTER)
     for group in (root, full):
         twins = _complete_twins(group)
         if twins:
@@ -148,6 +158,14 @@ def choose(paths: Collection[str]) -> Choice:
             shown = ", ".join(sorted({f"{s.folder}/{s.stem}".lstrip("/") for s in best})[:4])
             return Choice(None, reason=f"several {what}: {shown}{' …' if len(best) > 4 else ''}", several=True)
     return Choice(None, reason=no_weights_reason(paths))
+
+
+def adapter_sets(sets: Iterable[WeightSet]) -> list[WeightSet]:
+    """Those that programs which train adapters write, one a folder; what a trainer saved on the way counts only where there is nothing
+    else."""
+    found = [s for s in sets if s.stem in _PEFT_NAMES and not s.missing]
+    finished = [s for s in found if not _CHECKPOINT.search(s.folder)]
+    return finished or found
 
 
 def is_safetensors(path: str) -> bool:

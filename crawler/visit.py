@@ -32,8 +32,16 @@ from lineage.crawler.hub_errors import (
     StorageDown,
 )
 from lineage.crawler.listing import Repository
-from lineage.crawler.open_model import DISABLED, OpenModel, as_facts_say, locate_local, locate_repository, model_of
-from lineage.crawler.pipeline_components import parts_of
+from lineage.crawler.open_model import (
+    DISABLED,
+    OpenModel,
+    as_facts_say,
+    claims_of_whole,
+    locate_local,
+    locate_repository,
+    model_of,
+)
+from lineage.crawler.pipeline_components import adapters_beside, parts_of
 from lineage.crawler.progress import Progress
 from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord
 from lineage.graphdb.schema import Declaration, Failure, Model, Status, WeightFacts, local_id
@@ -41,8 +49,8 @@ from lineage.graphdb.schema import Declaration, Failure, Model, Status, WeightFa
 logger = logging.getLogger(__name__)
 
 STOPPING = (BadToken, Offline, RateLimited, BudgetSpent)  # whoever is asked next, the answer would be the same
-IN_WEIGHTS = "gguf"  # source of claims that weight files make
-READ_CLAIMS = ("adapter_config", IN_WEIGHTS)  # claims that the listing does not hold
+READ_CLAIMS = ("adapter_config", "gguf", "metadata")  # sources of claims that the listing does not hold
+NOT_READ_BEFORE = "a low-rank adapter, which has no full weights"  # what earlier versions wrote, which read no adapter
 ASK_GATED_AGAIN = timedelta(days=7)
 
 
@@ -165,11 +173,13 @@ class Visitor:
             return self._parts(repository, parts, news)
         try:
             found = locate_repository(repository, self.asked())
-            return self._sketched(found, news)
+            outcome = self._sketched(found, news)
         except STOPPING:
             raise
         except Failure as error:
             return self._failed(error, repository, known, found, news)
+        beside = adapters_beside(repository.files or ())
+        return replace(outcome, parts=tuple(self._part(repository, *part) for part in beside.items()))
 
     def _renamed_parts(self, known: VisitRecord, repository: Repository) -> tuple[VisitOutcome, ...]:
         found = []
@@ -182,16 +192,7 @@ class Visitor:
 
     def _parts(self, repository: Repository, parts: Mapping[str, tuple[str, ...]], news: str) -> VisitOutcome:
         """A repository of several models, each a model of its own."""
-        outcomes = []
-        for name, files in parts.items():
-            part = replace(repository, hub_id=f"{repository.hub_id}/{name}", files=files, declarations=())
-            found = self.repository(part, self.progress.known([part.hub_id]).get(part.hub_id))
-            called = f"{repository.repo_id}/{name}"
-            done = found.done and replace(found.done, repo_id=called)
-            if done is not None and done.failure is not None:
-                done = replace(done, failure=None, sha=None)  # the whole is tried again, and this part with it
-            model = found.model and replace(found.model, repo_id=called)
-            outcomes.append(replace(found, model=model, done=done, counts=("parts", *found.counts[1:])))
+        outcomes = [self._part(repository, name, files) for name, files in parts.items()]
         gated = any(found.model is not None and found.model.status is Status.GATED for found in outcomes)
         failed = next((found for found in outcomes if found.done is not None and found.done.sha is None), None)
         reason = f"several models, each of its own: {', '.join(parts)}"
@@ -200,6 +201,19 @@ class Visitor:
         if failed is not None and failed.failure is not None:
             done = replace(done, failure=failed.failure.kind)
         return VisitOutcome(model, repository.declarations, done, (news,), parts=tuple(outcomes))
+
+    def _part(self, repository: Repository, name: str, files: tuple[str, ...]) -> VisitOutcome:
+        part = replace(repository, hub_id=f"{repository.hub_id}/{name}", files=files, declarations=())
+        found = self.repository(part, self.progress.known([part.hub_id]).get(part.hub_id))
+        called = f"{repository.repo_id}/{name}"
+        done = found.done and replace(found.done, repo_id=called)
+        if done is not None and done.failure is not None:
+            done = replace(done, failure=None, sha=None)  # the whole is tried again, and this part with it
+        claims = found.declarations
+        if found.model is not None and found.model.status is Status.ADAPTER:
+            claims = (*claims, *claims_of_whole(part.hub_id, repository.declarations))
+        model = found.model and replace(found.model, repo_id=called)
+        return replace(found, model=model, declarations=claims, done=done, counts=("parts", *found.counts[1:]))
 
     def deferred(self, repository: Repository, known: VisitRecord | None) -> VisitOutcome:
         """What can be said of a repository that is read later: what was known of it, or that it waits."""
@@ -247,7 +261,7 @@ class Visitor:
                 elif news != "unchanged":
                     counts.append("reused")
             model = as_facts_say(model, facts)
-            claimed = (Declaration(model.hub_id, base, relation, IN_WEIGHTS) for base, relation in facts.claims)
+            claimed = (Declaration(model.hub_id, *claim) for claim in facts.claims)
             found = replace(found, declarations=(*found.declarations, *claimed))
         return VisitOutcome(model, found.declarations, self._done_of(model, found.declarations), tuple(counts))
 
@@ -264,7 +278,8 @@ class Visitor:
             model = self._as_known(repository, known)
             done = replace(known, failure=kind, checked_at=self.now())
             return VisitOutcome(model, claims, done, (news,), failure, _of_network(error))
-        status = Status.GATED if isinstance(error, Gated) else Status.UNREADABLE
+        unread = Status.ADAPTER if found is not None and found.adapter else Status.UNREADABLE
+        status = Status.GATED if isinstance(error, Gated) else unread
         digest = found.model.weights_digest if found else None
         model = replace(model_of(repository, status, error.message), weights_digest=digest)
         done = replace(self._done_of(model), failure=kind if passing else None)
@@ -333,6 +348,10 @@ def is_settled(
         return same and timedelta(0) <= now - known.checked_at < ASK_GATED_AGAIN
     if known.status is Status.SKETCHED:
         return known.weights_digest is not None and reader.signature_if_known(known.weights_digest) is not None
+    if known.status is Status.ADAPTER and known.weights_digest is not None:
+        return reader.signature_if_known(known.weights_digest) is not None
+    if known.status is Status.ADAPTER:
+        return known.reason != NOT_READ_BEFORE
     return True
 
 

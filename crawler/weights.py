@@ -16,15 +16,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from lineage.crawler.claims_in_files import bases_in_metadata
 from lineage.crawler.headers import (
     FIRST_READ_BYTES,
     LOCAL_HEADER_LIMIT_BYTES,
     REMOTE_HEADER_LIMIT_BYTES,
     SHARD_FIRST_READ_BYTES,
     BadHeader,
+    FileHeader,
     TensorHeader,
     join_shards,
-    read_header,
+    read_file_header,
 )
 from lineage.crawler.listing import is_safe_path
 from lineage.graphdb.schema import Failure
@@ -136,11 +138,20 @@ class Weights:
             Failure: a header that cannot be trusted, or a file that cannot be read; `BadHeader`, `Unreadable`, or what a
                 remote file raises.
         """
+        return join_shards((found.tensors for found in self._headers), self._placed)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Texts beside the tensors, of all files; raises like `header`."""
+        return {key: text for found in self._headers for key, text in found.metadata.items()}
+
+    @cached_property
+    def _headers(self) -> tuple[FileHeader, ...]:
         parallel = min(self._parallel, len(self.files))
         if parallel <= 1:
-            return join_shards(map(self._header_of, self.files), self._placed)
+            return tuple(map(self._header_of, self.files))
         with ThreadPoolExecutor(parallel) as pool:
-            return join_shards(pool.map(self._header_of, self.files), self._placed)
+            return tuple(pool.map(self._header_of, self.files))
 
     def read(self, blocks: Iterable[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
         """Bytes of blocks of values, in the order in which they lie in the files.
@@ -159,18 +170,18 @@ class Weights:
                 pool.shutdown(cancel_futures=True)
 
     @property
-    def bases(self) -> tuple[tuple[str, str | None], ...]:
-        """Models that the files name as the origin."""
-        return ()
+    def bases(self) -> tuple[tuple[str, str | None, str], ...]:
+        """Models that the files name as the origin, in the texts beside their tensors; raises like `header`."""
+        return tuple((*claim, "metadata") for claim in bases_in_metadata(self.metadata))
 
     @property
     def quantization(self) -> str | None:
         """None: names and configuration say it."""
         return None
 
-    def _header_of(self, file: WeightFile) -> tuple[TensorHeader, ...]:
+    def _header_of(self, file: WeightFile) -> FileHeader:
         first = max(SHARD_FIRST_READ_BYTES, 2 * FIRST_READ_BYTES // len(self.files))
-        return read_header(file.read, file.name, file.size_bytes, self._limit, min(first, FIRST_READ_BYTES))
+        return read_file_header(file.read, file.name, file.size_bytes, self._limit, min(first, FIRST_READ_BYTES))
 
     def _plan(self, blocks: list[SpanT]) -> list[_RangedRead]:
         tensors = {tensor.name: tensor for tensor in self.header}

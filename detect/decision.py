@@ -39,6 +39,7 @@ class Decision:
         siblings: with it the models that may all come from one that is not at hand, itself included; evidence says how likely that is.
         other_parts: what other backbones of the model say where they have another parent; their evidence names the part.
         merged_from: of a merge, its parents and their shares of the weights, the larger one (`parent`) first; else empty.
+        bases: of an adapter of several parts of a pipeline, all of those parts; else empty.
     """
 
     model: str
@@ -53,10 +54,11 @@ class Decision:
     siblings: tuple[str, ...] = ()
     merged_from: tuple[tuple[str, float], ...] = ()
     other_parts: tuple[Decision, ...] = ()
+    bases: tuple[str, ...] = ()
 
     @property
     def parents(self) -> tuple[tuple[str, float | None], ...]:
-        """Asserted parents with their shares of the weights: none, one without a share, or those of a merge."""
+        """Asserted parents with their shares of the weights: none, one without a share, those of a merge, or the parts of a pipeline."""
         if self.parent is None:
             return ()
-        return self.merged_from or ((self.parent, None),)
+        return self.merged_from or tuple((base, None) for base in self.bases or (self.parent,))

@@ -193,6 +193,13 @@ def _facts_of(signature: str, text: str | None) -> WeightFacts | None:
     if text is None:
         return None
     found = json.loads(text)
-    claims = tuple((str(base), None if relation is None else str(relation)) for base, relation in found["claims"])
+    claims = tuple(
+        (
+            str(base),
+            None if relation is None else str(relation),
+            str(source[0]) if source else "gguf",
+        )  # as earlier versions did
+        for base, relation, *source in found["claims"]
+    )
     how = found["quantisation"]
     return WeightFacts(signature, None if how is None else str(how), bool(found["low_rank"]), claims)

@@ -14,7 +14,7 @@ from typing import Any, Self
 from lineage.graphdb import claims, edges, migrations, models
 from lineage.graphdb.connection import Connection, Execute, T
 from lineage.graphdb.edges import EdgeCounts
-from lineage.graphdb.records import Row, model_of, name_key, run_of, run_row
+from lineage.graphdb.records import Row, claims_of, model_of, name_key, run_of, run_row
 from lineage.graphdb.schema import SCHEMA_VERSION, Declaration, Edge, Failure, Model, Relation, Run, Verdict
 from lineage.graphdb.statements import constraints, statement
 
@@ -192,6 +192,20 @@ class LineageGraph:
             rows = self.stream(statement("models_of_signature"), {"signature": signature})
         return (model_of(row["model"]) for row in rows)
 
+    def models_of_weights(self, weights_digest: str) -> list[Model]:
+        """Models with these weight files, by identity."""
+        rows = self.read(statement("models_of_weights"), {"weights_digest": weights_digest})
+        return [model_of(row["model"]) for row in rows]
+
+    def adapters(self, after: str = "", limit: int = 500) -> list[tuple[Model, list[Declaration], str | None]]:
+        """Adapters with their claims and the digest that `set_adapters_decided` got, by identity, those behind `after`."""
+        rows = self.read(statement("adapters"), {"after": after, "limit": limit})
+        models = [model_of(row["model"]) for row in rows]
+        return [
+            (model, claims_of(model.hub_id, row["bases"], row["relations"], row["sources"]), row["decided"])
+            for model, row in zip(models, rows, strict=True)
+        ]
+
     def signatures(self) -> Iterator[tuple[str, int]]:
         """Architectures with the number of their models, largest first."""
         return ((row["signature"], row["count"]) for row in self.read(statement("signatures")))
@@ -220,6 +234,12 @@ class LineageGraph:
         """Keeps that an architecture was decided about, and from what. Written after the edges."""
         params = {"signature": signature, "decided": digest}
         self.transact(lambda execute: execute(statement("architecture_decided_set"), params))
+
+    def set_adapters_decided(self, digests: Mapping[str, str]) -> None:
+        """Keeps that adapters were decided about, by identity, and from what. Written after their edges."""
+        rows = [{"hub_id": hub_id, "decided": digest} for hub_id, digest in digests.items()]
+        if rows:
+            self.transact(lambda execute: execute(statement("adapters_decided_set"), {"rows": rows}))
 
     def record_run(self, run: Run) -> None:
         """Writes a run, by its identity: once when it starts, again when it ends."""

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _UNSAFE = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
 )
@@ -119,7 +119,7 @@ class Status(StrEnum):
     SKETCHED = "sketched"  # header and sample are in the sketch store
     UNREADABLE = "unreadable"  # nothing that can be read safely; `reason` says why
     GATED = "gated"  # the Hub wants an accepted licence or a token
-    ADAPTER = "adapter"  # low-rank adapter: compared by declaration, not by value
+    ADAPTER = "adapter"  # belongs to a model; compared by what it claims and the shapes of what it adapts, not by value
     GONE = "gone"  # the Hub said directly, more than once, that it is not there
 
 
@@ -169,14 +169,14 @@ class WeightFacts:
     Attributes:
         signature: see Model.
         quantisation: what tensors' names and types show, as `gptq`; None for plain numbers.
-        low_rank: most tensors are halves of low-rank products: an adapter under the name of a model.
-        claims: (base, relation) of bases that the files name, as GGUF headers do.
+        low_rank: an adapter: its tensors change those of another model, mostly as halves of low-rank products.
+        claims: (base, relation, source) of bases that the files name in their headers; source as in Declaration.
     """
 
     signature: str
     quantisation: str | None = None
     low_rank: bool = False
-    claims: tuple[tuple[str, str | None], ...] = ()
+    claims: tuple[tuple[str, str | None, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +185,11 @@ class Declaration:
 
     Attributes:
         child: hub_id of the model that makes the claim.
-        base: what is written there: mostly `org/name`, at times a path, an address or the model's own name.
+        base: what is written there: mostly `org/name`, at times a path, an address or the model's own name; `sha256:<64 hex>` where
+            a file names its parent by hash.
         relation: `finetune`, `adapter`, `merge`, `quantized` or None where nothing is said.
-        source: `card`, `tag`, `config` (`_name_or_path`) or `adapter_config`.
+        source: `card`, `tag`, `config` (`_name_or_path`), `adapter_config`, `gguf` (metadata of a GGUF file) or `metadata` (of a
+            safetensors file).
     """
 
     child: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lineage.queries.parent_query import ParentRows
 
 NO_RELATIVES = "no other model of its backbone is known; `lineage sync --search NAME` makes some known"
-ADAPTER = "an adapter: its own weights were not compared, only what it declares speaks"
+ADAPTER = "an adapter: published methods compare the weights of models, of which it has none"
 
 
 @dataclass(frozen=True, slots=True)

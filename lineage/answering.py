@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
-    from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.graphdb.store import Store
     from lineage.reading import Reading
 
@@ -77,16 +77,15 @@ def answer_stored(question: Question, graph: Store | None) -> FoundAnswer | None
 
     sketches = SketchStore(question.sketches)
     looked = from_graph(graph, sketches, answer.model)
+    if answer.model.status is Status.ADAPTER and (looked or answer.model.weights_digest is None):
+        sketch = looked.sketch if looked else None
+        return _of_adapter(question, graph, sketches, answer.model, answer.declared, sketch, stored=True)
     return _compare(question, graph, sketches, looked) if looked else None
 
 
 def _said_by_graph(answer: Answer) -> FoundAnswer | None:
     """What the graph says; None if it never compared the model."""
-    if answer.model.status is Status.ADAPTER and answer.answer == "unknown":
-        answer = replace(answer, reason=ADAPTER)
-    elif answer.answer == "unknown" and answer.as_of is None:
-        return None
-    return FoundAnswer(answer, stored=True)
+    return None if answer.answer == "unknown" and answer.as_of is None else FoundAnswer(answer, stored=True)
 
 
 def answer_now(question: Question, graph: Store | None) -> FoundAnswer:
@@ -107,20 +106,63 @@ def answer_now(question: Question, graph: Store | None) -> FoundAnswer:
         if stored:
             return stored
     unknown = Answer(opened.model, "unknown", reason=opened.model.reason, declared=opened.declarations)
-    if opened.model.status is Status.ADAPTER:
-        if question.store_it and graph:
-            _keep_model(graph, opened.model, opened.declarations)
-        return FoundAnswer(replace(unknown, reason=ADAPTER), stored=question.store_it)
     from lineage.detect.sketch_store import SketchStore
 
     sketches = SketchStore(question.sketches)
+    if opened.model.status is Status.ADAPTER:
+        return _of_adapter(question, graph, sketches, opened.model, opened.declarations, None, stored=False)
     try:
         looked = read_now(opened, sketches.budget_values)
     except Failure as failure:
         if failure.exit_code != 4:
             raise
         return FoundAnswer(replace(unknown, reason=failure.message), stored=False, failure=failure)
+    if looked.model.status is Status.ADAPTER:
+        return _of_adapter(question, graph, sketches, looked.model, looked.declarations, looked.sketch, stored=False)
     return _compare(question, graph, sketches, looked)
+
+
+def _of_adapter(
+    question: Question,
+    graph: Store | None,
+    sketches: SketchStore,
+    model: Model,
+    claims: tuple[Declaration, ...],
+    sketch: Sketch | None,
+    stored: bool,
+) -> FoundAnswer:
+    """An adapter beside the known models.
+
+    Args:
+        sketch: None where its tensors are not read; stored: it is in the graph.
+    """
+    from lineage.adapters import Adapter, decide_about_adapter
+    from lineage.detect.method_version import method_version
+    from lineage.evidence import options_of
+    from lineage.queries.claim_check import compare_found
+    from lineage.surroundings import around_adapter
+
+    options, keep = options_of(**question.evidence), question.store_it and not stored
+    if options.method != PLAIN:
+        return FoundAnswer(Answer(model, "unknown", reason=ADAPTER, declared=claims), stored=False)
+    around = around_adapter(graph, sketches, question.among, model)
+    found = decide_about_adapter(Adapter(model.hub_id, model.repo_id, sketch, claims), around, options)
+    if keep and graph:
+        _keep(graph, sketches, model, claims, sketch, found.decision, options)
+    decision, agreement = found.decision, None
+    if graph:
+        parents = [(parent, found.names[parent]) for parent, _ in decision.parents]
+        agreement = compare_found(graph, model, claims, str(decision.answer), parents, decision.reason.as_json())
+    answer = from_decision(
+        decision,
+        model,
+        found.names,
+        method=options.method,
+        method_version=method_version(options.method, options.settings),
+        declared=claims,
+        agreement=agreement,
+    )
+    return FoundAnswer(answer, stored=keep)
 
 
 def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozenset[str]]:
@@ -168,7 +210,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
         decision = with_claims(decision, subject, originals, sketches)
         names |= {hub_id: name for hub_id, name, *_ in originals}
     if keep and graph:
-        _keep(graph, sketches, looked, decision, options)
+        _keep(graph, sketches, model, looked.declarations, looked.sketch, decision, options)
     if not known and not decision.candidates:
         unknown = Answer(
             model, "no_relatives", reason=NO_RELATIVES, declared=looked.declarations, as_of=datetime.now(UTC)
@@ -190,7 +232,15 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     return FoundAnswer(answer, stored=keep)
 
 
-def _keep(graph: Store, sketches: SketchStore, looked: Reading, decision: Decision, options: Options) -> None:
+def _keep(
+    graph: Store,
+    sketches: SketchStore,
+    model: Model,
+    claims: Iterable[Declaration],
+    sketch: Sketch | None,
+    decision: Decision,
+    options: Options,
+) -> None:
     """The model, its sample, its claims and what was decided, into the stores.
 
     Raises:
@@ -198,15 +248,16 @@ def _keep(graph: Store, sketches: SketchStore, looked: Reading, decision: Decisi
     """
     from lineage.detection import as_edges
 
-    run_id, began, model = uuid4().hex, datetime.now(UTC), looked.model
+    run_id, began = uuid4().hex, datetime.now(UTC)
     held = graph.model(model.hub_id)
     if held is not None and held.weights_digest not in (None, model.weights_digest):
         raise KeepsAnother(
             f"the graph holds another revision of {model.repo_id}, and one is kept of each model",
             "leave --store-it out; `lineage sync` follows the latest revision",
         )
-    sketches.keep(looked.sketch)
-    _keep_model(graph, model, looked.declarations)
+    if sketch is not None:
+        sketches.keep(sketch)
+    _keep_model(graph, model, claims)
     parents = (graph.model(candidate.parent) for candidate in decision.candidates)
     revisions = {known.hub_id: known.revision for known in parents if known}
     edges, verdicts = as_edges([decision], options, {**revisions, model.hub_id: model.revision})

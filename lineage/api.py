@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lineage.answer import Answer
 from lineage.family import Family
+from lineage.graphdb.schema import Status
 from lineage.reading import NothingComparable, Reading, hub_at, read_now
 
 if TYPE_CHECKING:
     from lineage.crawler.open_model import OpenModel
+    from lineage.detect.adapter_explain import AdapterExplanation
     from lineage.detect.explain import Explanation
     from lineage.detect.options import Options
     from lineage.graphdb.store import Store
@@ -46,9 +48,11 @@ def detect(
     from lineage.scanning import FolderReading
 
     named = models if isinstance(models, Mapping) else {str(name): name for name in models}
-    readings = {name: _read(name, given, endpoint) for name, given in named.items()}
+    everything = {name: _read(name, given, endpoint) for name, given in named.items()}
+    adapters = {name: found for name, found in everything.items() if found.model.status is Status.ADAPTER}
+    readings = {name: found for name, found in everything.items() if name not in adapters}
     options = _options(declared, dates, detector, threshold, method, settings)
-    return _family(FolderReading(readings, {}), options, device)
+    return _family(FolderReading(readings, {}, adapters), options, device)
 
 
 def scan(
@@ -82,7 +86,7 @@ def explain(
     sketches: str | None = None,
     device: str | None = None,
     endpoint: str | None = None,
-) -> Explanation:
+) -> Explanation | AdapterExplanation:
     """The evidence for and against one model being the one that another was trained from, over all and layer by layer.
 
     Args:
@@ -202,22 +206,23 @@ def _family(found: Any, options: Options, device: str | None) -> Family:
     from lineage.detect.method_version import method_version
     from lineage.scanning import decide_about
 
-    if not found.readings:
+    everything = found.everything
+    if not everything:
         raise NothingComparable("there is no model to compare", "give at least one that can be read")
-    names = {name: name for name in found.readings}
+    names = {name: name for name in everything}
     version = method_version(options.method, options.settings)
     answers = {
         decision.model: from_decision(
             decision,
-            found.readings[decision.model].model,
+            everything[decision.model].model,
             names,
             method=options.method,
             method_version=version,
-            declared=found.readings[decision.model].declarations,
+            declared=everything[decision.model].declarations,
         )
         for decision in decide_about(found, options, device)
     }
-    return Family({name: answers[name] for name in found.readings if name in answers}, found.unreadable)
+    return Family({name: answers[name] for name in everything if name in answers}, found.unreadable)
 
 
 def _options(

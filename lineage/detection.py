@@ -39,6 +39,11 @@ COUNTS = (
     "possible_parents",
     "architectures_unchanged",
     "models_unchanged",
+    "adapters",
+    "adapters_with_base",
+    "adapters_undecided",
+    "adapters_contradicted",
+    "adapters_unchanged",
 )
 
 
@@ -81,7 +86,24 @@ def detect_into(
             break
         work.decide(key, known_of(graph, sketches, key), None)
     work.finish()
+    if options.method == PLAIN and not should_stop():
+        _adapters(work, should_stop, everything)
     return {**count, "seconds": round(time.monotonic() - began, 2)}
+
+
+def _adapters(work: _Work, should_stop: Callable[[], bool], everything: bool) -> None:
+    """Decides about adapters, after the models that they may belong to."""
+    from lineage.adapter_detection import decide_adapters
+
+    found, changed = decide_adapters(work.graph, work.sketches, work.options, work.run_id, should_stop, everything)
+    work.count |= found
+    for name, value in {
+        "edges_added": changed.added,
+        "edges_verified": changed.verified,
+        "edges_superseded": changed.superseded,
+        "possible_parents": changed.possible,
+    }.items():
+        work.count[name] += value
 
 
 @dataclass(slots=True)
@@ -265,6 +287,11 @@ def found_text(summary: Mapping[str, Any]) -> str:
         text += (
             f"\nnothing changed in {_count(summary['architectures_unchanged'], 'other architecture')} with "
             f"{_count(summary['models_unchanged'], 'model')}: what was found there stays"
+        )
+    if summary["adapters"]:
+        text += (
+            f"\n{_count(summary['adapters'], 'adapter')} checked: {summary['adapters_with_base']} with a base, "
+            f"{summary['adapters_undecided']} undecided, {summary['adapters_contradicted']} whose declared base does not fit"
         )
     if summary["without_sketch"]:
         text += f"\n{_count(summary['without_sketch'], 'model')} left out, their samples are not at this --sketches"

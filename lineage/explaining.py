@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lineage.graphdb.schema import Failure, home_path, keys_in, share_key
+from lineage.graphdb.schema import Failure, Status, home_path, keys_in, share_key
 
 if TYPE_CHECKING:
+    from lineage.detect.adapter_explain import AdapterExplanation
     from lineage.detect.explain import Explanation
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SameModel(Failure):
-    """Both names mean one model, so there is no edge to explain."""
+    """JoinedSurroundings names mean one model, so there is no edge to explain."""
 
     exit_code = 2
 
@@ -43,11 +44,13 @@ def explain_pair(
     options: Options,
     device: str | None = None,
     beside: Sequence[Subject] = (),
-) -> Explanation:
+) -> Explanation | AdapterExplanation:
     """
     Args:
         child, parent: what was found, and what to call it.
         beside: further models that are weighed as well as those of the graph.
+    Returns:
+        Of an adapter, how it fits; of everything else, what its values say.
     Raises:
         SameModel: both are one model. CannotCompare: nothing of them can be compared.
     """
@@ -58,6 +61,13 @@ def explain_pair(
     from lineage.detection import relatives_in
 
     (young, young_name), (old, old_name) = child, parent
+    if young.model.status is Status.ADAPTER:
+        return _explain_adapter(child, parent, graph, sketches, options)
+    if old.model.status is Status.ADAPTER:
+        raise CannotCompare(
+            f"cannot tell: {old_name} is an adapter, and {young_name} holds whole weights",
+            f"`lineage who-is-parent {young_name}` compares it with models",
+        )
     if not share_key(young.sketch.signature, old.sketch.signature):
         raise CannotCompare(
             f"cannot tell: {young_name} and {old_name} have no backbone in common, so no value can be compared",
@@ -88,6 +98,49 @@ def explain_pair(
             return explain_subjects(here, there[0], there[1:], options, on)
     except NotComparable as error:
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
+
+
+def _explain_adapter(
+    child: tuple[Reading, str],
+    parent: tuple[Reading, str],
+    graph: Store | None,
+    sketches: SketchStore,
+    options: Options,
+) -> AdapterExplanation:
+    """
+    Raises:
+        SameModel: both are one adapter.
+    """
+    from lineage.adapters import Adapter, base_under, decide_about_adapter
+    from lineage.detect.adapter_explain import AdapterExplanation
+    from lineage.detect.adapter_fit import Fit, fit
+    from lineage.detect.adapter_structure import structure_of
+    from lineage.scanning import FolderReading
+    from lineage.surroundings import FolderSurroundings, GraphSurroundings, JoinedSurroundings, NoSurroundings
+
+    (young, young_name), (old, old_name) = child, parent
+    own, its = young.model.hub_id, old.model.hub_id
+    if own == its:
+        raise SameModel(f"{young_name} and {old_name} are one and the same model", "name two different models")
+    pair = {own: young, its: old}
+    known = FolderReading(
+        {name: r for name, r in pair.items() if r.model.status is not Status.ADAPTER},
+        {},
+        {name: r for name, r in pair.items() if r.model.status is Status.ADAPTER},
+    )
+    labels = {own: young_name, its: old_name}
+    around = JoinedSurroundings(
+        FolderSurroundings(known, labels=labels),
+        GraphSurroundings(graph, sketches) if graph is not None else NoSurroundings(),
+    )
+    adapter = Adapter(own, young_name, young.sketch, young.declarations)
+    found = decide_about_adapter(adapter, around, options)
+    structure = structure_of(young.sketch.layout)
+    base = base_under(its, adapter, around)
+    fits: Fit | None = None
+    if base is not None:
+        fits = max((fit(structure, base, c) for c in structure.components), key=lambda one: one.fitting)
+    return AdapterExplanation(own, its, structure, fits, found.decision, {**found.names, **labels})
 
 
 def _subject(looked: Reading, name: str, graph: Store | None, apart: bool) -> Subject:

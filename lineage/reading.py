@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineage.graphdb.schema import LOCAL, Declaration, Failure, Model, NoSuchModel, Status, WeightFacts, home_path
+from lineage.graphdb.schema import LOCAL, Declaration, Failure, Model, NoSuchModel, WeightFacts, home_path
 
 if TYPE_CHECKING:
     from lineage.crawler.hub import Hub
@@ -104,7 +104,7 @@ def read(opened: OpenModel, budget_values: int | None = None) -> Reading:
     header = opened.header
     if not header:
         raise NothingComparable("there are no tensors in its weight files", "is this the right file?")
-    how, low_rank = opened.quantisation_in_weights or quantisation_in(header), is_low_rank(header)
+    how, low_rank = opened.quantisation_in_weights or quantisation_in(header), opened.adapter or is_low_rank(header)
     blocks = [] if low_rank else plan(header, budget_values or BUDGET_VALUES)
     if not blocks and not low_rank:
         packed = opened.model.quantisation or how
@@ -113,11 +113,11 @@ def read(opened: OpenModel, budget_values: int | None = None) -> Reading:
             f"{why}none of its numbers can be compared" + ("" if packed else " (an unknown format)"),
             "ask for the model it was made from",
         )
-    claims = tuple((claim.base, claim.relation) for claim in opened.claims_in_weights)
+    claims = tuple((claim.base, claim.relation, claim.source) for claim in opened.claims_in_weights)
     sample = opened.read(blocks) if blocks else ()
     sketch = make_sketch(str(opened.model.weights_digest), header, sample, WeightFacts("", how, low_rank, claims))
     assert sketch.facts is not None
-    declarations = (*opened.declarations, *opened.claims_in_weights)
+    declarations = (*opened.declarations, *opened.claims_in_weights, *(opened.of_whole if low_rank else ()))
     return Reading(as_facts_say(opened.model, sketch.facts), declarations, sketch.facts, sketch)
 
 
@@ -193,7 +193,7 @@ def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) 
     """A model of the graph with its stored sketch; None where there is none."""
     from lineage.detect.sketch_store import BadSketch
 
-    if graph is None or model is None or model.weights_digest is None or model.status is Status.ADAPTER:
+    if graph is None or model is None or model.weights_digest is None:
         return None
     try:
         sketch = sketches.get(model.weights_digest)
@@ -205,31 +205,23 @@ def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) 
 
 
 def read_now(opened: OpenModel, budget_values: int | None = None) -> Reading:
-    """An opened model that can be compared.
+    """An opened model that can be compared, or an adapter (`model.status`).
 
     Raises:
-        NothingComparable: an adapter, no weights, or none that can be compared. Failure: damaged, gated, unreachable.
+        NothingComparable: no weights, or none that can be compared. Failure: damaged, gated, unreachable.
     """
     model = opened.model
-    found = None
-    if model.status is not Status.ADAPTER:
-        if opened.weights is None:
-            raise NothingComparable(
-                f"nothing can be read in {model.repo_id}: {model.reason}", "ask for the model it was made from"
-            )
-        try:
-            found = read(opened, budget_values)
-        except Failure as failure:
-            named = Path(model.path).name if model.path else model.repo_id
-            if named not in failure.message:
-                failure.message = f"{model.repo_id}: {failure.message}"
-            raise
-    if found is None or found.model.status is Status.ADAPTER:
+    if opened.weights is None:
         raise NothingComparable(
-            f"{model.repo_id} is an adapter: it holds no weights of a model, only what it declares speaks",
-            "ask for the model it belongs to",
+            f"nothing can be read in {model.repo_id}: {model.reason}", "ask for the model it was made from"
         )
-    return found
+    try:
+        return read(opened, budget_values)
+    except Failure as failure:
+        named = Path(model.path).name if model.path else model.repo_id
+        if named not in failure.message:
+            failure.message = f"{model.repo_id}: {failure.message}"
+        raise
 
 
 def hub_at(endpoint: str | None) -> Hub:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,27 @@ class FolderReading:
     """Every model under a folder.
 
     Attributes:
-        readings: those that can be compared, by their id: the path under the folder, without `.safetensors`.
-        unreadable: id -> reason, for all others.
+        readings: those that can be compared by value, by their id: the path under the folder, without `.safetensors`.
+        unreadable: id -> reason, for what is neither such a model nor an adapter.
+        adapters: those whose tensors were read, by their id.
     """
 
     readings: Mapping[str, Reading]
     unreadable: Mapping[str, str]
+    adapters: Mapping[str, Reading] = field(default_factory=dict)
+
+    @property
+    def everything(self) -> Mapping[str, Reading]:
+        """Models and adapters."""
+        return {**self.readings, **self.adapters}
+
+    def named(self, key: str) -> str | None:
+        """Id of the model or adapter that a name means.
+
+        Args:
+            key: see `name_key`.
+        """
+        return self._names().get(key)
 
     def subjects(self) -> dict[str, Subject]:
         """By id, with the models that their cards name, as far as those lie under the folder as well."""
@@ -44,14 +59,13 @@ class FolderReading:
     def declared(self, reading: Reading) -> frozenset[str]:
         """Ids of the models under the folder that a model claims as its base."""
         names = self._names()
-        return frozenset(
-            name for claim in reading.declarations if (name := names.get(name_key(claim.base))) is not None
-        )
+        claimed = (names.get(name_key(claim.base)) for claim in reading.declarations)
+        return frozenset(name for name in claimed if name is not None and name in self.readings)
 
     def _names(self) -> dict[str, str]:
         """What each model may be called in a card -> its id; names that several models go by mean none of them."""
         found: dict[str, set[str]] = {}
-        for name, reading in self.readings.items():
+        for name, reading in self.everything.items():
             model = reading.model
             for called in {name, model.repo_id, *model.aliases, *([model.path] if model.path else [])}:
                 found.setdefault(name_key(called), set()).add(name)
@@ -89,7 +103,8 @@ def scan_with_samples(
 
     found = read_folder(folder, track)
     scanned = [
-        ScannedModel(name, reading.sketch.signature, reading.sketch.digest) for name, reading in found.readings.items()
+        ScannedModel(name, reading.sketch.signature, reading.sketch.digest)
+        for name, reading in found.everything.items()
     ]
     samples = {name: reading.sketch for name, reading in found.readings.items()}
     return Scan(scanned, decide_about(found, options, device, given), found.unreadable), samples
@@ -115,7 +130,20 @@ def decide_about(
         decisions = decide_groups(subjects, lambda some: decide(options.method, some, options, on, given), threshold)
     if options.method == PLAIN:
         decisions = [_settled(decision, found, options) for decision in decisions]
+        decisions += adapter_decisions(found, options)
     return decisions
+
+
+def adapter_decisions(found: FolderReading, options: Options) -> list[Decision]:
+    """Decisions about the adapters that were read, among everything that was."""
+    from lineage.adapters import Adapter, decide_about_adapter
+    from lineage.surroundings import FolderSurroundings
+
+    around = FolderSurroundings(found)
+    return [
+        decide_about_adapter(Adapter(name, name, reading.sketch, reading.declarations), around, options).decision
+        for name, reading in found.adapters.items()
+    ]
 
 
 def _settled(decision: Decision, found: FolderReading, options: Options) -> Decision:
@@ -129,7 +157,7 @@ def _settled(decision: Decision, found: FolderReading, options: Options) -> Deci
     claimed: dict[str, list[str]] = {}
     for claim in copy.declarations if options.declared else ():
         name = names.get(name_key(claim.base))
-        if name is None or name == decision.model:
+        if name is None or name == decision.model or name not in found.readings:
             continue
         base = found.readings[name]
         if not base.model.quantised and not share_key(base.sketch.signature, copy.sketch.signature):
@@ -150,6 +178,7 @@ def read_folder(folder: Path, track: Callable[[Sequence[Any]], Iterable[Any]] = 
     from lineage.crawler.open_model import locate_local
 
     readings: dict[str, Reading] = {}
+    adapters: dict[str, Reading] = {}
     unreadable: dict[str, str] = {}
     for model in track(list(local_models(folder))):
         if not model.files:
@@ -160,10 +189,7 @@ def read_folder(folder: Path, track: Callable[[Sequence[Any]], Iterable[Any]] = 
         except Failure as failure:
             unreadable[model.id] = failure.message
             continue
-        if found.model.status is Status.ADAPTER:
-            unreadable[model.id] = found.model.reason or "an adapter"
-        else:
-            readings[model.id] = found
-    if not readings and not unreadable:
+        (adapters if found.model.status is Status.ADAPTER else readings)[model.id] = found
+    if not readings and not adapters and not unreadable:
         raise NoSuchModel(f"no model under {folder}", "name a folder that holds .safetensors files")
-    return FolderReading(readings, unreadable)
+    return FolderReading(readings, unreadable, adapters)

@@ -28,7 +28,7 @@ class NotATensor(Failure):
 class TensorWeights:
     """Tensors by name. Read as weight files are."""
 
-    bases: Sequence[tuple[str, str | None]] = ()
+    bases: Sequence[tuple[str, str | None, str]] = ()
     quantization: str | None = None
 
     def __init__(self, name: str, tensors: Mapping[str, Any]):

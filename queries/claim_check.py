@@ -10,6 +10,7 @@ A false accusation is the worst answer, so "contradicts" needs all claimed bases
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ from lineage.queries import load
 from lineage.queries.walk import ancestors
 
 BATCH = 1_000  # models a statement
+CONTRADICTED_ADAPTER = "adapter_contradicted"  # key of the reason, see detect/reasons.py
 
 
 class Agreement(StrEnum):
@@ -67,15 +69,22 @@ def compare_all(store: Store) -> Iterator[Comparison]:
 
 
 def compare_found(
-    store: Store, model: Model, claims: Iterable[Declaration], answer: str, parents: Sequence[tuple[str, str]]
+    store: Store,
+    model: Model,
+    claims: Iterable[Declaration],
+    answer: str,
+    parents: Sequence[tuple[str, str]],
+    because: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """The same for a model that is not in the graph: its claims beside parents found in it just now.
 
     Args:
-        answer: `parent`, `root` or `undecided`.
+        answer: `parent`, `root` or `undecided`; because: why, as its template's `key` and `values`.
         parents: (hub_id, repo_id), the most probable first; models of the graph.
     """
     row = {"hub_id": model.hub_id, "repo_id": model.repo_id, "signature": model.signature, "answer": answer}
+    row |= {"status": str(model.status), "answer_reason": (because or {}).get("key")}
+    row |= {"answer_reason_values": json.dumps(dict(because or {}))}
     worth = _without_itself(claims, model.repo_id)
     known = [
         {"base": claim.base, **{name: getattr(base, name) for name in ("hub_id", "repo_id", "status", "signature")}}
@@ -128,9 +137,15 @@ def _judge(
         if parents:
             return Agreement.MISSING, f"nothing is declared; the weights come from {parents[0]['repo_id']}"
         return None, "nothing is declared, and no parent was found"
+    adapter = row["status"] == Status.ADAPTER
     for base in known:
         if base["hub_id"] in found:
-            return Agreement.AGREE, f"{base['repo_id']} is declared and found in the weights"
+            where = "and fits" if adapter else "and found in the weights"
+            return Agreement.AGREE, f"{base['repo_id']} is declared {where}"
+    for claim in claims:
+        part = next((p["repo_id"] for p in parents if _is_part(p["repo_id"], claim.base)), None)
+        if part is not None:
+            return Agreement.AGREE, f"{claim.base} is declared, and {part} is a part of it"
     if parents and known:
         above = ancestors_of_it()
         for base in known:
@@ -144,6 +159,13 @@ def _judge(
     unknown = [base for base in named if name_key(base) not in resolved]
     if unknown:
         return Agreement.CANNOT_TELL, f"{unknown[0]} is declared and not in the graph"
+    if adapter:
+        if row["answer_reason"] == CONTRADICTED_ADAPTER:
+            misfit = json.loads(row["answer_reason_values"] or "{}").get("values", {}).get("misfit", "")
+            return Agreement.CONTRADICTS, f"{named[0]} is declared and cannot be its base: {misfit}"
+        if parents:
+            return Agreement.CONTRADICTS, f"{named[0]} is declared; it is an adapter of {parents[0]['repo_id']}"
+        return Agreement.CANNOT_TELL, f"{named[0]} is declared; whether it fits there is not known"
     apart = [
         b["repo_id"] for b in known if b["status"] != Status.SKETCHED or not share_key(b["signature"], row["signature"])
     ]
@@ -154,3 +176,8 @@ def _judge(
     if row["answer"] in ("root", "no_relatives"):
         return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights show no parent"
     return Agreement.CANNOT_TELL, "no parent was decided"
+
+
+def _is_part(name: str, whole: str) -> bool:
+    """Whether a model is a part of a repository or folder of several, such as the `unet` of a pipeline."""
+    return f"/{name.lower()}".rpartition("/")[0].endswith(f"/{whole.lower()}")

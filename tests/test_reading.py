@@ -18,6 +18,7 @@ from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Status, WeightFacts
 from lineage.graphdb.store import Store, open_store
 from lineage.scanning import scan_folder
+from tests.adapters import lora
 from tests.builders import start, tune
 from tests.crawler.ggufs import llama
 from tests.crawler.toys import hub_at
@@ -31,10 +32,6 @@ BASES = "MATCH (c:Model)-[:DECLARES_BASE]->(p:Model) RETURN c.repo_id AS child, 
 def graph(tmp_path: Path) -> Iterator[Store]:
     with open_store(str(tmp_path / "store")) as store:
         yield store
-
-
-def lora() -> dict[str, np.ndarray]:
-    return {f"layers.{i}.q.lora_{half}.weight": np.ones((4, 32), np.float32) for i in range(3) for half in "AB"}
 
 
 def gguf_of(path: Path, base: str) -> None:
@@ -103,7 +100,7 @@ def test_a_second_local_crawl_keeps_the_base_that_a_gguf_header_names(graph: Sto
 
 def test_low_rank_files_named_like_a_model_are_adapters_on_every_road(graph: Store, tmp_path: Path) -> None:
     folder, sketches = tmp_path / "models", SketchStore(tmp_path / "sketches")
-    for name, weights in {"base": start(1), "child": tune(start(1), 2), "lora": lora()}.items():
+    for name, weights in {"base": start(1), "child": tune(start(1), 2), "lora": lora(start(1), ("1", "2"))}.items():
         (folder / name).mkdir(parents=True)
         save_file(weights, folder / name / "model.safetensors")
     for _ in range(2):
@@ -111,8 +108,9 @@ def test_low_rank_files_named_like_a_model_are_adapters_on_every_road(graph: Sto
         assert {n for n, m in models.items() if m.status is Status.ADAPTER} == {"lora"}
         assert models["lora"].signature is None
     scan = scan_folder(folder, Options())
-    assert scan.unreadable == {"lora": "a low-rank adapter, which has no full weights"}
-    assert {d.model: [c.parent for c in d.candidates] for d in scan.decisions} == {"base": [], "child": ["base"]}
+    assert not scan.unreadable
+    candidates = {d.model: {c.parent for c in d.candidates} for d in scan.decisions}
+    assert candidates == {"base": set(), "child": {"base"}, "lora": {"base", "child"}}
 
 
 def test_facts_are_read_again_as_they_were_written(tmp_path: Path) -> None:
@@ -121,7 +119,9 @@ def test_facts_are_read_again_as_they_were_written(tmp_path: Path) -> None:
     from tests.builders import sketch_of
 
     sketches, sketch = SketchStore(tmp_path), sketch_of(start(1))
-    facts = WeightFacts(sketch.signature, "gptq", False, (("org/base", "quantized"), ("org/other", None)))
+    facts = WeightFacts(
+        sketch.signature, "gptq", False, (("org/base", "quantized", "gguf"), ("org/other", None, "metadata"))
+    )
     sketches.keep(replace(sketch, facts=facts))
     assert SketchStore(tmp_path).facts_if_known(sketch.digest) == facts
     sketches.compact(everything=True)

@@ -23,12 +23,12 @@ from lineage.detection import detect_into
 from lineage.graphdb.schema import Status
 from lineage.graphdb.store import Store, open_store
 from lineage.queries.parent_query import parent_of
+from tests.adapters import ia3, lora, peft_files
 from tests.builders import Weights, start, tune
 from tests.crawler.ggufs import llama
 from tests.crawler.toys import hub_at
 from tests.detect.test_quantized_copies import gptq
 from tests.fake_hub import FakeHub
-from tests.test_reading import lora
 
 Said = tuple[str, frozenset[str], str | None]  # answer, parents, relation
 BASES = {"packed": "original", "again": "c", "b": "a"}  # what cards name
@@ -58,7 +58,12 @@ def files(name: str, weights: Weights | None) -> dict[str, bytes]:
 def everything() -> dict[str, dict[str, bytes]]:
     found = {name: files(name, weights) for name, weights in family().items()}
     found["packed"] = files("packed", None)
-    found["adapter"] = {"README.md": b"---\nbase_model: acme/a\n---\n", "model.safetensors": save(lora())}
+    named, a, c = {"README.md": b"---\nbase_model: acme/a\n---\n"}, start(1), family()["c"]
+    found["adapter"] = {**named, "model.safetensors": save(lora(a, ("1", "2")))}
+    found["upon"] = peft_files(ia3(a, ("0",)), "acme/adapter")
+    found["liar"] = peft_files(lora(a, ("1", "2")), "acme/original")
+    found["elsewhere"] = peft_files(lora(c, ("0",)), "someone/else")
+    found["path"] = peft_files(lora(llama(), ("q_proj", "v_proj")), "/home/me/outputs/llama")
     return found
 
 
@@ -107,7 +112,7 @@ def answers(place: Path) -> dict[str, Said]:
 
 def stored_answers(place: Path) -> dict[str, Answer]:
     with open_store(str(place)) as graph:
-        compared = [model for model in graph.models() if model.status is Status.SKETCHED]
+        compared = [model for model in graph.models() if model.status in (Status.SKETCHED, Status.ADAPTER)]
         return {short(model.repo_id): from_rows(parent_of(graph, model)) for model in compared}
 
 
@@ -123,13 +128,17 @@ TRUTH: dict[str, tuple[set[str], str]] = {
     "half": ({"ba"}, "QUANTIZED_FROM"),
     "merge": ({"b", "c"}, "MERGED_FROM"),
     "packed": ({"original"}, "QUANTIZED_FROM"),
+    "adapter": ({"a"}, "ADAPTER_OF"),
+    "upon": ({"adapter"}, "ADAPTER_OF"),
 }
 
 
 def test_a_scan_answers_as_the_truth_is(roads: Roads) -> None:
     found = of_family(lineage.scan(roads.folder))
     assert {name: (set(found[name][1]), found[name][2]) for name in TRUTH} == TRUTH
-    assert found["a"][0] == "root" and "adapter" not in found
+    assert found["a"][0] == "root"
+    unsettled = {name: (found[name][0], len(found[name][1])) for name in ("liar", "elsewhere", "path")}
+    assert unsettled == {"liar": ("no_relatives", 0), "elsewhere": ("undecided", 0), "path": ("undecided", 0)}
 
 
 def test_a_folder_scanned_and_crawled_and_the_hub_give_the_same_answers(roads: Roads) -> None:
@@ -149,7 +158,9 @@ def asked(place: Path, model: str, **options: Any) -> Answer:
         return graph.who_is_parent(model, **options)
 
 
-@pytest.mark.parametrize("name", ["ba", "merge", "half", "again", "packed"])
+@pytest.mark.parametrize(
+    "name", ["ba", "merge", "half", "again", "packed", "adapter", "upon", "liar", "elsewhere", "path"]
+)
 def test_a_model_that_is_not_stored_is_answered_as_if_it_were(name: str, roads: Roads, tmp_path: Path) -> None:
     """On the Hub, and as a folder on this disk, beside a graph that holds everything else."""
     others = tmp_path / "others"

@@ -20,7 +20,7 @@ from lineage.crawler.formats.gguf_names import GgufSet, choose_gguf, gguf_label,
 from lineage.crawler.formats.interface import Companion, Format, Opening, Readable
 from lineage.crawler.headers import TensorHeader, join_shards
 from lineage.crawler.repo_names import repo_id_of
-from lineage.crawler.selection import LOW_RANK, Choice, Layout, WeightSet, missing_reason
+from lineage.crawler.selection import Choice, Layout, WeightSet, missing_reason
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
@@ -109,13 +109,14 @@ class GgufWeights:
         return "mmproj" if self.architecture == "clip" else str(said)
 
     @property
-    def bases(self) -> list[tuple[str, str | None]]:
+    def bases(self) -> list[tuple[str, str | None, str]]:
         """What the metadata name as its origin: repositories of the Hub, with the relation where it is said."""
         metadata = self._headers[0].metadata if self._headers else {}
         count = metadata.get("general.base_model.count")
         keys: list[tuple[str, str | None]] = [
             ("general.source.repo_url", "quantized"),
             ("general.source.url", "quantized"),
+            ("general.source.huggingface.repository", "quantized"),
         ]
         keys += [(f"general.base_model.{i}.repo_url", None) for i in range(min(count, 16) if type(count) is int else 0)]
         found: dict[str, str | None] = {}
@@ -123,7 +124,7 @@ class GgufWeights:
             named = repo_id_of(str(metadata.get(key, "")))
             if named and "/" in named:
                 found.setdefault(named, relation)
-        return list(found.items())
+        return [(base, relation, "gguf") for base, relation in found.items()]
 
     @property
     def quantization(self) -> str | None:
@@ -251,7 +252,7 @@ class Gguf(Format):
     def companion(self, files: Sequence[WeightFile]) -> Companion | None:
         kind = GgufWeights(files).kind
         if kind == "adapter":
-            return Companion(LOW_RANK, adapter=True)
+            return Companion("an adapter in a GGUF file, whose tensors are not read", adapter=True)
         return Companion(NO_MODEL[kind]) if kind in NO_MODEL else None
 
 

@@ -34,8 +34,8 @@ class Readable(Protocol):
     def read(self, blocks: Iterable[Any]) -> Iterator[tuple[Any, bytes]]: ...
 
     @property
-    def bases(self) -> Sequence[tuple[str, str | None]]:
-        """Models that the files themselves name as the origin, with the relation where it is stated."""
+    def bases(self) -> Sequence[tuple[str, str | None, str]]:
+        """Models that the files themselves name as the origin: name, the relation where it is stated, and the source (see Declaration)."""
 
     @property
     def quantization(self) -> str | None:

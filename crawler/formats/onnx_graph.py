@@ -106,7 +106,7 @@ class OnnxWeights:
         return named_weights(initialisers, nodes)
 
     @property
-    def bases(self) -> tuple[tuple[str, str | None], ...]:
+    def bases(self) -> tuple[tuple[str, str | None, str], ...]:
         """None: the format has no place for them."""
         return ()
 

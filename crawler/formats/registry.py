@@ -9,12 +9,13 @@ from lineage.crawler.formats.interface import Format
 from lineage.crawler.formats.onnx_graph import Onnx
 from lineage.crawler.formats.safetensors import Safetensors
 from lineage.crawler.formats.torch_zip import TorchZip
-from lineage.crawler.selection import Choice, no_weights_reason
+from lineage.crawler.selection import Choice, Layout, WeightSet, no_weights_reason
 
-SAFETENSORS = Safetensors()
+SAFETENSORS, TORCH = Safetensors(), TorchZip()
+TORCH_ADAPTER = "adapter_model.bin"
 FORMATS: tuple[Format, ...] = (
     SAFETENSORS,
-    TorchZip(),
+    TORCH,
     Gguf(),
     Onnx(),
 )  # where a model is there in several, the first is read
@@ -37,7 +38,20 @@ def choose_model(paths: Collection[str]) -> tuple[Format, Choice]:
         choice = form.choose(paths)
         if choice is None:
             continue
+        if choice.adapter and choice.weights is None and not choice.several:
+            return _torch_adapter(paths) or (form, choice)
         if choice.weights is not None or choice.adapter or choice.several:
             return form, choice
         reason = reason or (form, choice)
     return reason or (SAFETENSORS, Choice(None, reason=no_weights_reason(paths)))
+
+
+def _torch_adapter(paths: Collection[str]) -> tuple[Format, Choice] | None:
+    """An adapter that peft saved by PyTorch, as it did at first."""
+    found = min(
+        (p for p in paths if p.rpartition("/")[2] == TORCH_ADAPTER), key=lambda p: (p.count("/"), p), default=None
+    )
+    if found is None:
+        return None
+    weights = WeightSet(found.rpartition("/")[0], TORCH_ADAPTER.partition(".")[0], Layout.SINGLE, (found,))
+    return TORCH, Choice(weights, adapter=True)

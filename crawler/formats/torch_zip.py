@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
-from lineage.crawler.headers import DTYPE_BITS, TensorHeader
+from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader
 from lineage.crawler.weights import WeightFile, Weights
 from lineage.graphdb.schema import Failure
 
@@ -59,8 +59,8 @@ class ArchiveMember:
 class TorchWeights(Weights):
     """Header and ranges of one model in files that PyTorch saved."""
 
-    def _header_of(self, file: WeightFile) -> tuple[TensorHeader, ...]:
-        return read_torch_header(file.read, file.name, file.size_bytes)
+    def _header_of(self, file: WeightFile) -> FileHeader:
+        return FileHeader(read_torch_header(file.read, file.name, file.size_bytes), {})
 
 
 class TorchZip(Format):

@@ -23,6 +23,9 @@ FOR (m:Model) ON (m.short_key);
 CREATE INDEX model_signature IF NOT EXISTS
 FOR (m:Model) ON (m.signature);
 
+CREATE INDEX model_weights_digest IF NOT EXISTS
+FOR (m:Model) ON (m.weights_digest);
+
 CREATE CONSTRAINT claimed_name_key IF NOT EXISTS
 FOR (n:ClaimedName) REQUIRE n.key IS UNIQUE;
 

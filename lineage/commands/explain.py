@@ -12,7 +12,7 @@ import click
 from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.commands.stages import stage
-from lineage.explaining import explain_pair, label_of
+from lineage.explaining import CannotCompare, explain_pair, label_of
 from lineage.locations import sketches_folder
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def explain(
     lineage explain ./child ./parent --among ./checkpoints --plot evidence.png
     """
     from lineage.commands.options import checked_device
+    from lineage.detect.adapter_explain import AdapterExplanation
+    from lineage.detect.adapter_explain import as_json as adapter_json
+    from lineage.detect.adapter_explain import as_text as adapter_text
     from lineage.detect.report import explanation_as_json, explanation_as_text
     from lineage.detect.sketch_store import SketchStore
     from lineage.evidence import options_of
@@ -91,6 +94,11 @@ def explain(
                 beside=beside,
             )
     claims = list(dict.fromkeys(claim.base for claim in looked[0].declarations))
+    if isinstance(found, AdapterExplanation):
+        if picture:
+            raise CannotCompare(f"{child} is an adapter: there are no layers to draw", "leave --plot out")
+        click.echo(json.dumps(adapter_json(found, claims), indent=1) if json_wanted else adapter_text(found, claims))
+        return
     if json_wanted:
         click.echo(json.dumps(explanation_as_json(found, claims), indent=1))
     else:

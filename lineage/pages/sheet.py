@@ -189,12 +189,14 @@ def doubts_about(
     """What cannot be told of a model, or only with a remainder; a sentence each."""
     found: list[str] = []
     if member.status == "adapter":
-        found.append("It is an adapter: its own weights were not compared, only its declaration is evidence.")
+        found.append(
+            "It is an adapter: what it declares and the shapes that fit name its base, and no values are compared."
+        )
     elif member.status in ("unreadable", "gated", "gone") and member.status_reason:
         found.append(f"Its weights could not be read ({visible(member.status_reason)}).")
     if member.answer == "root":
         found.append("A root is the oldest of the models known here. A parent that was never crawled cannot be named.")
-    if member.answer == "no_relatives":
+    if member.answer == "no_relatives" and member.status != "adapter":
         found.append("None of the models known here is related to it. Its parent may be one that was never crawled.")
     if member.answer == "undecided":
         named = ", ".join(f"{visible(facts[e.parent].name)} {percent(e.probability)}" for e in list(possible)[:3])

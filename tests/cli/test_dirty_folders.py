@@ -205,7 +205,7 @@ def test_adapters_and_packed_models_are_told_by_their_tensors(
     card = b"---\nbase_model: p\n---\n"
     put(tmp_path / "L" / "int8", config__json=b"{}", README__md=card, model__safetensors=save(packed))
     scan = offline("scan", tmp_path / "L", "--json").json
-    assert reasons(scan) == {"low": "a low-rank adapter, which has no full weights"}
+    assert not reasons(scan) and "low" in {model["id"] for model in scan["models"]}
     assert "int8" not in {root["model"] for root in scan["roots"]}, "a packed copy is no root"
     one = offline("who-is-parent", tmp_path / "L" / "low")
     assert one.code in (3, 4) and "adapter" in one.stdout + one.stderr

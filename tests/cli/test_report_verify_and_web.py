@@ -98,8 +98,8 @@ def test_verify_holds_contradicts_and_cannot_tell(world: World) -> None:
     assert world.lineage("verify", "acme/half", "--quantized-from", "acme/d").code == 0
     assert world.lineage("verify", "acme/ca", "--quantized-from", "acme/c").code == 5
     adapter = world.lineage("verify", "acme/adapter")
-    assert adapter.code == 3 and "cannot tell" in adapter.stdout
-    assert world.lineage("verify", "acme/adapter", "--no-unknown").code == 5
+    assert adapter.code == 0 and "acme/a is declared and fits" in adapter.stdout
+    assert world.lineage("verify", "acme/adapter", "--parent", "acme/d").code == 5
 
 
 def test_verify_writes_its_findings_for_programs(world: World, tmp_path: Path) -> None:

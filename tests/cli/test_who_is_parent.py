@@ -141,14 +141,15 @@ def test_local_folders_and_files(own_world: World) -> None:
     assert changed["stored"] is False and changed["relation"] != "COPY_OF", "other weights lie there now"
 
 
-def test_an_adapter_is_answered_by_its_declaration(own_world: World) -> None:
+def test_an_adapter_is_answered_by_its_declaration_where_it_fits(own_world: World) -> None:
     done = own_world.lineage("who-is-parent", "acme/adapter", "--json")
-    assert done.code == 3 and done.json["answer"] == "unknown" and "adapter" in done.json["reason"]
+    assert done.code == 0 and (done.json["parent"], done.json["relation"]) == ("acme/a", "ADAPTER_OF")
+    assert "LoRA of rank 4" in done.json["reason"] and done.json["declared_agrees"] == "agree"
     assert "acme/a" in {claim["base"] for claim in done.json["declared"]}
     own_world.hub.add_repo("new/adapter", adapter())
     try:
         done = own_world.lineage("who-is-parent", "new/adapter")
-        assert done.code == 3 and "card says  acme/a; not checked" in done.stdout
+        assert done.code == 0 and "new/adapter is an adapter of acme/a" in done.stdout
     finally:
         own_world.hub.delete("new/adapter")
     folder = own_world.home / "lora"
@@ -156,7 +157,7 @@ def test_an_adapter_is_answered_by_its_declaration(own_world: World) -> None:
     for name, content in adapter().items():
         (folder / name).write_bytes(content)
     local = own_world.lineage("who-is-parent", folder, "--json")
-    assert local.code == 3 and {claim["base"] for claim in local.json["declared"]} == {"acme/a"}
+    assert local.code == 0 and {claim["base"] for claim in local.json["declared"]} == {"acme/a"}
 
 
 def test_a_revision_of_a_repository(own_world: World) -> None:

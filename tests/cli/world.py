@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from tests.adapters import lora, peft_files
 from tests.builders import Weights, start, three_generations, tune
 from tests.cli.command import Command
 from tests.fake_hub import FakeHub
@@ -46,5 +47,4 @@ def card(base: str | None) -> bytes:
 
 
 def adapter() -> dict[str, bytes]:
-    weights = {"base_model.model.layers.0.lora_A.weight": np.ones((4, 32), np.float32)}
-    return {"adapter_config.json": b'{"base_model_name_or_path": "acme/a"}', "adapter_model.safetensors": save(weights)}
+    return peft_files(lora(start(0), ("0", "1")), "acme/a")

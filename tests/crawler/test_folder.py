@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
         "gguf/q-00001-of-00002.gguf",
         "none/config.json",
     )
-    put(tmp_path, "lora/adapter_config.json", "lora/adapter_model.safetensors")
+    put(tmp_path, "lora/adapter_config.json", "lora/adapter_model.ckpt")
     put(tmp_path, "shards/model-00001-of-00002.safetensors")
     put(tmp_path, "index/model.safetensors.index.json", content=b'{"weight_map": {"a": "gone.safetensors"}}')
     put(tmp_path, "index/there.safetensors", "index/another.safetensors")

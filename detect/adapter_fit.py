@@ -1,0 +1,323 @@
+"""Whether an adapter fits a model: every adapted module exists there, with a weight of the sizes that the adapter works on.
+
+Names are compared without wrappers, and under one common change of path where programs call the same body otherwise (`model.layers.0` and
+`language_model.layers.0`, `bert.encoder` and `encoder`); joined names of kohya with `_` in place of dots. Either order of the axes
+counts: GPT-2 keeps (in, out). Packed weights are checked by their number of values. Rows of a vocabulary may differ: tokens are added
+for tuning; the difference is kept. A block that the model does not have, or a size that it does not have there, is a contradiction;
+a name that nothing in the model bears is none while the model has weights of these sizes: converters rename.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from lineage.detect.adapter_structure import JOINED, AdaptedModule, AdapterStructure, Shape
+from lineage.detect.signature import Role, role_of
+
+_WRAPPERS = ("base_model.model.", "base_model.", "model.", "transformer.", "language_model.", "module.")
+_PLAIN_LEAVES = ("weight", "kernel", "w")
+_CODES = ("codes", "Qidxs")  # as many as the codebook wants: nothing follows from their number
+_LEAVES = (*_PLAIN_LEAVES, "qweight", "weight_packed", "q_weight", "W_q", *_CODES)
+_NUMBER = re.compile(r"(?:^|[._])(\d+)(?=[._]|$)")
+_VOCABULARY = re.compile(
+    r"(^|[._])(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding|embeddings?|lm_head|embed_out)$"
+)
+_HEAD = re.compile(
+    r"(^|\.)(lm_head|embed_out|classifier|score|qa_outputs|[a-z_]*head|pre_classifier|summary|[a-z_]*pooler)(\.|$)"
+)
+PACKINGS = (
+    (1, 1),
+    (2, 1),
+    (4, 1),
+    (8, 1),
+    (16, 1),
+    (32, 3),
+    (16, 3),
+    (8, 3),
+)  # values in a stored number, as a fraction
+
+
+@dataclass(frozen=True, slots=True)
+class BaseStructure:
+    """What is needed of a model: module -> shape of its weight, and which of them are packed into few bits."""
+
+    weights: Mapping[str, Shape]
+    packed: frozenset[str]
+    tensors: Mapping[str, Shape]
+
+    @property
+    def widths(self) -> frozenset[int]:
+        """Values of a row of its embeddings."""
+        return frozenset(
+            s[-1] for n, s in self.tensors.items() if len(s) == 2 and role_of(n, "F32", s) is Role.EMBEDDING
+        )
+
+    @property
+    def sizes(self) -> frozenset[tuple[int, int]]:
+        """Sizes of its matrices, the smaller first."""
+        return frozenset(
+            (min(s[:2]), max(s[:2])) for n, s in self.weights.items() if len(s) >= 2 and n not in self.packed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """
+    Attributes:
+        modules: number of adapted modules; fitting: of those that exist with fitting sizes; named: of those whose names exist.
+        misfit: the first contradiction in words; None where there is none.
+        unknown: names of modules that the model does not have under this name, without being contradicted.
+        vocabulary: (rows that the adapter expects, rows that the model has) where they differ.
+    """
+
+    modules: int
+    fitting: int
+    named: int
+    misfit: str | None = None
+    unknown: tuple[str, ...] = ()
+    vocabulary: tuple[int, int] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.misfit is None and self.fitting == self.modules > 0
+
+    def __add__(self, other: Fit) -> Fit:
+        return Fit(
+            self.modules + other.modules,
+            self.fitting + other.fitting,
+            self.named + other.named,
+            self.misfit or other.misfit,
+            (*self.unknown, *other.unknown),
+            self.vocabulary or other.vocabulary,
+        )
+
+
+def base_structure(layout: Mapping[str, Shape], packed: Iterable[str] = ()) -> BaseStructure:
+    """
+    Args:
+        layout: canonical name -> shape of every tensor of the model; packed: names of those that are no floats.
+    """
+    few_bits = frozenset(packed)
+    weights: dict[str, Shape] = {}
+    of_bits: set[str] = set()
+    tensors = {bare(name): shape for name, shape in layout.items()}
+    for name, shape in layout.items():
+        module, _, leaf = bare(name).rpartition(".")
+        if leaf in _LEAVES and (module not in weights or leaf == "weight"):
+            weights[module] = () if leaf in _CODES else shape
+            if name in few_bits or leaf not in _PLAIN_LEAVES:
+                of_bits.add(module)
+    return BaseStructure(weights, frozenset(of_bits), tensors)
+
+
+def fit(adapter: AdapterStructure, base: BaseStructure, component: str = "") -> Fit:
+    """
+    Args:
+        component: the part of a pipeline that the model is; only what the adapter changes in that part is compared.
+    """
+    modules = [module for module in adapter.modules if module.component == component]
+    found = _fit_modules(modules, base)
+    if component in ("", adapter.components[0]):
+        found = found + _fit_replaced(adapter, base)
+        if adapter.prompt is not None:
+            found = found + _fit_prompt(adapter.prompt[1], base)
+    if adapter.broken:
+        return Fit(found.modules, 0, found.named, adapter.broken)
+    return found
+
+
+def bare(name: str) -> str:
+    """A name without the wrappers that savers put before it."""
+    while (wrapper := next((w for w in _WRAPPERS if name.startswith(w)), None)) is not None:
+        name = name[len(wrapper) :]
+    return name
+
+
+def _fit_modules(modules: list[AdaptedModule], base: BaseStructure) -> Fit:
+    if not modules:
+        return Fit(0, 0, 0)
+    known = _joined(base) if modules[0].joined else {name: name for name in base.weights}
+    names = [module.name if module.joined else bare(module.name) for module in modules]
+    found = [
+        _under(modules, names, path, known, base)
+        for path in dict.fromkeys([("", ""), *_paths(names, known, modules[0].joined)])
+    ]
+    return max(found, key=lambda one: (one.fitting, one.named, one.misfit is None))
+
+
+def _joined(base: BaseStructure) -> dict[str, str]:
+    return {name.replace(".", JOINED): name for name in base.weights}
+
+
+def _paths(names: list[str], known: Mapping[str, str], joined: bool) -> Iterator[tuple[str, str]]:
+    """(path that the adapter's names have, path that the model's have) before what both call the same."""
+    between = JOINED if joined else "."
+    for name in dict.fromkeys((names[0], names[len(names) // 2], names[-1])):
+        pieces = name.split(between)
+        for start in range(len(pieces)):
+            tail = between.join(pieces[start:])
+            if not (_NUMBER.search(tail) or not _NUMBER.search(name)):
+                break  # what is left of it is in every block
+            ends = [n for n in known if n == tail or n.endswith(between + tail)]
+            if ends:
+                yield from ((name[: len(name) - len(tail)], n[: len(n) - len(tail)]) for n in ends[:8])
+                break
+
+
+def _under(
+    modules: list[AdaptedModule], names: list[str], path: tuple[str, str], known: Mapping[str, str], base: BaseStructure
+) -> Fit:
+    """How the modules fit where the adapter's path is taken for the model's."""
+    mine, its = path
+    blocks = _blocks(known)
+    fitting = named = 0
+    misfits: list[str] = []
+    unknown: list[AdaptedModule] = []
+    vocabulary = None
+    containers = _containers(known) if any(module.container for module in modules) else frozenset()
+    for module, name in zip(modules, names, strict=True):
+        moved = its + name.removeprefix(mine) if name.startswith(mine) else name
+        weight = known.get(moved) or known.get(name)
+        if weight is None and _VOCABULARY.search(name):
+            weight = next((n for n in base.weights if _VOCABULARY.search(n)), None)  # tied: one table serves as both
+        if weight is None and module.container and (moved in containers or name in containers):
+            named, fitting = named + 1, fitting + 1
+            continue
+        if weight is None:
+            lacking = _lacking_block(moved, blocks)
+            if lacking:
+                misfits.append(f"{_shown(module)} lies in block {lacking[0]}, and there are {lacking[1]}")
+            else:
+                unknown.append(module)
+            continue
+        named += 1
+        shape = base.weights[weight]
+        if weight in base.packed:
+            ok, rows = _packed_fits(module, shape), None
+        else:
+            ok, rows = _fits(module, shape, _VOCABULARY.search(name) is not None)
+        fitting += ok
+        vocabulary = vocabulary or rows
+        if not ok:
+            misfits.append(f"{_shown(module)} works on {_sizes(module)} and the weight there is {_by(shape)}")
+    if not named and not misfits and unknown and base.sizes and not base.packed:
+        wanted = {tuple(sorted((m.inputs, m.outputs))) for m in unknown if m.inputs and m.outputs}
+        if wanted and not wanted & base.sizes:
+            misfits.append(f"{_shown(unknown[0])} works on {_sizes(unknown[0])}, and no weight there has such sizes")
+    return Fit(
+        len(modules),
+        fitting,
+        named,
+        misfits[0] if misfits else None,
+        tuple(module.name for module in unknown),
+        vocabulary,
+    )
+
+
+def _fits(module: AdaptedModule, shape: Shape, vocabulary: bool) -> tuple[bool, tuple[int, int] | None]:
+    """Whether a weight has the sizes; and the rows of a vocabulary where those are all that differs."""
+    if len(shape) < 2:
+        return module.inputs in (None, *shape) and module.outputs in (None, *shape), None
+    wanted = (module.outputs, module.inputs)
+    axes = shape[:2] if len(shape) != 3 else shape[1:]  # (experts, out, in), or a convolution over one axis
+    for order in (axes, axes[::-1], shape[:2], shape[1::-1]):
+        if all(want in (None, have) for want, have in zip(wanted, order, strict=True)):
+            return True, None
+    if vocabulary and module.outputs and module.inputs:
+        for rows, width in ((module.outputs, module.inputs), (module.inputs, module.outputs)):
+            if width in axes:
+                have = axes[0] if axes[1] == width else axes[1]
+                return True, (rows, have)
+    return False, None
+
+
+def _packed_fits(module: AdaptedModule, shape: Shape) -> bool:
+    if module.inputs is None or module.outputs is None:
+        return True
+    stored, values = prod(shape), module.inputs * module.outputs
+    return not shape or any(stored * many == values * few for many, few in PACKINGS)
+
+
+def _fit_replaced(adapter: AdapterStructure, base: BaseStructure) -> Fit:
+    """Whole tensors that the adapter brings: those that the model has under their names must have its shapes, vocabulary rows and heads
+    aside."""
+    count = fitting = 0
+    misfit = vocabulary = None
+    unknown = []
+    blocks = _blocks(base.weights)
+    for wrapped, shape in adapter.replaced.items():
+        name = bare(wrapped)
+        module, its = name.rpartition(".")[0], base.tensors.get(name)
+        rows_are_free = _VOCABULARY.search(module) is not None or _HEAD.search(name) is not None
+        if module in base.packed or (its is None and rows_are_free):
+            continue
+        if its is None:
+            lacking = _lacking_block(name, blocks)
+            if lacking:
+                misfit = misfit or f"{name} lies in block {lacking[0]}, and there are {lacking[1]}"
+            elif not adapter.modules:
+                unknown.append(name)
+            continue
+        count += 1
+        if its == shape or its[::-1] == shape or (rows_are_free and its[1:] == shape[1:]):
+            fitting += 1
+        else:
+            misfit = misfit or f"{name} is {_by(shape)} and {_by(its)} there"
+        if its != shape and its[1:] == shape[1:] and _VOCABULARY.search(module):
+            vocabulary = vocabulary or (shape[0], its[0])
+    return Fit(count + len(unknown), fitting, count, misfit, tuple(unknown), vocabulary)
+
+
+def _fit_prompt(width: int, base: BaseStructure) -> Fit:
+    """A tuned prompt is as wide as an embedding; a prefix holds a key and a value for each block."""
+    if not base.widths:
+        return Fit(1, 0, 0, None, ("prompt_embeddings",))
+    depth = max((count for count in _blocks({n: n for n in base.weights}).values()), default=0)
+    keys = {s[0] for n, s in base.weights.items() if n.rpartition(".")[2] in ("k_proj", "key", "k") and len(s) == 2}
+    if width in base.widths or any(width == 2 * depth * key for key in keys | base.widths):
+        return Fit(1, 1, 1)
+    wide = " or ".join(str(w) for w in sorted(base.widths))
+    return Fit(1, 0, 1, f"its virtual tokens have {width} values and embeddings there {wide}")
+
+
+def _containers(known: Iterable[str]) -> frozenset[str]:
+    """Modules that hold other modules."""
+    return frozenset(name[:place] for name in known for place, letter in enumerate(name) if letter == ".")
+
+
+@lru_cache(maxsize=16384)
+def _paths_of_blocks(name: str) -> tuple[tuple[str, int], ...]:
+    return tuple((name[: found.start(1)], int(found[1])) for found in _NUMBER.finditer(name))
+
+
+def _blocks(known: Iterable[str]) -> dict[str, int]:
+    """Path before a number -> how many blocks there are under it."""
+    count: dict[str, int] = {}
+    for name in known:
+        for path, number in _paths_of_blocks(name):
+            count[path] = max(count.get(path, 0), number + 1)
+    return count
+
+
+def _lacking_block(name: str, blocks: Mapping[str, int]) -> tuple[int, int] | None:
+    """(number of a block, how many there are) where a name lies in a block that is not there."""
+    for path, number in _paths_of_blocks(name):
+        if path in blocks and number >= blocks[path]:
+            return number, blocks[path]
+    return None
+
+
+def _shown(module: AdaptedModule) -> str:
+    return f"{module.component}: {module.name}" if module.component else module.name
+
+
+def _sizes(module: AdaptedModule) -> str:
+    return f"{module.outputs or 'any'} × {module.inputs or 'any'}"
+
+
+def _by(shape: Shape) -> str:
+    return " × ".join(map(str, shape)) or "a number"
