@@ -1,6 +1,6 @@
 """Which addresses an answer of the Hub may send us to.
 
-A mirror in between, or a hostile Hub, could answer with a redirect into the network that we stand in. So a redirect may only
+A mirror in between, or a hostile Hub, could answer with a redirect into our own network. So a redirect may only
 lead to http(s), never from https down to http, and never to a more private network than the endpoint's own.
 """
 

@@ -1,4 +1,4 @@
-"""A circuit breaker: when a server is down, everybody stops knocking, one request at a time tries whether it is back.
+"""A circuit breaker: when a server is down, all workers pause; a single probe checks whether the server has recovered.
 
 Pattern: M. Nygard, "Release It!", 2007. Without it each worker would go through all its retries against a server that has just
 enough strength to come up again.

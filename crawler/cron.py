@@ -57,7 +57,7 @@ def parse_interval(text: str) -> timedelta:
     """
     match = re.fullmatch(r"(\d{1,6})\s*([smhd])", text.strip(), re.ASCII)
     if not match or int(match[1]) == 0:
-        raise BadSchedule(f"--every {text!r} is no time", "write a number and s, m, h or d: 30m, 6h, 1d")
+        raise BadSchedule(f"--every {text!r} is not a time", "write a number and s, m, h or d: 30m, 6h, 1d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
@@ -65,7 +65,7 @@ def local_zone() -> tzinfo:
     """The time zone of this process.
 
     Raises:
-        BadSchedule: TZ holds something that is none, or names one that this machine does not know.
+        BadSchedule: TZ is not a time zone known to this machine.
     """
     said = os.environ.get("TZ")
     if not said or said == ":":
@@ -82,7 +82,7 @@ def local_zone() -> tzinfo:
     if _POSIX.fullmatch(name):
         return SystemZone()
     raise BadSchedule(
-        f"TZ is {said!r}, which is no time zone that this machine knows",
+        f"TZ is {said!r}, which is not a time zone known to this machine",
         "set TZ to a name such as Europe/Rome (without a zone database: pip install tzdata), or unset it",
     )
 

@@ -366,7 +366,7 @@ def _openable(model: LocalModel) -> LocalModel:
             why = (
                 _leads_nowhere(file)
                 if file.is_symlink() and not file.exists()
-                else f"{shown_name(file)} is no regular file"
+                else f"{shown_name(file)} is not a regular file"
             )
         except OSError as error:
             why = f"{shown_name(file)} cannot be opened: {os.strerror(error.errno or 0)}"

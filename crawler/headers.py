@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, counted
 
 FIRST_READ_BYTES = 64 * 1024  # holds the whole header of most models; an 8B language model has about 35 KB
 SHARD_FIRST_READ_BYTES = 16 * 1024  # at least; the more files, the less of the header lies in each
@@ -30,7 +30,7 @@ DTYPE_BITS = {
 
 TENSOR_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 _MAX_METADATA = 100_000
-_MAX_OTHER_OBJECTS = 10_000  # what else stands in a header: metadata, and notes that the format's own reader skips
+_MAX_OTHER_OBJECTS = 10_000  # other content of a header: metadata, and notes that the format's own reader skips
 _POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version ")
 _MISTAKEN = {
     b"<!DOCTYPE": "an HTML page",
@@ -47,7 +47,7 @@ class BadHeader(Failure):
     def __init__(self, file: str, why: str, form: str = "safetensors"):
         super().__init__(
             f"{file}: damaged or not a {form} file: {why}",
-            "download or save the file again; nothing in it was trusted",
+            "download or save the file again; no content was used",
         )
         self.file = file
 
@@ -133,7 +133,7 @@ def read_file_header(
         BadHeader: the header does not hold what it claims, or is longer than `limit_bytes`. LfsPointer: see there.
     """
     if file_bytes < 10:
-        raise BadHeader(file, f"{file_bytes} bytes are too few")
+        raise BadHeader(file, f"too few bytes: {file_bytes}")
     first = read(0, min(first_read_bytes, file_bytes))
     refuse_pointer(first, file)
     stop = _header_stop(first, file, file_bytes, limit_bytes)
@@ -172,7 +172,11 @@ def parse_file_header(
     end = stop
     for tensor in tensors:
         if tensor.start != end:
-            what = "overlaps the one before" if tensor.start < end else f"leaves a gap of {tensor.start - end} bytes"
+            what = (
+                "overlaps the one before"
+                if tensor.start < end
+                else f"leaves a gap of {counted(tensor.start - end, 'byte')}"
+            )
             raise BadHeader(file, f"tensor {tensor.name[:80]!r} {what}")
         end = tensor.stop
     if end != file_bytes:
@@ -226,7 +230,7 @@ def join_shards(
 def _header_stop(raw: bytes, file: str, file_bytes: int, limit_bytes: int) -> int:
     """Where the header ends and the data begin."""
     if len(raw) < 8:
-        raise BadHeader(file, f"{len(raw)} bytes are too few")
+        raise BadHeader(file, f"too few bytes: {len(raw)}")
     length = int.from_bytes(raw[:8], "little")
     if length < 2 or length > file_bytes - 8:
         mistaken = next((what for start, what in _MISTAKEN.items() if raw.startswith(start)), None)
@@ -264,7 +268,7 @@ def _parse_json(text: bytes, file: str) -> list[tuple[str, Any]]:
             pairs = [(key, value) for key, value in pairs if key in TENSOR_KEYS]
             entry = dict(pairs)
         if len(entry) != len(pairs):
-            raise ValueError("a key stands in it twice")
+            raise ValueError("a key is duplicated")
         return entry
 
     def no_constant(constant: str) -> Any:

@@ -81,7 +81,7 @@ class Hub:
     Args:
         endpoint: None takes HF_ENDPOINT, else https://huggingface.co.
         token: a token, None for HF_TOKEN or the login, False for none.
-        pacer: shared by everybody who asks this Hub; the default one waits for a lookup, not for a crawl.
+        pacer: shared by all requests to this Hub; the default one waits for a lookup, not for a crawl.
         retries: of requests that fail on the network or with a server error.
         answer_seconds: the longest that one answer may take to come in whole.
     """

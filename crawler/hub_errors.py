@@ -95,7 +95,7 @@ class UnexpectedAnswer(HubFailure):
 def failure_of(
     status: int, headers: Mapping[str, str], body: bytes, repo_id: str | None, revision: str | None, with_token: bool
 ) -> HubFailure:
-    """The failure that an answer of 400 or above stands for.
+    """The failure that an answer of 400 or above means.
 
     Args:
         headers: names in lower case.
@@ -117,7 +117,7 @@ def failure_of(
         return NoSuchFile(f"{name} has no such file at {revision}", None, repo_id)
     if repo_id and (status in (401, 404)):
         token = "" if with_token else "; if it is private, set HF_TOKEN"
-        return NoSuchRepository(f"there is no repository {name} that we may see", f"check the name{token}", repo_id)
+        return NoSuchRepository(f"repository {name} does not exist or is private", f"check the name{token}", repo_id)
     if status == 403:
         return HubFailure(f"the Hub refuses access to {name}: {said}", "check what the token allows", repo_id)
     if status == 429:

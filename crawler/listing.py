@@ -31,7 +31,7 @@ _SHA = re.compile(r"[0-9a-f]{40,64}", re.ASCII)
 
 
 class MalformedItem(ValueError):
-    """An item that cannot be told which repository it is about."""
+    """An item that does not identify its repository."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def one_at_a_time(folder: Path, command: str = "sync") -> Iterator[None]:
     """Holds the folder's lock; it is free again when the process ends, however it ends.
 
     Args:
-        command: what the others are told is running.
+        command: the name under which other processes see the running pass.
     Raises:
         AlreadyRunning: another process holds it; the message names it.
     """

@@ -1,4 +1,4 @@
-"""What a running crawl tells Prometheus, where somebody asks for it: counts of everything in its summary, as it goes.
+"""Prometheus metrics of a running crawl: every count of its summary, updated as it runs.
 
 https://prometheus.io/docs/practices/naming/
 """
@@ -55,7 +55,7 @@ class Metrics:
         """Serves `/metrics` from a thread of its own; gives the port, which is chosen where 0 is asked for.
 
         Raises:
-            PortTaken: nobody can listen there.
+            PortTaken: the port is in use.
         """
         from prometheus_client import start_http_server
 

@@ -145,7 +145,7 @@ def locate_part(repository: Repository, part: str, hub: Hub, parallel: int = 1) 
     """One of the models that share a repository, such as the `unet` of a pipeline.
 
     Raises:
-        NoSuchPart: there is none of this name; the message names those there are.
+        NoSuchPart: unknown part; the message lists the existing ones.
     """
     parts = parts_of(repository.files or ()) or adapters_beside(repository.files or ())
     if part not in parts:
@@ -332,7 +332,7 @@ def _object(text: bytes) -> Mapping[str, Any]:
 
 
 def _text_file(path: Path) -> str:
-    """A small text file; empty where there is none that can be read."""
+    """A small text file; empty where it cannot be read."""
     try:
         if not path.is_file():
             return ""

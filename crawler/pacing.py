@@ -2,7 +2,7 @@
 
 The Hub counts requests in fixed windows, by class, and says in `RateLimit` and `RateLimit-Policy` what is left
 (https://huggingface.co/docs/hub/rate-limits). We count along, so that the limit is reached and never broken, and wait
-for the window to turn. 429 answers and edge refusals without these headers stop everybody for as long as they say.
+for the window to turn. 429 answers and edge refusals without these headers pause all workers for the time they state.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Pacer:
     """Says when to go; shared by all threads.
 
     Args:
-        max_wait_seconds: the longest single wait anybody is ready for; beyond it, `RateLimited` is raised at once.
+        max_wait_seconds: the longest single wait accepted; beyond it, `RateLimited` is raised at once.
         clock, sleep, wall, chance: for tests and simulations. `wall` (seconds since 1970) only reads HTTP dates.
     """
 
@@ -96,8 +96,8 @@ class Pacer:
                 self._buckets[match["name"]] = _Bucket(left, turns_at, quotas.get(match["name"]))
             if status == 429:
                 spent = [b.turns_at for b in self._buckets_of(kind) if b.left <= 0] if named else []
-                told = self._retry_after(headers)
-                until = max([*spent, now + (told or 0.0)])
+                retry_after = self._retry_after(headers)
+                until = max([*spent, now + (retry_after or 0.0)])
                 self._blocked_until[kind] = max(self._blocked_until.get(kind, 0.0), until)
 
     def give_up(self, kind: str) -> None:
@@ -107,8 +107,8 @@ class Pacer:
 
     def back_off(self, attempt: int, headers: Mapping[str, str] | None = None) -> None:
         """Sleep after a failed attempt (1, 2, ...): doubling, with jitter, or what `Retry-After` says if that is longer."""
-        seconds, told = self._back_off_seconds(attempt), self._retry_after(headers or {})
-        self.pause(max(seconds, told or 0.0), asked=bool(told and told > seconds))
+        seconds, retry_after = self._back_off_seconds(attempt), self._retry_after(headers or {})
+        self.pause(max(seconds, retry_after or 0.0), asked=bool(retry_after and retry_after > seconds))
 
     def back_off_after_refusal(self, kind: str, attempt: int) -> None:
         """Sleep after an answer of 429, unless `wait` will do so for longer: a refusal that asks for no wait, or none that can be

@@ -22,6 +22,7 @@ from lineage.crawler.progress import Progress
 from lineage.crawler.selection import Layout
 from lineage.crawler.visit import WeightReader, is_settled
 from lineage.crawler.walk import CrawlOptions, utc_now, walk_listing
+from lineage.graphdb.schema import counted
 
 SLICES_PER_MODEL = (
     12  # of an 8B language model, see bench/bytes_per_model.py; smaller models have fewer bytes, not fewer slices
@@ -137,12 +138,12 @@ def _add_cost_of(plan: CrawlPlan, files: tuple[str, ...], gated: bool) -> None:
 def plan_text(plan: CrawlPlan) -> str:
     """For people."""
     lines = [
-        f"{plan.seen} model{'' if plan.seen == 1 else 's'} listed on {plan.pages} page{'' if plan.pages == 1 else 's'}: "
+        f"{counted(plan.seen, 'model')} listed on {counted(plan.pages, 'page')}: "
         f"{plan.settled} known, {plan.unreadable} without weights to read",
-        f"{plan.to_read} to read: {plan.requests['api']} requests to the API, {plan.requests['resolvers']} to resolve files, "
+        f"{plan.to_read} to read: {counted(plan.requests['api'], 'request')} to the API, {plan.requests['resolvers']} to resolve files, "
         f"{plan.requests['storage']} to the storage, about {plan.body_bytes / 1e6:.1f} MB",
     ]
-    lines += [f"{plan.waiting} wait from earlier crawls"] if plan.waiting else []
+    lines += [f"{plan.waiting} waiting from earlier crawls"] if plan.waiting else []
     lines += [f"the listing was left: {plan.stopped}"] if plan.stopped else []
     if plan.first:
         lines.append("priority, highest first (the order under a budget):")

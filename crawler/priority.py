@@ -1,8 +1,8 @@
-"""Who is read first when not everybody can be: what the listing says of a repository -> its place in the waiting line.
+"""Priority under a budget: what the listing says of a repository -> its place in the queue.
 
 A crawl with a budget walks the listing first and reads afterwards, the most useful repositories first: those that many people
 use, those that say what they come from, and the first of each kind of architecture. The line lies beside the cursor in the
-crawl's progress, so a budget that ends early loses nobody's place.
+crawl's progress, so the order survives a budget that ends early.
 """
 
 from __future__ import annotations

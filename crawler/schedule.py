@@ -21,7 +21,7 @@ Pass = Callable[[Callable[[], bool]], None]
 
 
 class Interruption(Failure):
-    """A pass that was told to stop before its end."""
+    """A pass that was interrupted before its end."""
 
     exit_code = 130
 
@@ -36,7 +36,7 @@ def repeat(
     cron: str | None = None,
     say: Callable[[str], None] = logger.info,
 ) -> None:
-    """Runs a pass once, or again and again until the process is told to stop: at once and then every so often, or by cron.
+    """Runs a pass once, or again and again until the process is stopped: at once and then every so often, or by cron.
 
     Args:
         one_pass: gets a function that says whether to stop; asks it after every page.
@@ -111,13 +111,13 @@ def told_to_stop() -> Iterator[threading.Event]:
         yield stop
         return
 
-    def told(number: int, frame: Any) -> None:
+    def on_signal(number: int, frame: Any) -> None:
         if stop.is_set():
             os._exit(128 + number)
         logger.warning("stopping after this step; Ctrl-C again stops at once")
         stop.set()
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lineage.graphdb.schema import counted
+
 if TYPE_CHECKING:
     from lineage.crawler.batch import RepoFailure
     from lineage.crawler.hub import Hub
@@ -79,10 +81,10 @@ def summary_text(summary: CrawlSummary) -> str:
         f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter", "gone") if counts[status]
     )
     lines = [
-        f"{_count(counts['seen'], 'model')} seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
+        f"{counted(counts['seen'], 'model')} seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
         f"{counts['sketched']} readable{others}",
         f"{counts['read']} downloaded, {counts['reused']} reused (same file hash)",
-        f"{_count(sum(summary.requests.values()), 'request')}, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
+        f"{counted(sum(summary.requests.values()), 'request')}, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
         f"{summary.seconds:.1f} s",
     ]
     if counts["waiting"]:
@@ -93,7 +95,3 @@ def summary_text(summary: CrawlSummary) -> str:
         lines.append("not read: " + ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common()))
         lines += [f"  {failure.repo_id}: {failure.message}" for failure in summary.first_failures[:5]]
     return "\n".join(lines)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -111,7 +111,7 @@ class HubRequest:
         what: for the ledger: `list`, `info`, `tree`, `resolve`, `file` or `range`.
         paced_as: `api` or `resolvers`; None for addresses that the Hub does not count.
         check: looks at status and headers before the body is read; raises a HubFailure to drop the connection there.
-        failure: the failure that an answer of 400 or above stands for, where the Hub's own table does not apply.
+        failure: the failure that an answer of 400 or above means, where the Hub's own table does not apply.
         follow: whether redirects are followed; if not, the redirect itself is the answer.
         limit_bytes: of the body, after decompression.
     """
@@ -297,7 +297,7 @@ class Transport:
             if cut:
                 return b""
             raise UnexpectedAnswer(
-                f"an answer with the encoding {encoding[:20]}, which nobody asked for", None, ask.repo_id
+                f"an answer with the encoding {encoding[:20]}, which was not requested", None, ask.repo_id
             )
         inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         parts: list[bytes] = []
@@ -430,7 +430,7 @@ def _session() -> Any:
 
 
 def _proxy_with(*schemes: str) -> str:
-    """The variable that names a proxy of these schemes, or without any given, of one that is none."""
+    """The variable that names a proxy of these schemes, or without any given, of an invalid one."""
     usable = ("http", "https", "socks5", "socks5h")
     for name in ("all_proxy", "https_proxy", "http_proxy"):
         for spelled in (name.upper(), name):

@@ -116,7 +116,7 @@ class Visitor:
         except STOPPING:
             raise
         except NoSuchRepository:
-            why = "there is no such repository that we may see"
+            why = "the repository does not exist or is private"
         except HubFailure as error:
             asked = AbsenceCheck(known.hub_id, now, True, missing.denied_on)
             failure = RepoFailure(known.repo_id, type(error).__name__, error.message)
@@ -327,7 +327,7 @@ class Visitor:
             return self._locks[digest]
 
     def forget_locks(self) -> None:
-        """Between batches, when nobody is looking at anything."""
+        """Between batches, while no model is being visited."""
         self._locks.clear()
 
     def asked(self) -> Hub:

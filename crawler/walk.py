@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 LARGE_HUB_MODELS = 20_000
 OVERLAP = timedelta(hours=1)  # changes that reach the listing late
-OLD_AT_THE_END = 5  # so many items in a row before the date end a pass: one with a wrong date does not
+OLD_AT_THE_END = 5  # consecutive items before the date that end a pass: one with a wrong date does not
 FULL_EVERY = timedelta(days=7)
 SMALLEST_PAGE_MODELS = 20
 REPEATED_PAGES = 3  # in a row, before a listing counts as broken
@@ -39,7 +39,7 @@ class CrawlOptions:
 
     Attributes:
         filters: tags, libraries, `base_model:ID`; all must hold.
-        limit: at most so many models.
+        limit: maximum number of models.
         since: only what changed at or after this moment.
         repos: names, `org/name` or `org/name@revision`.
         folder: models on disk instead of a Hub.
@@ -93,7 +93,7 @@ def walk_listing(
     """Pages from where the last run was stopped; the caller saves `walk` of each page once it is done.
 
     Raises:
-        UnexpectedAnswer: the listing is none, or leads in circles.
+        UnexpectedAnswer: the listing is invalid or loops.
     """
     walk = progress.walk(options.walk_key(hub.endpoint))
     resumed = walk is not None and walk.cursor is not None

@@ -235,7 +235,7 @@ def places_in(index: bytes, name: str) -> dict[str, str]:
         raise BadHeader(name, "the index names no files")
     files = {file if isinstance(file, str) else "" for file in places.values()}
     if not all(is_safe_path(file) and "/" not in file and file.lower().endswith(".safetensors") for file in files):
-        raise BadHeader(name, "the index names something that is no file beside it")
+        raise BadHeader(name, "the index names something that is not a file beside it")
     return places
 
 

@@ -11,14 +11,14 @@ from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.same_run import same_run
 
-SURE = 0.9  # from which on people are told
+SURE = 0.9  # probability from which it is shown
 MAYBE_SIBLINGS = 0.2  # probability of an unseen parent from which on siblings are named
 
 
 def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[Decision]:
     """The same with `same_run` in the evidence of each asserted edge: the probability that parent and child are files of one training.
 
-    It takes a third model in line, the parent's parent or else a child of the child; None where there is none.
+    It takes a third model in line, the parent's parent or else a child of the child; None where absent.
 
     Args:
         decisions: one for each model of the layers, in their order.

@@ -46,7 +46,7 @@ else:
 
 
 def is_small(models: int, values: int) -> bool:
-    """Whether models of so many sampled values are compared sooner by numpy, torch's import counted; never where torch is here already."""
+    """Whether numpy compares these models sooner than torch, its import included; never where torch is imported already."""
     return models <= SMALL_MODELS and models * models * values <= SMALL_WORK and "torch" not in sys.modules
 
 

@@ -39,7 +39,7 @@ def merge(place: BlobStore, shards: Sequence[Shard], at_least: int) -> bool:
     """Some small shards into one.
 
     Args:
-        at_least: so many small ones are worth it.
+        at_least: number of small ones that make it worthwhile.
     Returns:
         Whether there was something to merge.
     Raises:
@@ -56,7 +56,7 @@ def merge(place: BlobStore, shards: Sequence[Shard], at_least: int) -> bool:
 
 
 def rewrite(place: BlobStore, shards: Sequence[Shard]) -> None:
-    """Some shards into one, which must fit into memory; what stands in several is kept once, what is damaged is left out."""
+    """Some shards into one, which must fit into memory; what several hold is kept once, what is damaged is left out."""
     held: dict[str, tuple[SketchRecord, bytes]] = {}
     for shard in shards:
         for row, content in shard.records(place, range(len(shard.digests))):

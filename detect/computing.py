@@ -2,8 +2,8 @@
 
 On a busy machine threads that spin for each other at every small operation cost many times what they save: one scan of 59 models took 139 s
 of processor time with two spinning threads, 10 s with one. So waiting threads sleep (OMP_WAIT_POLICY, read by libgomp when torch is
-imported), small work gets one thread, and large work as many as the machine has free. Whoever sets OMP_NUM_THREADS or OMP_WAIT_POLICY keeps
-what they set.
+imported), small work gets one thread, and large work as many as the machine has free. Values of OMP_NUM_THREADS and OMP_WAIT_POLICY
+in the environment are kept.
 """
 
 from __future__ import annotations

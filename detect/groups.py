@@ -30,7 +30,7 @@ BLOCKWISE, FEWEST_CANDIDATES = (
     4096,
     8,
 )  # pairs of a group whose blocks are compared one by one, and of one model at least
-FEW = 48  # models of a group, with so many of which the blocks of one are compared even where depths are equal
+FEW = 48  # group size up to which blocks are compared even where depths are equal
 _AGAIN = "\n"  # before the path of a part, in the id of a model that has one backbone twice
 
 

@@ -26,7 +26,7 @@ class BodyGroup:
     """
     Attributes:
         members: indices of models of equal body, two or more.
-        chosen: the one that stands for them; probability: that it is the one the others come from.
+        chosen: the group's representative; probability: that the others come from it.
     """
 
     members: tuple[int, ...]
@@ -87,7 +87,7 @@ class IdenticalBodies:
     """Models whose bodies are equal bit for bit.
 
     Attributes:
-        members: id and name of each, two or more; chosen: place of the one that stands for them.
+        members: id and name of each, two or more; chosen: index of the representative.
         probability: of each to be the one the others come from, see detect/identical_bodies.py.
     """
 
@@ -97,12 +97,12 @@ class IdenticalBodies:
 
     @property
     def stands(self) -> str:
-        """Id of the one that stands for them."""
+        """Id of the group's representative."""
         return self.members[self.chosen][0]
 
 
 def decide_equals(group: IdenticalBodies, threshold: float) -> list[Decision]:
-    """Decisions for those that do not stand in the tree."""
+    """Decisions for the members that do not enter the tree."""
     sure = max(group.probability)
     tells = sure >= threshold
     reason = Reason("equal_body")
@@ -128,7 +128,7 @@ def decide_equals(group: IdenticalBodies, threshold: float) -> list[Decision]:
 def spread(decisions: Sequence[Decision], groups: Sequence[IdenticalBodies], threshold: float) -> list[Decision]:
     """The decisions about a family's tree, once it is said how sure the choice among equals is.
 
-    An edge to the one that stands for others may belong to any of them; and if it is not the first of them, its parent is one of them.
+    An edge to a representative may belong to any member of its group; if it is not the first of them, its parent is one of them.
     """
     by_stand = {group.stands: group for group in groups}
     return [_spread(decision, by_stand, threshold) for decision in decisions]

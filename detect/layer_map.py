@@ -43,7 +43,7 @@ class LayerMap:
 
     Attributes:
         to: for each block of the child the parent's block; None where it is related to none, or nothing of it can be compared.
-        alike: cosine with that block; distance: relative squared distance to it. nan where there is none.
+        alike: cosine with that block; distance: relative squared distance to it. nan where absent.
         compared: how many blocks of the child could be compared at all; parent_blocks: how many the parent has.
     """
 
@@ -209,7 +209,7 @@ def decide_by_layers(child: Subject, candidates: Sequence[Subject]) -> Decision 
 
 
 def _comes_from(own: Sequence[Mapping[str, Sample]], candidate: Subject, there: LayerMap) -> bool:
-    """Whether the child has some blocks twice, or lost blocks that the other one has and that are none of its own: then it is the later."""
+    """Whether the child has some blocks twice, or lost blocks that the other one has: then it is the later."""
     if there.repeated:
         return True
     if len(own) >= there.parent_blocks:

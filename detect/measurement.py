@@ -157,7 +157,7 @@ def detector_of(options: Options) -> Learned:
     """(m, m) float64 log-odds of the detector that ships or of the one asked for, 0 where it does not look.
 
     Raises:
-        BadDetector: the file asked for is none.
+        BadDetector: the file is not a detector.
     """
     file = options.settings.get("detector")
 

@@ -87,9 +87,9 @@ def parts_first(found: Mapping[int, Merge], models: int) -> Tensor:
 
 
 def leaf_merges(found: Mapping[int, Merge], distance: Tensor) -> set[int]:
-    """Those means that nothing seems to come from: no part of another, and nobody much nearer to them than their own parts are.
+    """Those means that nothing seems to come from: no part of another, and no model is much nearer to them than their own parts are.
 
-    They are settled, and would only stand in the way of their parts in the family's tree: a mean of siblings lies near their parent.
+    They are settled, and would only disturb the family's tree: a mean of siblings lies near their parent.
 
     Args:
         distance: (m, m) float64, squared.

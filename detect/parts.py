@@ -21,7 +21,7 @@ def in_common(sketches: Sequence[Sketch]) -> list[Sketch]:
     """Sketches of the largest backbone that all of some models have, with as many blocks in each.
 
     Raises:
-        NotComparable: there is none.
+        NotComparable: no such part.
     """
     named = [{part.backbone.key: part for part in reversed(parts_of(sketch))} for sketch in sketches]
     for part in parts_of(sketches[0]):

@@ -44,7 +44,7 @@ def decide(
 
 
 def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -> Decision:
-    """Whose copy an equal model is cannot be told; whose child all of them are can: each gets the parent of the group."""
+    """Which of equal models is the copy is undetermined; their common parent is not: each gets the parent of the group."""
     equal = by_model.get(str(decision.evidence.get("equal_to")))
     if decision.answer is not AnswerKind.UNDECIDED or equal is None or equal.answer is not AnswerKind.PARENT:
         return decision
@@ -103,7 +103,7 @@ def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.devic
 
 
 def _copied(subjects: Sequence[Subject], options: Options) -> list[list[Decision]]:
-    """Decisions for the copies in every group of equal content; the one that stands for the group gets none here."""
+    """Decisions for the copies in every group of equal content; the group's representative gets none here."""
     groups = []
     for first, others in copies([subject.sketch for subject in subjects]).items():
         members = [subjects[i] for i in (first, *others)]

@@ -107,14 +107,14 @@ class ClaimedOriginal:
     sketch: Sketch | None
 
 
-def told(decision: Decision) -> bool:
-    """Whether values of weights have said something about a copy already: then its claims are not weighed."""
+def decided_by_values(decision: Decision) -> bool:
+    """Whether values of weights have already decided about a copy: then its claims are not weighed."""
     return decision.parent is not None or bool(decision.candidates)
 
 
 def settle(decision: Decision, sketch: Sketch, claimed: Sequence[ClaimedOriginal]) -> Decision:
-    """The decision about a quantised copy, once its claims are weighed; as it was where values of weights have told."""
-    if told(decision):
+    """The decision about a quantised copy, once its claims are weighed; unchanged where values of weights have decided."""
+    if decided_by_values(decision):
         return decision
     weighed = [(claim, *_weight(sketch, claim)) for claim in claimed]
     for claim, chance, evidence, reason in weighed:

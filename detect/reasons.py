@@ -1,6 +1,6 @@
 """Why a decision was made, as the key of a template with the numbers and models that fill it. The sentence is made when it is shown.
 
-So the graph holds no sentences: models are kept by identity and get the name that they have when somebody reads the answer.
+So the graph holds no sentences: models are kept by identity and get the name that they have when the answer is shown.
 A published method brings its own template, see methods/registry.py.
 """
 

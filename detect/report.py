@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.graphdb.schema import Relation, chance, printable
+from lineage.graphdb.schema import Relation, chance, counted, printable
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
@@ -37,7 +37,7 @@ class Scan:
 def as_json(scan: Scan) -> dict[str, Any]:
     """The contract of `lineage scan --json`; keys are only ever added."""
     return {
-        "models": [{"id": m.id, "signature": m.signature, "digest": m.digest} for m in scan.models],
+        "models": [{"id": m.id, "model": m.id, "signature": m.signature, "digest": m.digest} for m in scan.models],
         "edges": [
             {
                 "child": d.model,
@@ -54,6 +54,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
         "undecided": [
             {
                 "child": d.model,
+                "model": d.model,
                 "candidates": [{"parent": c.parent, "probability": round(c.probability, 4)} for c in d.candidates],
                 "reason": str(d.reason),
             }
@@ -69,7 +70,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
             {"model": d.model, "reason": str(d.reason)} for d in scan.decisions if d.answer is AnswerKind.NO_RELATIVES
         ],
         "siblings": [{"models": list(names), "probability": round(p, 4)} for names, p in _siblings(scan)],
-        "unreadable": [{"id": name, "reason": reason} for name, reason in scan.unreadable.items()],
+        "unreadable": [{"id": name, "model": name, "reason": reason} for name, reason in scan.unreadable.items()],
     }
 
 
@@ -97,9 +98,9 @@ def as_tree(scan: Scan) -> list[str]:
     lines += [f"{name}   (not read: {reason})" for name, reason in scan.unreadable.items()]
     answers = [decision.answer for decision in scan.decisions]
     counts = [
-        _count(len(scan.models), "model"),
+        counted(len(scan.models), "model"),
         f"{answers.count(AnswerKind.PARENT)} with a parent",
-        _count(answers.count(AnswerKind.ROOT), "root"),
+        counted(answers.count(AnswerKind.ROOT), "root"),
         *([f"{alone} without known relatives"] if (alone := answers.count(AnswerKind.NO_RELATIVES)) else []),
         f"{answers.count(AnswerKind.UNDECIDED)} undecided",
         f"{len(scan.unreadable)} not readable",
@@ -205,7 +206,7 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
         ("related", f"{found.related:.2f}   (copies 1, strangers 0)"),
         ("growth", f"z = {found.growth_z:+.2f}, gamma {found.growth_gamma:+.2f}   ({_growth_says(found.growth_z)})"),
         ("equal", f"{found.equal:.2f} of the units, bit for bit"),
-        ("compared", f"{found.values:,} values in {_count(len(found.layers), 'tensor')}"),
+        ("compared", f"{found.values:,} values in {counted(len(found.layers), 'tensor')}"),
         ("card says", ", ".join(declared) or "nothing"),
     ]
     lines = [verdict_sentence(found), "", *(f"  {name:<9} {text}" for name, text in pair), ""]
@@ -269,7 +270,3 @@ def _growth_says(z: float) -> str:
     if abs(z) < GROWTH_TELLS:
         return "does not say which came first"
     return "the parent came first" if z > 0 else "the child came first"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

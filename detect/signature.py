@@ -110,7 +110,7 @@ def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[T
     tensors = []
     for source, dtype, shape in header:
         name = source[len(prefix) :] if source.startswith(prefix) else source
-        for wrapper in ("_orig_mod.", "module."):  # these also stand in the middle
+        for wrapper in ("_orig_mod.", "module."):  # these also occur in the middle
             name = name.replace("." + wrapper, ".").removeprefix(wrapper)
         output_first = not _output_last(name, shape, conv1d)
         tensors.append(TensorInfo(name, source, dtype, shape, role_of(name, dtype, shape), output_first))

@@ -32,8 +32,8 @@ __all__ = ["BadSketch", "NotFinite", "Sample", "Sketch", "SketchStore", "make_sk
 
 logger = logging.getLogger(__name__)
 
-LOOSE_FILES = 512  # so many single files are worth a shard
-SMALL_SHARDS = 8  # so many small shards are worth a larger one
+LOOSE_FILES = 512  # number of single files from which a shard is written
+SMALL_SHARDS = 8  # number of small shards from which they are merged
 
 
 class NotFinite(Failure):
@@ -50,7 +50,7 @@ class NotFinite(Failure):
 
 
 class BadSketch(Failure):
-    """A sketch that is not there, damaged, or of another version; or a digest that is none."""
+    """A sketch that is missing, damaged or of another version, or an invalid digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class SketchStore:
         return plan(header, self.budget_values)
 
     def signature_if_known(self, weights_digest: str) -> str | None:
-        """Signature of the stored sketch with this digest; None if there is none that can be read, or only one of a former version,
+        """Signature of the stored sketch with this digest; None if it is missing, unreadable, or of a former version only,
         which is worth reading anew."""
         name, index = single_name(weights_digest), self._index()
         found = index.find(weights_digest)
@@ -150,7 +150,7 @@ class SketchStore:
     def get(self, weights_digest: str) -> Sketch:
         """
         Raises:
-            BadSketch: there is none with this digest, or its file is damaged.
+            BadSketch: no sketch with this digest, or its file is damaged.
         """
         found = next(self.many([weights_digest]), None)
         if found is None:
@@ -270,7 +270,7 @@ class SketchStore:
     def _read_single(self, digest: str) -> bytes:
         """
         Raises:
-            FileNotFoundError: there is none, of this version or the former one. OSError: it cannot be read.
+            FileNotFoundError: missing in this version and the former one. OSError: it cannot be read.
         """
         try:
             return self.place.read(single_name(digest))

@@ -45,7 +45,7 @@ def by_child(seen: Iterable[str], declarations: Iterable[Declaration]) -> dict[s
 def link(connection: Connection) -> int:
     """See `LineageGraph.link_declarations`.
 
-    Only claims that are new, and those whose names stand for other models now, are looked at: both leave a mark (`LinkDue`)
+    Only claims that are new, and those whose names mean other models now, are looked at: both leave a mark (`LinkDue`)
     when they are written.
     """
     for marks in _due(connection):

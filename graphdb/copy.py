@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lineage.graphdb.claims import index_names
 from lineage.graphdb.digest import contents, graph_digest
 from lineage.graphdb.records import TEMPORAL, Row, iso
-from lineage.graphdb.schema import Failure, Relation
+from lineage.graphdb.schema import Failure, Relation, counted
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def copy_graph(source: LineageGraph, target: LineageGraph) -> CopyCounts:
     """
     held = target.counts()
     if held["models"] or held["runs"] or held["architectures"]:
-        raise CopyFailed(f"{target.url} holds a graph already: {held['models']} models", "copy into an empty store")
+        raise CopyFailed(
+            f"{target.url} holds a graph already: {counted(held['models'], 'model')}", "copy into an empty store"
+        )
     before = graph_digest(source)
     nodes = edges = 0
     for kind, rows in groupby(contents(source), key=lambda pair: pair[0]):

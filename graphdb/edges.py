@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lineage.graphdb.records import Row, edge_row
-from lineage.graphdb.schema import ACCEPTED, Edge, Failure, Relation, Verdict
+from lineage.graphdb.schema import ACCEPTED, Edge, Failure, Relation, Verdict, counted
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _unknown(execute: Execute, rows: list[Row]) -> UnknownModel:
     known = {row["hub_id"] for row in execute(statement("edge_known"), {"hub_ids": sorted(ends)})}
     missing = sorted(ends - known)
     return UnknownModel(
-        f"edges name {len(missing)} models that are not in the graph, the first is {missing[0]}",
+        f"edges name {counted(len(missing), 'model')} missing from the graph, the first is {missing[0]}",
         "store the models before their edges",
     )
 

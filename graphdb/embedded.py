@@ -68,7 +68,7 @@ class EmbeddedConnection(Connection):
     # Opening ----------------------------------------------------------------------------------------------------------
 
     def _prepare(self, create: bool) -> None:
-        """Looks at the folder, and makes an empty database where there is none."""
+        """Looks at the folder, and makes an empty database where it is missing."""
         if self.folder.exists() and not self.folder.is_dir():
             raise NotAStore(f"{self.folder} is a file, not the folder of a store", "give --store a folder")
         if not self._files.exists():

@@ -211,7 +211,7 @@ def _csv(chosen: Slice, folder: Path) -> ExportCounts:
 
 
 def _typed(name: str, rows: list[Row]) -> str:
-    """A column's header with the type that the import needs to be told."""
+    """A column's header with the type that the import needs."""
     value = next((row[name] for row in rows if row.get(name) is not None), None)
     if isinstance(value, datetime):
         return f"{name}:datetime"

@@ -1,7 +1,7 @@
 """From the schema of an older version to that of this one, step by step.
 
 A step only adds: no model, edge or run is removed by it, and what it adds follows from what is there. The version is written
-down when a step is done, and a step can be repeated, so a migration that dies is finished by whoever opens the store next.
+down when a step is done, and a step can be repeated, so a migration that dies is finished when the store is opened next.
 Constraints and indexes are made before the first step.
 """
 

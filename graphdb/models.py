@@ -126,7 +126,7 @@ def _renames(rows: list[Row], before: dict[str, Row], owners: dict[str, list[Row
 
 
 def _names_that_moved(rows: list[Row], before: dict[str, Row]) -> list[str]:
-    """Name keys that stand for another model than before: of models that are new, and both names of those that were renamed."""
+    """Name keys that mean another model than before: of models that are new, and both names of those that were renamed."""
     moved: set[str] = set()
     for row in rows:
         new, old = row["props"]["name_key"], before.get(row["hub_id"], {}).get("name_key")

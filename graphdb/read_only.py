@@ -28,7 +28,7 @@ READING_PROCEDURES = (
 
 @lru_cache(maxsize=256)
 def may_write(cypher: str) -> bool:
-    """True where a statement writes or cannot be told not to."""
+    """True where a statement writes or may write."""
     bare = OPAQUE.sub(" ", cypher)
     if WRITING.search(bare) or "\\u" in bare:
         return True

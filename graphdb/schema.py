@@ -255,10 +255,15 @@ class Run:
 
 
 def chance(probability: float) -> str:
-    """A probability as people are told it: two decimals, and never certain."""
+    """A probability as text: two decimals, and never certain."""
     if probability >= 0.995:
         return ">0.99"
     return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """As in "1 model", "2 models", "5,000 models"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def printable(text: str) -> str:

@@ -46,7 +46,7 @@ class RunningServer:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def wait(self) -> None:
-        """Returns when the process is told to end (Ctrl-C, SIGTERM)."""
+        """Returns on Ctrl-C or SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self.stopped.set())
         self.stopped.wait()

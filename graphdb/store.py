@@ -24,7 +24,7 @@ def open_store(url: str, *, create: bool = True, clock: Callable[[], datetime] =
     A folder whose store another process serves (`lineage graph serve`) is reached through that process.
 
     Args:
-        create: make an empty graph where there is none; else that is a failure.
+        create: make an empty graph where it is missing; else that is a failure.
     Raises:
         Failure: one line that says what is wrong and what to try.
     """

@@ -92,7 +92,7 @@ def answer_now(question: Question, graph: Store | None) -> FoundAnswer:
     """Reads a sample of a model and compares it with what the graph knows.
 
     Args:
-        graph: None where there is none yet: then nothing is known.
+        graph: None where it does not exist yet: then nothing is known.
     Raises:
         Failure: no such model, or the Hub does not answer.
     """

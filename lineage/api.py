@@ -117,7 +117,7 @@ def open_graph(store: str = "~/.lineage", sketches: str | None = None) -> Graph:
     Args:
         store: its folder, or the address of a Neo4j; sketches: where samples lie, if not with the store.
     Raises:
-        Failure: there is none, or it cannot be reached.
+        Failure: it does not exist or cannot be reached.
     """
     from lineage.graphdb.store import open_store
 

@@ -91,7 +91,7 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Architectur
     absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
     without = tuple(model.hub_id for model in missing)
     for model in missing:
-        logger.info("%s: its sample is not at hand", model.repo_id)
+        logger.info("%s: its sample is missing", model.repo_id)
     bound = children_of(graph, without) | absent
     originals = claimed_originals(graph, signature) if any(model.quantised for model in models) else {}
     return ArchitectureModels(models, declared_in(graph, signature), without, bound, originals)
@@ -115,7 +115,7 @@ def subjects_of(
     """Models in their order, with what they are compared by; without where the sample cannot be read.
 
     Args:
-        at_once: so many samples are in memory; None is all of them, which is read quickest.
+        at_once: maximum number of samples in memory; None is all of them, which is read quickest.
     """
     from lineage.detect.model_input import Subject
 

@@ -96,7 +96,7 @@ def crawl_into(
                 summary.count_traffic(hub)
                 report(batch, summary)
                 if should_stop():
-                    summary.stopped = "told to stop"
+                    summary.stopped = "interrupted"
                     break
             summary.declarations += kept.result() if kept else 0
         except BudgetSpent as spent:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, replaced, subjects_of
 from lineage.detect.methods.registry import PLAIN
-from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, keys_in, share_key
+from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, counted, keys_in, share_key
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
@@ -256,9 +256,9 @@ def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[C
     Args:
         claimed: makes the models that it claims, with their samples; called only where values of weights have not decided.
     """
-    from lineage.detect.quantized_copies import settle, told
+    from lineage.detect.quantized_copies import decided_by_values, settle
 
-    return decision if told(decision) else settle(decision, copy, claimed())
+    return decision if decided_by_values(decision) else settle(decision, copy, claimed())
 
 
 def originals_claimed(graph: Store | None, copy: Subject, claims: Iterable[Declaration]) -> list[Original]:
@@ -275,18 +275,18 @@ def originals_claimed(graph: Store | None, copy: Subject, claims: Iterable[Decla
 
 def found_text(summary: Mapping[str, Any]) -> str:
     """What `detect_into` did, in a line for people."""
-    models, architectures = _count(summary["models"], "model"), _count(summary["architectures"], "architecture")
-    roots = _count(summary["roots"], "root")
+    models, architectures = counted(summary["models"], "model"), counted(summary["architectures"], "architecture")
+    roots = counted(summary["roots"], "root")
     text = (
         f"{models} of {architectures} compared: {summary['parents']} with a parent, {roots}, "
         f"{summary['undecided']} undecided, {summary['no_relatives']} without known relatives\n"
-        f"{summary['edges_added']} edges new, {summary['edges_verified']} as before, "
-        f"{summary['edges_superseded']} superseded; {_count(summary['possible_parents'], 'possible parent')}"
+        f"{summary['edges_added']} new edges, {summary['edges_verified']} confirmed, "
+        f"{summary['edges_superseded']} superseded; {counted(summary['possible_parents'], 'possible parent')}"
     )
     if summary["architectures_unchanged"]:
         text += (
-            f"\nnothing changed in {_count(summary['architectures_unchanged'], 'other architecture')} with "
-            f"{_count(summary['models_unchanged'], 'model')}: what was found there stays"
+            f"\nnothing changed in {counted(summary['architectures_unchanged'], 'other architecture')} with "
+            f"{counted(summary['models_unchanged'], 'model')}: what was found there stays"
         )
     if summary["adapters"]:
         text += (
@@ -294,12 +294,8 @@ def found_text(summary: Mapping[str, Any]) -> str:
             f"{summary['adapters_undecided']} undecided, {summary['adapters_contradicted']} whose declared base does not fit"
         )
     if summary["without_sketch"]:
-        text += f"\n{_count(summary['without_sketch'], 'model')} left out, their samples are not at this --sketches"
+        text += f"\n{counted(summary['without_sketch'], 'model')} left out, their samples are not at this --sketches"
     return text
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def relatives_in(
@@ -329,7 +325,7 @@ def relatives_in(
     if without_sample:
         logger.warning(
             "%s of the graph not weighed: the samples are not at this --sketches (`lineage sketches copy` brings them)",
-            _count(without_sample, "model"),
+            counted(without_sample, "model"),
         )
     return list(found.values())
 

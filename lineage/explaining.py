@@ -144,7 +144,7 @@ def _explain_adapter(
 
 
 def _subject(looked: Reading, name: str, graph: Store | None, apart: bool) -> Subject:
-    """apart: two revisions of one repository are to be told apart."""
+    """apart: distinguish two revisions of one repository."""
     from lineage.detection import declared_bases
 
     subject = looked.subject(declared_bases(graph, looked.declarations), name)

@@ -190,7 +190,7 @@ def look_up(name: str, graph: Store | None, sketches: SketchStore, hub: Hub | Ca
 
 
 def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) -> Reading | None:
-    """A model of the graph with its stored sketch; None where there is none."""
+    """A model of the graph with its stored sketch; None where absent."""
     from lineage.detect.sketch_store import BadSketch
 
     if graph is None or model is None or model.weights_digest is None:

@@ -39,6 +39,7 @@ def as_json(answer: Answer, stored: bool) -> dict[str, Any]:
         "parents": [{**_candidate(p), "share": p.share} for p in answer.parents],
         "other_parents": [_candidate(c) for c in answer.other_parents],
         "declared_agrees": None if agreement is None or agreement.agreement is None else str(agreement.agreement),
+        "agreement": None if agreement is None or agreement.agreement is None else str(agreement.agreement),
         "declared_reason": agreement.reason if agreement else None,
         "method": answer.method,
         "method_version": answer.method_version,

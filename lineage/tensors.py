@@ -22,7 +22,7 @@ _BYTES |= {"U64": 8, "U32": 4, "U16": 2}
 
 
 class NotATensor(Failure):
-    """A value in a dictionary of tensors that is none, or of a type that cannot be compared."""
+    """A value in a dictionary of tensors that is not a tensor, or of a type that cannot be compared."""
 
 
 class TensorWeights:

@@ -151,7 +151,7 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> Non
     def label(relative: Relative) -> Text:
         text = Text(printable(relative.repo_id), style="bold reverse" if relative.hub_id == marked else "")
         if relative.kind is not None:
-            text.append(f"  {told(relative)}", style="dim")
+            text.append(f"  {relation_text(relative)}", style="dim")
         return text
 
     for root in (relative for relative in found if relative.via is None):
@@ -167,7 +167,7 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> Non
         console().print(top)
 
 
-def told(relative: Relative) -> str:
+def relation_text(relative: Relative) -> str:
     """The edge that leads to a relative: its relation and its probability."""
     return f"{relation_word(relative.kind)} {'' if relative.probability is None else chance(relative.probability)}".rstrip()
 
@@ -187,7 +187,7 @@ def print_path(steps: Sequence[Step], decided_by: Sequence[Sequence[str]]) -> No
         arrow = "is from" if step.direction == "up" else "is parent of"
         text = Text(f"  {arrow} ", style="dim")
         text.append(printable(step.relative.repo_id), style="not dim")
-        text.append(f"  {told(step.relative)}", style="dim")
+        text.append(f"  {relation_text(step.relative)}", style="dim")
         if why:
             text.append(f"  by {', '.join(why)}", style="dim")
         out.print(text)

@@ -1,4 +1,4 @@
-// The models exactly so many generations above one: 1 its parents, 2 its grandparents, 3 its great-grandparents.
+// The models exactly this many generations above one: 1 its parents, 2 its grandparents, 3 its great-grandparents.
 // params: model (hub_id), generation      columns: generation, repo_id, hub_id
 MATCH path = (:Model {hub_id: $model})-[:FINE_TUNED_FROM|QUANTIZED_FROM|ADAPTER_OF|MERGED_FROM|COPY_OF*1..20]->(a:Model)
 WITH a, min(length(path)) AS generation

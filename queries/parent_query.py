@@ -21,7 +21,7 @@ class ParentRows:
 
     Attributes:
         about: properties of the model: `answer`, `answer_probability`, `answered_at` and others, null where it was never compared.
-        reason: of the answer, with the names that models have now; None where there is none.
+        reason: of the answer, with the names that models have now; None where absent.
         accepted, possible: edges to parents, the most probable first: `hub_id`, `repo_id`, `kind`, `probability`, `share`,
             `decided_by`, `evidence` (JSON), `method`, `method_version`, `verified_at`.
         declared: what its card and configuration claim; agreement: that beside the weights.

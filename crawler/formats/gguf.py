@@ -204,7 +204,7 @@ class GgufWeights:
             heads = heads[layer] if layer < len(heads) else None
         total = tensor.shape[0]
         if type(heads) is not int or heads < 1 or total % (2 * heads):
-            raise Unreadable("its attention heads cannot be told apart", "such a model cannot be compared")
+            raise Unreadable("its number of attention heads is missing or invalid", "such a model cannot be compared")
         size = total // heads
         head, within = rows // size, rows % size
         return head * size + 2 * (within % (size // 2)) + within // (size // 2)  # (rows,)

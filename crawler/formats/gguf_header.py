@@ -14,6 +14,7 @@ from functools import cache
 from itertools import pairwise
 
 from lineage.crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader, refuse_pointer
+from lineage.graphdb.schema import counted
 
 HEADER_LIMIT_BYTES = 48 * 1024 * 1024
 FIRST_READ_BYTES = 64 * 1024
@@ -42,7 +43,7 @@ class GgufHeader:
     """
     Attributes:
         metadata: numbers and short texts; arrays of whole numbers with an entry a layer; of other arrays their length only.
-        tokenizer: sha256 hex of the vocabulary as it lies in the file; None if there is none.
+        tokenizer: sha256 hex of the vocabulary as it lies in the file; None if absent.
         tensors: in the order of their bytes; `dtype` is ggml's name of the type, `shape` has the outermost dimension first.
     """
 
@@ -63,20 +64,20 @@ def read_gguf_header(
     cursor = _Cursor(read, file, file_bytes, limit_bytes)
     refuse_pointer(cursor.peek(64), file)
     if cursor.take(4) != b"GGUF":
-        raise BadGguf(file, "it does not begin like a GGUF file")
+        raise BadGguf(file, "missing GGUF magic number")
     version = cursor.number("<I")
     if version not in (2, 3):
         raise BadGguf(file, f"GGUF version {version} is not known (big-endian, or too old)")
     tensor_count, pair_count = int(cursor.number("<Q")), int(cursor.number("<Q"))
     if tensor_count > MAX_TENSORS or pair_count > MAX_TENSORS:
-        raise BadGguf(file, f"it claims {tensor_count} tensors and {pair_count} keys")
+        raise BadGguf(file, f"it claims {counted(tensor_count, 'tensor')} and {counted(pair_count, 'key')}")
     metadata: dict[str, Value] = {}
     tokenizer = None
     for _ in range(pair_count):
         key = cursor.text()
         kind, before = int(cursor.number("<I")), cursor.at
         if key in metadata:
-            raise BadGguf(file, f"the key {key[:80]!r} stands in it twice")
+            raise BadGguf(file, f"duplicate key {key[:80]!r}")
         metadata[key] = _value(cursor, kind)
         if key == "tokenizer.ggml.tokens":
             tokenizer = hashlib.sha256(cursor.held(before)).hexdigest()
@@ -84,7 +85,7 @@ def read_gguf_header(
     for _ in range(tensor_count):
         name, shape, type_number, offset = _info(cursor)
         if name in infos:
-            raise BadGguf(file, f"tensor {name[:80]!r} stands in it twice")
+            raise BadGguf(file, f"duplicate tensor {name[:80]!r}")
         infos[name] = shape, type_number, offset
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 1 <= alignment <= 1 << 16 or alignment & (alignment - 1):

@@ -44,7 +44,7 @@ def is_gguf(path: str) -> bool:
 
 
 def choose_gguf(paths: Iterable[str]) -> tuple[str, ...]:
-    """The one GGUF model to read among those of a repository, all its parts: the one that lost least; empty if there is none whole."""
+    """The one GGUF model to read among those of a repository, all its parts: the one with the least loss; empty if none is complete."""
 
     def rank(found: GgufSet) -> tuple[int, int, int, int, str]:
         first = found.files[0]

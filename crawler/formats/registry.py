@@ -32,7 +32,7 @@ def format_of(name: str) -> Format | None:
 
 
 def choose_model(paths: Collection[str]) -> tuple[Format, Choice]:
-    """The model among the files of a repository and its format; a choice without weights says why there is none."""
+    """The model among the files of a repository and its format; a choice without weights gives the reason."""
     reason: tuple[Format, Choice] | None = None
     for form in FORMATS:
         choice = form.choose(paths)

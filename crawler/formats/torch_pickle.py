@@ -54,7 +54,7 @@ class BadPickle(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A stored run of numbers. key: name of its member of the archive; dtype: as safetensors spells it, None if not told."""
+    """A stored run of numbers. key: name of its member of the archive; dtype: as safetensors spells it, None if not stated."""
 
     dtype: str | None
     key: str
@@ -178,12 +178,12 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         if isinstance(stack[-1], list):
             stack[-1].extend(some)
         elif not isinstance(stack[-1], PickledObject):
-            raise BadPickle("it appends to what is no list")
+            raise BadPickle("it appends to something that is not a list")
     elif name in ("SETITEM", "SETITEMS"):
         some = _since_mark(stack) if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
         into = stack[-1].items if isinstance(stack[-1], PickledObject) else stack[-1]
         if not isinstance(into, dict):
-            raise BadPickle("it sets items of what is no dictionary")
+            raise BadPickle("it sets items of something that is not a dictionary")
         into.update(zip(map(_key, some[::2]), some[1::2], strict=True))
     elif name in ("GLOBAL", "STACK_GLOBAL"):
         if name == "GLOBAL":
@@ -232,7 +232,7 @@ def _key(key: Any) -> Any:
 def _made(what: Any, arguments: Any, new: bool) -> Any:
     """What a call would give: a tensor, a dictionary or a record. new: an object of a class, whose code a machine would not run here."""
     if not isinstance(what, _GlobalName):
-        raise BadPickle("it calls something that is no name")
+        raise BadPickle("it calls something that is not a name")
     if what == _GlobalName("collections", "OrderedDict"):
         return PickledObject(str(what), arguments) if arguments else {}
     if what.module == "torch._utils" and what.name in _TENSOR_CALLS:
@@ -249,10 +249,10 @@ def _made(what: Any, arguments: Any, new: bool) -> Any:
 def _storage(identity: Any) -> Storage:
     """What PyTorch puts in the place of a storage: ("storage", type, key, place, number of values)."""
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
-        raise BadPickle("it refers to something that is no storage")
+        raise BadPickle("it refers to something that is not a storage")
     kind, key, values = identity[1], identity[2], identity[4]
     if not isinstance(kind, _GlobalName) or not isinstance(key, str) or type(values) is not int or values < 0:
-        raise BadPickle("it describes a storage that cannot be")
+        raise BadPickle("it describes an invalid storage")
     untyped = kind.name == "UntypedStorage"
     return Storage(None if untyped else DTYPES.get(kind.name.removesuffix("Storage")), key, values)
 
@@ -265,7 +265,7 @@ def _tensor(arguments: Any, by: str) -> StoredTensor:
         dtype = DTYPES.get(named.name) if isinstance(named, _GlobalName) else None
     sizes = (*shape, *stride, offset) if isinstance(shape, tuple) and isinstance(stride, tuple) else (-1,)
     if not isinstance(storage, Storage) or len(shape) != len(stride) or len(shape) > MAX_DEPTH:
-        raise BadPickle("it describes a tensor that cannot be")
+        raise BadPickle("it describes an invalid tensor")
     if not all(type(size) is int and 0 <= size < 1 << 40 for size in sizes):
         raise BadPickle("it describes a tensor of impossible size")
     return StoredTensor(storage, dtype, offset, shape, stride)

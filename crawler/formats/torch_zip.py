@@ -132,7 +132,7 @@ def _tensor(file: str, name: str, tensor: StoredTensor, member: ArchiveMember, s
 def _members(read: Read, file: str, file_bytes: int) -> dict[str, ArchiveMember]:
     """Name -> member, from the directory at the end."""
     if file_bytes < 22:
-        raise BadArchive(file, f"{file_bytes} bytes are too few")
+        raise BadArchive(file, f"too few bytes: {file_bytes}")
     tail_at = max(0, file_bytes - TAIL_BYTES)
     tail = read(tail_at, file_bytes)
     end = tail.rfind(_END)
@@ -148,7 +148,7 @@ def _members(read: Read, file: str, file_bytes: int) -> dict[str, ArchiveMember]
     if 0xFFFF in (count,) or 0xFFFFFFFF in (size, at):
         count, size, at = _end64(tail, tail_at, end, file, read)
     if size > MAX_DIRECTORY_BYTES or count > MAX_MEMBERS or at + size > tail_at + end or size < 46 * count:
-        raise BadArchive(file, "its directory cannot be")
+        raise BadArchive(file, "its directory is invalid")
     directory = tail[at - tail_at : at - tail_at + size] if at >= tail_at else read(at, at + size)
     return _entries(directory, count, file, at)
 
@@ -156,13 +156,13 @@ def _members(read: Read, file: str, file_bytes: int) -> dict[str, ArchiveMember]
 def _end64(tail: bytes, tail_at: int, end: int, file: str, read: Read) -> tuple[int, int, int]:
     locator = end - 20
     if locator < 0 or tail[locator : locator + 4] != _LOCATOR64:
-        raise BadArchive(file, "its directory cannot be found")
+        raise BadArchive(file, "its directory is invalid found")
     (at,) = struct.unpack("<Q", tail[locator + 8 : locator + 16])
     if at + 56 > tail_at + locator:
-        raise BadArchive(file, "its directory cannot be found")
+        raise BadArchive(file, "its directory is invalid found")
     record = tail[at - tail_at : at - tail_at + 56] if at >= tail_at else read(at, at + 56)
     if record[:4] != _END64:
-        raise BadArchive(file, "its directory cannot be found")
+        raise BadArchive(file, "its directory is invalid found")
     count, size, where = struct.unpack("<QQQ", record[32:56])
     return count, size, where
 

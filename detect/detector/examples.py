@@ -159,7 +159,7 @@ class _Lineage:
 
 
 def _standing(names: list[str], layers: list[Layer], lineage: _Lineage) -> list[int]:
-    """For each model the index of the one that stands for its body: the oldest of those that are equal bit for bit."""
+    """For each model the index of its body's representative: the oldest of those that are equal bit for bit."""
     relative = gram(layers).distances().cpu() / squared_lengths(layers).cpu()[:, None]
     stand = list(range(len(names)))
     chosen: list[int] = []

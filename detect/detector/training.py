@@ -57,7 +57,7 @@ class TrainingRun:
     """Where a training stands.
 
     Attributes:
-        folder: gets checkpoints; None for none. report: told (stage, step, steps). losses: of each stage, one a step.
+        folder: gets checkpoints; None for none. report: called with (stage, step, steps). losses: of each stage, one a step.
     """
 
     device: torch.device

@@ -25,7 +25,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 
 NAME = "atlas"
-FEW_VALUES = 256  # so many different values in hundreds of neurons: quantised
+FEW_VALUES = 256  # distinct values in hundreds of neurons, up to which a model counts as quantized
 SPREAD = 0.05  # K distances closer together than this share of the largest say nothing: a fan
 
 

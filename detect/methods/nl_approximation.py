@@ -59,9 +59,9 @@ def features_of(tensors: Tensors, forward: Forward) -> Tensor:
             "it is called with a model's tensors by their names in the file, and the batch",
         ) from error
     if not isinstance(found, Tensor) or found.ndim < 2 or not found.is_floating_point():
-        told = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        kind = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise NoFeatures(
-            f"the function for features gave {told}", "it has to give floats, one row of features for each sample"
+            f"the function for features gave {kind}", "it has to give floats, one row of features for each sample"
         )
     if not bool(found.isfinite().all()):
         raise NoFeatures("the features hold NaN or infinite values", "check the batch, and the function for features")

@@ -81,20 +81,20 @@ def decide(
         forward = forward_of(given, about.get("layer", ""), SAMPLES, device)
         features = [features_of({n: t.to(device) for n, t in given.tensors(s.id).items()}, forward) for s in subjects]
     chosen: list[int | None] = []
-    probability, told = [], []
+    probability, scores = [], []
     for child in range(len(subjects)):
         others = [p for p in parents if p != child]
         if (settings["parents"] and child in parents) or not others:  # it was named as a parent
             chosen.append(None)
             probability.append(1.0)
-            told.append([(others[0] if others else child, 0.0)])
+            scores.append([(others[0] if others else child, 0.0)])
             continue
         found = network.probabilities(_example(child, others, pictures, features)).tolist()
         best = max(range(len(found)), key=lambda i: found[i])
         chosen.append(others[best] if best < len(others) else None)
         probability.append(found[best])
-        told.append(list(zip(others, found, strict=False)))
-    return as_decisions(NAME, subjects, chosen, probability, told)
+        scores.append(list(zip(others, found, strict=False)))
+    return as_decisions(NAME, subjects, chosen, probability, scores)
 
 
 def train(
@@ -143,7 +143,7 @@ def middle_weight(sketch: Sketch) -> str:
     """Canonical name of the weight in the middle of the body.
 
     Raises:
-        CannotTake: there is none.
+        CannotTake: no such tensor.
     """
     return _middle([_TensorSpec(name, sample.dtype, sample.shape) for name, sample in sketch.samples.items()])
 

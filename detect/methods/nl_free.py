@@ -3,7 +3,7 @@
 In: models of one signature; for features the user's function and batch. Out: each child's parent is the candidate with the most similar
 features, by default after the candidate's fine-tuning was approximated (detect/methods/nl_approximation.py).
 
-The method is told which models may be parents (setting `parents`); without that every other model is a candidate of every model, and
+Which models may be parents is an input (setting `parents`); without that every other model is a candidate of every model, and
 since the similarity has no direction, answers may form circles. It never abstains. l1 and l2 also work on the weights themselves,
 where the approximation has no meaning: moved by the whole difference, every candidate becomes the child.
 """
@@ -166,9 +166,9 @@ def answers(
     chosen: list[int | None] = []
     evidence: list[dict[str, Any]] = []
     for child, parent in enumerate(best):
-        told = {} if children_only and bool(allowed[child]) else _evidence(table[:, child], subjects)
-        chosen.append(parent if told else None)
-        evidence.append(told)
+        numbers = {} if children_only and bool(allowed[child]) else _evidence(table[:, child], subjects)
+        chosen.append(parent if numbers else None)
+        evidence.append(numbers)
     return as_decisions(name, subjects, chosen, evidence=evidence)
 
 
@@ -176,10 +176,10 @@ def _evidence(column: Tensor, subjects: Sequence[Subject]) -> dict[str, Any]:
     values, order = column.sort(descending=True)
     if not bool(values[0].isfinite()):
         return {}
-    told: dict[str, Any] = {"similarity": float(values[0])}
+    numbers: dict[str, Any] = {"similarity": float(values[0])}
     if len(order) > 1 and bool(values[1].isfinite()):
-        told |= {"next": subjects[int(order[1])].id, "next_similarity": float(values[1])}
-    return told
+        numbers |= {"next": subjects[int(order[1])].id, "next_similarity": float(values[1])}
+    return numbers
 
 
 def statistics(tensors: Mapping[str, Tensor]) -> frozenset[str]:

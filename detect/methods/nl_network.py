@@ -193,8 +193,8 @@ def _draw(example: CandidateExample, shown: int, missing: float, dice: torch.Gen
 
 def save_detector(network: LineageDetector, path: Path, about: dict[str, str]) -> None:
     """One safetensors file. about: which tensor and layer it was trained on, and on what."""
-    told = {"format": FORMAT, "shape": json.dumps(asdict(network.shape)), **about}
-    save_file({n: t.contiguous().cpu() for n, t in network.state_dict().items()}, path, told)
+    metadata = {"format": FORMAT, "shape": json.dumps(asdict(network.shape)), **about}
+    save_file({n: t.contiguous().cpu() for n, t in network.state_dict().items()}, path, metadata)
 
 
 def load_detector(path: Path) -> tuple[LineageDetector, dict[str, str]]:

@@ -3,7 +3,7 @@ https://openreview.net/forum?id=jv2zHOalpL).
 
 "After": cluster first (scikit-learn), then the parent of a cluster is its model nearest to a fake start (`np_identify`). "Along", for
 alpha < 1 with KMeans and MeanShift: see `np_along`. The paper looks at the first 1,024 values of one tensor; `tensor=all` takes all that
-were sampled. The paper is told the number of clusters; `clusters=0` chooses it by the silhouette.
+were sampled. In the paper the number of clusters is an input; `clusters=0` chooses it by the silhouette.
 Where paper and released code differ: the paper lets many fake starts vote (`draws=100`), the code draws one (`draws=1`).
 """
 
@@ -25,6 +25,7 @@ from lineage.detect.methods.to_decisions import CannotTake, as_decisions
 from lineage.detect.methods.values import coordinates, distances, layers_of, some_values
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.graphdb.schema import counted
 
 NOISE = -1
 MOST_CLUSTERS = 64  # tried where the number is not given
@@ -110,7 +111,9 @@ def _seeds(values: Tensor, count: int, settings: dict[str, Any], random: torch.G
         (norm <= settings["norm_at_most"]) if settings["norm_at_most"] > 0 else torch.ones_like(norm, dtype=torch.bool)
     )
     if int(allowed.sum()) < count:
-        raise BadSetting(f"np-kmeans: {int(allowed.sum())} models have a norm of at most {settings['norm_at_most']}")
+        raise BadSetting(
+            f"np-kmeans: {counted(int(allowed.sum()), 'model')} with a norm of at most {settings['norm_at_most']}"
+        )
     apart = distances(values).square().cpu()
     chance = allowed.double().cpu()
     chosen: list[int] = []
@@ -142,7 +145,7 @@ def _gmm_labels(points: Tensor, settings: dict[str, Any]) -> np.ndarray[Any, Any
 
     try:
         return _with_count(run, points, settings["clusters"])
-    except ValueError as error:  # scikit-learn's: a covariance that is none, where models coincide
+    except ValueError as error:  # scikit-learn's: an invalid covariance, where models coincide
         raise CannotTake(f"method np-gmm: {str(error).splitlines()[0]}", "try np-kmeans") from None
 
 

@@ -195,10 +195,10 @@ def load(path: Path, device: torch.device) -> tuple[PhylogenyDetector, Phylogeny
 
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            told = file.metadata() or {}
-            if told.get("kind") != NAME:
+            metadata = file.metadata() or {}
+            if metadata.get("kind") != NAME:
                 raise BadPhylogenyDetector(f"{path} is no {NAME}", f"train one: lineage train {NAME} ZOO")
-            plan = PhylogenyPlan(**json.loads(told["plan"]))
+            plan = PhylogenyPlan(**json.loads(metadata["plan"]))
             network = PhylogenyDetector(plan.width, plan.transformers).to(device)
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -51,7 +51,7 @@ class PhyloResult:
 
 
 def read_outputs(path: Path, characters: int = CHARACTERS) -> Outputs:
-    """A JSON file `{model: {prompt: [answer, ...]}}`; counts `{answer: number}` may stand for the list.
+    """A JSON file `{model: {prompt: [answer, ...]}}`; counts `{answer: number}` may replace the list.
 
     Raises:
         BadOutputs: it cannot be read, or is something else.

@@ -4,7 +4,7 @@ nearest: the parent is the nearest model (so two that are nearest to each other 
 those of smaller length, Neural Phylogeny's direction in expectation (Yu & Wang, ICLR 2025). effective-rank: the nearest among those of
 lower effective rank, the direction of TensorLock. kurtosis: the nearest among those of higher or lower kurtosis, MoTHer's directions
 (Horwitz et al., ICLR 2025). All may choose only among models found to be related, which ours finds out by itself and gives away here;
-`among=all` takes that away. A model that has nobody to choose from is a root.
+`among=all` takes that away. A model without candidates is a root.
 """
 
 from __future__ import annotations

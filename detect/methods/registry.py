@@ -117,7 +117,7 @@ _NP_VALUES = (
     Setting("draws", 100, "random starts that vote, as in the paper; the released code draws 1"),
     Setting("seed", 0, "of everything random"),
 )
-_CLUSTERS = Setting("clusters", 0, "how many there are, which the paper is told; 0: the silhouette chooses")
+_CLUSTERS = Setting("clusters", 0, "number of clusters, an input in the paper; 0: chosen by the silhouette")
 _ALPHA = Setting("alpha", 1.0, "share of updates that go to the mean; 1: parents are found after clustering")
 _NORM = Setting("norm_at_most", 0.0, "with alpha below 1, models of a larger norm are no first centres; 0: all may be")
 _BANDWIDTH = Setting("bandwidth", 1.0, "of the flat kernel; 0: estimated from the data")
@@ -297,7 +297,7 @@ METHODS: tuple[Method, ...] = (
 def method(name: str) -> Method:
     """
     Raises:
-        UnknownMethod: there is none of this name.
+        UnknownMethod: unknown name.
     """
     for known in METHODS:
         if known.name == name:

@@ -10,7 +10,7 @@ from lineage.detect.methods.registry import MethodInputs, decide_with
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.reasons import OF_METHOD, Reason
-from lineage.graphdb.schema import Failure, Relation
+from lineage.graphdb.schema import Failure, Relation, counted
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +28,9 @@ def at_least(count: int, subjects: Sequence[Subject], name: str) -> None:
         CannotTake: there are fewer models than the method needs.
     """
     if len(subjects) < count:
-        found = f"{len(subjects)} model" + ("" if len(subjects) == 1 else "s")
+        found = counted(len(subjects), "model")
         raise CannotTake(
-            f"method {name} needs {count} models of one architecture, not {found}", "add models to compare"
+            f"method {name} needs {counted(count, 'model')} of one architecture, not {found}", "add models to compare"
         )
 
 
@@ -64,7 +64,7 @@ def as_decisions(
     decisions = []
     for place, (subject, parent) in enumerate(zip(subjects, parents, strict=True)):
         sure = 1.0 if probability is None else float(probability[place])
-        told = dict(evidence[place]) if evidence else {}
+        numbers = dict(evidence[place]) if evidence else {}
         if parent is None:
             decisions.append(
                 Decision(
@@ -72,7 +72,7 @@ def as_decisions(
                     AnswerKind.ROOT,
                     sure,
                     decided_by=(name,),
-                    evidence=told,
+                    evidence=numbers,
                     reason=Reason("names_no_parent", {"method": name}),
                 )
             )
@@ -87,7 +87,7 @@ def as_decisions(
                 relation=Relation.FINE_TUNED_FROM,
                 candidates=tuple(Candidate(subjects[other].id, float(score)) for other, score in others),
                 decided_by=(name,),
-                evidence=told,
+                evidence=numbers,
                 reason=Reason(OF_METHOD + name, values or {}, {"parent": subjects[parent].id}),
             )
         )

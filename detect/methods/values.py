@@ -40,7 +40,7 @@ def some_values(name: str, layers: Sequence[Layer], tensor: str = AUTO, first: i
     Args:
         tensor: its canonical name; `auto`: the one that Neural Phylogeny takes for such a network, else the first; `all`: every
             sampled value of all layers.
-        first: so many values of the one tensor.
+        first: number of values taken from the one tensor.
     Returns:
         (m, n) float64.
     Raises:
@@ -52,10 +52,10 @@ def some_values(name: str, layers: Sequence[Layer], tensor: str = AUTO, first: i
 
 
 def one_layer(name: str, layers: Sequence[Layer], tensor: str = AUTO) -> Layer:
-    """The layer of a name, or the one that `auto` stands for.
+    """The layer of a name, or the one that `auto` selects.
 
     Raises:
-        CannotTake: there is none of this name.
+        CannotTake: unknown name.
     """
     by_name = {layer.name: layer for layer in layers}
     wanted = [tensor] if tensor != AUTO else [known for known in _LOOKED_AT if known in by_name] or [layers[0].name]

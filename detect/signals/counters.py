@@ -1,6 +1,6 @@
 """Counters: batch norm counts the batches that it has seen, in every file that keeps `num_batches_tracked`; the count only grows.
 
-Of two related models the one with the lower count came first, unless somebody set the counter back: strong evidence, not proof.
+Of two related models the one with the lower count came first, unless the counter was reset: strong evidence, not proof.
 """
 
 from __future__ import annotations

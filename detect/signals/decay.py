@@ -60,7 +60,7 @@ def is_fine(values: Tensor) -> Tensor:
 
 
 def piles(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """(p, v) float32 values of both -> number of values in the highest pile of log ratios, 0 where it is none, and its place, (p,) each."""
+    """(p, v) float32 values of both -> number of values in the highest pile of log ratios, 0 without one, and its place, (p,) each."""
     floor = 1e-3 * first.square().mean(1, keepdim=True).sqrt()
     kept = (first != second) & (first.abs() > floor) & (first * second > 0)
     ratio = (second / torch.where(kept, first, 1.0)).log()  # (p, v)

@@ -4,7 +4,7 @@ Files of 16 bits hold eight or eleven digits, so a small step often rounds to no
 nine tenths of the values of norms and embeddings as they were, reinforcement learning most of all values (arXiv 2505.11711), and frozen
 parts and rows without a gradient stay in files of any precision. Two trainings hardly ever change a value to the same new one, so equal
 values are characters, and the tree is found by parsimony, as in the phylogeny of species: seen from a root r, what s changed is in its
-descendants and in nobody else; and a model that differs where two others agree has a branch of its own, so it is not what both come from.
+descendants alone; and a model that differs where two others agree has a branch of its own, so it is not what both come from.
 
 Dimension letters: m models, v values, r possible roots, k neighbours of each model.
 Source: parsimony, Fitch 1971, "Toward defining the course of evolution"; the use on weights is our own.

@@ -13,7 +13,7 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals.drift import drift
 
 TOLERANCE = 0.02  # cosines down to minus this are seen from true roots
-STANDARD_ERRORS = 3.0  # of the cosine of two random directions of so many values
+STANDARD_ERRORS = 3.0  # of the cosine of two random directions with this number of values
 LOG_ODDS = (
     56.0  # for each unit of the mean vote and each square root of the number of members; fitted by bench.fit_root
 )

@@ -1,7 +1,7 @@
 """Same run: are three models in line, a -> b -> c, files of one training that was saved again and again?
 
 Within a run every file continues what the one before it did: layers move in the same proportions, the same units move much, the distances
-are alike, and what is trained does not change. A model tuned by somebody else, with another rate, another task or frozen parts, moves
+are alike, and what is trained does not change. A model tuned elsewhere, with another rate, another task or frozen parts, moves
 otherwise than what it came from. `bench/fit_same_run.py` fits the logistic and says how often it is right. Own method.
 """
 

@@ -19,7 +19,7 @@ from lineage.detect.arrays import Tensor, torch
 MINIMUM_UNITS = 4
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-_GRAM_PAYS = 128  # a product of matrices computes so many inner products in the time of one pair's differences
+_GRAM_PAYS = 128  # number of inner products that a matrix product computes in the time of one pair's differences
 _TILE = 128  # models on each side of a tile at most
 _TILE_STATISTICS = 1 << 20  # units times pairs of a tile
 _CHUNK_STATISTICS = 1 << 22  # units times pairs

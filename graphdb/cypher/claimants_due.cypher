@@ -1,4 +1,4 @@
-// Claims of some names are to be linked again, because the names stand for other models now.
+// Claims of some names are to be linked again, because the names mean other models now.
 // params: name_keys, now      columns: count
 WITH datetime($now) AS now
 UNWIND $name_keys AS name_key

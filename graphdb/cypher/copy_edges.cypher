@@ -1,4 +1,4 @@
-// Edges of one type of another store, into an empty one. RELATION stands for the type.
+// Edges of one type of another store, into an empty one. RELATION is replaced by the type.
 // params: rows (child, parent, props, moments)      columns: count
 UNWIND $rows AS row
 MATCH (c:Model {hub_id: row.child})

@@ -1,4 +1,4 @@
-// Edges of one type. RELATION stands for the type.
+// Edges of one type. RELATION is replaced by the type.
 // params: none      columns: count
 MATCH ()-[r:RELATION]->()
 RETURN count(r) AS count;

@@ -1,4 +1,4 @@
-// Edges of one type that are not there yet. RELATION stands for the type.
+// Edges of one type that are not there yet. RELATION is replaced by the type.
 // The properties are listed one by one: an edge that is written once costs half of one that is created and then set.
 // params: rows (child, parent, props), now      columns: count
 WITH datetime($now) AS now

@@ -1,4 +1,4 @@
-// Turns current edges into history. RELATION stands for their type.
+// Turns current edges into history. RELATION is replaced by their type.
 // params: rows (child, parent), run_id, now      columns: count
 UNWIND $rows AS row
 MATCH (c:Model {hub_id: row.child})-[r:RELATION]->(p:Model {hub_id: row.parent})

@@ -1,4 +1,4 @@
-// Edges of one type that were found again, about the same weights. RELATION stands for the type.
+// Edges of one type that were found again, about the same weights. RELATION is replaced by the type.
 // params: rows (child, parent, props), now      columns: count
 WITH datetime($now) AS now
 UNWIND $rows AS row

@@ -40,7 +40,7 @@ COMMANDS = {
     ),
     "detect": (
         "lineage.commands.detect:detect",
-        "Decide who was trained from whom, from the sketches, into the graph.",
+        "Decide which model was trained from which, from the sketches, into the graph.",
     ),
     "scan": (
         "lineage.commands.scan:scan",
@@ -59,7 +59,7 @@ COMMANDS = {
     "status": ("lineage.commands.status:status", "What the store holds, when it was filled, and what waits."),
     "methods": (
         "lineage.commands.methods:methods",
-        "The methods that can decide, ours and published ones, and their options.",
+        "Detection methods, ours and published ones, and their options.",
     ),
     "explain": ("lineage.commands.explain:explain", "The evidence for and against one edge."),
     "origins": ("lineage.commands.origins:origins", "Which of several models each block of a model came from."),
@@ -74,7 +74,10 @@ COMMANDS = {
         "lineage.commands.family:licences",
         "The licences above a model, and which of them its own contradicts.",
     ),
-    "blast-radius": ("lineage.commands.family:blast_radius", "Who inherits a flaw of a model, and how sure that is."),
+    "blast-radius": (
+        "lineage.commands.family:blast_radius",
+        "Models that inherit a flaw of a model, with probabilities.",
+    ),
     "roots": ("lineage.commands.whole_graph:roots", "Models that others come from and that come from none."),
     "leaves": ("lineage.commands.whole_graph:leaves", "Models that come from another and that nothing comes from."),
     "families": ("lineage.commands.whole_graph:families", "The largest families."),
@@ -121,9 +124,9 @@ ALIASES = {"licenses": "licences", "parent": "who-is-parent", "who-is": "who-is-
 
 
 def _logging_told(context: click.Context, parameter: click.Parameter, value: int | bool) -> None:
-    told = context.meta.setdefault("lineage.logging", {})
-    told[parameter.name] = value
-    set_up_logging(told.get("verbose", 0), told.get("log_json", False))
+    wanted = context.meta.setdefault("lineage.logging", {})
+    wanted[parameter.name] = value
+    set_up_logging(wanted.get("verbose", 0), wanted.get("log_json", False))
 
 
 def _shared_options() -> list[click.Option]:
@@ -243,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     except Failure as failure:
         code = tell(failure.message, failure.try_next, failure.exit_code)
-    except BrokenPipeError:  # whoever read our output has had enough, as `head` has
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     except OSError as error:

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     "--timeout", type=click.FloatRange(min=0.001), default=60.0, show_default=True, metavar="S", help="Seconds to wait."
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=10_000, show_default=True, metavar="N", help="Rows to fetch at most."
+    "--limit",
+    type=click.IntRange(min=0),
+    default=10_000,
+    show_default=True,
+    metavar="N",
+    help="Maximum number of rows.",
 )
 @format_options
 def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, limit: int, form: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Colours of answers on a terminal: what contradicts is red, what cannot be told yellow, what holds green. NO_COLOR turns them off."""
+"""Colours of answers on a terminal: contradicted is red, undecided yellow, confirmed green. NO_COLOR turns them off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = {
 
 
 def coloured(stream: IO[Any]) -> bool:
-    """Whether a stream takes colours: a terminal, and nobody asked for none (https://no-color.org)."""
+    """Whether a stream takes colours: a terminal, and NO_COLOR is not set (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -100,7 +100,7 @@ class Configuration:
 
 
 def configuration(working_folder: Path) -> Configuration | None:
-    """The options of the file that counts here, None where there is none.
+    """The options of the file that counts here, None where absent.
 
     Raises:
         BadConfiguration: it is no TOML, or says what no command knows.
@@ -131,7 +131,7 @@ def _read(file: Path) -> Configuration | None:
         ) from None
     except (ValueError, RecursionError) as error:
         if not ours:
-            return None  # somebody else's file
+            return None  # another user's file
         raise BadConfiguration(
             f"{file} is not TOML: {error}", "write option = value, and [command] above a command's own"
         ) from None

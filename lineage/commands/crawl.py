@@ -48,7 +48,7 @@ def metrics_at(port: int | None, host: str) -> Metrics | None:
     """Metrics served at a port of an address of this machine, None where none are wanted.
 
     Raises:
-        PortTaken: nobody can listen there.
+        PortTaken: the port is in use.
     """
     if port is None:
         return None

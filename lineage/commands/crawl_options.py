@@ -28,7 +28,7 @@ class SizeInBytes(click.ParamType):
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)\s*([kMGT]?)B?", str(value).strip())
         size = int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")) if match else 0
         if size < 1:
-            self.fail(f"{value!r} is no size: write 500M or 2G", param, ctx)
+            self.fail(f"{value!r} is not a size: write 500M or 2G", param, ctx)
         return size
 
 
@@ -45,7 +45,7 @@ def crawl_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--filter", "filters", metavar="TAG", multiple=True, help="Only models with this tag; repeatable."
             ),
-            click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many models."),
+            click.option("--limit", type=click.IntRange(1), metavar="N", help="Maximum number of models."),
             click.option(
                 "--since",
                 type=Moment(),
@@ -76,13 +76,16 @@ def crawl_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--max-requests", type=click.IntRange(1), metavar="N", help="Stop before more requests than this."
             ),
             click.option(
-                "--max-bytes", type=SizeInBytes(), metavar="SIZE", help="Stop after so many bytes: 500M, 2G, 1000000."
+                "--max-bytes",
+                type=SizeInBytes(),
+                metavar="SIZE",
+                help="Stop after this number of bytes: 500M, 2G, 1000000.",
             ),
             click.option(
                 "--max-minutes",
                 type=click.FloatRange(0, min_open=True),
                 metavar="M",
-                help="Stop after so many minutes. With a budget, what is most used or says its base is read first.",
+                help="Stop after this number of minutes. With a budget, the most used models and those that name their base come first.",
             ),
         ]
     ):

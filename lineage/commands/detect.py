@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def detect(
     store: str, sketches: str | None, device: str | None, everything: bool, json_wanted: bool, **evidence: Any
 ) -> None:
-    """Decide who was trained from whom, from the sketches, into the graph.
+    """Decide which model was trained from which, from the sketches, into the graph.
 
     \b
     lineage detect

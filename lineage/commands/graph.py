@@ -11,6 +11,7 @@ import click
 
 from lineage.commands.options import store_option
 from lineage.commands.outputs import format_of, write
+from lineage.graphdb.schema import counted
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
@@ -138,7 +139,7 @@ def export(
     with open_store(store, create=False) as opened:
         only = _family(opened, model) if model is not None else None
         count = export_graph(opened, form, output or sys.stdout, signature=signature, everything=everything, only=only)
-    click.echo(f"{count.models} models, {count.edges} edges", err=True)
+    click.echo(f"{counted(count.models, 'model')}, {counted(count.edges, 'edge')}", err=True)
 
 
 def _family(store: Store, name: str) -> set[str]:
@@ -185,7 +186,9 @@ def copy(source: str, target: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"nodes": copied.nodes, "edges": copied.edges, "digest": copied.digest}))
     else:
-        click.echo(f"{copied.nodes} nodes and {copied.edges} edges copied; both digests are {copied.digest}")
+        click.echo(
+            f"{counted(copied.nodes, 'node')} and {counted(copied.edges, 'edge')} copied; both digests are {copied.digest}"
+        )
         _tell_samples(source, target)
 
 

@@ -74,7 +74,7 @@ def logs_as_json() -> bool:
 
 
 def note(text: str) -> None:
-    """One line for whoever is at the terminal or reads the log."""
+    """One line for the terminal or the log."""
     if logs_as_json():
         logger.info(text)
     else:
@@ -104,7 +104,7 @@ def tell_usage(error: click.ClickException) -> int:
 
 
 def tell_os_error(error: OSError, places: Iterable[str] = ()) -> int:
-    """A full disk, a folder that belongs to somebody else, and the like.
+    """A full disk, a folder of another user, and the like.
 
     Args:
         places: folders and addresses of the command, one of which may be full.
@@ -118,7 +118,7 @@ def tell_os_error(error: OSError, places: Iterable[str] = ()) -> int:
             f"{what[:1].lower()}{what[1:]}{where}", "free some space there, and run the same command again: it goes on"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return tell(f"{name + ': ' if name else ''}{what}", "check who may read and write there")
+        return tell(f"{name + ': ' if name else ''}{what}", "check its permissions")
     return tell(f"{name + ': ' if name else ''}{what}", "-vv shows where it happened")
 
 

@@ -46,9 +46,9 @@ def methods(json_wanted: bool) -> None:
 
 
 def _as_json(method: Method) -> dict[str, Any]:
-    told = asdict(method)
-    del told["load"]
-    return told
+    fields = asdict(method)
+    del fields["load"]
+    return fields
 
 
 def _as_text(method: Method) -> list[str]:
@@ -89,7 +89,7 @@ def named_function(name: str, option: str = "--forward") -> Callable[..., Any]:
     """The user's own function `package.module:function`, from the Python path.
 
     Raises:
-        NoSuchFunction: there is none of this name.
+        NoSuchFunction: unknown name.
     """
     module, colon, function = name.partition(":")
     try:

@@ -51,7 +51,7 @@ def evidence_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default=PLAIN,
                 metavar="NAME",
                 show_default=True,
-                help="Who decides: lineage, or a published method; `lineage methods` lists them.",
+                help="Detection method: `lineage` or a published one; `lineage methods` lists them.",
             ),
             click.option(
                 "--method-option",
@@ -63,7 +63,7 @@ def evidence_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--threshold",
                 type=click.FloatRange(0.5, 1.0),
                 metavar="P",
-                help="Assert nothing less probable [default: 0.8].",
+                help="Minimum probability for an edge [default: 0.8].",
             ),
             click.option(
                 "--missing-parents",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.commands.options import endpoint_option
-from lineage.graphdb.schema import chance, home_path
+from lineage.graphdb.schema import chance, counted, home_path
 
 if TYPE_CHECKING:
     from lineage.crawler.open_model import OpenModel
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 @click.argument("candidates", nargs=-1, required=True)
 @endpoint_option
 @click.option(
-    "--threshold", type=click.FloatRange(0.5, 1.0), default=0.8, show_default=True, help="Say nothing less probable."
+    "--threshold",
+    type=click.FloatRange(0.5, 1.0),
+    default=0.8,
+    show_default=True,
+    help="Minimum probability for an origin.",
 )
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 def origins(model: str, candidates: Sequence[str], endpoint: str | None, threshold: float, json_wanted: bool) -> None:
     """For each block of MODEL, which of the CANDIDATES it came from: for networks that were put together from several.
 
-    Each is a repository, folder or file; a folder of several models stands for all of them. Blocks are found by how they are built,
-    so prefixes and places may differ. A block that comes from none of them is said to; so is one that cannot be told.
+    Each is a repository, folder or file; a folder of several models means all of them. Blocks are found by how they are built,
+    so prefixes and places may differ. A block that comes from none of them is reported as such, and so is an undecided one.
 
     \b
     lineage origins ./hybrid ./parts
@@ -137,10 +141,10 @@ def as_table(found: Sequence[Origin]) -> list[str]:
     counts: dict[str, int] = {}
     for o in found:
         counts[o.model or f"({o.outcome})"] = counts.get(o.model or f"({o.outcome})", 0) + 1
-    told = ", ".join(
+    listed = ", ".join(
         f"{name} {number}" for name, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
-    return [*lines, "", f"{len(found)} blocks: {told}"]
+    return [*lines, "", f"{counted(len(found), 'block')}: {listed}"]
 
 
 def _row(origin: Origin) -> tuple[str, str, str, str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineage.graphdb.schema import NoSuchModel
+from lineage.graphdb.schema import NoSuchModel, counted
 
 if TYPE_CHECKING:
     from lineage.detect.methods.phylolm import Outputs, PhyloResult
@@ -131,4 +131,8 @@ def _as_text(found: PhyloResult, tree: str | None) -> list[str]:
         ]
         value, nearest = max(others)
         lines.append(f"{name:<{width}}  {nearest:<{width}}  {value:.3f}")
-    return [*lines, "", f"{len(found.models)} models, {found.genes} prompts that all of them answered"]
+    return [
+        *lines,
+        "",
+        f"{counted(len(found.models), 'model')}, {counted(found.genes, 'prompt')} that all of them answered",
+    ]

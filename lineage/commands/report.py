@@ -51,7 +51,7 @@ def report(
     json_wanted: bool,
     **evidence: Any,
 ) -> None:
-    """One page on what models come from: the drawn family, the evidence of every edge, cards, licences, what cannot be told.
+    """One page on what models come from: the drawn family, the evidence of every edge, cards, licences, open questions.
 
     MODEL is a repository, repository@revision, folder or file, as for `lineage who-is-parent`. Of a FOLDER with several models all are
     compared with each other, as by `lineage scan`. The file needs no network and holds no script.

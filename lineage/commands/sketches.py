@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineage.commands.options import sketches_option, store_option
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, counted
 from lineage.locations import sketches_folder
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def copy(to: str, store: str, sketches: str | None, json_wanted: bool) -> None:
     from lineage.detect.sketch_store import SketchStore
 
     copied = _store(store, sketches).copy_to(SketchStore(to))
-    click.echo(json.dumps({"copied": copied}) if json_wanted else f"{copied} files copied to {to}")
+    click.echo(json.dumps({"copied": copied}) if json_wanted else f"{counted(copied, 'file')} copied to {to}")
 
 
 def _store(store: str, sketches: str | None) -> SketchStore:
@@ -97,8 +97,7 @@ def _tell(kept: SketchStore, found: StoreCounts, json_wanted: bool) -> None:
         click.echo(json.dumps(asdict(found)))
         return
     samples, shards = (
-        f"{n} {what}{'' if n == 1 else 's'}"
-        for n, what in ((found.single + found.in_shards, "sample"), (found.shards, "shard"))
+        counted(n, what) for n, what in ((found.single + found.in_shards, "sample"), (found.shards, "shard"))
     )
     click.echo(
         f"{samples} at {kept.address}: {found.in_shards} in {shards} of {found.bytes / 1e6:.1f} MB in all, "

@@ -86,7 +86,8 @@ def _of_graph(graph: Store) -> dict[str, Any]:
 
 
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
-    from lineage.pages.words import count, when
+    from lineage.graphdb.schema import counted
+    from lineage.pages.words import when
 
     token = "with a token" if found["token"] else "without a token"
     lines = [
@@ -99,9 +100,9 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     counts = found["counts"]
     kinds = ", ".join(f"{counts[str(kind)]:,} {kind}" for kind in ACCEPTED if counts[str(kind)])
     lines += [
-        ("holds", f"{count(counts['models'], 'model')} of {count(counts['architectures'], 'architecture')}"),
+        ("holds", f"{counted(counts['models'], 'model')} of {counted(counts['architectures'], 'architecture')}"),
         ("edges", f"{found['edges']:,} found in weights ({kinds})" if kinds else "none found yet"),
-        ("declared", f"{count(counts['DECLARES_BASE'], 'claim')} of cards about known models"),
+        ("declared", f"{counted(counts['DECLARES_BASE'], 'claim')} of cards about known models"),
     ]
     last = found["last_run"]
     if last:
@@ -110,7 +111,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["waiting"]:
         words = {"never compared": "to be compared", "stale": "with weights newer than their edges"}
         waits = ", ".join(
-            f"{count(number, 'model')} {words.get(name, name)}" for name, number in found["waiting"].items()
+            f"{counted(number, 'model')} {words.get(name, name)}" for name, number in found["waiting"].items()
         )
         lines.append(("waiting", f"{waits}: `lineage detect`"))
     else:

@@ -30,6 +30,7 @@ PEOPLE = {  # what columns are called in tables
     "superseded_at": "superseded",
 }
 SHORT = {"run_id": 8, "weights_digest": 12}  # characters of what people tell apart by its beginning; last in a table
+COMMON = {"repo_id": "model", "kind": "relation"}  # in every output of JSON
 RELATIVE = ("repo_id", "depth", "kind", "probability")
 Rows = Sequence[Mapping[str, Any]]
 
@@ -56,7 +57,7 @@ def walk_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.FloatRange(0.0, 1.0),
             default=0.0,
             metavar="P",
-            help="Follow no edge that is less probable.",
+            help="Minimum probability of an edge to follow.",
         ),
         click.option(
             "--kind",
@@ -76,7 +77,12 @@ def walk_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def limit_option(default: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`--limit N`."""
     return click.option(
-        "--limit", type=click.IntRange(min=1), default=default, show_default=True, metavar="N", help="How many at most."
+        "--limit",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help="Maximum number of rows.",
     )
 
 
@@ -108,13 +114,14 @@ def show(found: Iterable[Relative], form: str | None, none: str) -> None:
 def show_rows(
     rows: Rows, form: str | None, none: str, columns: Sequence[str] = (), *, names: Mapping[str, str] = PEOPLE
 ) -> None:
-    """Rows with equal keys as a table, JSON or CSV; for people, a sentence on stderr where there is none.
+    """Rows with equal keys as a table, JSON or CSV; for people, a sentence on stderr without rows.
 
     Args:
         columns: the keys, for CSV without a row.
-        names: what columns are called in a table, where that is not their key.
+        names: what columns are called in a table, where that is not their key; empty for columns that a question names itself.
     """
     if form == "json":
+        rows = [with_common_names(row) for row in rows] if names else rows
         click.echo(json.dumps(rows, default=lambda moment: moment.isoformat(), ensure_ascii=False))
         return
     from lineage.queries.display import print_csv, print_table, text_of
@@ -127,6 +134,12 @@ def show_rows(
         shown = sorted(rows[0], key=SHORT.__contains__)
         cells = [[_cell(name, row[name], text_of) for name in shown] for row in rows]
         print_table([_heading(name, rows, names) for name in shown], cells, COLOURS)
+
+
+def with_common_names(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of JSON, with `model` and `relation` beside the names that its command had for them first."""
+    added = {name: row[former] for former, name in COMMON.items() if former in row and name not in row}
+    return {**row, **added}
 
 
 def _heading(name: str, rows: Rows, names: Mapping[str, str]) -> str:

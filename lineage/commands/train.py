@@ -109,12 +109,12 @@ def train_detector(
         run = TrainingRun(on, checkpoints, report)
         trained = fit(examples, recipe, run)
     families = sorted({e.family for e in examples})
-    told: dict[str, Any] = {"families": len(families), "models": sum(len(e.models) for e in examples), "seed": seed}
-    told |= {"directed_left_out": directed(examples, trained.came_first), "file": str(out)}
+    result: dict[str, Any] = {"families": len(families), "models": sum(len(e.models) for e in examples), "seed": seed}
+    result |= {"directed_left_out": directed(examples, trained.came_first), "file": str(out)}
     save(trained.direction, out, {"families": " ".join(families), "recipe": repr(recipe)})
     if picture:
         draw(run.losses, picture)
-    tell(told, json_wanted)
+    tell(result, json_wanted)
 
 
 @train.command("np-detector")
@@ -207,8 +207,8 @@ def train_nl_detector(
         assert found is not None
         return found
 
-    told = fit(zoo, out, given if forward else None, tensor, layer, epochs, seed, on)
-    tell({**told, "file": str(out)}, json_wanted)
+    result = fit(zoo, out, given if forward else None, tensor, layer, epochs, seed, on)
+    tell({**result, "file": str(out)}, json_wanted)
 
 
 @click.group()
@@ -228,7 +228,9 @@ def zoo() -> None:
     help="Folder that gets one folder a family.",
 )
 @click.option(
-    "--models", type=click.IntRange(min=1), help="Stop after the families that hold so many models [default: all]."
+    "--models",
+    type=click.IntRange(min=1),
+    help="Stop after the families that hold this number of models [default: all].",
 )
 @click.option("--only", multiple=True, metavar="ARCHITECTURE", help="Only this architecture; may be repeated.")
 @click.option("--split", type=click.Choice(("tune", "report")), help="Only this half of the configurations.")
@@ -268,7 +270,7 @@ def folders(root: Path, split: str | None) -> Iterator[tuple[str, dict[str, Any]
     """Name, truth and sketches of every family under a folder; models that cannot be read are left out.
 
     Raises:
-        NoZoo: there is none.
+        NoZoo: no family there.
     """
     from lineage.crawler.folder import one_local_model
     from lineage.crawler.open_model import locate_local
@@ -322,7 +324,7 @@ def directed(examples: list[Example], came_first: list[torch.Tensor]) -> float:
 
 @contextmanager
 def shown() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each stage on a terminal, a line for each elsewhere; gives what is told (stage, step, steps)."""
+    """A bar for each stage on a terminal, a line for each elsewhere; gives the function to call with (stage, step, steps)."""
     if not sys.stderr.isatty():
         began = time.monotonic()
 

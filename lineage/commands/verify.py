@@ -35,7 +35,7 @@ from lineage.graphdb.schema import home_path
     help="YAML with the licences that may lie along the chain; docs/verify.md has the entries.",
 )
 @click.option(
-    "--no-unknown", is_flag=True, help="What cannot be told is a failure (exit code 5, not 3), an unknown origin too."
+    "--no-unknown", is_flag=True, help="Treat undecided checks and an unknown origin as failures (exit code 5, not 3)."
 )
 @click.option(
     "--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Also write SARIF 2.1.0, for code scanning."

@@ -152,7 +152,7 @@ def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
 @click.argument("model", shell_complete=complete_model, required=False)
 @store_option
 @click.option(
-    "--only", type=click.Choice(["agree", "contradicts", "missing", "cannot tell"]), help="Only this outcome."
+    "--only", type=click.Choice(["agree", "contradicts", "missing", "cannot tell"]), help="Only this agreement."
 )
 @fail_on_option("contradicts")
 @format_options
@@ -173,7 +173,7 @@ def declared(model: str | None, store: str, only: str | None, fail_on: str | Non
     none = "no model claims a base or has a parent that was found" if not only else f"none: {only}"
     if form is None:
         rows: list[dict[str, Any]] = [
-            {"model": c.repo_id, "outcome": str(c.agreement or "-"), "why": c.reason} for c in chosen
+            {"model": c.repo_id, "agreement": str(c.agreement or "-"), "why": c.reason} for c in chosen
         ]
         show_rows(rows, None, none)
         fail_if(fail_on, (str(c.agreement) for c in chosen))

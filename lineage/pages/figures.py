@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from lineage.graphdb.schema import counted
 from lineage.pages.drawing import Line, Node, draw
 from lineage.pages.members import EdgeFacts
 from lineage.pages.provenance import program_version
 from lineage.pages.render import render, style_hash, stylesheet
-from lineage.pages.words import count, percent, relation_phrase, relation_word, visible
+from lineage.pages.words import percent, relation_phrase, relation_word, visible
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -60,7 +61,7 @@ def _networkx(figure: Figure) -> nx.MultiDiGraph[str]:
 
 def _html(figure: Figure) -> str:
     drawing = draw(list(_nodes(figure)), list(_lines(figure)))
-    about = f"{count(len(figure.names), 'model')}, {count(len(figure.edges), 'edge')}"
+    about = f"{counted(len(figure.names), 'model')}, {counted(len(figure.edges), 'edge')}"
     family = Markup(render("_family.html", drawing=drawing, about=visible(figure.title), hint=""))
     page = render(
         "report.html",

@@ -15,7 +15,7 @@ from lineage.pages.words import number, shortened, visible
 if TYPE_CHECKING:
     from lineage.detect.explain import LayerEvidence
 
-MOST_ROWS = 160  # of deeper networks every so many layers share a row
+MOST_ROWS = 160  # in deeper networks several layers share a row
 NAMED = 64  # rows whose names can be read
 NAMES_WIDTH, PANEL, GUTTER, TOP, BOTTOM = 250.0, 190.0, 26.0, 44.0, 26.0
 GROWTH_FROM, GROWTH_TO = -1.0, 2.0

@@ -99,5 +99,5 @@ class Relatives(Protocol):
         ...
 
     def children(self, shown: Mapping[str, int]) -> Mapping[str, Brood]:
-        """The children of some models, at most so many edges of each."""
+        """The children of some models, a limited number of edges of each."""
         ...

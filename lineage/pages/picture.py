@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from lineage.graphdb.schema import counted
 from lineage.pages.drawing import Drawing, Line, Node, draw
 from lineage.pages.folding import FoldedFamily
 from lineage.pages.members import EdgeFacts, Member
-from lineage.pages.words import count, percent, relation_phrase, relation_word, visible
+from lineage.pages.words import percent, relation_phrase, relation_word, visible
 
 FOLD = "fold:"  # how the id of a place holder begins
 
@@ -51,14 +52,14 @@ def picture(folded: FoldedFamily, facts: Mapping[str, Member], links: Links, mar
                     "show more" if links.unfold(facts[parent], hidden) else "folded",
                     "fold",
                     href=links.unfold(facts[parent], hidden),
-                    about=f"{count(hidden, 'more child', 'more children')} of {visible(facts[parent].name)}",
+                    about=f"{counted(hidden, 'more child', 'more children')} of {visible(facts[parent].name)}",
                 )
             )
             lines.append(Line(FOLD + parent, parent, "fold"))
     for parent, closed in folded.closed.items():
         where = links.open(facts[parent]) if parent in facts else None
         if where is not None:
-            about = f"show {count(closed, 'child', 'children')} of {visible(facts[parent].name)}"
+            about = f"show {counted(closed, 'child', 'children')} of {visible(facts[parent].name)}"
             nodes.append(Node(FOLD + parent, f"{closed:,} below", "show", "fold", href=where, about=about))
             lines.append(Line(FOLD + parent, parent, "fold"))
     return draw(nodes, lines)

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from lineage.graphdb.schema import counted
 from lineage.pages import words
 from lineage.pages.evidence_terms import terms
 from lineage.pages.layers import layer_picture
@@ -47,7 +48,7 @@ def environment() -> jinja2.Environment:
         "duration": words.duration,
         "pixels": lambda value: f"{value:.1f}".rstrip("0").rstrip("."),
     }
-    made.globals |= {"count": words.count}
+    made.globals |= {"count": counted}
     return made
 
 

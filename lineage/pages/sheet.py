@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lineage.graphdb.schema import counted
 from lineage.pages.folding import FITTING, SHOWN, FoldedFamily, fold
 from lineage.pages.graph_source import GraphRelatives, KeptBroods, edges_above, members
 from lineage.pages.members import EdgeFacts, Member
-from lineage.pages.words import count, percent, relation_phrase, visible
+from lineage.pages.words import percent, relation_phrase, visible
 from lineage.queries import load
 from lineage.queries.claim_check import compare
 from lineage.queries.licences import judge
@@ -48,7 +49,7 @@ class Sheet:
     Attributes:
         facts: every model that is mentioned, by id.
         parents, possible: edges to accepted parents and to candidates that were not asserted, the most probable first.
-        doubts: what cannot be told, a sentence each.
+        doubts: open questions, a sentence each.
         claimed: claims by the base that they name -> id of that model, where the graph knows it.
     """
 
@@ -175,7 +176,7 @@ def sentence(member: Member, parents: Collection[EdgeFacts], facts: Mapping[str,
     if member.answer == "no_relatives":
         return f"{name}: no relatives known"
     if member.answer == "undecided":
-        return f"{name}: its parent cannot be told"
+        return f"{name}: its parent is undecided"
     return f"{name}: its parent is not known"
 
 
@@ -186,7 +187,7 @@ def _share(edge: EdgeFacts) -> str:
 def doubts_about(
     member: Member, parents: Collection[EdgeFacts], possible: Collection[EdgeFacts], facts: Mapping[str, Member]
 ) -> list[str]:
-    """What cannot be told of a model, or only with a remainder; a sentence each."""
+    """Open questions about a model; a sentence each."""
     found: list[str] = []
     if member.status == "adapter":
         found.append(
@@ -227,5 +228,5 @@ def doubts_about(
     if member.outcome == "cannot tell" and member.outcome_reason:
         found.append(f"The card could not be checked: {visible(member.outcome_reason)}.")
     if possible and parents:
-        found.append(f"{count(len(possible), 'other candidate')} had a smaller probability.")
+        found.append(f"{counted(len(possible), 'other candidate')} had a smaller probability.")
     return list(dict.fromkeys(found))

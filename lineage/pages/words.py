@@ -100,11 +100,6 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{value:,.{digits}f}" if abs(value) < 1e6 else f"{value:.2e}"
 
 
-def count(value: int, noun: str, plural: str | None = None) -> str:
-    """As in "1 model", "2 models", "5,000 models"."""
-    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
-
-
 def duration(seconds: float) -> str:
     """As in "4 s", "12 min", "3 h 20 min"."""
     if seconds < 90:
@@ -121,7 +116,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def shortened(text: str, at_most: int) -> str:
-    """A text of at most so many characters, the middle left out: models of one family often differ in their last characters."""
+    """A text of limited length, the middle left out: models of one family often differ in their last characters."""
     if len(text) <= at_most:
         return text
     tail = at_most // 2

@@ -35,7 +35,7 @@ class Report:
     folder: ScannedFamilies | None = None
     edges: tuple[EdgeFacts, ...] = ()
     layers: Mapping[tuple[str, str], Sequence[LayerRow]] = field(default_factory=dict)
-    why_no_layers: str = "The samples of the two models are not at hand."
+    why_no_layers: str = "The samples of the two models are missing."
 
     @property
     def facts(self) -> Mapping[str, Member]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lineage.graphdb.schema import counted
 from lineage.pages.folding import fold
 from lineage.pages.layers import LayerRow
 from lineage.pages.members import EdgeFacts, Member
@@ -17,7 +18,7 @@ from lineage.pages.provenance import model_provenance, program_version
 from lineage.pages.render import render, style_hash, stylesheet
 from lineage.pages.scan_source import ScannedFamilies, ScanRelatives
 from lineage.pages.sheet import Sheet
-from lineage.pages.words import count, percent, relation_phrase, visible
+from lineage.pages.words import percent, relation_phrase, visible
 from lineage.report.contents import Report
 
 FITTING, SHOWN = 120, 40  # models drawn in one family, children of one model
@@ -104,7 +105,7 @@ def _model_part(sheet: Sheet, links: Anchors) -> dict[str, Any]:
 
 def _hint(sheet: Sheet) -> str:
     hidden = sum(sheet.folded.hidden.values()) + sum(sheet.folded.closed.values())
-    return f"{count(hidden, 'model')} of the family are folded." if hidden else ""
+    return f"{counted(hidden, 'model')} of the family are folded." if hidden else ""
 
 
 def _folder_part(found: ScannedFamilies, links: Anchors) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def _folder_part(found: ScannedFamilies, links: Anchors) -> dict[str, Any]:
         drawn = picture(folded, found.members, links)
         size = len(found.family(root))
         hidden = size - len(folded.ids)
-        hint = f"{count(hidden, 'model')} of the family are folded; the table below lists all." if hidden else ""
+        hint = f"{counted(hidden, 'model')} of the family are folded; the table below lists all." if hidden else ""
         about = f"Family of {visible(root)}"
         family = Markup(render("_family.html", drawing=drawn, about=about, hint=hint))
         families.append({"title": root, "size": size, "family": family})
@@ -163,7 +164,7 @@ def lead(report: Report) -> str:
             f"What {visible(report.sheets[0].member.name)} was trained from, by its weights, beside what its card says."
         )
     return (
-        f"What {count(len(report.sheets), 'model')} were trained from, by their weights, beside what their cards say."
+        f"What {counted(len(report.sheets), 'model')} were trained from, by their weights, beside what their cards say."
     )
 
 

@@ -63,7 +63,7 @@ def _model(sheet: Sheet, titled: bool) -> list[str]:
         for link in sheet.licences
     ]
     if sheet.doubts:
-        lines += ["", "### What cannot be told", "", *(f"- {plain(line)}" for line in sheet.doubts)]
+        lines += ["", "### Open questions", "", *(f"- {plain(line)}" for line in sheet.doubts)]
     lines += ["", "### Provenance", ""]
     lines += [f"- {name}: `{visible(value).replace('`', chr(39))}`" for name, value in model_provenance(sheet)]
     return [*lines, ""]

@@ -1,1 +1,1 @@
-"""`lineage verify`: what is claimed of a model, checked against its weights. Holds, is contradicted, or cannot be told."""
+"""`lineage verify`: what is claimed of a model, checked against its weights. Confirmed, contradicted, or undecided."""

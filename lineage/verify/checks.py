@@ -6,7 +6,7 @@
     licence          the licences along the chain meet a policy
     origin           an answer was found at all
 
-A false accusation is the worst failure, so "contradicted" needs an answer that contradicts; without one nothing can be told.
+A false accusation is the worst failure, so "contradicted" needs an answer that contradicts; without one the check is undecided.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def overall(checks: Iterable[Check]) -> Outcome:
 
 
 def strict(check: Check) -> Check:
-    """A check where what cannot be told counts as contradicted (`--no-unknown`)."""
+    """A check in which undecided counts as contradicted (`--no-unknown`)."""
     if check.outcome is not Outcome.CANNOT_TELL:
         return check
     details = {**check.details, "unknown": True}
@@ -117,14 +117,14 @@ def check_declared(subject: ModelChecked) -> Check:
 def check_origin(subject: ModelChecked) -> Check:
     """Whether the weights gave any answer."""
     member = subject.member
-    told = bool(subject.parents) or member.answer == "root"
+    decided = bool(subject.parents) or member.answer == "root"
     message = (
         _answer(subject)
-        if told
-        else f"its origin cannot be told: {visible(member.reason or member.status_reason or 'no answer')}"
+        if decided
+        else f"its origin is undecided: {visible(member.reason or member.status_reason or 'no answer')}"
     )
     return Check(
-        "origin", subject.name, Outcome.HOLDS if told else Outcome.CANNOT_TELL, message, {"answer": member.answer}
+        "origin", subject.name, Outcome.HOLDS if decided else Outcome.CANNOT_TELL, message, {"answer": member.answer}
     )
 
 

@@ -17,7 +17,7 @@ RULES = {
     "parent": ("UnexpectedParent", "The weights come from another model than the one that was expected."),
     "quantized-from": ("NotAQuantizedCopy", "The weights are not the expected model's weights, quantized."),
     "licence": ("LicencePolicy", "A licence along the chain of the model is not allowed by the policy."),
-    "origin": ("UnknownOrigin", "The origin of the model cannot be told from its weights."),
+    "origin": ("UnknownOrigin", "The origin of the model cannot be determined from its weights."),
 }
 LEVELS = {Outcome.CONTRADICTED: "error", Outcome.CANNOT_TELL: "warning", Outcome.HOLDS: "none"}
 KINDS = {Outcome.CONTRADICTED: "fail", Outcome.CANNOT_TELL: "open", Outcome.HOLDS: "pass"}
@@ -113,7 +113,7 @@ def _uri(place: str) -> str:
 
 
 def as_junit(checks: Sequence[Check]) -> str:
-    """A test suite a model, a test case a check: failures are contradicted, skipped cannot be told."""
+    """A test suite a model, a test case a check: failed means contradicted, skipped means undecided."""
     suites = ElementTree.Element("testsuites", name="lineage verify", tests=str(len(checks)))
     failures = sum(check.outcome is Outcome.CONTRADICTED for check in checks)
     suites.set("failures", str(failures))

@@ -266,5 +266,5 @@ def _outside(question: Question, graph: Store, expected: Expectation, name: str)
 
 def _better(within: Sequence[Check], outside: Sequence[Check]) -> list[Check]:
     """Of each rule the finding that tells something."""
-    told = {check.rule: check for check in outside if check.outcome is not Outcome.CANNOT_TELL}
-    return [told.get(check.rule, check) if check.outcome is Outcome.CANNOT_TELL else check for check in within]
+    decided = {check.rule: check for check in outside if check.outcome is not Outcome.CANNOT_TELL}
+    return [decided.get(check.rule, check) if check.outcome is Outcome.CANNOT_TELL else check for check in within]

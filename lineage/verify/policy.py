@@ -102,7 +102,7 @@ def _names(content: dict[Any, Any], name: str, where: str) -> tuple[str, ...] | 
 
 
 def check_licences(subject: ModelChecked, chain: Sequence[Licence], policy: Policy) -> list[Check]:
-    """A finding for each licence that the policy does not let pass; one that holds where there is none."""
+    """A finding for each licence that the policy does not let pass; a passed one without any."""
     found: list[Check] = []
     for link in chain:
         name = subject.called(link.id)

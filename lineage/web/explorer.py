@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from lineage.graphdb.records import name_key
-from lineage.graphdb.schema import share_key
+from lineage.graphdb.schema import counted, share_key
 from lineage.pages.documents import edge_json, member_json, sheet_json
 from lineage.pages.graph_source import KeptBroods, edges_above, edges_between, members
 from lineage.pages.members import EdgeFacts, Member
@@ -18,7 +18,7 @@ from lineage.pages.picture import picture
 from lineage.pages.provenance import model_provenance
 from lineage.pages.render import render
 from lineage.pages.sheet import compared, sheet_of
-from lineage.pages.words import count, visible
+from lineage.pages.words import visible
 from lineage.queries import load
 from lineage.queries.family import common_ancestors, path
 from lineage.queries.resolve import close_names
@@ -182,7 +182,7 @@ class Explorer:
         drawn = picture(sheet.folded, sheet.facts, links, sheet.id)
         about = f"Family of {visible(found.repo_id)}" + (f" as of {at}" if at else "")
         hidden = sum(sheet.folded.hidden.values()) + sum(sheet.folded.closed.values())
-        hint = f"{count(len(sheet.folded.ids), 'model')} shown" + (
+        hint = f"{counted(len(sheet.folded.ids), 'model')} shown" + (
             f", {hidden:,} directly below them folded." if hidden else "."
         )
         family = Markup(render("_family.html", drawing=drawn, about=about, hint=hint))
@@ -246,7 +246,7 @@ class Explorer:
         """
         young, old = self.model_named(child), self.model_named(parent)
         if self.samples is None or young.weights_digest is None or old.weights_digest is None:
-            return "The samples of the two models are not at hand."
+            return "The samples of the two models are missing."
         above = [edge for edge in edges_above(self.store, [old.hub_id]) if edge.accepted]
         since = next(iter(members(self.store, [above[0].parent])), None) if above else None
         return self.samples.layers(young.weights_digest, old.weights_digest, since.digest if since else None)
@@ -306,7 +306,7 @@ class Explorer:
 
 
 def _typed(model: Model) -> str:
-    """What stands for a model in a field of a form: its name, or its identity where the name holds hidden characters."""
+    """The value that identifies a model in a form field: its name, or its identity where the name holds hidden characters."""
     return model.repo_id if visible(model.repo_id) == model.repo_id else model.hub_id
 
 

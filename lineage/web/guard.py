@@ -37,7 +37,7 @@ class Access:
 
     Attributes:
         hosts: names that a Host header may have, without port; addresses: whether any IP address is taken as well.
-        user, password: None where nobody is asked for them.
+        user, password: None where they are not required.
     """
 
     hosts: frozenset[str] = LOOPBACK

@@ -37,7 +37,7 @@ class Samples:
         """The layers of a pair of digests, or a sentence that says why there are none."""
         key = (child, parent, *([since] if since else []))
         if not all(DIGEST.fullmatch(digest) for digest in key):
-            return "The samples of the two models are not at hand."
+            return "The samples of the two models are missing."
         if (found := self._known.get(key)) is not None:
             return found
         if not self._one.acquire(timeout=WAITING_SECONDS):
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         store = SketchStore(Path(address) if "://" not in address else address)
         found = {sketch.digest: sketch for sketch in store.many([child, parent, *since])}
         if child not in found or parent not in found:
-            raise Failure("The samples of the two models are not at hand.")
+            raise Failure("The samples of the two models are missing.")
         before = found.get(since[0]) if since else None
         if before is not None and not share_key(before.signature, found[parent].signature):
             before = None

@@ -1,4 +1,4 @@
-"""Running the web pages: who may ask, the socket, the graph, and the server until it is told to stop."""
+"""Running the web pages: who may ask, the socket, the graph, and the server until it is stopped."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def opened_graph(url: str) -> Iterator[Store]:
     """The graph, shared: a folder is served to other processes of the same person meanwhile, so that a sync can write.
 
     Raises:
-        Failure: there is none, or another process holds it and serves nothing.
+        Failure: it does not exist, or another process holds it and serves nothing.
     """
     from lineage.graphdb.errors import StoreHeld
     from lineage.graphdb.store import open_store

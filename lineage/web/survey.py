@@ -65,7 +65,7 @@ class Snapshot:
     Attributes:
         counts: as `Store.counts` names them. families: (name, children, descendants).
         outcomes: outcome -> how many models; compared: the first KEPT of each outcome, by name.
-        conflict_count: at least so many; conflicts: the first KEPT.
+        conflict_count: lower bound of their number; conflicts: the first KEPT.
         complete: False while some of it is still to be worked out.
     """
 

@@ -46,7 +46,7 @@ def hostile(header: bytes, length: int | None = None) -> bytes:
 BROKEN: dict[str, tuple[bytes, str]] = {
     "truncated": (save(start(3))[:5000], "damaged"),
     "cut-in-header": (save(start(3))[:100], "it claims a header of"),
-    "empty": (b"", "0 bytes are too few"),
+    "empty": (b"", "too few bytes: 0"),
     "endless-header": (hostile(b"{}", 1 << 60), "header"),
     "no-json": (hostile(b"[" * 4000), "header"),
     "outside": (hostile(json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8 << 40]}}).encode()), "w"),
@@ -89,7 +89,7 @@ def test_damaged_models_do_not_stop_a_pass_or_a_scan(hub: FakeHub, lineage: Comm
 @pytest.mark.parametrize(
     "model, says, tries",
     [
-        ("acme/nothing", "no repository acme/nothing", "check the name"),
+        ("acme/nothing", "repository acme/nothing does not exist", "check the name"),
         ("acme/pickle", "only pickle weights (model.ckpt), which are never opened", "the model it was made from"),
         ("acme/text", "no weight files", ""),
         ("acme/gated", "gated", "HF_TOKEN"),
@@ -259,8 +259,8 @@ def test_wrong_usage(offline: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "schedule, says, tries",
     [
-        (("--every", "soon"), "--every 'soon' is no time", "30m, 6h, 1d"),
-        (("--every", "0s"), "--every '0s' is no time", "30m, 6h, 1d"),
+        (("--every", "soon"), "--every 'soon' is not a time", "30m, 6h, 1d"),
+        (("--every", "0s"), "--every '0s' is not a time", "30m, 6h, 1d"),
         (("--cron", "0 2 * *"), "has 4 fields, not five", '"0 2 * * *"'),
         (("--cron", "99 2 * * *"), "bad minute", '"0 2 * * *"'),
         (("--cron", "0 2 31 2 *"), "such a day never comes", '"0 2 * * *"'),

@@ -28,7 +28,7 @@ SCAN = {
     "type": "object",
     "required": ["models", "edges", "undecided", "unreadable"],
     "properties": {
-        "models": rows(id=TEXT, signature=TEXT, digest={"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+        "models": rows(id=TEXT, model=TEXT, signature=TEXT, digest={"type": "string", "pattern": "^[0-9a-f]{64}$"}),
         "edges": rows(
             child=TEXT,
             parent=TEXT,
@@ -37,8 +37,8 @@ SCAN = {
             decided_by={"type": "array", "items": TEXT, "minItems": 1},
             evidence={"type": "object", "minProperties": 1},
         ),
-        "undecided": rows(child=TEXT, candidates=rows(parent=TEXT, probability=PROBABILITY), reason=TEXT),
-        "unreadable": rows(id=TEXT, reason={"type": "string", "minLength": 1}),
+        "undecided": rows(child=TEXT, model=TEXT, candidates=rows(parent=TEXT, probability=PROBABILITY), reason=TEXT),
+        "unreadable": rows(id=TEXT, model=TEXT, reason={"type": "string", "minLength": 1}),
     },
 }
 

@@ -73,7 +73,7 @@ def test_only_what_changed_is_decided_again(small_hub: FakeHub, tmp_path: Path) 
 def test_people_get_the_summary_and_nothing_else(own_world: World) -> None:
     done = own_world.lineage("sync")
     assert done.stderr == "" and " models seen: 0 new, 0 changed" in done.stdout
-    assert "edges new, " in done.stdout and len(done.stdout.splitlines()) < 12
+    assert " new edges, " in done.stdout and len(done.stdout.splitlines()) < 12
 
 
 def test_a_part_of_the_hub_leaves_the_rest_of_the_graph_alone(own_world: World) -> None:

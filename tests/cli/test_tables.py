@@ -219,3 +219,12 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_cells_are_never_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["[bold]x[/bold]", "y"], [["[red]a[/red]", ""], ["日本", "b"]])
     assert capsys.readouterr().out.splitlines() == ["[bold]x[/bold]  y", "[red]a[/red]", "日本            b"]
+
+
+def test_one_field_has_one_name_in_every_json_output() -> None:
+    """Former names stay; `model` and `relation` are beside them."""
+    from lineage.commands.tables import with_common_names
+
+    row = {"repo_id": "org/a", "depth": 1, "kind": "COPY_OF", "probability": 0.9}
+    assert with_common_names(row) == {**row, "model": "org/a", "relation": "COPY_OF"}
+    assert with_common_names({"model": "org/a", "relation": "x"}) == {"model": "org/a", "relation": "x"}

@@ -127,7 +127,7 @@ def test_links_in_circles_and_pipes_do_no_harm_and_are_named(tmp_path: Path) -> 
         "a/broken": "broken.safetensors is a link that leads nowhere (../../nowhere)",
         "a/gone": "gone is a link that leads nowhere (/no/disk)",
         "a/loop": "a link to a folder that it lies in itself",
-        "a/pipe": "pipe.safetensors is no regular file",
+        "a/pipe": "pipe.safetensors is not a regular file",
         "a/self": "self.safetensors is a link that leads nowhere (self.safetensors)",
     }
 

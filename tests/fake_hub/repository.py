@@ -171,7 +171,7 @@ class Repository:
         return self.last_modified or self.head.date
 
     def revision(self, name: str) -> Revision | None:
-        """Revision by `main`, by branch, or by full commit hash; None where there is none."""
+        """Revision by `main`, by branch, or by full commit hash; None where absent."""
         if name in ("main", "refs/heads/main"):
             return self.head
         sha = self.branches.get(name, name)

@@ -7,7 +7,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.pages.words import count, duration, percent, shortened, split_name, visible
+from lineage.graphdb.schema import counted as count
+from lineage.pages.words import duration, percent, shortened, split_name, visible
 
 
 @given(st.text(max_size=400))

@@ -55,7 +55,10 @@ def run(store_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def rows(*values: tuple[Any, ...]) -> list[dict[str, Any]]:
-    return [dict(zip(("repo_id", "depth", "kind", "probability"), row, strict=True)) for row in values]
+    return [
+        {"repo_id": name, "depth": depth, "kind": kind, "probability": probability, "model": name, "relation": kind}
+        for name, depth, kind, probability in values
+    ]
 
 
 def test_json_is_a_list_of_models_with_depth_kind_and_probability(run: Run) -> None:
@@ -89,7 +92,8 @@ def test_json_is_a_list_of_models_with_depth_kind_and_probability(run: Run) -> N
         ("org/a", 2, 2, 2),
     ]
     _, out, _ = run("roots", "--json")
-    assert json.loads(out) == [{"repo_id": "org/a", "depth": 0, "kind": None, "probability": None, "children": 2}]
+    (top,) = rows(("org/a", 0, None, None))
+    assert json.loads(out) == [{**top, "children": 2}]
 
 
 def test_every_question_about_the_whole_graph_is_a_command(run: Run) -> None:

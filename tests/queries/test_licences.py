@@ -1,4 +1,4 @@
-"""Licences along a chain: what contradicts what, and what cannot be told."""
+"""Licences along a chain: what contradicts what, and what is undecided."""
 
 from __future__ import annotations
 

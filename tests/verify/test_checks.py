@@ -1,4 +1,4 @@
-"""Each check: what holds, what contradicts, what cannot be told; and the exit code of all together."""
+"""Each check: what holds, what contradicts, what is undecided; and the exit code of all together."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def test_the_overview_while_it_is_surveyed(told_store: Store) -> None:
 def test_layers_without_samples_are_a_note(app: Guard) -> None:
     answer = ask(app, "/layers.svg?child=org/b&parent=org/a")
     assert answer.status == 200 and answer.headers["content-type"] == "image/svg+xml"
-    assert "not at hand" in answer.text
+    assert "are missing" in answer.text
     assert ask(app, "/layers.svg?child=nobody&parent=org/a").status == 404
 
 

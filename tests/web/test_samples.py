@@ -31,5 +31,5 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     store.keep(one), store.keep(other)
     samples = Samples(tmp_path)
     assert "no layer can be compared" in str(samples.layers(one.digest, other.digest, None))
-    assert "not at hand" in str(samples.layers(one.digest, "0" * 64, None))
-    assert "not at hand" in str(samples.layers("../../etc/passwd", one.digest, None))
+    assert "are missing" in str(samples.layers(one.digest, "0" * 64, None))
+    assert "are missing" in str(samples.layers("../../etc/passwd", one.digest, None))
