@@ -37,7 +37,7 @@ def test_intervals(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "6", "h", "0h", "-6h", "6w", "1.5h", "6h30m", "99999999d"])
 def test_what_is_no_interval(text: str) -> None:
-    with pytest.raises(BadSchedule, match="is no time"):
+    with pytest.raises(BadSchedule, match="is not a time"):
         parse_interval(text)
 
 
