@@ -69,7 +69,7 @@ class Fit:
     """
     Attributes:
         modules: number of adapted modules; fitting: of those that exist with fitting sizes; named: of those whose names exist.
-        misfit: the first contradiction in words; None where there is none.
+        misfit: the first contradiction in words; None where absent.
         unknown: names of modules that the model does not have under this name, without being contradicted.
         vocabulary: (rows that the adapter expects, rows that the model has) where they differ.
     """

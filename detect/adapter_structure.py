@@ -18,7 +18,7 @@ from math import isqrt
 Shape = tuple[int, ...]
 
 JOINED = "_"  # between the parts of a module's name, as kohya writes it
-LARGEST_RANK = 4  # times the smaller side of the weight: nobody trains more, and it would not be a product of low rank
+LARGEST_RANK = 4  # times the smaller side of the weight: a larger one is not used in practice, and would not be a product of low rank
 _HALVES = re.compile(
     r"(?P<module>.+?)\.(?:processor\.(?P<old>to_\w+?)_lora\.|lora(?:_linear_layer)?\.)(?P<direction>down|up)\.weight"
     r"|(?P<module2>.+?)\.(?P<part>lora_(?:A|B|a|b|down|up|mid|E|magnitude_vector|embedding_[AB])|dora_scale|ia3_l|hada_[wt][12](?:_[ab])?"
@@ -60,7 +60,7 @@ class AdaptedModule:
     """
     Attributes:
         component: part of a pipeline, such as `unet`; empty for a plain model.
-        name: of the module in its component; `joined` where `_` stands for the dots in it.
+        name: of the module in its component; `joined` where `_` replaces the dots in it.
         inputs, outputs: sizes of its weight; None where the adapter works with any.
         rank: None where it is no product of two halves.
         broken: why its tensors do not fit each other; None where they do.

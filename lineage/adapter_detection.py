@@ -55,7 +55,7 @@ def decide_adapters(
 
     names = ("adapters", "adapters_with_base", "adapters_undecided", "adapters_contradicted", "adapters_unchanged")
     count, changed = dict.fromkeys(names, 0), EdgeCounts()
-    work = _Work(graph, sketches, options)
+    work = _AdapterPass(graph, sketches, options)
     after = ""
     while not should_stop() and (rows := graph.adapters(after, AT_ONCE)):
         after = rows[-1][0].hub_id
@@ -80,7 +80,7 @@ def decide_adapters(
     return count, changed
 
 
-class _Work:
+class _AdapterPass:
     """What all adapters of one pass are decided with."""
 
     def __init__(self, graph: Store, sketches: SketchStore, options: Options):
@@ -120,7 +120,7 @@ class _Work:
         for model, claims, _ in rows:
             sketch = held.get(model.weights_digest or "")
             if model.weights_digest is not None and sketch is None:
-                logger.info("%s: its sample is not at hand", model.repo_id)
+                logger.info("%s: its sample is missing", model.repo_id)
                 continue
             found = decide_about_adapter(
                 Adapter(model.hub_id, model.repo_id, sketch, claims), self.around, self.options

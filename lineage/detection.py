@@ -290,7 +290,7 @@ def found_text(summary: Mapping[str, Any]) -> str:
         )
     if summary["adapters"]:
         text += (
-            f"\n{_count(summary['adapters'], 'adapter')} checked: {summary['adapters_with_base']} with a base, "
+            f"\n{counted(summary['adapters'], 'adapter')} checked: {summary['adapters_with_base']} with a base, "
             f"{summary['adapters_undecided']} undecided, {summary['adapters_contradicted']} whose declared base does not fit"
         )
     if summary["without_sketch"]:

@@ -110,7 +110,7 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
     assert "adapter" in (found["lora"] or "")
     assert "1 of its 2 weight files is missing" in (found["shards"] or "")
     assert "gone.safetensors, which is missing" in (found["index"] or "")
-    assert "no file beside it" in (found["escape"] or "")
+    assert "not a file beside it" in (found["escape"] or "")
     assert "none" not in found and all(found.values())
 
 
