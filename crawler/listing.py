@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from lineage.crawler.quantized_claims import quantisation_of
+from lineage.crawler.quantized_claims import quantization_of
 from lineage.crawler.repo_names import is_repo_id, repo_id_of
 from lineage.graphdb.schema import Declaration
 
@@ -43,7 +43,7 @@ class Repository:
         sha: newest commit; None where the listing does not say.
         files: paths of all files; None where the listing does not say.
         shape: architecture and number of values, as far as the listing says; what differs here has another signature.
-        quantisation: what the configuration says of how its numbers are packed.
+        quantization: what the configuration says of how its numbers are packed.
     """
 
     hub_id: str
@@ -59,7 +59,7 @@ class Repository:
     disabled: bool = False
     declarations: tuple[Declaration, ...] = ()
     shape: str | None = None
-    quantisation: str | None = None
+    quantization: str | None = None
 
 
 def parse_item(item: Any) -> Repository:
@@ -91,7 +91,7 @@ def parse_item(item: Any) -> Repository:
         disabled=item.get("disabled") is True,
         declarations=tuple(declarations(hub_id, card, tags, _mapping(item.get("config")))),
         shape=_shape(_mapping(item.get("config")), _mapping(item.get("safetensors"))),
-        quantisation=quantisation_of(_mapping(item.get("config"))),
+        quantization=quantization_of(_mapping(item.get("config"))),
     )
 
 

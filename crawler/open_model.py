@@ -24,7 +24,7 @@ from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, R
 from lineage.crawler.listing import Repository, declarations, declared_license
 from lineage.crawler.local_names import names_of
 from lineage.crawler.pipeline_components import adapters_beside, parts_of
-from lineage.crawler.quantized_claims import quantisation_of
+from lineage.crawler.quantized_claims import quantization_of
 from lineage.crawler.remote import RemoteFile
 from lineage.crawler.repo_names import is_repo_id, repo_and_revision
 from lineage.crawler.selection import (
@@ -86,7 +86,7 @@ class OpenModel:
         return tuple(Declaration(self.model.hub_id, *claim) for claim in bases)
 
     @property
-    def quantisation_in_weights(self) -> str | None:
+    def quantization_in_weights(self) -> str | None:
         """How its numbers were packed, where only the format knows (ONNX); raises like `header`."""
         return self.weights.quantization if self.weights is not None else None
 
@@ -190,7 +190,7 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
     model = replace(
         model_of(repository, Status.SKETCHED),
         weights_digest=weights_digest((file.content_hash for file in files), form.kind),
-        quantisation=form.quantization(weights.files[0]) or repository.quantisation,
+        quantization=form.quantization(weights.files[0]) or repository.quantization,
     )
     placed = (lambda: _index(repository, weights, hub)) if weights.index else None
     return OpenModel(
@@ -221,7 +221,7 @@ def locate_local(
         revision=local.revision,
         weights_digest=local_digest(local, hash_of) if local.files else None,
         reason=local.reason,
-        quantisation=_packed(local, config),
+        quantization=_packed(local, config),
         path=shown_path(local.path.resolve()),
         aliases=names_of(local),
         last_modified=_changed(local),
@@ -242,7 +242,7 @@ def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_has
 def _packed(local: LocalModel, config: Mapping[str, Any]) -> str | None:
     """How its numbers are packed, as far as names and configuration say."""
     form = format_of(local.files[0].name) if local.files else None
-    return (form.quantization(local.files[0].name) or quantisation_of(config)) if form else None
+    return (form.quantization(local.files[0].name) or quantization_of(config)) if form else None
 
 
 def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[RemoteFile]:
@@ -289,7 +289,7 @@ def as_facts_say(model: Model, facts: WeightFacts) -> Model:
     """A model with what its weight files say: every way of reading a model goes by this."""
     if facts.low_rank:
         return replace(model, status=Status.ADAPTER, reason=None)
-    return replace(model, signature=facts.signature, quantisation=model.quantisation or facts.quantisation)
+    return replace(model, signature=facts.signature, quantization=model.quantization or facts.quantization)
 
 
 def _nothing(repository: Repository, choice: Choice) -> OpenModel:

@@ -48,6 +48,8 @@ def unpack(packed: bytes) -> Repository:
         fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
     fields["files"] = tuple(fields["files"]) if fields["files"] is not None else None
     fields["declarations"] = tuple(Declaration(**claim) for claim in fields["declarations"])
+    if "quantisation" in fields:  # kept by an earlier version
+        fields["quantization"] = fields.pop("quantisation")
     return Repository(**fields)
 
 

@@ -53,15 +53,15 @@ CREATE TABLE waiting (
 CREATE INDEX waiting_first ON waiting (walk, priority DESC);
 CREATE TABLE shape (walk INTEGER NOT NULL, shape TEXT NOT NULL, PRIMARY KEY (walk, shape)) WITHOUT ROWID;
 """
-_QUANTISATION = """
+_QUANTIZATION = """
 ALTER TABLE done ADD COLUMN quantisation TEXT;
 UPDATE done SET quantisation = substr(reason, 12), reason = NULL WHERE reason LIKE 'quantised: %';
 """
 _SINCE = {
-    0: _TABLES + _PRESENCE + _LINE + _QUANTISATION,
-    1: "ALTER TABLE walk ADD COLUMN newest TEXT;" + _PRESENCE + _LINE + _QUANTISATION,
-    2: _LINE + _QUANTISATION,
-    3: _QUANTISATION,
+    0: _TABLES + _PRESENCE + _LINE + _QUANTIZATION,
+    1: "ALTER TABLE walk ADD COLUMN newest TEXT;" + _PRESENCE + _LINE + _QUANTIZATION,
+    2: _LINE + _QUANTIZATION,
+    3: _QUANTIZATION,
 }
 
 
@@ -213,7 +213,7 @@ class Progress:
                 json.dumps(d.claims) if d.claims else None,
                 d.with_token,
                 d.checked_at.isoformat(),
-                d.quantisation,
+                d.quantization,
             )
             for d in done
         ]

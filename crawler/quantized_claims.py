@@ -1,4 +1,4 @@
-"""Which models are quantised copies, and how: from the configuration that the listing shows, from names, from headers.
+"""Which models are quantized copies, and how: from the configuration that the listing shows, from names, from headers.
 
 Packed numbers (bitsandbytes, GPTQ, AWQ, fp8 and the like) are not compared by value; what is left in floats is.
 """
@@ -37,7 +37,7 @@ class HasName(Protocol):
     def dtype(self) -> str: ...
 
 
-def quantisation_of(config: Mapping[str, Any]) -> str | None:
+def quantization_of(config: Mapping[str, Any]) -> str | None:
     """What a configuration says, as `gptq 4 bits`; None where it says nothing."""
     inner = (config.get(name) for name in _INNER_CONFIGS)
     for place in (config, *(found for found in inner if isinstance(found, Mapping))):
@@ -66,7 +66,7 @@ def _said_by(said: Mapping[str, Any], usual: str) -> str:
     return f"{method} {bits} bits" if type(bits) is int and 0 < bits < 33 else method
 
 
-def quantisation_in(header: Iterable[HasName]) -> str | None:
+def quantization_in(header: Iterable[HasName]) -> str | None:
     """What the tensors show, where no configuration says it; None for a model in plain numbers."""
     endings: set[str] = set()
     dtypes: set[str] = set()

@@ -53,7 +53,7 @@ class VisitRecord:
     checked_at: datetime
     claims: tuple[tuple[str, str | None, str], ...] = ()
     with_token: bool = False
-    quantisation: str | None = None
+    quantization: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class Visitor:
                 model_of(repository, known.status, known.reason),
                 weights_digest=known.weights_digest,
                 signature=known.signature,
-                quantisation=known.quantisation,
+                quantization=known.quantization,
             )
             kept = tuple(Declaration(known.hub_id, *claim) for claim in known.claims)
             claims = (*repository.declarations, *kept)
@@ -294,7 +294,7 @@ class Visitor:
             revision=known.sha,
             weights_digest=known.weights_digest,
             signature=known.signature,
-            quantisation=known.quantisation,
+            quantization=known.quantization,
         )
 
     def _done_of(self, model: Model, claims: Iterable[Declaration] = ()) -> VisitRecord:
@@ -310,7 +310,7 @@ class Visitor:
             checked_at=self.now(),
             claims=tuple((c.base, c.relation, c.source) for c in claims if c.source in READ_CLAIMS),
             with_token=self.hub is not None and self.hub.has_token,
-            quantisation=model.quantisation,
+            quantization=model.quantization,
         )
 
     def _hash_of(self, path: Path) -> str:

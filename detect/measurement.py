@@ -18,7 +18,7 @@ from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same
 from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, parts_first, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
-from lineage.detect.quantized_copies import quantised, rounded
+from lineage.detect.quantized_copies import quantized, rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.counters import counters
@@ -104,7 +104,7 @@ def settle(
     distance = products.distances().cpu()
     size = squared_lengths(layers).cpu()  # (m,)
     relative = distance / size[:, None]
-    coarser = rounded(subjects, relative) | quantised(subjects, relative, options)
+    coarser = rounded(subjects, relative) | quantized(subjects, relative, options)
     decisions = list(coarser.values())
     full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]
     equals = _equals(subjects, relative, layers, full)

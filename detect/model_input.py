@@ -15,7 +15,7 @@ class Subject:
     Attributes:
         id: whatever the caller knows it by, unique.
         name: what people call it, for sentences; the id if None.
-        quantised: its values were unpacked from few bits: a copy of one of the others, and never a parent.
+        quantized: its values were unpacked from few bits: a copy of one of the others, and never a parent.
         created_at: when it was first published; None where unknown.
         declared: ids of subjects that its card names as its base.
     """
@@ -25,7 +25,7 @@ class Subject:
     created_at: datetime | None = None
     declared: frozenset[str] = field(default_factory=frozenset)
     name: str | None = None
-    quantised: bool = False
+    quantized: bool = False
 
     @property
     def label(self) -> str:

@@ -53,12 +53,12 @@ def rounded(subjects: Sequence[Subject], relative: Tensor) -> dict[str, Decision
     return decisions
 
 
-def quantised(subjects: Sequence[Subject], relative: Tensor, options: Options) -> dict[str, Decision]:
+def quantized(subjects: Sequence[Subject], relative: Tensor, options: Options) -> dict[str, Decision]:
     """Decisions for models unpacked from few bits: a copy of the nearest model that was not, if no other is nearly as near."""
     decisions: dict[str, Decision] = {}
-    full = [i for i, subject in enumerate(subjects) if not subject.quantised]
+    full = [i for i, subject in enumerate(subjects) if not subject.quantized]
     for i, subject in enumerate(subjects):
-        if not subject.quantised:
+        if not subject.quantized:
             continue
         near = sorted((float(relative[i, j]), j) for j in full)[:3]
         if not near:
@@ -99,7 +99,7 @@ MIN_EQUAL_VALUES = 256  # in tensors that are not constant
 
 @dataclass(frozen=True, slots=True)
 class ClaimedOriginal:
-    """A model that a quantised copy names as its base. sources: where it says so; sketch: None where nothing of it could be read."""
+    """A model that a quantized copy names as its base. sources: where it says so; sketch: None where nothing of it could be read."""
 
     id: str
     label: str
@@ -113,7 +113,7 @@ def decided_by_values(decision: Decision) -> bool:
 
 
 def settle(decision: Decision, sketch: Sketch, claimed: Sequence[ClaimedOriginal]) -> Decision:
-    """The decision about a quantised copy, once its claims are weighed; unchanged where values of weights have decided."""
+    """The decision about a quantized copy, once its claims are weighed; unchanged where values of weights have decided."""
     if decided_by_values(decision):
         return decision
     weighed = [(claim, *_weight(sketch, claim)) for claim in claimed]

@@ -56,7 +56,7 @@ class Role(StrEnum):
     STATISTIC = "statistic"  # running means and variances: follow the data, not the gradient
     COUNTER = "counter"  # only grows while a model trains on
     CONSTANT = "constant"  # position tables, anchors, masks: the same in unrelated models
-    PACKED = "packed"  # quantised or unknown numbers: not comparable by value
+    PACKED = "packed"  # quantized or unknown numbers: not comparable by value
 
 
 @dataclass(frozen=True, slots=True)

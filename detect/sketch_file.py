@@ -22,6 +22,7 @@ from lineage.graphdb.schema import WeightFacts
 
 CHECKSUM = b'"sha256":"'
 _HEX_DIGITS = 64
+_QUANTIZATION = "quantisation"  # the key in a file, as the first version spelt it
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def _header(text: bytes) -> _Header:
 
 
 def _facts_text(facts: WeightFacts) -> str:
-    return json.dumps({"quantisation": facts.quantisation, "low_rank": facts.low_rank, "claims": facts.claims})
+    return json.dumps({_QUANTIZATION: facts.quantization, "low_rank": facts.low_rank, "claims": facts.claims})
 
 
 def _facts_of(signature: str, text: str | None) -> WeightFacts | None:
@@ -201,5 +202,5 @@ def _facts_of(signature: str, text: str | None) -> WeightFacts | None:
         )  # as earlier versions did
         for base, relation, *source in found["claims"]
     )
-    how = found["quantisation"]
+    how = found[_QUANTIZATION]
     return WeightFacts(signature, None if how is None else str(how), bool(found["low_rank"]), claims)

@@ -38,6 +38,6 @@ def set_version(connection: Connection, version: int) -> None:
 # version -> what makes the next one of it
 STEPS: dict[int, Callable[[Connection], None]] = {
     1: claims.index_names,  # claims are linked by what changed, no longer all of them each time
-    2: models.split_reasons,  # how a model is quantised is a field of its own, no longer the beginning of a sentence
+    2: models.split_reasons,  # how a model is quantized is a field of its own, no longer the beginning of a sentence
     3: lambda connection: None,  # models are found by their weights: an index, which was made before the first step
 }

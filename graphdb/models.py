@@ -80,7 +80,7 @@ def _write(
 
 
 def split_reasons(connection: Connection) -> None:
-    """Of a graph of an earlier version: `reason` of quantised models becomes `quantisation`; models on disk get their path."""
+    """Of a graph of an earlier version: `reason` of quantized models becomes `quantisation`; models on disk get their path."""
     connection.transact(lambda execute: execute(statement("quantisation_split"), {}))
     connection.transact(lambda execute: execute(statement("path_set"), {}))
 

@@ -31,6 +31,9 @@ TEMPORAL = frozenset(
 )
 
 
+QUANTIZATION = "quantisation"  # the property in the graph, as the first version spelt it
+
+
 def name_key(repo_id: str, hub_id: str = "") -> str:
     """What a name is looked up by: the Hub ignores letter case in names, a disk does not in paths."""
     return repo_id if hub_id.startswith("local:") or repo_id.startswith("/") else repo_id.lower()
@@ -69,7 +72,7 @@ def model_row(model: Model) -> Row:
         "downloads": model.downloads,
         "license": model.license,
         "library": model.library,
-        "quantisation": model.quantisation,
+        QUANTIZATION: model.quantization,
         "path": model.path,
         "aliases": list(model.aliases) or None,
     }
@@ -88,6 +91,7 @@ def model_row(model: Model) -> Row:
 def model_of(properties: Mapping[str, Any]) -> Model:
     """The model of a node's properties; required ones fail when missing."""
     values: dict[str, Any] = {name: properties.get(name) for name in MODEL_FIELDS}
+    values["quantization"] = properties.get(QUANTIZATION)
     values.update(aliases=tuple(values["aliases"] or ()))
     values.update(hub_id=properties["hub_id"], repo_id=properties["repo_id"], status=Status(properties["status"]))
     return Model(**values)

@@ -132,7 +132,7 @@ class Model:
         repo_id: name as of the last crawl (`org/name`), or the path of a local model.
         revision: commit, 40 hex digits; None for local models.
         weights_digest: sha256 hex over the hashes of the weight files: equal digests mean equal files.
-        quantisation: how its numbers are packed into few bits, as `gptq 4 bits`; None where they are plain numbers.
+        quantization: how its numbers are packed into few bits, as `gptq 4 bits`; None where they are plain numbers.
         path: where a model on disk lies.
         aliases: further names that cards and people call a model on disk by, such as its path under the folder that was crawled.
         signature: keys of its backbones, joined; models that share one can be compared value by value in it.
@@ -150,14 +150,14 @@ class Model:
     downloads: int | None = None
     license: str | None = None
     library: str | None = None
-    quantisation: str | None = None
+    quantization: str | None = None
     path: str | None = None
     aliases: tuple[str, ...] = ()
 
     @property
-    def quantised(self) -> bool:
+    def quantized(self) -> bool:
         """Whether it was recognised as packed into few bits."""
-        return self.quantisation is not None
+        return self.quantization is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,13 @@ class WeightFacts:
 
     Attributes:
         signature: see Model.
-        quantisation: what tensors' names and types show, as `gptq`; None for plain numbers.
+        quantization: what tensors' names and types show, as `gptq`; None for plain numbers.
         low_rank: an adapter: its tensors change those of another model, mostly as halves of low-rank products.
         claims: (base, relation, source) of bases that the files name in their headers; source as in Declaration.
     """
 
     signature: str
-    quantisation: str | None = None
+    quantization: str | None = None
     low_rank: bool = False
     claims: tuple[tuple[str, str | None, str], ...] = ()
 

@@ -205,7 +205,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
             subject, known, lambda some: decide_or_say(options.method, some, options, on), threshold
         )
     names = {other.id: other.label for other in known}
-    if subject.quantised and options.method == PLAIN:
+    if subject.quantized and options.method == PLAIN:
         originals = originals_claimed(graph, subject, looked.declarations) if options.declared else []
         decision = with_claims(decision, subject, originals, sketches)
         names |= {hub_id: name for hub_id, name, *_ in originals}

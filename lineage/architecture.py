@@ -38,7 +38,7 @@ class ArchitectureModels:
         models: those whose sample is at hand, in order of identity.
         declared: hub_id -> hub_ids of the models that its card names.
         without_sketch: hub_ids of those whose sample is not at hand.
-        originals: of quantised copies, hub_id -> the models of other architectures that they claim: (hub_id, name, sources, digest of
+        originals: of quantized copies, hub_id -> the models of other architectures that they claim: (hub_id, name, sources, digest of
             weights).
         bound: hub_ids of those that were found to come, or possibly to come, from a model that lacks now. What was found of
             them stays.
@@ -60,7 +60,7 @@ class ArchitectureModels:
                 model.repo_id,
                 model.weights_digest,
                 model.created_at and model.created_at.isoformat(),
-                model.quantised,
+                model.quantized,
                 sorted(self.declared.get(model.hub_id, ())),
             ]
             for model in self.models
@@ -93,7 +93,7 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Architectur
     for model in missing:
         logger.info("%s: its sample is missing", model.repo_id)
     bound = children_of(graph, without) | absent
-    originals = claimed_originals(graph, signature) if any(model.quantised for model in models) else {}
+    originals = claimed_originals(graph, signature) if any(model.quantized for model in models) else {}
     return ArchitectureModels(models, declared_in(graph, signature), without, bound, originals)
 
 
@@ -127,7 +127,7 @@ def subjects_of(
             claims = declared.get(model.hub_id, frozenset())
             yield (
                 model,
-                Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantised)
+                Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantized)
                 if sketch
                 else None,
             )
@@ -144,12 +144,12 @@ def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
 
 
 def claimed_originals(graph: Store, signature: str) -> Mapping[str, Sequence[Original]]:
-    """hub_id of a quantised copy -> models that it claims and that were not compared with it; see `ArchitectureModels.originals`."""
+    """hub_id of a quantized copy -> models that it claims and that were not compared with it; see `ArchitectureModels.originals`."""
     from lineage.queries import load
 
     found: dict[str, list[Original]] = {}
     for row in graph.stream(load("claimed_originals").text, {"signature": signature}):
-        if not row["quantised"]:
+        if not row["quantized"]:
             original = (row["parent"], row["name"], tuple(row["sources"] or ()), row["weights_digest"])
             found.setdefault(row["child"], []).append(original)
     return found

@@ -158,7 +158,7 @@ class _Work:
                 for pair in decide_group(group, lambda some: decide_or_say(method, some, self.options, on), threshold)
             ]
         if method == PLAIN:
-            copies = {subject.id: subject for subject in subjects.values() if subject.quantised}
+            copies = {subject.id: subject for subject in subjects.values() if subject.quantized}
             claims = known if self.options.declared else None
             said = [(member, _packed(decision, copies, claims, self.sketches)) for member, decision in said]
         unread = [model.hub_id for model in known.models if model not in subjects]
@@ -226,7 +226,7 @@ class _Work:
 def _packed(
     decision: Decision, copies: Mapping[str, Subject], known: ArchitectureModels | None, sketches: SketchStore
 ) -> Decision:
-    """A decision, with what a quantised copy claims where nothing else is known of it. known: None where claims do not count."""
+    """A decision, with what a quantized copy claims where nothing else is known of it. known: None where claims do not count."""
     if decision.model not in copies:
         return decision
     originals = known.originals.get(decision.model, ()) if known is not None else ()
@@ -234,7 +234,7 @@ def _packed(
 
 
 def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original], sketches: SketchStore) -> Decision:
-    """The decision about a quantised copy, see detect/quantized_copies.py.
+    """The decision about a quantized copy, see detect/quantized_copies.py.
 
     Args:
         originals: models that it claims and that it was not compared with, see lineage/architecture.py.
@@ -251,7 +251,7 @@ def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original]
 
 
 def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[ClaimedOriginal]]) -> Decision:
-    """The decision about a quantised copy once its claims are weighed; every road ends here.
+    """The decision about a quantized copy once its claims are weighed; every road ends here.
 
     Args:
         claimed: makes the models that it claims, with their samples; called only where values of weights have not decided.
@@ -262,12 +262,12 @@ def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[C
 
 
 def originals_claimed(graph: Store | None, copy: Subject, claims: Iterable[Declaration]) -> list[Original]:
-    """Models of other architectures that a quantised copy names and that the graph knows, for a copy that it does not know."""
+    """Models of other architectures that a quantized copy names and that the graph knows, for a copy that it does not know."""
     said: dict[str, list[str]] = {}
     found: dict[str, Model] = {}
     for claim in claims:
         model = graph.model(claim.base) if graph is not None else None
-        if model is not None and not model.quantised and not share_key(model.signature, copy.sketch.signature):
+        if model is not None and not model.quantized and not share_key(model.signature, copy.sketch.signature):
             found[model.hub_id] = model
             said.setdefault(model.hub_id, []).append(claim.source)
     return [(model.hub_id, model.repo_id, tuple(said[model.hub_id]), model.weights_digest) for model in found.values()]

@@ -58,7 +58,7 @@ class Reading:
         model = self.model
         claims = frozenset(declared)
         return Subject(
-            id or model.hub_id, self.sketch, model.created_at, claims, label or model.repo_id, model.quantised
+            id or model.hub_id, self.sketch, model.created_at, claims, label or model.repo_id, model.quantized
         )
 
 
@@ -97,18 +97,18 @@ def read(opened: OpenModel, budget_values: int | None = None) -> Reading:
         NothingComparable: no weights, or none that can be compared. Failure: damaged, gated, unreachable.
     """
     from lineage.crawler.open_model import as_facts_say
-    from lineage.crawler.quantized_claims import is_low_rank, quantisation_in
+    from lineage.crawler.quantized_claims import is_low_rank, quantization_in
     from lineage.detect.sketch import BUDGET_VALUES, plan
     from lineage.detect.sketch_store import make_sketch
 
     header = opened.header
     if not header:
         raise NothingComparable("there are no tensors in its weight files", "is this the right file?")
-    how, low_rank = opened.quantisation_in_weights or quantisation_in(header), opened.adapter or is_low_rank(header)
+    how, low_rank = opened.quantization_in_weights or quantization_in(header), opened.adapter or is_low_rank(header)
     blocks = [] if low_rank else plan(header, budget_values or BUDGET_VALUES)
     if not blocks and not low_rank:
-        packed = opened.model.quantisation or how
-        why = f"quantised: {packed}: " if packed else ""
+        packed = opened.model.quantization or how
+        why = f"quantized: {packed}: " if packed else ""
         raise NothingComparable(
             f"{why}none of its numbers can be compared" + ("" if packed else " (an unknown format)"),
             "ask for the model it was made from",
@@ -200,7 +200,7 @@ def from_graph(graph: Store | None, sketches: SketchStore, model: Model | None) 
     except BadSketch:
         logger.info("the sample of %s is not at hand; it is read again", model.repo_id)
         return None
-    facts = sketch.facts or WeightFacts(sketch.signature, model.quantisation)
+    facts = sketch.facts or WeightFacts(sketch.signature, model.quantization)
     return Reading(model, claims_in(graph, model), facts, sketch, stored=True)
 
 

@@ -151,7 +151,7 @@ def _settled(decision: Decision, found: FolderReading, options: Options) -> Deci
     from lineage.detect.quantized_copies import ClaimedOriginal
 
     copy = found.readings[decision.model]
-    if not copy.model.quantised:
+    if not copy.model.quantized:
         return decision
     names = found._names()
     claimed: dict[str, list[str]] = {}
@@ -160,7 +160,7 @@ def _settled(decision: Decision, found: FolderReading, options: Options) -> Deci
         if name is None or name == decision.model or name not in found.readings:
             continue
         base = found.readings[name]
-        if not base.model.quantised and not share_key(base.sketch.signature, copy.sketch.signature):
+        if not base.model.quantized and not share_key(base.sketch.signature, copy.sketch.signature):
             claimed.setdefault(name, []).append(claim.source)
     originals = [
         ClaimedOriginal(name, name, tuple(said), found.readings[name].sketch) for name, said in claimed.items()

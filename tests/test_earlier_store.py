@@ -43,8 +43,8 @@ def test_an_earlier_graph_answers_and_its_schema_is_brought_up_to_date(
 def test_what_was_the_beginning_of_a_sentence_is_a_field(store: str) -> None:
     with open_store(store) as graph:
         packed, plain = graph.model("acme/packed"), graph.model("acme/a")
-    assert packed is not None and packed.quantisation == "gptq 4 bits" and packed.reason is None and packed.quantised
-    assert plain is not None and not plain.quantised
+    assert packed is not None and packed.quantization == "gptq 4 bits" and packed.reason is None and packed.quantized
+    assert plain is not None and not plain.quantized
 
 
 def test_earlier_sketches_are_read_and_compared(store: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,12 +64,12 @@ def test_a_second_crawl_still_knows_that_a_model_is_packed(graph: Store, tmp_pat
     found = detect_into(graph, sketches, Options(), "run-1")
     (folder / "packed" / "README.md").write_text("words")
     second = models_after(graph, sketches, folder, tmp_path / "p.sqlite")
-    assert {name: model.quantisation for name, model in first.items()} == {
+    assert {name: model.quantization for name, model in first.items()} == {
         "base": None,
         "packed": "gptq",
         "again": "gptq",  # equal files under another name, of which no header was read
     }
-    assert {name: model.quantisation for name, model in second.items()} == {n: m.quantisation for n, m in first.items()}
+    assert {name: model.quantization for name, model in second.items()} == {n: m.quantization for n, m in first.items()}
     again = detect_into(graph, sketches, Options(), "run-2", everything=True)
     same = ("models", "parents", "roots", "undecided")
     assert [again[name] for name in same] == [found[name] for name in same]
@@ -83,7 +83,7 @@ def test_a_new_commit_and_a_second_repository_of_the_hub_know_it_as_well(graph: 
         fake.commit("acme/packed", {"README.md": b"words"})
         fake.add_repo("other/same-files", {"model.safetensors": gptq(llama())})
         crawl_into(graph, sketches, tmp_path / "p.sqlite", CrawlOptions(), hub=hub_at(fake))
-    assert {m.repo_id: m.quantisation for m in graph.models()} == {"acme/packed": "gptq", "other/same-files": "gptq"}
+    assert {m.repo_id: m.quantization for m in graph.models()} == {"acme/packed": "gptq", "other/same-files": "gptq"}
 
 
 def test_a_second_local_crawl_keeps_the_base_that_a_gguf_header_names(graph: Store, tmp_path: Path) -> None:

@@ -73,3 +73,36 @@ def test_a_number_agrees_with_its_noun() -> None:
         "5,000 requests",
     ]
     assert counted(1, "child", "children") == "1 child" and counted(3, "child", "children") == "3 children"
+
+
+SPELT_SO_ON_DISK = (
+    "'quantised: %'",
+    "'quantised: '",
+    "quantisation_split",
+    '"quantisation"',
+    "COLUMN quantisation",
+    "SET quantisation",
+)
+SPELT_SO_ON_DISK += (
+    "m.quantisation",
+    "child.quantisation",
+    "parent.quantisation",
+    "quantisation: row.props.quantisation",
+    "`quantisation`",
+)
+
+
+def test_quantize_is_spelt_with_z_wherever_no_earlier_version_wrote_it() -> None:
+    found = []
+    modules = [*shipped(), *(ROOT / "bench").rglob("*.py")]
+    for path in [
+        *modules,
+        *DOCUMENTS,
+        *(ROOT / "queries").glob("*.cypher"),
+        *(ROOT / "graphdb" / "cypher").glob("*.cypher"),
+    ]:
+        text = path.read_text()
+        for kept in SPELT_SO_ON_DISK:
+            text = text.replace(kept, "")
+        found += [f"{path.relative_to(ROOT)}: {hit}" for hit in re.findall(r"\w*quantis\w*", text, re.IGNORECASE)]
+    assert not found

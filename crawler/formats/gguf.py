@@ -1,6 +1,6 @@
 """The weights of a GGUF file as if they lay in the safetensors files that it was made from: names, layout, and numbers.
 
-Quantised blocks are turned into float32 by the `gguf` package, so that a copy can be compared
+Quantized blocks are turned into float32 by the `gguf` package, so that a copy can be compared
 with its original value by value; floats stay as they are, bit for bit. Names are translated for the architectures whose
 converter does nothing but rename and, for Llama, reorder the rows of queries and keys; others keep the names of GGUF and are
 compared among themselves. Conversion: https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py.
@@ -24,7 +24,7 @@ from lineage.crawler.selection import Choice, Layout, WeightSet, missing_reason
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
-DEQUANTISED = frozenset(
+DEQUANTIZED = frozenset(
     {
         "Q8_0",
         "Q4_0",
@@ -45,7 +45,7 @@ DEQUANTISED = frozenset(
 )
 NO_MODEL = {
     "vocab": "there are no tensors in it, as in a vocabulary alone",
-    "imatrix": "an importance matrix for quantising, which has no weights",
+    "imatrix": "an importance matrix for quantizing, which has no weights",
     "mmproj": "a projector for pictures or sound, which goes with a language model",
 }
 REORDERED = frozenset({"llama"})  # rows of attn_q and attn_k are interleaved, head by head
@@ -96,7 +96,7 @@ class GgufWeights:
 
     @property
     def tokenizer(self) -> str | None:
-        """sha256 hex of the vocabulary: copies of one model in several quantisations share it."""
+        """sha256 hex of the vocabulary: copies of one model in several quantizations share it."""
         return next((header.tokenizer for header in self._headers if header.tokenizer), None)
 
     @property
@@ -133,7 +133,7 @@ class GgufWeights:
 
     @cached_property
     def header(self) -> tuple[TensorHeader, ...]:
-        """Tensors with translated names; those that are dequantised when read count as F32.
+        """Tensors with translated names; those that are dequantized when read count as F32.
 
         Raises:
             Failure: a header that cannot be trusted, or a file that cannot be read. Unreadable: it is no model but goes with one.
@@ -141,7 +141,7 @@ class GgufWeights:
         if self.kind in NO_MODEL:
             raise Unreadable(f"{self.files[0].name}: {NO_MODEL[self.kind]}", "name the file of the model")
         return tuple(
-            replace(tensor, name=name, dtype="F32" if tensor.dtype in DEQUANTISED else tensor.dtype)
+            replace(tensor, name=name, dtype="F32" if tensor.dtype in DEQUANTIZED else tensor.dtype)
             for name, tensor in self._sources.items()
         )
 
@@ -149,7 +149,7 @@ class GgufWeights:
         """Bytes of blocks of values, whole rows of them, little-endian, in the dtype that `header` says.
 
         Raises:
-            Unreadable: the blocks are too large for a sample, or of a type that is not dequantised.
+            Unreadable: the blocks are too large for a sample, or of a type that is not dequantized.
         """
         blocks = sorted(blocks, key=lambda b: (self._sources[b.tensor].file, self._sources[b.tensor].start, b.start))
         if sum(4 * (block.stop - block.start) for block in blocks) > SAMPLE_LIMIT_BYTES:
@@ -177,9 +177,9 @@ class GgufWeights:
         raw = self._by_name[tensor.file].read(tensor.start + first * row_bytes, tensor.start + last * row_bytes)
         if tensor.dtype in PLAIN:
             return np.frombuffer(raw, f"V{block_bytes}").reshape(last - first, wide)  # (rows, wide)
-        if tensor.dtype not in DEQUANTISED:
+        if tensor.dtype not in DEQUANTIZED:
             raise Unreadable(
-                f"values of the type {tensor.dtype} are not dequantised", "such a model cannot be compared"
+                f"values of the type {tensor.dtype} are not dequantized", "such a model cannot be compared"
             )
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize

@@ -16,7 +16,7 @@ _ORDER = ("F32", "BF16", "F16", "Q8", "Q6", "Q5", "Q4", "Q3", "Q2")  # least is 
 
 
 def gguf_label(path: str) -> str:
-    """The quantisation that a file's name tells, as `gguf Q4_K_M`."""
+    """The quantization that a file's name tells, as `gguf Q4_K_M`."""
     found = _GGUF_TYPE.search(PurePosixPath(path).stem)
     return f"gguf {found[1].upper()}" if found else "gguf"
 

@@ -1,7 +1,7 @@
 """Families of known lineage -> examples to train and to measure the detector on.
 
 In: a family's truth (as `truth.json` says it: pairs (child, parent, relation), roots, unknown, duplicates) and its sketches. Out: one
-Example for each set of related models of one architecture, prepared as detection prepares them: copies and quantised files are not
+Example for each set of related models of one architecture, prepared as detection prepares them: copies and quantized files are not
 among them, and models of one frozen body stand as one.
 """
 

@@ -1,6 +1,6 @@
 """The rules by which the Model Atlas is charted, for evaluation (Horwitz et al. 2025, https://arxiv.org/abs/2503.10633).
 
-In order of publication: an exact duplicate and a quantised copy are leaves under what they equal most; a parent is never younger than
+In order of publication: an exact duplicate and a quantized copy are leaves under what they equal most; a parent is never younger than
 its child; of the K nearest earlier models the nearest is the parent where distance follows time (checkpoints of one run, a "snake"), the
 earliest where it does not (a sweep from one start, a "fan"). Models are seen through 100 neurons drawn at random. The rule that keeps
 documented parents of merges is left out: nothing documented is looked at here.
@@ -41,7 +41,7 @@ def decide(subjects: Sequence[Subject], options: Options, device: torch.device) 
             "models on disk have no dates; `lineage detect` uses those of the Hub",
         )
     apart = distances(neurons(layers, settings["neurons"], settings["seed"])).cpu()
-    leaves = [s.quantised or _few_values(layers, i) for i, s in enumerate(subjects)]
+    leaves = [s.quantized or _few_values(layers, i) for i, s in enumerate(subjects)]
     parents: list[int | None] = [None] * len(subjects)
     for members in related_groups(layers):
         for child, parent in chart(members, apart, [d for d in dates if d], leaves, settings).items():
@@ -67,7 +67,7 @@ def chart(
     """child -> parent within one family.
 
     Args:
-        members: indices into the rest. apart: (m, m). leaves: quantised copies.
+        members: indices into the rest. apart: (m, m). leaves: quantized copies.
     """
     order = sorted(members, key=lambda i: (dates[i], i))
     full: list[int] = []  # in order of date: those that may be parents

@@ -1,4 +1,4 @@
-// How models are quantised, out of the reason where earlier versions kept it.
+// How models are quantized, out of the reason where earlier versions kept it.
 // params: none      columns: count
 MATCH (m:Model)
 WHERE m.reason STARTS WITH 'quantised: '

@@ -223,7 +223,7 @@ def test_a_part_of_a_pipeline_has_a_parent_of_its_own(hub: FakeHub, lineage: Com
     assert missing.code == 4 and "its parts are" in missing.stderr
 
 
-def test_a_gguf_file_is_the_quantised_copy_of_the_folder_it_was_made_from(offline: Command, tmp_path: Path) -> None:
+def test_a_gguf_file_is_the_quantized_copy_of_the_folder_it_was_made_from(offline: Command, tmp_path: Path) -> None:
     from tests.crawler.ggufs import Q, llama, write
 
     (tmp_path / "zoo" / "base").mkdir(parents=True)

@@ -13,7 +13,7 @@ from lineage.crawler.headers import TensorHeader
 from lineage.crawler.hub import Hub
 from lineage.crawler.open_model import NoSuchPart, open_model
 from lineage.crawler.pipeline_components import parts_of
-from lineage.crawler.quantized_claims import quantisation_in, quantisation_of
+from lineage.crawler.quantized_claims import quantization_in, quantization_of
 from lineage.graphdb.schema import Model, Status
 from tests.crawler.crawls import Crawl
 from tests.crawler.ggufs import Q, llama, write
@@ -38,7 +38,7 @@ def test_a_gguf_copy_meets_its_original_under_one_signature(fake: FakeHub, crawl
     models = crawler.models()
     copy, base = models["other/base-GGUF"], models["acme/base"]
     assert copy.status is Status.SKETCHED and copy.signature == base.signature
-    assert copy.quantisation == "gguf Q8_0" and copy.weights_digest != base.weights_digest
+    assert copy.quantization == "gguf Q8_0" and copy.weights_digest != base.weights_digest
     one, other = (crawler.sketches.get(m.weights_digest or "") for m in (copy, base))
     for name, sample in one.samples.items():
         true = other.samples[name].values()
@@ -72,7 +72,7 @@ def packed(how: str) -> dict[str, np.ndarray]:
 def test_packed_numbers_are_recognised_by_their_tensors(how: str, said: str, fake: FakeHub, crawler: Crawl) -> None:
     fake.add_repo("acme/m", {"model.safetensors": save(packed(how))})
     model = crawler.models()["acme/m"]
-    assert (model.quantisation or "").startswith(said)
+    assert (model.quantization or "").startswith(said)
     assert crawler.models()["acme/m"] == model and crawler.requests() == {"list": 1}
 
 
@@ -91,13 +91,13 @@ def test_packed_numbers_are_recognised_by_their_tensors(how: str, said: str, fak
     ],
 )
 def test_packed_numbers_are_recognised_by_the_configuration(config: object, said: str | None) -> None:
-    assert quantisation_of({"quantization_config": config}) == said
+    assert quantization_of({"quantization_config": config}) == said
 
 
 def test_fp8_is_recognised_by_its_dtype_and_plain_numbers_are_not() -> None:
 
-    assert quantisation_in([TensorHeader("a.weight", "F8_E4M3", (1,), "f", 0, 1)]) == "fp8"
-    assert quantisation_in([TensorHeader("a.weight", "BF16", (1,), "f", 0, 2)]) is None
+    assert quantization_in([TensorHeader("a.weight", "F8_E4M3", (1,), "f", 0, 1)]) == "fp8"
+    assert quantization_in([TensorHeader("a.weight", "BF16", (1,), "f", 0, 2)]) is None
 
 
 PACKED = {
@@ -124,7 +124,7 @@ def test_packed_numbers_are_known_without_a_configuration(how: str) -> None:
         TensorHeader(f"layers.{i}.{name}", d, (64, 64), "f", 0, 0) for i in (0, 1) for name, d in PACKED[how].items()
     ]
     norm = TensorHeader("norm.weight", "F16", (64,), "f", 0, 0)
-    assert quantisation_in([norm, *header]) == how
+    assert quantization_in([norm, *header]) == how
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_packed_numbers_are_known_without_a_configuration(how: str) -> None:
     ],
 )
 def test_whole_numbers_beside_plain_weights_are_no_packing(tensors: dict[str, str]) -> None:
-    assert quantisation_in([TensorHeader(name, dtype, (64, 64), "f", 0, 0) for name, dtype in tensors.items()]) is None
+    assert quantization_in([TensorHeader(name, dtype, (64, 64), "f", 0, 0) for name, dtype in tensors.items()]) is None
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,10 @@ def test_whole_numbers_beside_plain_weights_are_no_packing(tensors: dict[str, st
     ],
 )
 def test_configurations_say_it_under_several_names(config: dict, said: str | None) -> None:
-    assert quantisation_of(config) == said
+    assert quantization_of(config) == said
 
 
-def test_a_quantised_model_with_its_base_keeps_the_claim_and_the_reason(fake: FakeHub, crawler: Crawl) -> None:
+def test_a_quantized_model_with_its_base_keeps_the_claim_and_the_reason(fake: FakeHub, crawler: Crawl) -> None:
     config = b'{"quantization_config": {"quant_method": "gptq", "bits": 4}}'
     card = b"---\nbase_model: acme/base\nbase_model_relation: quantized\n---\n"
     files = {
@@ -168,7 +168,7 @@ def test_a_quantised_model_with_its_base_keeps_the_claim_and_the_reason(fake: Fa
     }
     fake.add_repo("acme/m", files)
     (batch,) = crawler.run()
-    assert batch.models[0].reason == "quantised: gptq 4 bits: none of its numbers can be compared"
+    assert batch.models[0].reason == "quantized: gptq 4 bits: none of its numbers can be compared"
     assert {(d.base, d.relation) for d in batch.declarations} == {("acme/base", "quantized")}
 
 

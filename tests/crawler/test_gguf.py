@@ -79,7 +79,7 @@ def test_a_float_copy_has_signature_and_bits_of_its_original(small: bytes, tmp_p
 
 
 @pytest.mark.parametrize(("kind", "error"), [(Q.Q8_0, 0.01), (Q.Q4_0, 0.15)])
-def test_a_quantised_copy_is_near_its_original(kind: Q, error: float, tmp_path: Path) -> None:
+def test_a_quantized_copy_is_near_its_original(kind: Q, error: float, tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", llama(), kind)
     weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])
     original = llama()
@@ -92,7 +92,7 @@ def test_a_quantised_copy_is_near_its_original(kind: Q, error: float, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", [Q.Q8_0, Q.Q4_0, Q.Q4_K, Q.Q6_K, Q.Q5_0, Q.Q4_1])
-def test_any_block_has_the_values_of_the_whole_dequantised_tensor(kind: Q, tmp_path: Path) -> None:
+def test_any_block_has_the_values_of_the_whole_dequantized_tensor(kind: Q, tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", llama(), kind, architecture="qwen2")
     weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])
     reference = {
@@ -215,7 +215,7 @@ def test_the_label_is_what_the_name_says(name: str, label: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Q.IQ4_NL, Q.IQ4_XS, Q.IQ3_S, Q.IQ2_XXS, Q.IQ1_M, Q.TQ2_0, Q.MXFP4])
-def test_types_of_few_bits_are_dequantised_too(kind: Q, tmp_path: Path) -> None:
+def test_types_of_few_bits_are_dequantized_too(kind: Q, tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", llama(), kind, architecture="qwen2")
     weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])
     reference = gguf.GGUFReader(tmp_path / "m.gguf").tensors
@@ -249,4 +249,4 @@ def test_what_the_metadata_say_of_the_origin_is_a_claim(tmp_path: Path) -> None:
         ("acme/base", "quantized", "gguf"),
         ("acme/older", None, "gguf"),
     ]
-    assert opened.model.quantised
+    assert opened.model.quantized

@@ -52,7 +52,7 @@ def test_a_matrix_that_lost_its_name_gets_it_back_from_the_node_that_uses_it(tmp
     assert some[0][1] == QUERY.ravel()[16:40].tobytes()
 
 
-def test_eight_bit_matrices_are_unpacked_and_the_model_is_a_quantised_copy(tmp_path: Path) -> None:
+def test_eight_bit_matrices_are_unpacked_and_the_model_is_a_quantized_copy(tmp_path: Path) -> None:
     scale = np.float32(np.abs(QUERY).max() / 127)
     packed = np.round(QUERY.T / scale).astype(np.int8) + np.int8(0)
     content = model(

@@ -1,4 +1,4 @@
-"""Quantised copies whose numbers cannot be compared: what their claims, their shapes and what was not packed tell."""
+"""Quantized copies whose numbers cannot be compared: what their claims, their shapes and what was not packed tell."""
 
 from __future__ import annotations
 

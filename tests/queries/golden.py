@@ -58,7 +58,7 @@ def tell(store: Store) -> None:
         for place, name in enumerate("abcdef")
     ]
     store.upsert_models([*models, a_model("g", weights_digest="digest-f"), a_model("gone", signature=None)])
-    store.upsert_models([a_model("packed", weights_digest="digest-packed", quantisation="gptq 4 bits")])
+    store.upsert_models([a_model("packed", weights_digest="digest-packed", quantization="gptq 4 bits")])
     edges = [
         an_edge("b", "a", 0.9, decided_by=("growth",), evidence={"z": 7}),
         an_edge("d", "b", 0.95, kind=Relation.COPY_OF),

@@ -43,7 +43,7 @@ def test_a_duplicate_is_a_leaf_under_what_it_equals() -> None:
     assert found == {1: 0, 2: 1}
 
 
-def test_a_quantised_copy_is_a_leaf_under_the_nearest() -> None:
+def test_a_quantized_copy_is_a_leaf_under_the_nearest() -> None:
     found = chart([0, 1, 2, 3], apart([0.0, 3.0, 2.9, 4.0]), days(0, 3, 1, 4), [False, False, True, False], SETTINGS)
     assert found[2] == 1 and 2 not in found.values()
 
