@@ -31,14 +31,17 @@ WORTH_THREADS = 1 << 33  # models times models times values: about a second of o
 
 
 @contextmanager
-def computing(sketches: Sequence[Sketch], options: Options, device: str | None = None) -> Iterator[torch.device]:
+def computing(
+    sketches: Sequence[Sketch], options: Options, device: str | None = None, *, one_of_many: bool = False
+) -> Iterator[torch.device]:
     """The device on which models are compared inside.
 
     Args:
         sketches: of the models to be compared; device: as torch names it; None: CUDA where there is one, small work excepted.
+        one_of_many: torch will be needed by another piece of work, so for a small one too: else its last digits depend on the order.
     """
     models, values = len(sketches), max((sketch.sampled_values for sketch in sketches), default=0)
-    small = options.method == PLAIN and device in (None, "cpu") and is_small(models, values)
+    small = not one_of_many and options.method == PLAIN and device in (None, "cpu") and is_small(models, values)
     with by_numpy(small):
         from lineage.detect.align import pick_device
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from lineage.detect.backbone_names import NamedBackbone
 from lineage.detect.decision import AnswerKind, Candidate, Decision
@@ -32,6 +33,16 @@ BLOCKWISE, FEWEST_CANDIDATES = (
 )  # pairs of a group whose blocks are compared one by one, and of one model at least
 FEW = 48  # group size up to which blocks are compared even where depths are equal
 _AGAIN = "\n"  # before the path of a part, in the id of a model that has one backbone twice
+
+
+class PartOfModel(Protocol):
+    """Which part of a model a decision is about, and how many values that part has."""
+
+    @property
+    def part(self) -> str: ...
+
+    @property
+    def values(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +247,7 @@ def _comparable(sketch: Sketch) -> set[tuple[str, tuple[int, ...]]]:
     return {(name, s.shape[1:]) for name, s in sketch.samples.items() if s.dtype in FLOAT_DTYPES}
 
 
-def put_together(model: str, said: Sequence[tuple[GroupMember, Decision]]) -> Decision:
+def put_together(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decision:
     """One decision of what a model's groups say."""
     ordered = sorted(said, key=lambda pair: -pair[0].values)
     plain = [(member, _plain(model, decision)) for member, decision in ordered]

@@ -184,12 +184,13 @@ def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozen
 
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> FoundAnswer:
     """The model beside the known ones of its architecture."""
+    from lineage.deciding import with_claims
     from lineage.detect.computing import computing
     from lineage.detect.groups import decide_about
     from lineage.detect.method_version import method_version
     from lineage.detect.methods.registry import PLAIN
     from lineage.detect.methods.to_decisions import decide_or_say
-    from lineage.detection import declared_bases, originals_claimed, relatives_in, with_claims
+    from lineage.detection import declared_bases, originals_claimed, relatives_in
     from lineage.evidence import options_of
     from lineage.queries.claim_check import compare_found
 

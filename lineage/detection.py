@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, replaced, subjects_of
+from lineage.deciding import Engine, GroupAnswer, GroupTask, NotDecided, OneByOne, Said
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, counted, keys_in, share_key
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
-    from lineage.detect.quantized_copies import ClaimedOriginal
-    from lineage.detect.sketch_store import Sketch, SketchStore
+    from lineage.detect.sketch_store import SketchStore
     from lineage.graphdb.store import Store
 
 logger = logging.getLogger(__name__)
@@ -55,40 +55,43 @@ def detect_into(
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     everything: bool = False,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Decides about the architectures in the graph and stores what was found. One architecture is in memory at a time.
 
     Args:
         should_stop: asked before every architecture; those not reached keep what is known of them.
         everything: also those of which nothing has changed since they were decided.
+        engine: decides about the groups, here one after the other or elsewhere (on_ray.py); whatever does, this process alone writes.
     Returns:
-        Counts, named as in COUNTS; and seconds.
+        Counts, named as in COUNTS; seconds; and `not_decided`: a line for each group that the engine gave up, if any.
     """
     began = time.monotonic()
-    count = dict.fromkeys(COUNTS, 0)
-    work = _Work(graph, sketches, options, run_id, device, count, dict(graph.signatures()))
+    count: dict[str, Any] = dict.fromkeys(COUNTS, 0)
+    work = _Work(graph, sketches, options, run_id, count, dict(graph.signatures()))
     decided = {} if everything else graph.decided()
-    for key in list(work.sizes):
-        if should_stop():
-            break
-        if key in work.done:
-            continue
-        known = known_of(graph, sketches, key)
-        digest = known.digest(options)
-        if decided.get(key) == digest:
-            count["without_sketch"] += len(known.without_sketch)
-            count["architectures_unchanged"] += 1
-            count["models_unchanged"] += len(known.models)
-            continue
-        work.decide(key, known, digest)
-    for key in sorted(work.wanted() - work.done):  # other backbones of models that were decided about in one of theirs
-        if should_stop():
-            break
-        work.decide(key, known_of(graph, sketches, key), None)
+    engine = engine or OneByOne(sketches, options, device)
+    failed: list[str] = []
+    for tasks in (work.changed(decided), work.others()):
+        for task, answer in engine.decide(_until(should_stop, tasks)):
+            if isinstance(answer, NotDecided):
+                logger.warning("%s", answer.message)
+                failed.append(answer.message)
+            else:
+                work.accept(task, answer)
     work.finish()
     if options.method == PLAIN and not should_stop():
         _adapters(work, should_stop, everything)
+    if failed:
+        count["not_decided"] = failed
     return {**count, "seconds": round(time.monotonic() - began, 2)}
+
+
+def _until(should_stop: Callable[[], bool], tasks: Iterable[GroupTask]) -> Iterator[GroupTask]:
+    """Tasks until it is time to stop, which is asked before each of them is made."""
+    source = iter(tasks)
+    while not should_stop() and (task := next(source, None)) is not None:
+        yield task
 
 
 def _adapters(work: _Work, should_stop: Callable[[], bool], everything: bool) -> None:
@@ -112,64 +115,67 @@ class _Work:
 
     Attributes:
         sizes: key of a backbone -> number of its models; done: keys that were decided about; count: see COUNTS.
-        said: what the groups say of models of several backbones, until it is stored.
-        digests: of groups whose decisions wait for other groups.
+        said: what the groups say of models of several backbones, with the place of their task, until it is stored.
+        digests: of groups whose decisions wait for other groups. made: number of tasks so far.
     """
 
     graph: Store
     sketches: SketchStore
     options: Options
     run_id: str
-    device: str | None
-    count: dict[str, int]
+    count: dict[str, Any]
     sizes: Mapping[str, int]
     done: set[str] = field(default_factory=set)
-    said: dict[str, list[tuple[Any, Decision]]] = field(default_factory=dict)
+    said: dict[str, list[tuple[int, Said, Decision]]] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
     heard: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    made: int = 0
 
-    def wanted(self) -> set[str]:
-        """Keys of the other groups of models that wait."""
-        return {key for hub_id in self.said for key in keys_in(str(self.models[hub_id].signature))} & self.sizes.keys()
+    def changed(self, decided: Mapping[str, str]) -> Iterator[GroupTask]:
+        """Groups in which something changed since they were decided."""
+        for key in list(self.sizes):
+            if key in self.done:
+                continue
+            known = known_of(self.graph, self.sketches, key)
+            digest = known.digest(self.options)
+            if decided.get(key) == digest:
+                self.count["without_sketch"] += len(known.without_sketch)
+                self.count["architectures_unchanged"] += 1
+                self.count["models_unchanged"] += len(known.models)
+                continue
+            yield self._task(key, known, digest)
 
-    def decide(self, key: str, known: ArchitectureModels, digest: str | None) -> None:
-        """About the models of one backbone; of all backbones that they have, where all of them have the same.
+    def others(self) -> Iterator[GroupTask]:
+        """Other backbones of models that were decided about in one of theirs: only what they say of models that wait counts."""
+        wanted = {
+            key for hub_id in self.said for key in keys_in(str(self.models[hub_id].signature))
+        } & self.sizes.keys()
+        for key in sorted(wanted - self.done):
+            yield self._task(key, known_of(self.graph, self.sketches, key), None)
 
-        Args:
-            digest: None for a group in which nothing changed: only what it says of models that wait counts.
-        """
-        from lineage.detect.computing import computing
-        from lineage.detect.groups import decide_group, groups_of
-        from lineage.detect.methods.to_decisions import decide_or_say
-
-        read = subjects_of(known.models, known.declared, self.sketches)
-        subjects = {model: subject for model, subject in read if subject is not None}
+    def _task(self, key: str, known: ArchitectureModels, digest: str | None) -> GroupTask:
+        """Of one backbone; of all backbones that its models have, where all of them have the same."""
         keys = self._joint(key, known.models)
         self.done |= {*keys}
+        self.made += 1
+        return GroupTask(self.made, key, keys, known, digest)
+
+    def accept(self, task: GroupTask, answer: GroupAnswer) -> None:
+        """Stores what is said of models of which all groups have been heard; the rest waits."""
+        known, keys, digest = task.known, task.keys, task.digest
+        subjects = [model for model in known.models if model.hub_id in answer.readable]
         self.count["without_sketch"] += len(known.without_sketch) + len(known.models) - len(subjects)
-        method = self.options.method
-        threshold = self.options.threshold if method == PLAIN else None
-        with computing([subject.sketch for subject in subjects.values()], self.options, self.device) as on:
-            said = [
-                pair
-                for group in groups_of(list(subjects.values()), key if len(keys) == 1 else None)
-                for pair in decide_group(group, lambda some: decide_or_say(method, some, self.options, on), threshold)
-            ]
-        if method == PLAIN:
-            copies = {subject.id: subject for subject in subjects.values() if subject.quantized}
-            claims = known if self.options.declared else None
-            said = [(member, _packed(decision, copies, claims, self.sketches)) for member, decision in said]
-        unread = [model.hub_id for model in known.models if model not in subjects]
+        unread = [model.hub_id for model in known.models if model.hub_id not in answer.readable]
         self.bound |= known.bound | children_of(self.graph, unread)
         if digest is not None:
             self.count["architectures"] += 1
             if len(subjects) == len(known.models):  # what cannot be read now is no reason not to look again
                 self.digests |= dict.fromkeys(keys, digest)
-        by_model: dict[str, list[tuple[Any, Decision]]] = {}
-        for member, decision in said:
-            by_model.setdefault(member.subject.id.partition("\n")[0], []).append((member, decision))
+        by_model: dict[str, list[tuple[int, Said, Decision]]] = {}
+        for source, decision in answer.said:
+            by_model.setdefault(source.model, []).append((task.place, source, decision))
         ready = {}
         for model in subjects:
             if digest is None and model.hub_id not in self.said:
@@ -180,15 +186,13 @@ class _Work:
             if self.heard[model.hub_id] >= set(keys_in(str(model.signature))) & self.sizes.keys():
                 ready[model.hub_id] = self.said.pop(model.hub_id)
         self._store(ready)
-        if not self.said:
-            self.finish()
+        self.finish()
 
     def finish(self) -> None:
-        """Keeps which groups were decided about, once everything that they said is stored."""
-        if not self.said:
-            for key, digest in self.digests.items():
-                self.graph.set_decided(key, digest)
-            self.digests.clear()
+        """Keeps which groups were decided about, of those that said nothing which is not stored yet."""
+        waiting = {key for hub_id in self.said for key in self.heard[hub_id]}
+        for key in self.digests.keys() - waiting:
+            self.graph.set_decided(key, self.digests.pop(key))
 
     def _joint(self, key: str, models: Sequence[Model]) -> tuple[str, ...]:
         signatures = {str(model.signature) for model in models}
@@ -196,11 +200,15 @@ class _Work:
         same = key in keys and all(self.sizes.get(other) == self.sizes.get(key) for other in keys)
         return keys if same else (key,)
 
-    def _store(self, ready: Mapping[str, list[tuple[Any, Decision]]]) -> None:
+    def _store(self, ready: Mapping[str, list[tuple[int, Said, Decision]]]) -> None:
         from lineage.detect.decision import AnswerKind
         from lineage.detect.groups import put_together
 
-        decisions = [put_together(hub_id, said) for hub_id, said in ready.items() if said and hub_id not in self.bound]
+        decisions = [
+            put_together(hub_id, [(part, decision) for _, part, decision in sorted(said, key=lambda one: one[0])])
+            for hub_id, said in ready.items()
+            if said and hub_id not in self.bound
+        ]
         edges, verdicts = as_edges(
             decisions,
             self.options,
@@ -221,44 +229,6 @@ class _Work:
             "possible_parents": found.possible,
         }.items():
             self.count[name] += value
-
-
-def _packed(
-    decision: Decision, copies: Mapping[str, Subject], known: ArchitectureModels | None, sketches: SketchStore
-) -> Decision:
-    """A decision, with what a quantized copy claims where nothing else is known of it. known: None where claims do not count."""
-    if decision.model not in copies:
-        return decision
-    originals = known.originals.get(decision.model, ()) if known is not None else ()
-    return with_claims(decision, copies[decision.model], originals, sketches)
-
-
-def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original], sketches: SketchStore) -> Decision:
-    """The decision about a quantized copy, see detect/quantized_copies.py.
-
-    Args:
-        originals: models that it claims and that it was not compared with, see lineage/architecture.py.
-    """
-    from lineage.detect.quantized_copies import ClaimedOriginal
-
-    def claimed() -> list[ClaimedOriginal]:
-        samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
-        return [
-            ClaimedOriginal(hub_id, name, said, samples.get(digest or "")) for hub_id, name, said, digest in originals
-        ]
-
-    return settle_packed(decision, copy.sketch, claimed)
-
-
-def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[ClaimedOriginal]]) -> Decision:
-    """The decision about a quantized copy once its claims are weighed; every road ends here.
-
-    Args:
-        claimed: makes the models that it claims, with their samples; called only where values of weights have not decided.
-    """
-    from lineage.detect.quantized_copies import decided_by_values, settle
-
-    return decision if decided_by_values(decision) else settle(decision, copy, claimed())
 
 
 def originals_claimed(graph: Store | None, copy: Subject, claims: Iterable[Declaration]) -> list[Original]:
@@ -293,6 +263,8 @@ def found_text(summary: Mapping[str, Any]) -> str:
             f"\n{counted(summary['adapters'], 'adapter')} checked: {summary['adapters_with_base']} with a base, "
             f"{summary['adapters_undecided']} undecided, {summary['adapters_contradicted']} whose declared base does not fit"
         )
+    if summary.get("not_decided"):
+        text += "\n" + "\n".join(summary["not_decided"])
     if summary["without_sketch"]:
         text += f"\n{counted(summary['without_sketch'], 'model')} left out, their samples are not at this --sketches"
     return text

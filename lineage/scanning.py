@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineage.deciding import settle_packed
 from lineage.detect.methods.registry import PLAIN
-from lineage.detection import settle_packed
 from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import Failure, NoSuchModel, Status, share_key
 from lineage.reading import Reading, read

@@ -14,6 +14,7 @@ from lineage.commands.crawl_options import crawl_options, make_options, service_
 from lineage.commands.hints import hint
 from lineage.commands.messages import note
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.commands.ray_options import RayChoice, engine_for, ray_options
 from lineage.commands.stages import comparing
 from lineage.crawler.summary import CrawlSummary, summary_text
 from lineage.crawling import crawl_hub, crawl_into
@@ -30,6 +31,7 @@ from lineage.locations import sketches_folder, state_folder
 @click.option("--every", metavar="6h", help="Stay and do it again after this time (30m, 6h, 1d).")
 @click.option("--cron", metavar='"0 2 * * *"', help="Stay and do it at these times (five cron fields, local time).")
 @service_options
+@ray_options
 @click.option("--json", "json_wanted", is_flag=True, help="Print each pass's summary as JSON, one line.")
 def sync(
     store: str,
@@ -40,6 +42,7 @@ def sync(
     dry_run: bool,
     metrics_port: int | None,
     metrics_host: str,
+    ray: RayChoice,
     json_wanted: bool,
     **options: Any,
 ) -> None:
@@ -87,8 +90,8 @@ def sync(
                 )
             if should_stop():
                 raise Interruption
-            with comparing(graph, should_stop) as asked:
-                found = detect_into(graph, kept, options_of(**evidence), run.run_id, should_stop=asked)
+            with engine_for(ray, kept, options_of(**evidence)) as engine, comparing(graph, should_stop) as asked:
+                found = detect_into(graph, kept, options_of(**evidence), run.run_id, should_stop=asked, engine=engine)
             run.summary["detect"] = found
             if metrics:
                 metrics.detected(found)
