@@ -1,7 +1,8 @@
 """Groups decided by tasks on a Ray cluster, or on the processors of this machine: a task a group, samples read by the workers themselves.
 
-Only decisions come back, and this process alone writes them. A task whose worker or node dies is repeated elsewhere; a task that keeps dying,
-runs out of memory or exceeds its time is given up and reported by name. The number and order of workers change nothing in the answers. Source: https://docs.ray.io/en/latest/ray-core/tasks.html and its page on fault tolerance.
+Only decisions come back, and this process alone writes them. A task whose worker or node dies is repeated elsewhere; one that keeps dying,
+runs out of memory or exceeds its time is given up and reported by name. The number and order of workers change nothing in the answers.
+Source: https://docs.ray.io/en/latest/ray-core/tasks.html and its page on fault tolerance.
 """
 
 from __future__ import annotations
