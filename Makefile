@@ -47,7 +47,8 @@ pictures: $(INSTALLED) ## Take the pictures of the pages anew, from what `make d
 man: $(INSTALLED) ## Manual pages of every command into build/man
 	$(BIN)/python -m bench.manual_pages build/man
 
-wheel: $(INSTALLED) ## Build the wheel, install it beside packages of others that share its names, and ask it questions
+wheel: $(INSTALLED) ## Build the source distribution and the wheel from it, install it beside packages of others that share its names, and ask it questions
 	rm -rf dist build
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m build --outdir dist . > dist.log || (cat dist.log; rm dist.log; exit 1)
+	rm dist.log
 	$(BIN)/python -m tests.wheel_check dist/model_lineage-*.whl

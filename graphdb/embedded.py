@@ -195,6 +195,10 @@ class EmbeddedConnection(Connection):
             owner.remove(self.folder)
 
 
+# What the engine says where another process has the files: the lock is taken, or it was released while logs are still open.
+_HELD = ("locked by another process", "already open by another process")
+
+
 class _Rows(list[Any]):
     """Rows for a statement. The engine's package looks into every value of a plain list for keys that are no text; ours all are."""
 
@@ -230,7 +234,7 @@ def open_failure(error: Exception, folder: Path) -> Failure:
     chain = " ".join(str(part) for pair in getattr(error, "java_chain", None) or () for part in pair) or str(error)
     if "already in use" in chain:
         return StoreHeld(f"the store {folder} is already open in this process", "close it first")
-    if "locked by another process" in chain:
+    if any(words in chain for words in _HELD):
         return StoreHeld(
             f"the store {folder} is held by {owner.read(folder) or 'another process'}",
             "wait for it; for several programs at once there is `lineage graph serve`, or a Neo4j",

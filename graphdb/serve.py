@@ -29,6 +29,7 @@ from lineage.graphdb.graph import LineageGraph
 from lineage.graphdb.schema import Failure, home_path
 
 DATABASE = "graph"
+HTTP_PORTS = 5  # that are tried for what is asked through HTTP
 INSIDE = "lineage-processes"  # the user of other `lineage` processes
 MIN_PASSWORD = 8  # the engine's own rule
 
@@ -98,9 +99,9 @@ def _served(
     path = home_path(folder).absolute()
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="lineage-serve-"))
-        inside, http_port = secrets.token_urlsafe(24), free_port()
+        inside = secrets.token_urlsafe(24)
         root_password = password if user == "root" else inside
-        server = _server(home, path, port, http_port, root_password)
+        server, http_port = _server_on_a_free_port(home, path, port, root_password)
         stack.callback(server.stop)
         try:
             database = server.get_database(DATABASE)
@@ -119,6 +120,18 @@ def _served(
         owner.write(path, utc_now(), url, reached_as, inside)
         stack.callback(owner.remove, path)
         yield RunningServer(url, user), database
+
+
+def _server_on_a_free_port(home: str, folder: Path, port: int, root_password: str) -> tuple[Any, int]:
+    """The server and its port for HTTP, another one where some program took it in the meantime."""
+    for tries_left in reversed(range(HTTP_PORTS)):
+        http_port = free_port()
+        try:
+            return _server(home, folder, port, http_port, root_password), http_port
+        except CannotServe as error:
+            if not tries_left or "HTTP port" not in error.message:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _server(home: str, folder: Path, port: int, http_port: int, root_password: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lineage.graphdb.embedded import EmbeddedConnection
+from lineage.graphdb.embedded import EmbeddedConnection, open_failure
 from lineage.graphdb.errors import NotAStore, StoreDamaged, StoreHeld
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
@@ -188,6 +188,13 @@ def test_two_processes_that_make_one_store_at_once_leave_one_store(tmp_path: Pat
     with open_store(folder) as store:
         assert store.counts()["models"] == 0
     assert {entry.name for entry in Path(folder).iterdir()} <= {"graph", "log"}
+
+
+def test_a_store_whose_logs_another_process_still_has_open_is_held_and_not_damaged(tmp_path: Path) -> None:
+    """What the engine says in the moment between the release of its lock and the end of the process that had it."""
+    said = Exception("WAL file 'txlog_8.wal' is already open by another process or database instance")
+    assert isinstance(open_failure(said, tmp_path), StoreHeld)
+    assert isinstance(open_failure(Exception("unexpected end of file"), tmp_path), StoreDamaged)
 
 
 def test_threads_write_and_read_at_once(tmp_path: Path) -> None:
