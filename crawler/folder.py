@@ -19,6 +19,7 @@ from lineage.crawler.selection import (
     Choice,
     Layout,
     WeightSet,
+    adapter_sets,
     choose,
     files_by_index,
     missing_parts,
@@ -218,6 +219,7 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
     if several and not sets:
         return
     alone = bool(sets) and sets[0].rank == 0 and all(s.variant for s in sets[1:])  # beside copies of itself at most
+    alone = alone or (len(sets) == 1 and len(adapter_sets(sets)) == 1)
     like_repository = alone or not _REPOSITORY_FILES.isdisjoint(names)
     choice = choose(names)
     others = [s for form in FORMATS if not form.one_each and form is not SAFETENSORS for s in form.sets(names)]

@@ -26,6 +26,7 @@ _NUMBER = re.compile(r"(?:^|[._])(\d+)(?=[._]|$)")
 _VOCABULARY = re.compile(
     r"(^|[._])(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding|embeddings?|lm_head|embed_out)$"
 )
+_TABLE = re.compile(_VOCABULARY.pattern.removesuffix("$") + r"|wpe|position|relative_attention_bias|token_type")
 _HEAD = re.compile(
     r"(^|\.)(lm_head|embed_out|classifier|score|qa_outputs|[a-z_]*head|pre_classifier|summary|[a-z_]*pooler)(\.|$)"
 )
@@ -56,13 +57,6 @@ class BaseStructure:
             s[-1] for n, s in self.tensors.items() if len(s) == 2 and role_of(n, "F32", s) is Role.EMBEDDING
         )
 
-    @property
-    def sizes(self) -> frozenset[tuple[int, int]]:
-        """Sizes of its matrices, the smaller first."""
-        return frozenset(
-            (min(s[:2]), max(s[:2])) for n, s in self.weights.items() if len(s) >= 2 and n not in self.packed
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -72,6 +66,7 @@ class Fit:
         misfit: the first contradiction in words; None where absent.
         unknown: names of modules that the model does not have under this name, without being contradicted.
         vocabulary: (rows that the adapter expects, rows that the model has) where they differ.
+        renamed: no module has its name there, and every block has weights of the sizes that the adapter works on in it.
     """
 
     modules: int
@@ -80,6 +75,7 @@ class Fit:
     misfit: str | None = None
     unknown: tuple[str, ...] = ()
     vocabulary: tuple[int, int] | None = None
+    renamed: bool = False
 
     @property
     def complete(self) -> bool:
@@ -93,6 +89,7 @@ class Fit:
             self.misfit or other.misfit,
             (*self.unknown, *other.unknown),
             self.vocabulary or other.vocabulary,
+            self.renamed or other.renamed,
         )
 
 
@@ -146,7 +143,52 @@ def _fit_modules(modules: list[AdaptedModule], base: BaseStructure) -> Fit:
         _under(modules, names, path, known, base)
         for path in dict.fromkeys([("", ""), *_paths(names, known, modules[0].joined)])
     ]
-    return max(found, key=lambda one: (one.fitting, one.named, one.misfit is None))
+    best = max(found, key=lambda one: (one.fitting, one.named, one.misfit is None))
+    if not best.named and best.misfit is None and _fits_by_blocks(modules, names, base):
+        return Fit(len(modules), len(modules), 0, renamed=True)
+    return best
+
+
+def _fits_by_blocks(modules: list[AdaptedModule], names: list[str], base: BaseStructure) -> bool:
+    """Whether the model has as many blocks, each with weights of the sizes that the adapter works on there, under other names: programs
+    rename modules between versions and keep the names of files."""
+    if base.packed or not all(module.inputs or module.outputs for module in modules):
+        return False
+    wanted = _by_block(zip(names, modules, strict=True))
+    for blocks in _lists_of_blocks(base.weights).values():
+        if wanted and all(_all_there(some, blocks.get(number, [])) for number, some in wanted.items()):
+            return True
+    return False
+
+
+def _by_block(named: Iterable[tuple[str, AdaptedModule]]) -> dict[int, list[AdaptedModule]]:
+    """Modules by the number of their block; those outside of blocks are left out."""
+    found: dict[int, list[AdaptedModule]] = {}
+    for name, module in named:
+        numbers = _paths_of_blocks(name)
+        if len(numbers) == 1:
+            found.setdefault(numbers[0][1], []).append(module)
+    return found
+
+
+def _lists_of_blocks(weights: Mapping[str, Shape]) -> dict[str, dict[int, list[Shape]]]:
+    """Path before a number -> number -> shapes of the matrices under it."""
+    found: dict[str, dict[int, list[Shape]]] = {}
+    for name, shape in weights.items():
+        for path, number in _paths_of_blocks(name)[:1] if len(shape) >= 2 else ():
+            found.setdefault(path, {}).setdefault(number, []).append(shape)
+    return found
+
+
+def _all_there(modules: list[AdaptedModule], shapes: list[Shape]) -> bool:
+    """Whether there is a weight of its own for every module."""
+    left = list(shapes)
+    for module in modules:
+        fitting = next((shape for shape in left if _fits(module, shape, False)[0]), None)
+        if fitting is None:
+            return False
+        left.remove(fitting)
+    return True
 
 
 def _joined(base: BaseStructure) -> dict[str, str]:
@@ -204,10 +246,8 @@ def _under(
         vocabulary = vocabulary or rows
         if not ok:
             misfits.append(f"{_shown(module)} works on {_sizes(module)} and the weight there is {_by(shape)}")
-    if not named and not misfits and unknown and base.sizes and not base.packed:
-        wanted = {tuple(sorted((m.inputs, m.outputs))) for m in unknown if m.inputs and m.outputs}
-        if wanted and not wanted & base.sizes:
-            misfits.append(f"{_shown(unknown[0])} works on {_sizes(unknown[0])}, and no weight there has such sizes")
+    if not named and not misfits and unknown and not base.packed and not _any_fits(unknown, base):
+        misfits.append(f"{_shown(unknown[0])} works on {_sizes(unknown[0])}, and no weight there has such sizes")
     return Fit(
         len(modules),
         fitting,
@@ -216,6 +256,16 @@ def _under(
         tuple(module.name for module in unknown),
         vocabulary,
     )
+
+
+def _any_fits(modules: list[AdaptedModule], base: BaseStructure) -> bool:
+    """Whether some weight of the model, whatever its name, has sizes that one of the modules works on."""
+    tables = (
+        name for name in base.weights if _TABLE.search(name)
+    )  # as long as a vocabulary or a text is, which is chance
+    shapes = {base.weights[name] for name in base.weights.keys() - set(tables) if len(base.weights[name]) >= 2}
+    sized = [module for module in modules if module.inputs or module.outputs]
+    return not shapes or not sized or any(_fits(module, shape, False)[0] for module in sized for shape in shapes)
 
 
 def _fits(module: AdaptedModule, shape: Shape, vocabulary: bool) -> tuple[bool, tuple[int, int] | None]:
@@ -275,7 +325,8 @@ def _fit_replaced(adapter: AdapterStructure, base: BaseStructure) -> Fit:
 def _fit_prompt(width: int, base: BaseStructure) -> Fit:
     """A tuned prompt is as wide as an embedding; a prefix holds a key and a value for each block."""
     if not base.widths:
-        return Fit(1, 0, 0, None, ("prompt_embeddings",))
+        somewhere = not base.weights or any(width in shape for shape in base.weights.values())
+        return Fit(1, 0, 0, None if somewhere else f"nothing there has {width} values", ("prompt_embeddings",))
     depth = max((count for count in _blocks({n: n for n in base.weights}).values()), default=0)
     keys = {s[0] for n, s in base.weights.items() if n.rpartition(".")[2] in ("k_proj", "key", "k") and len(s) == 2}
     if width in base.widths or any(width == 2 * depth * key for key in keys | base.widths):

@@ -26,6 +26,7 @@ WRITTEN_BY_PROGRAMS = (
 )  # sources that name what was loaded, before what people wrote
 PROGRAM_FITS, PERSON_FITS = 0.99, 0.97  # a claim by either, and every module fits
 PROMPT_FITS = 0.93  # a prompt fits every model of one width
+RENAMED_FITS = 0.9  # the sizes fit in every block, under other names
 UNSEEN = 0.5  # a claimed base of which no tensor is known
 INCOMPLETE = 0.5  # a claimed base without some of the modules, and without a contradiction
 ALONE, TOGETHER = 0.6, 0.9  # of the only model that fits, and of all of several, where nothing names one
@@ -131,8 +132,11 @@ def _found(
     options: Options,
 ) -> Decision:
     sure = PROMPT_FITS if adapter.prompt is not None else PROGRAM_FITS if claim.by_program else PERSON_FITS
+    sure = min(sure, RENAMED_FITS) if found.renamed else sure
     evidence = _evidence(adapter, found) | {"claimed_in": list(claim.sources)}
     reason = _lead(adapter).and_then(Reason("adapter_fits", {"count": found.modules}, {"base": claim.ids}))
+    if found.renamed:
+        reason = reason.and_then(Reason("adapter_renamed"))
     through = next((part.through for part in claim.parts if part.through), ())
     if through:
         reason = reason.and_then(Reason("adapter_through", models={"adapters": through}))

@@ -63,6 +63,7 @@ TEMPLATES = {
     "adapter_damaged": "a damaged adapter: {problem}",
     "adapter_fits": "{base} is declared, and all {count} parts fit there",
     "adapter_fits.one": "{base} is declared, and it fits there",
+    "adapter_renamed": "under other names, block by block",
     "adapter_through": "by way of {adapters}",
     "adapter_vocabulary": "it has {rows:,} rows of vocabulary, its base {rows_of_base:,}",
     "adapter_contradicted": "{base} is declared and cannot be its base: {misfit}",

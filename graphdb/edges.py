@@ -87,7 +87,8 @@ def _write(execute: Execute, wanted: dict[Key, Edge], answers: list[Row], run_id
 
     The answers are written first: that locks the children, so that of two writers the later one sees what the earlier did.
     """
-    current = execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
+    execute(statement("verdict_set"), {"rows": answers, "run_id": run_id, "now": now})
+    current = execute(statement("edges_of"), {"hub_ids": [row["hub_id"] for row in answers]})
     kept: set[Key] = set()
     stale: dict[str, list[Row]] = defaultdict(list)
     for row in current:

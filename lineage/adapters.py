@@ -12,7 +12,7 @@ from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import Declaration
 
 if TYPE_CHECKING:
-    from lineage.detect.adapter_fit import BaseStructure
+    from lineage.detect.adapter_fit import BaseStructure, Fit
     from lineage.detect.adapter_structure import AdapterStructure
     from lineage.detect.adapters import AdapterClaims, FittingModels, PossibleBase
     from lineage.detect.decision import Decision
@@ -184,7 +184,7 @@ def _fitting(own: str, structure: AdapterStructure, around: Surroundings) -> Fit
             continue
         for model in alike.every():
             its = None if model.id in found or model.id == own else around.structure(model)
-            if its is not None and fit(structure, its, component).complete:
+            if its is not None and _surely(fit(structure, its, component)):
                 found[model.id] = PossibleBase(model.id, model.label, its, component)
                 count += 1
     return FittingModels(list(found.values()) if count <= MAX_POSSIBLE else (), count)
@@ -196,7 +196,12 @@ def _component_of(structure: AdapterStructure, base: BaseStructure | None) -> st
 
     if base is None:
         return None
-    return next((c for c in structure.components if fit(structure, base, c).complete), None)
+    return next((c for c in structure.components if _surely(fit(structure, base, c))), None)
+
+
+def _surely(found: Fit) -> bool:
+    """Whether an adapter fits so well that the model is possible without any claim."""
+    return found.complete and not found.renamed
 
 
 def _rank(source: str) -> int:

@@ -155,14 +155,14 @@ def _judge(
                     f"{base['repo_id']} is declared and an ancestor; the parent is {parents[0]['repo_id']}",
                 )
     named = sorted({claim.base for claim in claims})
+    if adapter and row.get("answer_reason") == CONTRADICTED_ADAPTER:
+        misfit = json.loads(row.get("answer_reason_values") or "{}").get("values", {}).get("misfit", "")
+        return Agreement.CONTRADICTS, f"{named[0]} is declared and cannot be its base: {misfit}"
     resolved = {name_key(base["base"]) for base in known}
     unknown = [base for base in named if name_key(base) not in resolved]
     if unknown:
         return Agreement.CANNOT_TELL, f"{unknown[0]} is declared and not in the graph"
     if adapter:
-        if row["answer_reason"] == CONTRADICTED_ADAPTER:
-            misfit = json.loads(row["answer_reason_values"] or "{}").get("values", {}).get("misfit", "")
-            return Agreement.CONTRADICTS, f"{named[0]} is declared and cannot be its base: {misfit}"
         if parents:
             return Agreement.CONTRADICTS, f"{named[0]} is declared; it is an adapter of {parents[0]['repo_id']}"
         return Agreement.CANNOT_TELL, f"{named[0]} is declared; whether it fits there is not known"

@@ -107,8 +107,16 @@ def test_added_rows_of_the_vocabulary_are_no_contradiction_and_are_told() -> Non
     assert fit(structure_of(brought), base(vocabulary=98)).vocabulary is None
 
 
+def test_modules_that_a_newer_program_renamed_fit_block_by_block() -> None:
+    renamed = {name.replace("self_attn.q_proj", "attention.query"): shape for name, shape in llama().items()}
+    found = fit(structure_of(LORA), base_structure(renamed))
+    assert found.complete and found.renamed and not found.named
+    fewer = {name: shape for name, shape in renamed.items() if "layers.1" not in name}
+    assert not fit(structure_of(LORA), base_structure(fewer)).complete
+
+
 def test_names_that_nothing_bears_are_unknown_while_the_sizes_are_there() -> None:
-    fused = {name.replace("q_proj", "Wqkv"): shape for name, shape in llama().items()}
+    fused = {"model.all.weight": (32, 32), "model.other.weight": (32, 32)}
     found = fit(structure_of(LORA), base_structure(fused))
     assert not found.complete and found.misfit is None and len(found.unknown) == 2
     other = {f"encoder.layers.{i}.conv.weight": (24, 24) for i in range(2)}

@@ -107,6 +107,17 @@ def test_the_same_run_again_changes_nothing(store: Store) -> None:
     assert store.counts() == counts
 
 
+def test_every_model_of_a_large_batch_gets_its_answer(store: Store) -> None:
+    """None of them has an edge yet; on the embedded store only the first 200 got theirs."""
+    names = [a_model(number).hub_id for number in range(450)]
+    store.upsert_models([a_model(number) for number in range(450)])
+    verdicts = [Verdict(name, "parent" if name == names[1] else "root", "oldest", 0.9) for name in names]
+    store.replace_edges(names, [an_edge(1, 0)], verdicts, "run-1")
+    rows = store.read("MATCH (m:Model) WHERE m.answer = 'root' RETURN count(m) AS count")
+    assert rows == [{"count": 449}]
+    assert current(store) == as_rows([an_edge(1, 0)])
+
+
 def test_children_outside_the_scope_keep_their_edges(store: Store) -> None:
     fill(store, [a_model(name) for name in "abc"], [an_edge("b", "a"), an_edge("c", "a")])
     assert store.replace_edges(["id-b"], [], [], "half-a-crawl") == EdgeCounts(superseded=1)
