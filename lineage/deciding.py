@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lineage.architecture import ArchitectureModels, Original, subjects_of
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from lineage.detect.options import Options
     from lineage.detect.quantized_copies import ClaimedOriginal
     from lineage.detect.sketch_store import Sketch, SketchStore
+
+
+LARGE_GROUP = (
+    4000  # models from which on a group is decided family by family: all pairs of more would not fit into memory
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +82,19 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OneByOne:
-    """In this process, one group after the other."""
+    """In this process, one group after the other. folder: see `decide_models`."""
 
     sketches: SketchStore
     options: Options
     device: str | None = None
+    folder: Path | None = None
 
     def decide(self, tasks: Iterable[GroupTask]) -> Iterator[tuple[GroupTask, GroupAnswer | NotDecided]]:
         for task in tasks:
-            yield task, decide_models(task.known, task.key, task.keys, self.sketches, self.options, self.device)
+            answer = decide_models(
+                task.known, task.key, task.keys, self.sketches, self.options, self.device, self.folder
+            )
+            yield task, answer
 
 
 def decide_models(
@@ -94,30 +104,54 @@ def decide_models(
     sketches: SketchStore,
     options: Options,
     device: str | None = None,
+    folder: Path | None = None,
 ) -> GroupAnswer:
-    """About the models of one backbone; of all backbones that they have, where `keys` are several."""
+    """About the models of one backbone; of all backbones that they have, where `keys` are several.
+
+    Args:
+        folder: where neighbours in large groups are kept for the next time; None: not kept.
+    """
+    only = key if len(keys) == 1 else None
+    if options.method == PLAIN and len(known.models) >= LARGE_GROUP:
+        from lineage.large_deciding import decide_large
+
+        return decide_large(known, key, only, sketches, options, device, folder)
+    read = subjects_of(known.models, known.declared, sketches)
+    subjects = [subject for _, subject in read if subject is not None]
+    said = decide_subjects(subjects, known, only, sketches, options, device)
+    return GroupAnswer(frozenset(subject.id for subject in subjects), said)
+
+
+def decide_subjects(
+    subjects: Sequence[Subject],
+    known: ArchitectureModels,
+    only: str | None,
+    sketches: SketchStore,
+    options: Options,
+    device: str | None = None,
+) -> list[tuple[Said, Decision]]:
+    """What the groups of some models say of each.
+
+    Args:
+        only: the key of the backbone that counts alone; None: all that they have.
+    """
     from lineage.detect.computing import computing
     from lineage.detect.groups import decide_group, groups_of
     from lineage.detect.methods.to_decisions import decide_or_say
 
-    read = subjects_of(known.models, known.declared, sketches)
-    subjects = [subject for _, subject in read if subject is not None]
     method = options.method
     threshold = options.threshold if method == PLAIN else None
     with computing([subject.sketch for subject in subjects], options, device, one_of_many=True) as on:
         said = [
             pair
-            for group in groups_of(subjects, key if len(keys) == 1 else None)
+            for group in groups_of(subjects, only)
             for pair in decide_group(group, lambda some: decide_or_say(method, some, options, on), threshold)
         ]
     if method == PLAIN:
         copies = {subject.id: subject for subject in subjects if subject.quantized}
         claims = known if options.declared else None
         said = [(member, _packed(decision, copies, claims, sketches)) for member, decision in said]
-    return GroupAnswer(
-        frozenset(subject.id for subject in subjects),
-        [(Said(m.subject.id.partition("\n")[0], m.part, m.values), decision) for m, decision in said],
-    )
+    return [(Said(m.subject.id.partition("\n")[0], m.part, m.values), decision) for m, decision in said]
 
 
 def _packed(

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, replaced, subjects_of
@@ -56,6 +57,7 @@ def detect_into(
     should_stop: Callable[[], bool] = lambda: False,
     everything: bool = False,
     engine: Engine | None = None,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """Decides about the architectures in the graph and stores what was found. One architecture is in memory at a time.
 
@@ -63,6 +65,7 @@ def detect_into(
         should_stop: asked before every architecture; those not reached keep what is known of them.
         everything: also those of which nothing has changed since they were decided.
         engine: decides about the groups, here one after the other or elsewhere (on_ray.py); whatever does, this process alone writes.
+        folder: where neighbours in large groups are kept for the next run; None: not kept.
     Returns:
         Counts, named as in COUNTS; seconds; and `not_decided`: a line for each group that the engine gave up, if any.
     """
@@ -70,7 +73,7 @@ def detect_into(
     count: dict[str, Any] = dict.fromkeys(COUNTS, 0)
     work = _Work(graph, sketches, options, run_id, count, dict(graph.signatures()))
     decided = {} if everything else graph.decided()
-    engine = engine or OneByOne(sketches, options, device)
+    engine = engine or OneByOne(sketches, options, device, folder)
     failed: list[str] = []
     for tasks in (work.changed(decided), work.others()):
         for task, answer in engine.decide(_until(should_stop, tasks)):

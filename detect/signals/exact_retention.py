@@ -62,7 +62,9 @@ def characters(layers: Sequence[Layer], digits: Sequence[int]) -> Characters:
     codes = codes + 0.0  # minus zero is zero
     looked_at = codes.shape[1]
     codes = codes[:, (codes != codes[:1]).any(0)]
-    same = torch.stack([(codes == row).sum(1) for row in codes]).double() if codes.shape[1] else 0.0
+    same = torch.zeros(models, models, dtype=torch.float64)
+    for into, row in zip(same, codes, strict=True) if codes.shape[1] else ():
+        into.copy_((codes == row).sum(1))  # written at once: what is kept between large pieces would pin them in memory
     equal = (looked_at - codes.shape[1] + same) / looked_at + torch.zeros(models, models, dtype=torch.float64)
     return Characters(codes, looked_at, equal, torch.tensor(digits))
 

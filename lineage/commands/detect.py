@@ -14,7 +14,7 @@ from lineage.commands.ray_options import RayChoice, engine_for, ray_options
 from lineage.commands.stages import comparing
 from lineage.evidence import options_of
 from lineage.graphdb.schema import Run
-from lineage.locations import sketches_folder
+from lineage.locations import sketches_folder, state_folder
 
 
 @click.command()
@@ -51,9 +51,10 @@ def detect(
     with open_store(store) as graph:
         graph.record_run(Run(run_id, "detect", started))
         kept = SketchStore(sketches_folder(store, sketches))
+        folder = state_folder(store, sketches) / "large_groups"
         with engine_for(ray, kept, options, on) as engine, comparing(graph) as asked:
             summary = detect_into(
-                graph, kept, options, run_id, on, everything=everything, should_stop=asked, engine=engine
+                graph, kept, options, run_id, on, everything=everything, should_stop=asked, engine=engine, folder=folder
             )
         graph.record_run(Run(run_id, "detect", started, datetime.now(UTC), summary))
     if json_wanted:

@@ -91,7 +91,15 @@ def sync(
             if should_stop():
                 raise Interruption
             with engine_for(ray, kept, options_of(**evidence)) as engine, comparing(graph, should_stop) as asked:
-                found = detect_into(graph, kept, options_of(**evidence), run.run_id, should_stop=asked, engine=engine)
+                found = detect_into(
+                    graph,
+                    kept,
+                    options_of(**evidence),
+                    run.run_id,
+                    should_stop=asked,
+                    engine=engine,
+                    folder=state / "large_groups",
+                )
             run.summary["detect"] = found
             if metrics:
                 metrics.detected(found)
