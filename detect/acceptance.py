@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.detect.arrays import Tensor
-from lineage.detect.decided_by import ancestor_terms, root_terms, strongest_first
+from lineage.detect.decided_by import ancestor_terms, by_signal, root_terms, strongest_first
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import Reason
+from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.pairs import PairEvidence
+from lineage.detect.signals.registry import of_kind
 from lineage.detect.tree import Evidence, FamilyTree
 from lineage.graphdb.schema import Relation
 
@@ -122,8 +124,7 @@ def edge_evidence(child: int, parent: int, family: FamilyEvidence) -> dict[str, 
         "direction_log_odds": round(float(evidence.growth[parent, child]), 2),
         "detector_log_odds": round(float(evidence.detector[parent, child]), 2),
         "detector_agrees": _agree(child, parent, family),
-        "counters_log_odds": float(evidence.counters[parent, child]),
-        "decay_log_odds": float(evidence.decay[parent, child]),
+        **{f"{name}_log_odds": odds for name, odds in certain_log_odds(child, parent, evidence).items()},
         "inheritance_slope": None if slope != slope else round(slope, 3),
         "equal_values": round(float(family.equal[parent, child]), 4),
         "unseen_parent": round(float(family.unseen[child]), 3),
@@ -150,7 +151,13 @@ def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, .
         "dates": float(family.evidence.dates[child, parent] > 0),
         "declared": float(family.evidence.declared[child, parent] > 0),
     }
-    return strongest_first(root_terms(family.tree, child, parent), ancestor_terms(family.tree, child, parent), outside)
+    ancestor = by_signal(ancestor_terms(family.tree, child, parent), certain_log_odds(child, parent, family.evidence))
+    return strongest_first(root_terms(family.tree, child, parent), ancestor, outside)
+
+
+def certain_log_odds(child: int, parent: int, evidence: Evidence) -> dict[str, float]:
+    """What each signal that is added as it is says about one pair."""
+    return {s.name: float(evidence.signals[s.name][child, parent]) for s in of_kind(Kind.CERTAIN)}
 
 
 def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reason:
@@ -158,7 +165,7 @@ def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reaso
     z, slope = float(family.pairs.growth_z[parent, child]), float(family.tree.best_tree.slope[child])
     models = {"parent": name}
     more = []
-    if float(family.evidence.decay[parent, child]) > 0:
+    if float(family.evidence.signals["decay"][child, parent]) > 0:
         more.append(Reason("decayed", models=models))
     if slope == slope:
         more.append(Reason("inherited", {"slope": slope}, models))

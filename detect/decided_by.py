@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from lineage.detect.arrays import torch
 from lineage.detect.tree import FamilyTree
 
+CERTAIN_TERM = "counters"  # as ancestor.py calls what all certain signals add together
 LEAST = 0.1  # log-odds below which a kind of evidence moved nothing
 
 
@@ -48,3 +49,16 @@ def ancestor_terms(tree: FamilyTree, child: int, parent: int) -> dict[str, float
         return {}
     rival = int(total.argmax())
     return {kind: -float(odds[rival]) for kind, odds in terms.items()}
+
+
+def by_signal(terms: Mapping[str, float], certain: Mapping[str, float]) -> dict[str, float]:
+    """Terms of an ancestor, where what certain evidence adds is shared among the signals that it is from, by what each says.
+
+    Args:
+        terms: with CERTAIN_TERM for all certain evidence together; certain: signal -> its log-odds for the pair.
+    """
+    total = sum(certain.values())
+    if CERTAIN_TERM not in terms or not total:
+        return dict(terms)
+    shared = {name: terms[CERTAIN_TERM] * odds / total for name, odds in certain.items() if odds}
+    return {**{kind: value for kind, value in terms.items() if kind != CERTAIN_TERM}, **shared}

@@ -15,22 +15,19 @@ from lineage.detect.decision import Decision
 from lineage.detect.detector.scoring import directions, loaded
 from lineage.detect.gram import Gram, gram, squared_lengths
 from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies
-from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, parts_first, renumbered
+from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.quantized_copies import quantized, rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
-from lineage.detect.signals.counters import counters
 from lineage.detect.signals.exact_retention import Characters, characters
+from lineage.detect.signals.interface import SignalInputs
 from lineage.detect.signals.pairs import PairEvidence, each_once, pair_evidence
+from lineage.detect.signals.registry import SIGNALS
 from lineage.detect.signals.retention import UnitDistances, unit_distances
 from lineage.detect.tree import Evidence, nearest, possible_roots
 
-DATE_LOG_ODDS = (
-    4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
-)
-DECLARED_LOG_ODDS = 2.0
 ALL_PAIRS_UP_TO = 200  # models; of a larger family only some pairs are measured
 SORTED = 12  # nearest neighbours of each model whose single values are compared: that sorts them
 LOOKED_AT = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
@@ -178,18 +175,12 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     own, layers = family.own, family.layers
     neighbours = nearest(family.distance)
     pairs = _pair_evidence(layers, neighbours, family.distance)
-    said = learned(own, layers, neighbours) if options.detector else torch.zeros_like(pairs.direction)
-    dates, declared = _prior(own, options)
-    evidence = Evidence(
-        growth=pairs.direction,
-        detector=said,
-        counters=counters([s.sketch for s in own]),
-        decay=pairs.decay,
-        merges=parts_first(family.mixed, len(own)),
-        even=parting(pairs.balance),
-        dates=dates,
-        declared=declared,
-    )
+
+    def of_detector() -> Tensor:
+        return learned(own, layers, neighbours).T if options.detector else torch.zeros_like(pairs.direction)
+
+    inputs = SignalInputs(own, layers, pairs, family.mixed, options, of_detector)
+    evidence = Evidence({signal.name: signal.measure(inputs) for signal in SIGNALS}, even=parting(pairs.balance))
     roots = possible_roots(evidence.growth + evidence.certain, family.distance)
     return Measurement(
         neighbours,
@@ -212,18 +203,3 @@ def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor, distance: Tensor
     star = torch.stack([roots.repeat_interleave(models), torch.arange(models).repeat(len(roots))], 1)
     star = torch.unique(star[star[:, 0] != star[:, 1]].sort(1).values, dim=0)
     return near.beside(pair_evidence(layers, star, star[:0]))
-
-
-def _prior(subjects: Sequence[Subject], options: Options) -> tuple[Tensor, Tensor]:
-    """(m, m) log-odds [child, parent] of dates and of declarations; 0 where they are switched off or unknown."""
-    dates, declared = (torch.zeros(len(subjects), len(subjects), dtype=torch.float64) for _ in range(2))
-    if options.dates:
-        known = torch.tensor([s.created_at is not None for s in subjects])
-        when = torch.tensor([s.created_at.timestamp() if s.created_at else 0.0 for s in subjects], dtype=torch.float64)
-        dates = DATE_LOG_ODDS * (when[:, None] - when[None, :]).sign() * (known[:, None] & known[None, :])
-    if options.declared:
-        place = {subject.id: i for i, subject in enumerate(subjects)}
-        for i, child in enumerate(subjects):
-            for name in child.declared & place.keys() - {child.id}:
-                declared[i, place[name]] = DECLARED_LOG_ODDS
-    return dates, declared

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.signals.interface import Kind
+from lineage.detect.signals.registry import of_kind
 from lineage.graphdb.schema import Relation, chance, counted, printable
 
 if TYPE_CHECKING:
@@ -205,6 +207,7 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
         ("distance", f"{found.relative_distance:.2f} of the parent's length"),
         ("related", f"{found.related:.2f}   (copies 1, strangers 0)"),
         ("growth", f"z = {found.growth_z:+.2f}, gamma {found.growth_gamma:+.2f}   ({_growth_says(found.growth_z)})"),
+        *_signals(found.decision, found.names.get(found.decision.parent or "") == found.names[found.parent]),
         ("equal", f"{found.equal:.2f} of the units, bit for bit"),
         ("compared", f"{found.values:,} values in {counted(len(found.layers), 'tensor')}"),
         ("card says", ", ".join(declared) or "nothing"),
@@ -251,6 +254,16 @@ def verdict_sentence(found: Explanation) -> str:
     if decision.answer is AnswerKind.ROOT:
         return f"{parent} is not the parent of {child}, which has none here: {reason}"
     return f"cannot tell the parent of {child}; {this}: {reason}"
+
+
+def _signals(decision: Decision, about_this_parent: bool) -> list[tuple[str, str]]:
+    """What signals that are added as they are say of the edge, where they say anything."""
+    found = []
+    for signal in of_kind(Kind.CERTAIN) if about_this_parent else ():
+        odds = decision.evidence.get(f"{signal.name}_log_odds")
+        if odds:
+            found.append((signal.name, f"{odds:+.1f} log-odds: {signal.phrase}"))
+    return found
 
 
 def _z(value: float) -> str:

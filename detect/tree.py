@@ -20,7 +20,9 @@ from lineage.detect.gram import Gram
 from lineage.detect.root import DETECTOR, GROWTH, came_before_all
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
+from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.opposition import opposition
+from lineage.detect.signals.registry import of_kind
 from lineage.detect.signals.retention import UnitDistances, Votes, votes
 from lineage.detect.signals.shared_start import kin
 
@@ -40,20 +42,32 @@ class Evidence:
     """What is known about pairs of a family's models, all (m, m) float64.
 
     Attributes:
-        growth, detector: [a, b]: log-odds that a came before b, antisymmetric, 0 where not computed.
-        counters, decay: the same, from what only ever grows or shrinks. merges: the same, of parts of a mean.
+        signals: name of each signal -> [child, parent], see signals/interface.py.
         even: how much likelier the pair's balance is for siblings of an unseen parent than for parent and child, a log.
-        dates: [child, parent]: log-odds, antisymmetric. declared: [child, parent]: log-odds of claims, 0 without one.
     """
 
-    growth: Tensor
-    detector: Tensor
-    counters: Tensor
-    decay: Tensor
-    merges: Tensor
+    signals: Mapping[str, Tensor]
     even: Tensor
-    dates: Tensor
-    declared: Tensor
+
+    @property
+    def growth(self) -> Tensor:
+        """[a, b]: log-odds that a came before b, antisymmetric, 0 where not computed."""
+        return self.signals["growth"].T
+
+    @property
+    def detector(self) -> Tensor:
+        """[a, b]: the same, of the trained detector."""
+        return self.signals["detector"].T
+
+    @property
+    def dates(self) -> Tensor:
+        """[child, parent]: log-odds of publication dates."""
+        return self.signals["dates"]
+
+    @property
+    def declared(self) -> Tensor:
+        """[child, parent]: log-odds of claims, 0 without one."""
+        return self.signals["declared"]
 
     @property
     def came_first(self) -> Tensor:
@@ -63,7 +77,8 @@ class Evidence:
     @property
     def certain(self) -> Tensor:
         """[a, b]: what training alone does not do."""
-        return self.counters + self.decay + self.merges
+        first, *others = (self.signals[signal.name] for signal in of_kind(Kind.CERTAIN))
+        return sum(others, first).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +192,7 @@ def decide_tree(
     """
     models = len(distance)
     products = gram.products.sum(0)
-    ordered = {
-        "counters": evidence.counters,
-        "decay": evidence.decay,
-        "merge": evidence.merges,
-        "dates": evidence.dates.T,
-    }
+    ordered = {signal.name: evidence.signals[signal.name] for signal in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
     likely_kin = kin(shared).clamp(min=1e-3).log()  # (m, m)
     scores = {
         "growth": GROWTH * came_before_all(evidence.growth, distance, roots),
@@ -205,7 +215,7 @@ def decide_tree(
         )
         share = under.share
         for name, odds in ordered.items():  # either order of a pair gets half of what is between them
-            scores[name][place] = _over_edges(share, odds.T, root, neighbours) / 2
+            scores[name][place] = _over_edges(share, odds, root, neighbours) / 2
         scores["declared"][place] = _over_edges(share, evidence.declared, root, neighbours)
         trees.append(under)
     likely = torch.stack(list(scores.values())).sum(0).softmax(0)  # (r,)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from lineage.detect.align import describe
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.signals.interface import Kind, SignalInputs
 from lineage.detect.signature import Role
 from lineage.detect.sketch_store import Sketch
 
@@ -28,3 +29,12 @@ def counters(sketches: Sequence[Sketch]) -> Tensor:
         [[0.0 if a is None or b is None else LOG_ODDS * ((b > a) - (b < a)) for b in seen] for a in seen],
         dtype=torch.float64,
     ).reshape(len(seen), len(seen))
+
+
+class CountersSignal:
+    name = "counters"
+    kind = Kind.CERTAIN
+    phrase = "counters of batch norm, which only grow"
+
+    def measure(self, family: SignalInputs) -> Tensor:
+        return counters([model.sketch for model in family.models]).T

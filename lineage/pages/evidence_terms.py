@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lineage.detect.signals.interface import Kind
+from lineage.detect.signals.registry import of_kind
 from lineage.pages.words import number, visible
 
 STRONGEST = 6.0  # log-odds at which a bar ends; beyond it the number still tells
@@ -38,8 +40,10 @@ _LABELS: dict[str, tuple[str, str]] = {
         "trained detector",
         "log-odds that the parent came first; the detector sees neither names nor dates",
     ),
-    "decay_log_odds": ("decay", "log-odds from weights without a gradient, which only weight decay changes"),
-    "counters_log_odds": ("counters", "log-odds from batch-norm counters, which only grow"),
+    **{
+        f"{signal.name}_log_odds": (signal.name, f"log-odds that the parent came first: {signal.phrase}")
+        for signal in of_kind(Kind.CERTAIN)
+    },
     "growth_z": ("growth, z", "how many standard errors the growth lies above zero; above 3 the parent came first"),
     "growth_gamma": ("growth, γ", "share of the movement that is growth: 1 all of it, 0 two siblings moved alike"),
     "inheritance_slope": (

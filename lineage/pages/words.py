@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
+from lineage.detect.signals.registry import SIGNALS
 from lineage.graphdb.schema import Relation, chance
 
 LONGEST_NAME = 300  # characters of a name that a page shows
@@ -25,21 +26,15 @@ OUTCOME_WORDS = {
     "cannot tell": "cannot tell",
     None: "nothing to compare",
 }
-EVIDENCE_WORDS = {  # what the kinds of evidence in `decided_by` mean
+EVIDENCE_WORDS = {  # what the kinds of evidence in `decided_by` mean; signals bring their own words
+    **{signal.name: signal.phrase for signal in SIGNALS},
     "content": "equal weights: the same bytes, or values that are the other model's values",
     "rounding": "its values are the parent's values, rounded",
     "inheritance": "what the parent learned from its own parent is still in the child",
-    "growth": "units that moved more also grew more, as training makes them",
-    "decay": "weights without a gradient are the parent's weights, shrunk by one factor",
-    "detector": "the trained detector's opinion on the direction",
-    "counters": "counters of batch norm, which only grow",
     "relatedness": "distance to the other models of the architecture",
     "retention": "units that are equal bit for bit",
     "drift": "children of one parent move away from it in partly the same way",
-    "dates": "publication dates",
-    "declared": "what the model card claims",
     "published": "of equal files, the one on the Hub is the original",
-    "merge": "its weights are one weighted mean of its parents' weights",
 }
 
 
