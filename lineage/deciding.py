@@ -51,7 +51,7 @@ class GroupTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class DecisionSubject:
     """The subject of a decision. part: path of a part of the model, "" for all of it; values: their number."""
 
     model: str
@@ -64,7 +64,7 @@ class GroupAnswer:
     """readable: hub_ids of the models whose sample could be read."""
 
     readable: frozenset[str]
-    said: Sequence[tuple[Said, Decision]]
+    said: Sequence[tuple[DecisionSubject, Decision]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def decide_subjects(
     sketches: SketchStore,
     options: Options,
     device: str | None = None,
-) -> list[tuple[Said, Decision]]:
+) -> list[tuple[DecisionSubject, Decision]]:
     """What the groups of some models say of each.
 
     Args:
@@ -151,7 +151,7 @@ def decide_subjects(
         copies = {subject.id: subject for subject in subjects if subject.quantized}
         claims = known if options.declared else None
         said = [(member, _packed(decision, copies, claims, sketches)) for member, decision in said]
-    return [(Said(m.subject.id.partition("\n")[0], m.part, m.values), decision) for m, decision in said]
+    return [(DecisionSubject(m.subject.id.partition("\n")[0], m.part, m.values), decision) for m, decision in said]
 
 
 def _packed(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, replaced, subjects_of
-from lineage.deciding import Engine, GroupAnswer, GroupTask, NotDecided, OneByOne, Said
+from lineage.deciding import DecisionSubject, Engine, GroupAnswer, GroupTask, NotDecided, OneByOne
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, counted, keys_in, share_key
 
@@ -129,7 +129,7 @@ class _Work:
     count: dict[str, Any]
     sizes: Mapping[str, int]
     done: set[str] = field(default_factory=set)
-    said: dict[str, list[tuple[int, Said, Decision]]] = field(default_factory=dict)
+    said: dict[str, list[tuple[int, DecisionSubject, Decision]]] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     bound: set[str] = field(default_factory=set)
     heard: dict[str, set[str]] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class _Work:
             self.count["architectures"] += 1
             if len(subjects) == len(known.models):  # what cannot be read now is no reason not to look again
                 self.digests |= dict.fromkeys(keys, digest)
-        by_model: dict[str, list[tuple[int, Said, Decision]]] = {}
+        by_model: dict[str, list[tuple[int, DecisionSubject, Decision]]] = {}
         for source, decision in answer.said:
             by_model.setdefault(source.model, []).append((task.place, source, decision))
         ready = {}
@@ -203,7 +203,7 @@ class _Work:
         same = key in keys and all(self.sizes.get(other) == self.sizes.get(key) for other in keys)
         return keys if same else (key,)
 
-    def _store(self, ready: Mapping[str, list[tuple[int, Said, Decision]]]) -> None:
+    def _store(self, ready: Mapping[str, list[tuple[int, DecisionSubject, Decision]]]) -> None:
         from lineage.detect.decision import AnswerKind
         from lineage.detect.groups import put_together
 

@@ -68,7 +68,7 @@ class RaySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _TaskInputs:
     """What a worker needs beside the group; the same for all tasks of a run, put into the object store once."""
 
     version: str
@@ -185,7 +185,7 @@ def on_ray(
     try:
         processors = int(ray.cluster_resources().get("CPU", 1)) or 1
         shared = ray.put(
-            _Work(
+            _TaskInputs(
                 __version__,
                 sketches.address if "://" in sketches.address else str(Path(sketches.address).absolute()),
                 options,
@@ -220,7 +220,9 @@ def _check_reachable(address: str) -> None:
         raise NoRay(f"no Ray cluster at {address}: {why}", "`ray status` shows whether it runs") from None
 
 
-def _in_worker(work: _Work, known: Any, key: str, keys: tuple[str, ...]) -> GroupAnswer | tuple[str, str | None, bool]:
+def _in_worker(
+    work: _TaskInputs, known: Any, key: str, keys: tuple[str, ...]
+) -> GroupAnswer | tuple[str, str | None, bool]:
     """One task. Failures come back as their words, since their classes need not exist in the process that asked."""
     if work.version != __version__:
         what = f"workers have lineage {__version__}, this is {work.version}"

@@ -23,7 +23,7 @@ from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into, found_text
 from lineage.graphdb.digest import graph_digest
 from lineage.graphdb.store import Store, open_store
-from lineage.on_ray import NoRay, RaySettings, WorkersDiffer, _in_worker, _Work, on_ray
+from lineage.on_ray import NoRay, RaySettings, WorkersDiffer, _in_worker, _TaskInputs, on_ray
 from lineage.version import __version__
 from tests.builders import start, tune, write
 
@@ -207,7 +207,7 @@ def test_ctrl_c_leaves_no_tasks(crawled: Path, cluster: Any, tmp_path: Path) -> 
 
 
 def test_workers_of_another_version_are_refused(crawled: Path) -> None:
-    work = _Work("0.0.0", str(crawled / "sketches"), Options(), None, None, 0.0)
+    work = _TaskInputs("0.0.0", str(crawled / "sketches"), Options(), None, None, 0.0)
     assert _in_worker(work, None, "key", ("key",)) == (
         f"workers have lineage {__version__}, this is 0.0.0",
         "give all nodes the same image",
