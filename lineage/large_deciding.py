@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lineage.architecture import ArchitectureModels, subjects_of
-from lineage.deciding import GroupAnswer, Said, decide_subjects
+from lineage.deciding import DecisionSubject, GroupAnswer, decide_subjects
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
@@ -55,7 +55,7 @@ def decide_large(
         inside = {m.subject.id.partition("\n")[0]: m.subject.sketch for g in groups if key in g.keys for m in g.members}
         return [inside.get(subject.id) if subject is not None else None for subject in found]
 
-    said: list[tuple[Said, Decision]] = []
+    said: list[tuple[DecisionSubject, Decision]] = []
     place_of = {name: place for place, name in enumerate(ids)}
     with TemporaryDirectory() if folder is None else nullcontext(folder / key) as kept:
         with computing((), options, device, one_of_many=True) as on:
