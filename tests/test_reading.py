@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
+from lineage.crawler.hub import Hub
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.options import Options
-from lineage.detect.sketch_store import SketchStore
+from lineage.detect.sketch_store import Sketch, SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Status, WeightFacts
 from lineage.graphdb.store import Store, open_store
-from lineage.scanning import scan_folder
+from lineage.reading import look_up, read_now
+from lineage.scanning import read_folder, scan_folder
+from lineage.tensors import open_tensors
 from tests.adapters import lora
 from tests.builders import start, tune
 from tests.crawler.ggufs import llama
@@ -142,3 +145,32 @@ def test_files_that_come_and_go_do_not_change_what_a_model_is_called(graph: Stor
         assert (row["child"], row["parent"]) == (str(folder / "org" / "b"), str(folder / "org" / "a"))
     found = graph.model("org/b")
     assert found is not None and found.path == str(folder / "org" / "b")
+
+
+def test_every_road_reads_the_same_values_of_a_model_larger_than_a_sample(graph: Store, tmp_path: Path) -> None:
+    weights = {
+        f"model.layers.{i}.mlp.{name}.weight": np.random.default_rng(i).normal(size=(512, 256)).astype(np.float32)
+        for i in range(4)
+        for name in ("up_proj", "down_proj")
+    }
+    (tmp_path / "models").mkdir()
+    path = tmp_path / "models" / "large.safetensors"
+    path.write_bytes(save(weights))
+    sketches = SketchStore(tmp_path / "sketches")
+    crawl_into(graph, sketches, tmp_path / "p.sqlite", CrawlOptions(folder=tmp_path / "models"))
+    (model,) = graph.models()
+    crawled = sketches.get(str(model.weights_digest))
+    assert crawled.sampled_values < crawled.total_values / 2
+    (scanned,) = read_folder(tmp_path / "models").readings.values()
+    looked_up = look_up(str(path), None, SketchStore(tmp_path / "other"), hub_at_nothing)
+    in_memory = read_now(open_tensors("large", weights))
+    for reading in (scanned, looked_up, in_memory):
+        assert blocks(reading.sketch) == blocks(crawled)
+
+
+def hub_at_nothing() -> Hub:
+    raise AssertionError("a file on disk needs no Hub")
+
+
+def blocks(sketch: Sketch) -> dict[str, tuple[int, int]]:
+    return {name: (sample.start, sample.stop) for name, sample in sketch.samples.items()}
