@@ -22,6 +22,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import copies
+from lineage.detect.signals.low_rank import with_merged_adapters
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.shared_start import found_again, kin
 from lineage.detect.signature import natural_key
@@ -197,6 +198,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     )
     names = [(s.id, s.label) for s in family.own]
     said = accept(names, evidence, options.threshold)
-    said = with_siblings(with_runs(said, family.layers), tree.best_root, tree.best_parent, evidence.unseen)
+    said = with_merged_adapters(with_runs(said, family.layers), family.own)
+    said = with_siblings(said, tree.best_root, tree.best_parent, evidence.unseen)
     said = [merged_decision(names, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
     return family.decisions + spread(said, family.equals, options.threshold)

@@ -34,6 +34,7 @@ TEMPLATES = {
     "decayed": "weights without a gradient are those of {parent}, shrunk by decay",
     "inherited": "what {parent} had learned before is still in it (slope {slope:.2f})",
     "same_run": "both look like files of one training run",
+    "low_rank": "the change has rank {rank} in {modules} and is zero elsewhere, as merged LoRA leaves it",
     "contradiction": "the trained detector and the learning-free evidence contradict each other about {parent}",
     "two_candidates": "cannot tell {first} and {second} apart as its parent",
     "no_direction": "cannot tell whether {parent} is its parent, its child or a sibling",
