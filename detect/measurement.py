@@ -13,6 +13,7 @@ from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Decision
 from lineage.detect.detector.scoring import directions, loaded
+from lineage.detect.disguised_copies import disguised
 from lineage.detect.gram import Gram, gram, squared_lengths
 from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies
 from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, renumbered
@@ -102,6 +103,7 @@ def settle(
     size = squared_lengths(layers).cpu()  # (m,)
     relative = distance / size[:, None]
     coarser = rounded(subjects, relative) | quantized(subjects, relative, options)
+    coarser |= disguised(subjects, relative, options, frozenset(coarser))
     decisions = list(coarser.values())
     full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]
     equals = _equals(subjects, relative, layers, full)

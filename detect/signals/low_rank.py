@@ -18,6 +18,7 @@ from math import sqrt
 import numpy as np
 
 from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.decode import round_to
 from lineage.detect.model_input import Subject
 from lineage.detect.reasons import Reason
 from lineage.detect.signature import FLOAT_DTYPES, Role, role_of
@@ -27,6 +28,7 @@ from lineage.graphdb.schema import Relation
 DIGITS = {"BF16": 8, "F16": 11, "F32": 24, "F64": 53}  # of the significand
 MARGIN = 1.5  # noise is not quite white where most changes are smaller than the spacing of numbers
 TAIL = 1.25  # times the expected energy of rounding that is not counted
+DENSE = 0.2  # of a block's values
 FEWEST_MATRICES = 2
 NAMED = 6  # kinds of matrices
 
@@ -52,7 +54,7 @@ def low_rank_change(child: Sketch, parent: Sketch) -> LowRankChange | None:
         if other.shape != sample.shape or (other.start, other.stop) != (sample.start, sample.stop):
             continue
         mine, its = sample.values(), other.values()
-        if np.array_equal(mine, its):
+        if np.array_equal(mine, its) or _rounded_alike(sample, other):
             untouched += 1
         elif len(sample.shape) < 2 or sample.dtype not in FLOAT_DTYPES:
             return None  # training moves vectors as well
@@ -72,6 +74,13 @@ def low_rank_change(child: Sketch, parent: Sketch) -> LowRankChange | None:
     return LowRankChange(max(ranks), tuple(modules), len(changed), untouched)
 
 
+def _rounded_alike(sample: Sample, other: Sample) -> bool:
+    """Whether a tensor is the parent's, stored in fewer digits."""
+    if DIGITS.get(sample.dtype, 0) >= DIGITS.get(other.dtype, 0):
+        return False
+    return np.array_equal(round_to(other.values(), sample.dtype), sample.values())
+
+
 def _rank(sample: Sample, mine: np.ndarray, its: np.ndarray) -> int | None:
     """Rank of a block's difference; None where it is not low.
 
@@ -82,6 +91,8 @@ def _rank(sample: Sample, mine: np.ndarray, its: np.ndarray) -> int | None:
     if not width or len(mine) % width:
         return None
     difference = (mine.astype(np.float64) - its.astype(np.float64)).reshape(-1, width)  # (m, n)
+    if np.count_nonzero(difference) < DENSE * difference.size:
+        return None  # hardly any training changes few values, which is a low rank as well
     if difference.shape[0] > difference.shape[1]:
         difference = difference.T
     m, n = difference.shape
