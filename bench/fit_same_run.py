@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
 from lineage.detect.align import NotComparable, align
-from lineage.detect.annotations import SURE
+from lineage.detect.annotations import SAME_RUN_SHOWN_FROM
 from lineage.detect.detector.examples import COPIED
 from lineage.detect.signals.same_run import FEATURES, features
 
@@ -69,8 +69,8 @@ def fit(rows: list[Rows]) -> LogisticRegression:
 def line_of(name: str, chance: np.ndarray, y: np.ndarray) -> str:
     area = f"{roc_auc_score(y, chance):.3f}" if 0 < y.sum() < len(y) else ""
     counts = [
-        f"{((chance > SURE) & y).sum()}, {((chance > SURE) & ~y).sum()}",
-        f"{((chance < 1 - SURE) & y).sum()}, {((chance < 1 - SURE) & ~y).sum()}",
+        f"{((chance > SAME_RUN_SHOWN_FROM) & y).sum()}, {((chance > SAME_RUN_SHOWN_FROM) & ~y).sum()}",
+        f"{((chance < 1 - SAME_RUN_SHOWN_FROM) & y).sum()}, {((chance < 1 - SAME_RUN_SHOWN_FROM) & ~y).sum()}",
     ]
     return f"| {name} | {y.sum()} | {(~y).sum()} | {area} | {' | '.join(counts)} |"
 

@@ -16,7 +16,7 @@ from lineage.detect.signals.registry import of_kind
 from lineage.detect.tree import Evidence, FamilyTree
 from lineage.graphdb.schema import Relation
 
-SURE = 2.0  # log-odds from which a direction may not be contradicted
+CONFIDENT_DIRECTION_LOG_ODDS = 2.0  # log-odds from which a direction may not be contradicted
 WORTH_NAMING = 0.02  # candidates below this are not listed
 NEARLY_EQUAL = 0.1  # of the child's own distance: candidates that near to each other are one for the threshold
 
@@ -142,7 +142,7 @@ def _agree(child: int, parent: int, family: FamilyEvidence) -> bool | None:
 def _contradict(child: int, parent: int, family: FamilyEvidence) -> bool:
     """Whether both are sure of opposite directions."""
     both = (float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child]))
-    return _agree(child, parent, family) is False and min(map(abs, both)) > SURE
+    return _agree(child, parent, family) is False and min(map(abs, both)) > CONFIDENT_DIRECTION_LOG_ODDS
 
 
 def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.same_run import same_run
 
-SURE = 0.9  # probability from which it is shown
+SAME_RUN_SHOWN_FROM = 0.9  # probability from which it is shown
 MAYBE_SIBLINGS = 0.2  # probability of an unseen parent from which on siblings are named
 
 
@@ -35,7 +35,7 @@ def with_runs(decisions: Sequence[Decision], layers: Sequence[Layer]) -> list[De
     for child, above in parent.items():
         said = upwards.get((above, child), downwards.get((above, child)))
         evidence = {**found[child].evidence, "same_run": None if said is None else round(said, 3)}
-        more = [Reason("same_run")] if said is not None and said >= SURE else []
+        more = [Reason("same_run")] if said is not None and said >= SAME_RUN_SHOWN_FROM else []
         found[child] = replace(found[child], evidence=evidence, reason=found[child].reason.and_then(*more))
     return found
 

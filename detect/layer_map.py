@@ -27,12 +27,12 @@ from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation
 
 ALIKE = 0.15  # cosine from which two blocks are related; strangers of a few thousand values have 0.03 at most
-CLEARLY_ALIKE = 0.5  # in the median of all blocks: the probability is not lowered for it
+ALIKE_COSINE = 0.5  # in the median of all blocks: the probability is not lowered for it
 NEXT_BLOCK = 0.02  # premium of the parent's next block
 COVERED = 0.75  # share of the child's blocks that must come from the parent
 EQUAL = 1e-3  # relative distance of a block that was taken over as it is, rounding aside
 CANDIDATES = 128
-SURE = 0.97
+SAME_LAYERS_PROBABILITY = 0.97
 AT_LEAST_BLOCKS = 2
 FAR = 4.0  # how fast a farther candidate loses: the power of the ratio of squared distances
 
@@ -233,7 +233,7 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
     best = int(np.argmin(distances))
     parent, layers = found[best]
     likeness = float(np.nanmedian(layers.alike))
-    sure = SURE * layers.covered * min(1.0, 0.6 + 0.4 * likeness / CLEARLY_ALIKE)
+    sure = SAME_LAYERS_PROBABILITY * layers.covered * min(1.0, 0.6 + 0.4 * likeness / ALIKE_COSINE)
     weights = [(distances[best] / d) ** FAR for d in distances]
     chances = [sure * w / sum(weights) for w in weights]
     evidence = {
@@ -284,10 +284,10 @@ def _stacked(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decis
     return Decision(
         child.id,
         AnswerKind.PARENT,
-        SURE,
+        SAME_LAYERS_PROBABILITY,
         shares[0][0],
         Relation.MERGED_FROM,
-        tuple(Candidate(name, SURE) for name, _ in shares),
+        tuple(Candidate(name, SAME_LAYERS_PROBABILITY) for name, _ in shares),
         ("layers",),
         {"layers": layers, "layers_compared": compared},
         Reason("layers_of_several", models={"models": tuple(found[k][0].id for k in parents)}),

@@ -31,7 +31,7 @@ from lineage.detect.tree import Evidence, nearest, possible_roots
 
 ALL_PAIRS_UP_TO = 200  # models; of a larger family only some pairs are measured
 SORTED = 12  # nearest neighbours of each model whose single values are compared: that sorts them
-LOOKED_AT = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
+DETECTOR_NEIGHBOURS = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
 
 Learned = Callable[[Sequence[Subject], Sequence[Layer], Tensor], Tensor]
 
@@ -162,7 +162,7 @@ def detector_of(options: Options) -> Learned:
 
     def learned(subjects: Sequence[Subject], layers: Sequence[Layer], neighbours: Tensor) -> Tensor:
         detector = loaded(file, str(layers[0].values.device)) if file else None
-        return directions(layers, neighbours[:, :LOOKED_AT], detector)
+        return directions(layers, neighbours[:, :DETECTOR_NEIGHBOURS], detector)
 
     return learned
 

@@ -25,14 +25,14 @@ from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_store import Sketch
 from lineage.graphdb.schema import Relation
 
-NEAR = 2.0**-6  # relative distance under which one model may be the other one rounded
+MAX_ROUNDED_DISTANCE = 2.0**-6  # relative distance under which one model may be the other one rounded
 
 
 def rounded(subjects: Sequence[Subject], relative: Tensor) -> dict[str, Decision]:
     """Decisions for models that are another member's values in a coarser dtype."""
     digits = [precision(s.sketch) for s in subjects]
     decisions: dict[str, Decision] = {}
-    for i, j in (relative < NEAR**2).fill_diagonal_(False).nonzero().tolist():
+    for i, j in (relative < MAX_ROUNDED_DISTANCE**2).fill_diagonal_(False).nonzero().tolist():
         coarse, fine = subjects[i], subjects[j]
         if digits[i] < digits[j] and coarse.id not in decisions and is_rounded_copy(coarse.sketch, fine.sketch):
             decisions[coarse.id] = Decision(

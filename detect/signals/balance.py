@@ -12,9 +12,11 @@ from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals.units import measured
 
-EVEN = 0.2  # width of the balance that siblings keep
-LIKELIER = 5.0  # how much likelier an even balance is for siblings of an unseen parent than for parent and child
-RARE = 0.3  # how likely an uneven one is for them, against parent and child
+EVEN_BALANCE_WIDTH = 0.2  # width of the balance that siblings keep
+EVEN_LIKELIHOOD_RATIO = (
+    5.0  # how much likelier an even balance is for siblings of an unseen parent than for parent and child
+)
+UNEVEN_LIKELIHOOD_RATIO = 0.3  # how likely an uneven one is for them, against parent and child
 
 
 def balance(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
@@ -43,4 +45,8 @@ def layer_balance(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
 
 def parting(balances: Tensor) -> Tensor:
     """Log of how much likelier a balance is for siblings of an unseen parent than for parent and child; 0 where it is nan."""
-    return (LIKELIER * (-(balances / EVEN).square()).exp() + RARE).log().nan_to_num(0.0)
+    return (
+        (EVEN_LIKELIHOOD_RATIO * (-(balances / EVEN_BALANCE_WIDTH).square()).exp() + UNEVEN_LIKELIHOOD_RATIO)
+        .log()
+        .nan_to_num(0.0)
+    )

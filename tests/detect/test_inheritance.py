@@ -4,7 +4,7 @@ import torch
 
 from lineage.detect.align import align, blocks_of_units
 from lineage.detect.gram import gram
-from lineage.detect.signals.inheritance import inheritance, weighted_quantile
+from lineage.detect.signals.inheritance import inheritance
 from tests.builders import sketch_of, three_generations
 
 CPU = torch.device("cpu")
@@ -49,26 +49,6 @@ def test_what_an_ancestor_changed_is_in_its_descendants_and_not_in_its_siblings(
                 assert low[names.index(s), names.index(b)] > 0.8, (s, b)
             elif s != b and b not in ancestors(s):
                 assert low[names.index(s), names.index(b)] < 0.5 or s[0] == b[0], (s, b)
-
-
-def test_a_weighted_quantile_reaches_its_share_of_the_weight_and_skips_what_is_missing():
-    values = torch.tensor([3.0, 1.0, torch.nan, 2.0])
-    assert weighted_quantile(values, torch.tensor([1.0, 1.0, 50.0, 8.0]), 0.10) == 1.0
-    assert weighted_quantile(values, torch.tensor([1.0, 1.0, 50.0, 8.0]), 0.15) == 2.0
-    assert weighted_quantile(torch.full((3,), torch.nan), torch.ones(3), 0.5).isnan()
-
-
-@pytest.mark.parametrize("groups", [1, 2, 5, 32, 33])
-def test_weighted_quantiles_are_those_of_a_plain_sort(groups):
-    random = np.random.default_rng(groups)
-    values, weights = random.standard_normal((groups, 40)), random.exponential(size=(groups, 40)) * 1e-30
-    weights[random.random((groups, 40)) < 0.2] = 0.0
-    found = weighted_quantile(torch.from_numpy(values), torch.from_numpy(weights), 0.25)
-    for value, weight, quantile in zip(values.T, weights.T, found.tolist(), strict=True):
-        order = np.argsort(value)
-        reached = np.cumsum(weight[order]) >= 0.25 * weight.sum()
-        expected = value[order][reached & (weight[order] > 0)]
-        assert np.isnan(quantile) if not len(expected) else quantile == pytest.approx(expected[0], rel=1e-6)
 
 
 def test_slopes_of_few_candidates_are_those_among_all(family):

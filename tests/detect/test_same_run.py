@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lineage.detect.align import Layer, Part
-from lineage.detect.annotations import SURE, with_runs, with_siblings
+from lineage.detect.annotations import SAME_RUN_SHOWN_FROM, with_runs, with_siblings
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.reasons import Reason
 from lineage.detect.report import Scan, as_json, as_tree
@@ -74,7 +74,12 @@ def test_edges_in_line_say_whether_they_are_of_one_run_and_others_say_that_they_
     told = with_runs([ROOT, parent("b", "a"), parent("c", "b"), parent("d", "c")], chain(RUN, RUN, OTHER))
     said = {d.model: d.evidence.get("same_run") for d in told}
     assert said["b"] == said["c"] > 0.6 > 0.2 > said["d"]  # b has no grandparent: its child c tells
-    assert ["one training run" in str(d.reason) for d in told] == [False, said["b"] >= SURE, said["c"] >= SURE, False]
+    assert ["one training run" in str(d.reason) for d in told] == [
+        False,
+        said["b"] >= SAME_RUN_SHOWN_FROM,
+        said["c"] >= SAME_RUN_SHOWN_FROM,
+        False,
+    ]
     assert "same_run" not in told[0].evidence
     alone = with_runs([ROOT, parent("b", "a")], chain(RUN))
     assert alone[1].evidence["same_run"] is None
