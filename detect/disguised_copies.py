@@ -97,7 +97,7 @@ def disguise_of(one: Sketch, other: Sketch) -> Disguise | None:
     if first is None:
         return None
     for test in (_scaled, _noisy):
-        if test([first]) is not None:  # most pairs are told apart by one matrix
+        if test([first]) is not None:  # most pairs are distinguished by one matrix
             everything = [first, *matrices]
             return test(everything) if len(everything) >= FEWEST_MATRICES else None
     return None
