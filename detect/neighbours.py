@@ -10,7 +10,8 @@ Dimension letters: m models, v values of a vector, k neighbours, b models of a b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ WIDTH = 65_536  # values of a vector at most
 BLOCK = 1024  # models on each side of a product
 REFERENCE = 64  # models that say which values are looked at, and around which point
 MINIMUM_UNITS = 4
+DIGITS = 2.0**-6  # of two squared lengths: a distance below that has lost six bits of the eleven of tf32
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,51 @@ class VectorFile:
             found = np.fromfile(file, np.float32, wide * (min(stop, len(self)) - start)).reshape(-1, wide)
         return torch.from_numpy(found).to(device)
 
+    def in_turn(self, ranges: Sequence[tuple[int, int]], device: torch.device) -> Iterator[Tensor]:
+        """Blocks of rows one after the other; the next one is read, and copied to the device, while one is used."""
+        copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+        def read(start: int, stop: int) -> Tensor:
+            found = self.rows(start, stop, torch.device("cpu"))
+            if copies is None:
+                return found
+            with torch.cuda.stream(copies):
+                return found.pin_memory().to(device, non_blocking=True)
+
+        with ThreadPoolExecutor(1) as reader:
+            waiting = [reader.submit(read, *ranges[0])] if ranges else []
+            for place in range(len(ranges)):
+                block = waiting.pop().result()
+                if place + 1 < len(ranges):
+                    waiting.append(reader.submit(read, *ranges[place + 1]))
+                if copies is not None:
+                    torch.cuda.current_stream(device).wait_stream(copies)
+                    block.record_stream(torch.cuda.current_stream(device))
+                yield block
+
+
+def squared_distances(first: Tensor, second: Tensor, same: bool) -> Tensor:
+    """(b, v), (c, v) float32 -> (b, c) float32, infinite between a model and itself where both are the `same` rows.
+
+    On a GPU the products are made of tf32 numbers and added up in float32; a tile in which a distance is so small that this
+    leaves it too few digits is made again in float32.
+    """
+    own = first.square().sum(1)[:, None] + second.square().sum(1)[None, :]
+
+    def made() -> Tensor:
+        apart = torch.addmm(own, first, second.T, alpha=-2).clamp_(min=0)
+        return apart.fill_diagonal_(torch.inf) if same else apart
+
+    if first.device.type != "cuda":
+        return made()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        apart = made()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return made() if bool((apart < DIGITS * own).any()) else apart
+
 
 @dataclass(slots=True)
 class Neighbours:
@@ -151,16 +198,13 @@ def extended(known: Neighbours, vectors: VectorFile, device: torch.device, block
     found = Neighbours(torch.cat([known.index, added.index]), torch.cat([known.distance, added.distance]))
     for start in range(before, models, block):
         first = vectors.rows(start, start + block, device)  # (b, v)
-        own = first.square().sum(1)
+        others = vectors.in_turn([(other, min(other + block, start)) for other in range(0, start, block)], device)
         mine = slice(start, start + len(first))
         for other in (*range(0, start, block), start):
-            second = first if other == start else vectors.rows(other, min(other + block, start), device)
+            second = first if other == start else next(others)
             theirs = slice(other, other + len(second))
-            apart = own[:, None] + second.square().sum(1)[None, :]
-            apart = torch.addmm(apart, first, second.T, alpha=-2).clamp_(min=0)  # (b, b)
-            if other == start:
-                apart.fill_diagonal_(torch.inf)
-            else:
+            apart = squared_distances(first, second, same=other == start)
+            if other != start:
                 _offer(found, theirs, apart.T, start)
             _offer(found, mine, apart, other)
     return found
