@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -18,8 +19,25 @@ if TYPE_CHECKING:
     from lineage.detect.options import Options
     from lineage.detect.sketch_file import Sketch
     from lineage.detect.sketch_store import SketchStore
+    from lineage.graphdb.schema import Model
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """members: hub_ids of the models to be decided; known: what the graph knows of them and of their guests."""
+
+    members: frozenset[str]
+    known: ArchitectureModels
+
+
+@dataclass(frozen=True, slots=True)
+class DividedGroup:
+    """readable: hub_ids of the models whose sample could be read; families: those that are to be decided."""
+
+    readable: frozenset[str]
+    families: Sequence[Family]
 
 
 def decide_large(
@@ -31,12 +49,25 @@ def decide_large(
     device: str | None = None,
     folder: Path | None = None,
 ) -> GroupAnswer:
+    """Decisions about the models of those families that have to be decided; see `divided`."""
+    found = divided(known, key, only, sketches, options, device, folder)
+    said = [pair for family in found.families for pair in decide_family(family, only, sketches, options, device)]
+    return GroupAnswer(found.readable, said)
+
+
+def divided(
+    known: ArchitectureModels,
+    key: str,
+    only: str | None,
+    sketches: SketchStore,
+    options: Options,
+    device: str | None = None,
+    folder: Path | None = None,
+) -> DividedGroup:
     """
     Args:
         only: the key of the backbone that counts alone; None: all backbones of the models together.
         folder: where vectors and neighbours of large groups are kept for the next time; None: not kept.
-    Returns:
-        Decisions about the models of those families that had to be decided.
     """
     from lineage.detect.computing import computing, use_threads
     from lineage.detect.groups import groups_of
@@ -46,29 +77,48 @@ def decide_large(
     models = known.models
     ids = [f"{model.hub_id} {model.weights_digest}" for model in models]
 
-    def subjects_at(places: Sequence[int]) -> list[Subject | None]:
-        return [subject for _, subject in subjects_of([models[i] for i in places], known.declared, sketches)]
-
     def read(places: Sequence[int]) -> list[Sketch | None]:
-        found = subjects_at(places)
+        found = _subjects([models[place] for place in places], known.declared, sketches)
         groups = groups_of([subject for subject in found if subject is not None], only)
         inside = {m.subject.id.partition("\n")[0]: m.subject.sketch for g in groups if key in g.keys for m in g.members}
         return [inside.get(subject.id) if subject is not None else None for subject in found]
 
-    said: list[tuple[DecisionSubject, Decision]] = []
+    with (
+        TemporaryDirectory() if folder is None else nullcontext(folder / key) as kept,
+        computing((), options, device, one_of_many=True) as on,
+    ):
+        use_threads(len(models) ** 2 * WIDTH)
+        group, touched = grouped(ids, read, Path(kept), on)
     place_of = {name: place for place, name in enumerate(ids)}
-    with TemporaryDirectory() if folder is None else nullcontext(folder / key) as kept:
-        with computing((), options, device, one_of_many=True) as on:
-            use_threads(len(models) ** 2 * WIDTH)
-            group, touched = grouped(ids, read, Path(kept), on)
-        at = [place_of[name] for name in group.ids]
-        tasks = list(group.tasks(touched))
-        count = len(set(group.family))
-        logger.info("%d models of one backbone: %d of %d families are decided", len(at), len(tasks), count)
-        for task in tasks:
-            members = {models[at[place]].hub_id for place in task.members}
-            wanted = [at[place] for place in (*task.members, *task.guests)]
-            family = [subject for subject in subjects_at(wanted) if subject is not None]
-            decided = decide_subjects(family, known, only, sketches, options, device)
-            said += [pair for pair in decided if pair[0].model in members]
-    return GroupAnswer(frozenset(models[place].hub_id for place in at), said)
+    at = [place_of[name] for name in group.ids]
+    families = []
+    for task in group.tasks(touched):
+        some = [models[at[place]] for place in (*task.members, *task.guests)]
+        families.append(Family(frozenset(models[at[place]].hub_id for place in task.members), _only(known, some)))
+    count = len(set(group.family))
+    logger.info("%d models of one backbone: %d of %d families are decided", len(at), len(families), count)
+    return DividedGroup(frozenset(models[place].hub_id for place in at), families)
+
+
+def decide_family(
+    family: Family, only: str | None, sketches: SketchStore, options: Options, device: str | None = None
+) -> list[tuple[DecisionSubject, Decision]]:
+    """What is decided about its members, beside its guests."""
+    found = _subjects(family.known.models, family.known.declared, sketches)
+    subjects = [subject for subject in found if subject is not None]
+    said = decide_subjects(subjects, family.known, only, sketches, options, device)
+    return [pair for pair in said if pair[0].model in family.members]
+
+
+def _subjects(
+    models: Sequence[Model], declared: Mapping[str, frozenset[str]], sketches: SketchStore
+) -> list[Subject | None]:
+    return [subject for _, subject in subjects_of(models, declared, sketches)]
+
+
+def _only(known: ArchitectureModels, models: Sequence[Model]) -> ArchitectureModels:
+    """What is known of some of the models."""
+    names = [model.hub_id for model in models]
+    declared = {name: known.declared[name] for name in names if name in known.declared}
+    originals = {name: known.originals[name] for name in names if name in known.originals}
+    return ArchitectureModels(models, declared, (), frozenset(), originals)

@@ -2,6 +2,7 @@
 
 Only decisions come back, and this process alone writes them. A task whose worker or node dies is repeated elsewhere; one that keeps dying,
 runs out of memory or exceeds its time is given up and reported by name. The number and order of workers change nothing in the answers.
+A group with too many models for all pairs is divided by one task, and each of its families is a task of its own.
 Source: https://docs.ray.io/en/latest/ray-core/tasks.html and its page on fault tolerance.
 """
 
@@ -13,7 +14,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,11 +23,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from lineage.deciding import GroupAnswer, GroupTask, NotDecided, decide_models
+from lineage.deciding import LARGE_GROUP, GroupAnswer, GroupTask, NotDecided, decide_models
+from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Failure
+from lineage.large_deciding import DividedGroup, Family, decide_family, divided
 from lineage.version import __version__
 
 if TYPE_CHECKING:
+    from lineage.architecture import ArchitectureModels
     from lineage.detect.options import Options
     from lineage.detect.sketch_store import SketchStore
 
@@ -58,6 +63,7 @@ class RaySettings:
         address: of a cluster, as `ray.init` takes it, or LOCAL_RAY for workers of this machine alone.
         gpus_per_task: share of a GPU that each task takes; 0: tasks run on processors.
         seconds_per_task: None: as long as it takes. memory_per_task: bytes that a task asks its node for; None: not asked.
+        large_group: models from which on a group is divided into families, a task each.
     """
 
     address: str
@@ -65,6 +71,7 @@ class RaySettings:
     seconds_per_task: float | None = None
     memory_per_task: int | None = None
     retries: int = RETRIES
+    large_group: int = LARGE_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +87,80 @@ class _TaskInputs:
 
 
 @dataclass(slots=True)
+class _Parts:
+    """A large group under way. left: families that have not been decided yet; said: what the others say."""
+
+    readable: frozenset[str]
+    left: int
+    said: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class OnRay:
     """The engine, while it is connected; see `on_ray`.
 
     Attributes:
-        shared: the reference to what all tasks need; remote: the function that tasks call; slots: how many tasks are made at a time.
-        running: the tasks that are under way, by their reference.
+        shared: the reference to what all tasks need; options: of remote functions; slots: how many tasks are made at a time.
+        running: the tasks that are under way, by their reference, with the large group that they are a family of.
     """
 
     settings: RaySettings
     shared: Any
-    remote: Any
+    options: Mapping[str, Any]
     slots: int
-    running: dict[Any, GroupTask] = field(default_factory=dict)
+    running: dict[Any, tuple[GroupTask, _Parts | None]] = field(default_factory=dict)
 
     def decide(self, tasks: Iterable[GroupTask]) -> Iterator[tuple[GroupTask, GroupAnswer | NotDecided]]:
-        """Answers in the order in which tasks end. No task is left when the caller stops or is interrupted."""
+        """Answers in the order in which groups end. No task is left when the caller stops or is interrupted."""
         import ray
 
-        source = iter(tasks)
-        more = True
+        source, more = iter(tasks), True
+        families: deque[tuple[GroupTask, _Parts, Any]] = deque()
+        group: Any = ray.remote(_group_in_worker).options(**self.options)
+        family: Any = ray.remote(_family_in_worker).options(**self.options)
         try:
-            while more or self.running:
-                while more and len(self.running) < self.slots:
-                    task = next(source, None)
-                    more = task is not None
-                    if task is not None:
-                        reference = self.remote.remote(self.shared, task.known, task.key, task.keys)
-                        self.running[reference] = task
+            while more or families or self.running:
+                while (more or families) and len(self.running) < self.slots:
+                    if families:
+                        task, parts, some = families.popleft()
+                        reference = family.remote(self.shared, some, _only(task))
+                        self.running[reference] = (task, parts)
+                    elif (task := next(source, None)) is None:  # type: ignore[assignment]
+                        more = False
+                    else:
+                        large = len(task.known.models) >= self.settings.large_group
+                        reference = group.remote(self.shared, task.known, task.key, task.keys, large)
+                        self.running[reference] = (task, None)
                 ended, _ = ray.wait(list(self.running), timeout=LOOK_EVERY_SECONDS) if self.running else ([], [])
                 for reference in ended:
-                    task = self.running.pop(reference)
-                    logger.info("group %d: %s", task.place, task.name)
-                    yield task, self._answer(reference, task)
+                    if reference not in self.running:  # of a group that was given up
+                        continue
+                    task, own = self.running.pop(reference)
+                    found = self._result(reference, task)
+                    if isinstance(found, DividedGroup):
+                        parts = _Parts(found.readable, len(found.families))
+                        families.extend((task, parts, some) for some in found.families)
+                        found = GroupAnswer(found.readable, []) if not found.families else None
+                    elif isinstance(found, list) and own is not None:
+                        own.said += found
+                        own.left -= 1
+                        found = None if own.left else GroupAnswer(own.readable, own.said)
+                    elif isinstance(found, NotDecided) and own is not None:
+                        self._give_up(own)
+                        families = deque(one for one in families if one[1] is not own)
+                    if found is not None:
+                        logger.info("group %d: %s", task.place, task.name)
+                        yield task, found
         finally:
             self.cancel()
+
+    def _give_up(self, parts: _Parts) -> None:
+        """Ends the other families of a group."""
+        import ray
+
+        for reference in [one for one, (_, own) in self.running.items() if own is parts]:
+            ray.cancel(reference, force=True)
+            del self.running[reference]
 
     def cancel(self) -> None:
         """Ends the tasks that are under way."""
@@ -124,7 +170,7 @@ class OnRay:
             ray.cancel(reference, force=True)
         self.running.clear()
 
-    def _answer(self, reference: Any, task: GroupTask) -> GroupAnswer | NotDecided:
+    def _result(self, reference: Any, task: GroupTask) -> Any:
         import ray
         from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
@@ -146,7 +192,7 @@ class OnRay:
             logger.debug("%s", error)
             why = f"lost its worker {self.settings.retries + 1} times"
         else:
-            if isinstance(found, GroupAnswer):
+            if not isinstance(found, tuple):
                 return found
             message, try_next, differs = found
             raise (WorkersDiffer if differs else Failure)(message, try_next)
@@ -194,16 +240,16 @@ def on_ray(
                 settings.gpus_per_task,
             )
         )
-        remote = ray.remote(_in_worker).options(
-            num_cpus=1,
-            num_gpus=settings.gpus_per_task or None,
-            memory=settings.memory_per_task,
-            max_retries=settings.retries,
-            retry_exceptions=[OSError],
-        )
+        of_tasks = {
+            "num_cpus": 1,
+            "num_gpus": settings.gpus_per_task or None,
+            "memory": settings.memory_per_task,
+            "max_retries": settings.retries,
+            "retry_exceptions": [OSError],
+        }
         logger.info("Ray at %s: %d processors", settings.address, processors)
         with _raising_on_sigterm():
-            yield OnRay(settings, shared, remote, WAITING * processors)
+            yield OnRay(settings, shared, of_tasks, WAITING * processors)
     finally:
         ray.shutdown()
 
@@ -220,10 +266,28 @@ def _check_reachable(address: str) -> None:
         raise NoRay(f"no Ray cluster at {address}: {why}", "`ray status` shows whether it runs") from None
 
 
-def _in_worker(
-    work: _TaskInputs, known: Any, key: str, keys: tuple[str, ...]
-) -> GroupAnswer | tuple[str, str | None, bool]:
-    """One task. Failures come back as their words, since their classes need not exist in the process that asked."""
+def _group_in_worker(work: _TaskInputs, known: ArchitectureModels, key: str, keys: tuple[str, ...], large: bool) -> Any:
+    """A GroupAnswer; a DividedGroup of a large one; or the words of a failure, whose class need not exist where they are read."""
+
+    def decided() -> Any:
+        sketches = _store(work.sketches)
+        if large and work.options.method == PLAIN:
+            return divided(known, key, key if len(keys) == 1 else None, sketches, work.options, work.device)
+        return decide_models(known, key, keys, sketches, work.options, work.device)
+
+    return _in_worker(work, decided)
+
+
+def _family_in_worker(work: _TaskInputs, family: Family, only: str | None) -> Any:
+    """Decisions about one family of a large group; or the words of a failure."""
+    return _in_worker(work, lambda: decide_family(family, only, _store(work.sketches), work.options, work.device))
+
+
+def _only(task: GroupTask) -> str | None:
+    return task.key if len(task.keys) == 1 else None
+
+
+def _in_worker(work: _TaskInputs, decided: Callable[[], Any]) -> Any:
     if work.version != __version__:
         what = f"workers have lineage {__version__}, this is {work.version}"
         return what, "give all nodes the same image", True
@@ -231,7 +295,7 @@ def _in_worker(
         _take_share_of_gpu(work.gpus)
     try:
         with _within(work.seconds):
-            return decide_models(known, key, keys, _store(work.sketches), work.options, work.device)
+            return decided()
     except Failure as failure:
         return failure.message, failure.try_next, False
 

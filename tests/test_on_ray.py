@@ -92,7 +92,7 @@ def workers() -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"ray::_in_worker" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and b"_in_worker" in (entry / "cmdline").read_bytes():
                 mark = f"{MARK}={os.getpid()}\0".encode()
                 if mark in (entry / "environ").read_bytes():
                     found.append(int(entry.name))
@@ -129,6 +129,13 @@ def test_two_workers_leave_the_graph_that_one_process_leaves(
     digest, summary = decided(crawled, tmp_path, cluster.address)
     assert digest == alone
     assert summary["architectures"] == GROUPS and summary["models"] == GROUPS * MODELS
+
+
+def test_a_large_group_is_divided_into_tasks_and_stored_as_one(
+    crawled: Path, alone: str, cluster: Any, tmp_path: Path
+) -> None:
+    digest, summary = decided(crawled, tmp_path, cluster.address, large_group=MODELS)
+    assert digest == alone and summary["models"] == GROUPS * MODELS
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(crawled: Path, alone: str, cluster: Any, tmp_path: Path) -> None:
@@ -208,7 +215,7 @@ def test_ctrl_c_leaves_no_tasks(crawled: Path, cluster: Any, tmp_path: Path) -> 
 
 def test_workers_of_another_version_are_refused(crawled: Path) -> None:
     work = _TaskInputs("0.0.0", str(crawled / "sketches"), Options(), None, None, 0.0)
-    assert _in_worker(work, None, "key", ("key",)) == (
+    assert _in_worker(work, lambda: None) == (
         f"workers have lineage {__version__}, this is 0.0.0",
         "give all nodes the same image",
         True,
