@@ -8,7 +8,7 @@ import textwrap
 from typing import Any
 
 from lineage.answer import Answer, Parent
-from lineage.graphdb.schema import Relation, chance
+from lineage.graphdb.schema import Relation, Status, chance
 from lineage.queries.claim_check import Agreement
 
 WIDTH = 100  # of lines that go somewhere else than to a terminal
@@ -82,6 +82,8 @@ def sentence(answer: Answer) -> str:
         return f"{name} {how} " + " and ".join(f"{parent} ({chance(p)})" for parent, p in parents)
     if answer.answer == "root":
         return f"{name} is a root: no known model is its parent (probability {chance(answer.probability or 0.0)})"
+    if answer.answer == "no_relatives" and answer.model.status is Status.ADAPTER:
+        return f"{name} is an adapter of no model that is known"
     if answer.answer == "no_relatives":
         return f"{name}: no relatives known"
     if answer.answer == "undecided":

@@ -13,6 +13,7 @@ from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.registry import of_kind
 from lineage.pages.words import number, visible
 
+MOST_IN_A_LIST = 16  # numbers or words; longer ones are left to the JSON
 STRONGEST = 6.0  # log-odds at which a bar ends; beyond it the number still tells
 
 
@@ -61,17 +62,29 @@ _LABELS: dict[str, tuple[str, str]] = {
     "same_files": ("same files", "whether the weight files are the same bytes"),
     "retained": ("retained", "share of values that are equal bit for bit"),
     "share": ("share", "the parent's share of the merged weights"),
+    "method": ("kind of adapter", "as the names of its tensors show"),
+    "rank": ("rank", "of the products that it adds to weights; several where modules differ"),
+    "targets": ("adapted", "modules that it changes, by the last part of their names"),
+    "modules": ("adapted modules", "how many it changes"),
+    "fitting_modules": ("of them fit", "exist in the base with a weight of fitting size"),
+    "misfit": ("contradiction", "what it changes and the base does not have"),
+    "vocabulary_rows": ("vocabulary", "rows that it brings, and rows of the base"),
+    "claimed_in": ("declared in", "where the base is named"),
+    "disguise": ("disguise", "how a copy was changed"),
+    "size": ("size of the change", "of the noise over the model's weights, or the largest factor"),
 }
 
 
 def terms(evidence: Mapping[str, Any]) -> list[Term]:
-    """The evidence in the order of `_LABELS`, then everything else by name; nested values are left to the JSON."""
+    """The evidence in the order of `_LABELS`, then everything else by name; nested values and long lists are left to the JSON."""
     known = [name for name in _LABELS if name in evidence]
     rest = sorted(name for name in evidence if name not in _LABELS)
     return [_term(name, evidence[name]) for name in (*known, *rest) if _simple(evidence[name])]
 
 
 def _simple(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return 0 < len(value) <= MOST_IN_A_LIST and all(isinstance(one, (int, str)) for one in value)
     return value is not None and isinstance(value, (bool, int, float, str))
 
 
@@ -86,6 +99,8 @@ def _term(name: str, value: Any) -> Term:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

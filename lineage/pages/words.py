@@ -28,6 +28,7 @@ OUTCOME_WORDS = {
 }
 EVIDENCE_WORDS = {  # what the kinds of evidence in `decided_by` mean; signals bring their own words
     **{signal.name: signal.phrase for signal in SIGNALS},
+    "structure": "whether every part that an adapter changes exists there, with a fitting size",
     "content": "equal weights: the same bytes, or values that are the other model's values",
     "rounding": "its values are the parent's values, rounded",
     "inheritance": "what the parent learned from its own parent is still in the child",
