@@ -27,6 +27,7 @@ WRITTEN_BY_PROGRAMS = (
 PROGRAM_FITS, PERSON_FITS = 0.99, 0.97  # a claim by either, and every module fits
 PROMPT_FITS = 0.93  # a prompt fits every model of one width
 RENAMED_FITS = 0.9  # the sizes fit in every block, under other names
+ALSO_CLAIMED = 0.05  # another claimed base that fits
 UNSEEN = 0.5  # a claimed base of which no tensor is known
 INCOMPLETE = 0.5  # a claimed base without some of the modules, and without a contradiction
 ALONE, TOGETHER = 0.6, 0.9  # of the only model that fits, and of all of several, where nothing names one
@@ -144,7 +145,10 @@ def _found(
         rows, rows_of_base = found.vocabulary
         reason = reason.and_then(Reason("adapter_vocabulary", {"rows": rows, "rows_of_base": rows_of_base}))
     also = dict.fromkeys(base for other in others for base in other.ids if base not in claim.ids)
-    candidates = (*(Candidate(base, sure) for base in claim.ids), *(Candidate(base, 1 - sure) for base in also))
+    candidates = (
+        *(Candidate(base, sure) for base in claim.ids),
+        *(Candidate(base, max(1 - sure, ALSO_CLAIMED)) for base in also),
+    )
     if sure < options.threshold:
         return Decision(model, AnswerKind.UNDECIDED, sure, candidates=candidates, evidence=evidence, reason=reason)
     return Decision(

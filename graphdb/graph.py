@@ -197,14 +197,19 @@ class LineageGraph:
         rows = self.read(statement("models_of_weights"), {"weights_digest": weights_digest})
         return [model_of(row["model"]) for row in rows]
 
-    def adapters(self, after: str = "", limit: int = 500) -> list[tuple[Model, list[Declaration], str | None]]:
-        """Adapters with their claims and the digest that `set_adapters_decided` got, by identity, those behind `after`."""
-        rows = self.read(statement("adapters"), {"after": after, "limit": limit})
-        models = [model_of(row["model"]) for row in rows]
-        return [
-            (model, claims_of(model.hub_id, row["bases"], row["relations"], row["sources"]), row["decided"])
-            for model, row in zip(models, rows, strict=True)
-        ]
+    def adapters(self, at_once: int = 500) -> Iterator[list[tuple[Model, list[Declaration], str | None]]]:
+        """Every adapter with its claims and the digest that `set_adapters_decided` got, so many at once, by identity.
+
+        Identities are read first and in one go, so that the graph may be written to between the batches.
+        """
+        ids = [row["hub_id"] for row in self.stream(statement("adapter_ids"))]
+        for start in range(0, len(ids), at_once):
+            rows = self.read(statement("adapters"), {"hub_ids": ids[start : start + at_once]})
+            models = [model_of(row["model"]) for row in rows]
+            yield [
+                (model, claims_of(model.hub_id, row["bases"], row["relations"], row["sources"]), row["decided"])
+                for model, row in zip(models, rows, strict=True)
+            ]
 
     def signatures(self) -> Iterator[tuple[str, int]]:
         """Architectures with the number of their models, largest first."""

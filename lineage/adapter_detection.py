@@ -56,9 +56,9 @@ def decide_adapters(
     names = ("adapters", "adapters_with_base", "adapters_undecided", "adapters_contradicted", "adapters_unchanged")
     count, changed = dict.fromkeys(names, 0), EdgeCounts()
     work = _AdapterPass(graph, sketches, options)
-    after = ""
-    while not should_stop() and (rows := graph.adapters(after, AT_ONCE)):
-        after = rows[-1][0].hub_id
+    for rows in graph.adapters(AT_ONCE):
+        if should_stop():
+            break
         digests = {model.hub_id: work.digest(model, claims) for model, claims, _ in rows}
         due = [row for row in rows if everything or row[2] != digests[row[0].hub_id]]
         count["adapters_unchanged"] += len(rows) - len(due)

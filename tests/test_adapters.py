@@ -94,6 +94,19 @@ def test_a_claim_that_fits_is_an_edge_and_one_that_does_not_is_a_contradiction(w
     ]  # type: ignore[union-attr]
 
 
+def test_of_two_claimed_bases_that_fit_the_one_that_a_program_wrote_counts_and_the_other_is_possible(
+    world: World,
+) -> None:
+    world.add("acme/base", full(llama()))
+    world.add("acme/sister", full(llama(3)))
+    card = {"README.md": b"---\nbase_model: acme/sister\n---\n"}
+    world.add("me/both", peft_files(lora(llama(), QV), "acme/base") | card)
+    world.sync()
+    assert world.edges() == {("me/both", "acme/base")} and world.edges("POSSIBLE_PARENT") == {
+        ("me/both", "acme/sister")
+    }
+
+
 def test_nothing_is_decided_again_until_something_changes(world: World) -> None:
     world.add("me/early", peft_files(lora(llama(), QV), "acme/base"))
     assert world.sync()["adapters_undecided"] == 1

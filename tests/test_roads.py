@@ -17,6 +17,7 @@ import lineage
 from lineage.answer import Answer, from_rows
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
+from lineage.detect.adapter_explain import AdapterExplanation
 from lineage.detect.options import Options
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
@@ -197,6 +198,21 @@ def test_explain_agrees_whether_models_are_stored_or_not(roads: Roads) -> None:
         on_disk = lineage.explain(*(str(roads.folder / name) for name in names), store=str(roads.local))
         for found in (stored, on_disk):
             assert parent in {short(found.names[name]) for name, _ in found.decision.parents}, (child, parent)
+
+
+def test_explain_agrees_about_adapters_as_well(roads: Roads) -> None:
+    for child, parent, asserted in (
+        ("adapter", "a", True),
+        ("upon", "adapter", True),
+        ("adapter", "c", False),
+        ("liar", "original", False),
+    ):
+        names = f"acme/{child}", f"acme/{parent}"
+        stored = lineage.explain(*names, store=str(roads.local))
+        on_disk = lineage.explain(*(str(roads.folder / name) for name in names), store=str(roads.local))
+        for found in (stored, on_disk):
+            assert isinstance(found, AdapterExplanation)
+            assert (found.parent in dict(found.decision.parents)) is asserted, (child, parent)
 
 
 def test_a_copy_beside_a_model_does_not_hide_where_it_comes_from(roads: Roads) -> None:
