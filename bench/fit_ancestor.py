@@ -27,7 +27,7 @@ from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.signals.exact_retention import exact_inheritance
 from lineage.detect.signals.retention import unit_distances, votes
-from lineage.detect.tree import nearest, seen_from
+from lineage.detect.tree import seen_from
 
 CPU = torch.device("cpu")
 SURE = 0.8
@@ -69,12 +69,10 @@ def _tree(family: SettledFamily, truth: Truth) -> Tree | None:
     (root,) = tops
     own = family.only(torch.tensor(known))
     measured = measure(own, Options(detector=False))
-    near = nearest(own.distance)
+    near = measured.geometry.neighbours
     units = unit_distances(own.layers, near, torch.tensor([root]))
-    found, possible, _ = seen_from(
-        own.gram, root, near, own.distance, own.lengths, votes(units, near, 0), measured.evidence,
-        exact_inheritance(measured.characters, root),
-    )  # fmt: skip
+    retention = exact_inheritance(measured.characters, root)
+    found, possible, _ = seen_from(measured.geometry, root, votes(units, near, 0), measured.evidence, retention)
     rows, said, where = [], [], []
     for b, name in enumerate(names):
         line = set(truth.line(name))

@@ -14,6 +14,7 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Decision
 from lineage.detect.detector.scoring import directions, loaded
 from lineage.detect.disguised_copies import disguised
+from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram, gram, squared_lengths
 from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies
 from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, renumbered
@@ -82,7 +83,7 @@ class SettledFamily:
 class Measurement:
     """Everything that the tree is decided from, see tree.decide_tree."""
 
-    neighbours: Tensor
+    geometry: Geometry
     roots: Tensor
     units: UnitDistances
     pairs: PairEvidence
@@ -181,11 +182,12 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     def of_detector() -> Tensor:
         return learned(own, layers, neighbours).T if options.detector else torch.zeros_like(pairs.direction)
 
-    inputs = SignalInputs(own, layers, pairs, family.mixed, options, of_detector)
+    geometry = Geometry(family.gram, family.distance, family.lengths, family.shared, neighbours)
+    inputs = SignalInputs(own, layers, geometry, pairs, family.mixed, options, of_detector)
     evidence = Evidence({signal.name: signal.measure(inputs) for signal in SIGNALS}, even=parting(pairs.balance))
     roots = possible_roots(evidence.growth + evidence.certain, family.distance)
     return Measurement(
-        neighbours,
+        geometry,
         roots,
         unit_distances(layers, neighbours, roots),
         pairs,

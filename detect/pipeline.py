@@ -171,17 +171,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
         top = [Decision(s.id, AnswerKind.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
         return family.decisions + spread(top, family.equals, options.threshold)
     found = measure(family, options)
-    tree = decide_tree(
-        family.gram,
-        family.distance,
-        family.lengths,
-        found.neighbours,
-        found.units,
-        found.roots,
-        found.evidence,
-        found.characters,
-        family.shared,
-    )
+    tree = decide_tree(found.geometry, found.units, found.roots, found.evidence, found.characters)
     unseen = missing_parents(tree, family, found, options.missing_parents)
     parent = (tree.parent - unseen) * kin(family.shared)
     evidence = FamilyEvidence(

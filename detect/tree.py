@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.gram import Gram
+from lineage.detect.geometry import Geometry
 from lineage.detect.root import DETECTOR, GROWTH, came_before_all
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
@@ -174,22 +174,15 @@ def possible_roots(came_first: Tensor, distance: Tensor) -> Tensor:
 
 
 def decide_tree(
-    gram: Gram,
-    distance: Tensor,
-    lengths: Tensor,
-    neighbours: Tensor,
-    units: UnitDistances,
-    roots: Tensor,
-    evidence: Evidence,
-    found: Characters,
-    shared: Tensor,
+    geometry: Geometry, units: UnitDistances, roots: Tensor, evidence: Evidence, found: Characters
 ) -> FamilyTree:
     """
     Args:
-        gram: of the family's m >= 2 models; distance: (m, m) float64, squared; lengths: (m,), squared.
-        shared: (m, m) float64, share of the shorter of two models that is found again in the other, see signals/shared_start.py.
-        neighbours, roots: see `nearest` and `possible_roots`; units: of the same; found: values of the same as characters.
+        geometry: of the family's m >= 2 models.
+        roots: see `possible_roots`; units: of the same; found: values of the same as characters.
     """
+    gram, neighbours = geometry.gram, geometry.neighbours
+    distance, lengths, shared = geometry.distance, geometry.lengths, geometry.shared
     models = len(distance)
     products = gram.products.sum(0)
     ordered = {signal.name: evidence.signals[signal.name] for signal in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
@@ -204,11 +197,8 @@ def decide_tree(
     trees: list[RootedTree] = []
     for place, root in enumerate(roots.tolist()):
         under = parents_under(
-            gram,
+            geometry,
             root,
-            neighbours,
-            distance,
-            lengths,
             votes(units, neighbours, place),
             evidence,
             exact_inheritance(found, root),
@@ -230,24 +220,15 @@ def decide_tree(
     )
 
 
-def parents_under(
-    gram: Gram,
-    root: int,
-    neighbours: Tensor,
-    distance: Tensor,
-    lengths: Tensor,
-    voted: Votes,
-    evidence: Evidence,
-    retention: Tensor,
-) -> RootedTree:
+def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidence, retention: Tensor) -> RootedTree:
     """The tree if `root` is the root.
 
     Args:
-        lengths: (m,) float64, squared.
         voted: of each model's units about its neighbours, seen from the root.
         retention: (m, m) float64, [s, b]: log-odds that b comes from s, from values that are equal bit for bit.
     """
-    found, possible, low = seen_from(gram, root, neighbours, distance, lengths, voted, evidence, retention)
+    neighbours = geometry.neighbours
+    found, possible, low = seen_from(geometry, root, voted, evidence, retention)
     child = torch.arange(len(neighbours))[:, None]
     told = evidence.declared[child, neighbours] + evidence.dates[child, neighbours].clamp(max=0)
     ancestor = (log_odds(found) + told).where(possible, -torch.inf).sigmoid()  # (m, k)
@@ -259,22 +240,16 @@ def parents_under(
 
 
 def seen_from(
-    gram: Gram,
-    root: int,
-    neighbours: Tensor,
-    distance: Tensor,
-    lengths: Tensor,
-    voted: Votes,
-    evidence: Evidence,
-    retention: Tensor,
+    geometry: Geometry, root: int, voted: Votes, evidence: Evidence, retention: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """
     Returns:
         (m, k, f) features of each model and each neighbour, see ancestor.py; (m, k) bool, whether the neighbour can be an ancestor at all;
         (m, k) float64, the low slope of what it changed.
     """
+    distance, lengths, neighbours = geometry.distance, geometry.lengths, geometry.neighbours
     child = torch.arange(len(neighbours))[:, None]
-    seen = inheritance(gram, root, neighbours)
+    seen = inheritance(geometry.gram, root, neighbours)
     turned, apart = turned_from(root, distance, lengths), distance[child, neighbours]
     order = (turned[:, None] - turned[neighbours]) / (apart / lengths[:, None]).clamp(min=1e-300)
     certain = evidence.certain[neighbours, child]

@@ -15,6 +15,7 @@ from lineage.detect.arrays import Tensor
 
 if TYPE_CHECKING:
     from lineage.detect.align import Layer
+    from lineage.detect.geometry import Geometry
     from lineage.detect.merges import Merge
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
@@ -35,7 +36,7 @@ class SignalInputs:
     """What signals measure: m models of one family.
 
     Attributes:
-        models: with their sketches, dates and claims; layers: their values, aligned.
+        models: with their sketches, dates and claims; layers: their values, aligned; geometry: where they lie.
         pairs: what has been measured in one pass over the units of all pairs that matter, see pairs.py.
         mixed: models that are means of two others, by place.
         learned: (m, m) float64, [child, parent]: what the trained detector gives; zeros where it is switched off.
@@ -43,6 +44,7 @@ class SignalInputs:
 
     models: Sequence[Subject]
     layers: Sequence[Layer]
+    geometry: Geometry
     pairs: PairEvidence
     mixed: Mapping[int, Merge]
     options: Options

@@ -1,0 +1,28 @@
+"""Where the models of one family lie: everything about lengths, distances and angles that the tree is decided from.
+
+Dimension letters: m models, k neighbours of each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lineage.detect.arrays import Tensor
+from lineage.detect.gram import Gram
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """
+    Attributes:
+        gram: inner products of the m models, group by group of values.
+        distance: (m, m) float64, squared distances; lengths: (m,) float64, squared lengths.
+        shared: (m, m) float64, how much structure two models share, see signals/shared_start.py.
+        neighbours: (m, k) int64, the nearest others of each model, nearest first.
+    """
+
+    gram: Gram
+    distance: Tensor
+    lengths: Tensor
+    shared: Tensor
+    neighbours: Tensor
