@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class LargeFamily:
     """members: hub_ids of the models to be decided; known: what the graph knows of them and of their guests."""
 
     members: frozenset[str]
@@ -37,7 +37,7 @@ class DividedGroup:
     """readable: hub_ids of the models whose sample could be read; families: those that are to be decided."""
 
     readable: frozenset[str]
-    families: Sequence[Family]
+    families: Sequence[LargeFamily]
 
 
 def decide_large(
@@ -94,14 +94,14 @@ def divided(
     families = []
     for task in group.tasks(touched):
         some = [models[at[place]] for place in (*task.members, *task.guests)]
-        families.append(Family(frozenset(models[at[place]].hub_id for place in task.members), _only(known, some)))
+        families.append(LargeFamily(frozenset(models[at[place]].hub_id for place in task.members), _only(known, some)))
     count = len(set(group.family))
     logger.info("%d models of one backbone: %d of %d families are decided", len(at), len(families), count)
     return DividedGroup(frozenset(models[place].hub_id for place in at), families)
 
 
 def decide_family(
-    family: Family, only: str | None, sketches: SketchStore, options: Options, device: str | None = None
+    family: LargeFamily, only: str | None, sketches: SketchStore, options: Options, device: str | None = None
 ) -> list[tuple[DecisionSubject, Decision]]:
     """What is decided about its members, beside its guests."""
     found = _subjects(family.known.models, family.known.declared, sketches)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from lineage.deciding import LARGE_GROUP, GroupAnswer, GroupTask, NotDecided, decide_models
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Failure
-from lineage.large_deciding import DividedGroup, Family, decide_family, divided
+from lineage.large_deciding import DividedGroup, LargeFamily, decide_family, divided
 from lineage.version import __version__
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _group_in_worker(work: _TaskInputs, known: ArchitectureModels, key: str, key
     return _in_worker(work, decided)
 
 
-def _family_in_worker(work: _TaskInputs, family: Family, only: str | None) -> Any:
+def _family_in_worker(work: _TaskInputs, family: LargeFamily, only: str | None) -> Any:
     """Decisions about one family of a large group; or the words of a failure."""
     return _in_worker(work, lambda: decide_family(family, only, _store(work.sketches), work.options, work.device))
 
