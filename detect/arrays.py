@@ -35,11 +35,7 @@ else:
         """Attributes of the library that computes here."""
 
         def __getattr__(self, name: str) -> Any:
-            if not _small.get():
-                return getattr(_torch(), name)
-            from lineage.detect import small_arrays
-
-            return getattr(small_arrays, name)
+            return getattr(_numpy() if _small.get() else _torch(), name)
 
     torch = _Library()
     Tensor = Any
@@ -83,6 +79,14 @@ def cached(make: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
     return found
 
 
+@cache
+def _numpy() -> Any:
+    from lineage.detect import small_arrays
+
+    return small_arrays
+
+
+@cache
 def _torch() -> Any:
     if "torch" not in sys.modules:
         logger.debug("importing torch")
