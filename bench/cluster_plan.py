@@ -39,9 +39,9 @@ class Rates:
         kept: to read a model's vector from the file of a large group.
     """
 
-    model: float = 0.06
+    model: float = 0.12
     start: float = 4.0
-    pair: float = 2.6e-6
+    pair: float = 3.0e-6
     read: float = 0.0006
     write: float = 0.0005
     kept: float = 0.0002
