@@ -1,6 +1,6 @@
 """Related models -> what needs no tree is settled, and the rest is measured: everything that the family's tree is decided from.
 
-settle: coarser copies, equal bodies, means of two. measure: every signal on every pair of neighbours. `pipeline.py` decides with both;
+settle: coarser copies, equal bodies, merges. measure: every signal on every pair of neighbours. `pipeline.py` decides with both;
 `bench/fit_ancestor.py` fits its weights to the same measurements.
 """
 
@@ -44,7 +44,7 @@ class SettledFamily:
     Attributes:
         decisions: the settled ones; equals: groups of equal bodies, one of each group stays in.
         own: the m models that the tree is about; layers: their values.
-        mixed: those of them that are means of two others, by place.
+        mixed: those of them that are merges, by place.
         gram: of `own`, on the CPU; distance: (m, m) squared; lengths: (m,) squared; related: (m, m) excess cosine;
             shared: (m, m), see signals/shared_start.py.
     """
@@ -68,9 +68,7 @@ class SettledFamily:
             equals=self.equals,
             own=[self.own[i] for i in stay],
             layers=[layer.of(models) for layer in self.layers],
-            mixed=renumbered(
-                {m: merge for m, merge in self.mixed.items() if {merge.first, merge.second} <= set(stay)}, stay
-            ),
+            mixed=renumbered({m: merge for m, merge in self.mixed.items() if set(merge.sources) <= set(stay)}, stay),
             gram=self.gram.only(models),
             distance=self.distance[models][:, models],
             lengths=self.lengths[models],
@@ -117,9 +115,9 @@ def settle(
     if len(kept) > 1:
         own = [subjects[i] for i in kept]
         apart = distance[kept][:, kept]
-        mixed = merges(inner, size[kept], nearest(apart), [precision(s.sketch) for s in own])
+        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, apart)
         leaves = leaf_merges(mixed, apart)
-        decisions += [merged_decision([(s.id, s.label) for s in own], mixed[i]) for i in leaves]
+        decisions += [merged_decision([s.id for s in own], mixed[i]) for i in leaves]
         stay = [i for i in range(len(kept)) if i not in leaves]
         mixed = renumbered(mixed, stay)
         kept, inner = [kept[i] for i in stay], inner.only(torch.tensor(stay, dtype=torch.int64))

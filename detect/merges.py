@@ -1,151 +1,238 @@
-"""Merges: a model whose every weight is one weighted mean of the weights of two others lies exactly on the line between them.
+"""Merges: models that are, tensor by tensor, a function of the weights of several others.
 
-Training never ends on such a line: its steps have their own direction in every layer. Only means of two models are found (model soups,
-linear merges, checkpoint averages of two); spherical and trimmed merges are not means.
+In: the aligned values of a family and their inner products. Out: for each model that is a merge its parents with their shares, the base
+where there is one, and the method. `span_merges.py` finds weighted sums (linear, task arithmetic, Model Stock, SLERP, passthrough),
+`trimmed_merges.py` those that drop single values (TIES, DARE). A model trained on from a merge is its child, and stays in the tree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.gram import Gram
 from lineage.detect.reasons import Reason
+from lineage.detect.span_merges import FamilyValues, Span, regression, span_merges
+from lineage.detect.trimmed_merges import TrimmedMerge, trimmed_merges
 from lineage.graphdb.schema import Relation
 
 MERGED = 0.98
 CERTAIN = 12.0
-CHILD = 0.3  # a child of a mean is nearer to it than its parts by this factor, squared distances
-LOOKED_AT = 12  # nearest neighbours of a model that may be its parts
-OFF = 1e-3  # of the distance of the parts: farther off the line is no mean
-OFF_ROUNDED = 0.05  # the same where the model is stored coarsely, so that rounding takes it off the line
-LEAST = 0.02  # share of a part at least
-SCALED = 0.98  # cosine of the line and of the model from which on the parts differ by scaling alone
+CHILD = 0.3  # a child of a merge is nearer to it than its parents by this factor, squared distances
+VALUES_FOR_DTYPE = 4096  # of a model, which tell the dtype that it was rounded to
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """model = (1 - share) * first + share * second; indices of models. off: distance from that, in distances of the parts."""
+    """Indices of models.
+
+    Attributes:
+        parts: parents with their shares of the weights (of the differences from the base where there is one), which sum to one, the
+            largest first; of an unseen part nothing is counted.
+        base: the model whose differences to the parents were merged; None where there is none.
+        method: in words. off: what the parts leave unexplained, over their distance. unseen: whether a part is not at hand.
+        weights: of each part, as it was multiplied; empty where that is not known.
+    """
 
     model: int
-    first: int
-    second: int
-    share: float
+    parts: tuple[tuple[int, float], ...]
+    base: int | None
+    method: str
     off: float
+    unseen: bool = False
+    weights: tuple[float, ...] = ()
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """All models that it is made of, the base last."""
+        return tuple(part for part, _ in self.parts) + (() if self.base is None else (self.base,))
 
 
-def merges(gram: Gram, lengths: Tensor, neighbours: Tensor, digits: Sequence[int]) -> dict[int, Merge]:
+def merges(layers: Sequence[Layer], gram: Gram, distance: Tensor) -> dict[int, Merge]:
     """
     Args:
-        gram: of m models; lengths: (m,) float64, squared; neighbours: (m, k) int64, nearest first.
-        digits: of the significand in which each model is stored.
+        layers: of m models; gram: of the same, on the CPU; distance: (m, m) float64, squared.
     Returns:
-        model -> the mean that fits it best, for those that are one.
+        model -> what it was merged from, for those that were.
     """
-    products = gram.products  # (g, m, m)
-    found: dict[int, Merge] = {}
-    for model in range(len(lengths)):
-        near = neighbours[model, :LOOKED_AT]
-        if len(near) < 2:
-            continue
-        shared, to_model = products[:, near[:, None], near], products[:, near, model]  # (g, k, k), (g, k)
-        # inner products of the differences to the model, (g, k, k):
-        seen = shared - to_model[:, None, :] - to_model[:, :, None] + products[:, model, model, None, None]
-        whole = seen.sum(0)
-        own = whole.diagonal()
-        apart = own[:, None] + own[None, :] - 2 * whole  # (k, k): squared distance of the parts
-        share = ((own[:, None] - whole) / apart.clamp(min=1e-300)).clamp(0, 1)  # of the second
-        rest = own[:, None] * (1 - share) ** 2 + own[None, :] * share**2 + 2 * share * (1 - share) * whole
-        off = (rest.clamp(min=0) / apart.clamp(min=1e-300)).sqrt()
-        rounding = 2.0 ** (-digits[model] - 1) * (lengths[model] / apart.clamp(min=1e-300)).sqrt()
-        allowed = torch.where(rounding > OFF, (2 * rounding).clamp(max=OFF_ROUNDED), torch.full_like(rounding, OFF))
-        possible = (off <= allowed) & (share > LEAST) & (share < 1 - LEAST) & (apart > 1e-12 * lengths[model])
-        if not possible.any():
-            continue
-        at = int(torch.where(possible, off, torch.inf).argmin())
-        i, j = divmod(at, len(near))
-        first, second = int(near[i]), int(near[j])
-        longer = (lengths[second] - lengths[first]).abs() / (2 * (apart[i, j] * lengths[model]).sqrt())
-        if float(longer) < SCALED and _alike_everywhere(
-            seen[:, i, i], seen[:, j, j], seen[:, i, j], float(share[i, j])
-        ):
-            found[model] = Merge(
-                model, min(first, second), max(first, second), _share(first, second, share[i, j]), float(off[i, j])
-            )
+    models = len(distance)
+    if models < 3:
+        return {}
+    values, inner = _family_values(layers, distance), _by_layer(gram)
+    regressed = regression(values, inner)
+    found = {model: _of_span(model, span) for model, span in span_merges(values, regressed).items()}
+    rest = [model for model in range(models) if model not in found]
+    if found and len(rest) > 1:
+        values = values.only(rest)
+        regressed = regression(values, [tensor[np.ix_(rest, rest)] for tensor in inner])
+    for model, trimmed in trimmed_merges(values, regressed, range(len(rest))).items() if len(rest) > 2 else ():
+        found[rest[model]] = _of_trimmed(rest, model, trimmed)
     return found
 
 
+def _family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
+    tensors = tuple(_plain(layer.values.flatten(1)) for layer in layers if layer.part is not Part.REST)
+    apart = _plain(distance)
+    central = apart.sum(1) / (len(apart) - 1)
+    nearest_of = np.bincount((apart + np.diag(np.full(len(apart), np.inf))).argmin(1), minlength=len(apart))
+    hubs = np.argsort(central / max(1e-300, float(central.max())) - nearest_of, kind="stable")
+    return FamilyValues(tensors, stored_digits(tensors), central, hubs)
+
+
+def _plain(tensor: Tensor) -> np.ndarray:
+    return np.asarray(tensor.cpu().numpy())
+
+
+def _by_layer(gram: Gram) -> list[np.ndarray]:
+    """(m, m) inner products of each layer."""
+    products = _plain(gram.products)
+    by_layer: dict[int, list[int]] = {}
+    for group, layer in enumerate(gram.layer):
+        by_layer.setdefault(layer, []).append(group)
+    return [products[groups[0]] if len(groups) == 1 else products[groups].sum(0) for groups in by_layer.values()]
+
+
+def stored_digits(tensors: Sequence[np.ndarray]) -> np.ndarray:
+    """(m,) binary digits that each model's values (m, v) have, whatever dtype stores them: 8 of bfloat16, 11 of float16, else 24."""
+    each = max(1, VALUES_FOR_DTYPE // len(tensors))
+    some = [t[:, np.linspace(0, t.shape[1] - 1, min(each, t.shape[1])).astype(np.int64)] for t in tensors]
+    bits = np.ascontiguousarray(np.concatenate(some, 1), np.float32).view(np.uint32)  # (m, v)
+    digits = np.full(len(bits), 24, np.int64)
+    for count in (11, 8):
+        digits[((bits & ((1 << (24 - count)) - 1)) == 0).all(1)] = count
+    return digits
+
+
+def _of_span(model: int, span: Span) -> Merge:
+    total = sum(weight for _, weight in span.members)
+    parts = tuple((part, weight / total) for part, weight in span.members)
+    return Merge(model, parts, span.base, span.method, span.off, weights=tuple(weight for _, weight in span.members))
+
+
+def _of_trimmed(places: Sequence[int], model: int, trimmed: TrimmedMerge) -> Merge:
+    """places: of the models that the trimmed merge counts."""
+    parts = tuple((places[part], share) for part, share in trimmed.members)
+    return Merge(places[model], parts, places[trimmed.base], trimmed.method, 1 - trimmed.explained, trimmed.unseen)
+
+
 def parts_first(found: Mapping[int, Merge], models: int) -> Tensor:
-    """(m, m) float64, [a, b]: log-odds that a came before b: the parts of a mean were there before it."""
+    """(m, m) float64, [a, b]: log-odds that a came before b: the parts of a merge were there before it."""
     odds = torch.zeros(models, models, dtype=torch.float64)
     for merge in found.values():
-        for part in (merge.first, merge.second):
+        for part in merge.sources:
             odds[part, merge.model], odds[merge.model, part] = CERTAIN, -CERTAIN
     return odds
 
 
 def leaf_merges(found: Mapping[int, Merge], distance: Tensor) -> set[int]:
-    """Those means that nothing seems to come from: no part of another, and no model is much nearer to them than their own parts are.
+    """Those merges that nothing seems to come from: no part of another, and no model is much nearer to them than their own parts are.
 
     They are settled, and would only disturb the family's tree: a mean of siblings lies near their parent.
 
     Args:
         distance: (m, m) float64, squared.
     """
-    parts = {part for merge in found.values() for part in (merge.first, merge.second)}
-    return {m for m in found if m not in parts and not _has_children(found[m], distance)}
+    parts = {part for merge in found.values() for part in merge.sources}
+    return {m for m in found if m not in parts and not _has_children(found[m], set(found), distance)}
 
 
-def _has_children(merge: Merge, distance: Tensor) -> bool:
+def _has_children(merge: Merge, merged: set[int], distance: Tensor) -> bool:
+    """Another merge near it has parents of its own, so it is no child."""
     away = distance[merge.model].clone()
-    own = [merge.model, merge.first, merge.second]
-    limit = CHILD * float(away[own[1:]].min())
-    away[own] = torch.inf
+    limit = CHILD * float(away[list(merge.sources)].min())
+    away[[merge.model, *merge.sources, *merged]] = torch.inf
     return float(away.min()) < limit
 
 
 def renumbered(found: Mapping[int, Merge], stay: Sequence[int]) -> dict[int, Merge]:
-    """The same means among the models that stay, by their new places."""
+    """The same merges among the models that stay, by their new places."""
     place = {old: new for new, old in enumerate(stay)}
     return {
-        place[m]: Merge(place[m], place[merge.first], place[merge.second], merge.share, merge.off)
+        place[m]: replace(
+            merge,
+            model=place[m],
+            parts=tuple((place[part], share) for part, share in merge.parts),
+            base=None if merge.base is None else place[merge.base],
+        )
         for m, merge in found.items()
         if m in place
     }
 
 
-def _share(first: int, second: int, share: Tensor) -> float:
-    """Share of the one that is named second."""
-    return float(share) if first < second else 1 - float(share)
-
-
-def _alike_everywhere(first: Tensor, second: Tensor, both: Tensor, share: float) -> bool:
-    """Whether the share is the same in every group that differs: (g,) squared distances to both parts and their inner product."""
-    apart = first + second - 2 * both
-    moved = apart > 1e-6 * apart.sum()
-    here = (first - both)[moved] / apart[moved]
-    return bool(moved.any()) and float((here - share).abs().max()) < 0.05
-
-
-def merged_decision(models: Sequence[tuple[str, str]], merge: Merge) -> Decision:
-    """A model that lies exactly between two others is their weighted mean: it has two parents. models: id and name of each."""
-    first, second = models[merge.first], models[merge.second]
-    shares = sorted(((first[0], 1 - merge.share), (second[0], merge.share)), key=lambda pair: -pair[1])
+def merged_decision(models: Sequence[str], merge: Merge) -> Decision:
+    """A merge has several parents. models: id of each."""
+    shares = tuple((models[part], round(share, 4)) for part, share in merge.parts)
+    weights = {models[part]: round(w, 4) for (part, _), w in zip(merge.parts, merge.weights, strict=False)}
+    evidence = {
+        "method": merge.method,
+        "shares": dict(shares),
+        "weights": weights if merge.base is not None else {},
+        "base": None if merge.base is None else models[merge.base],
+        "unseen_part": merge.unseen,
+        "off_the_line": merge.off,
+    }
     return Decision(
-        model=models[merge.model][0],
+        model=models[merge.model],
         answer=AnswerKind.PARENT,
         probability=MERGED,
         parent=shares[0][0],
         relation=Relation.MERGED_FROM,
         candidates=tuple(Candidate(name, MERGED) for name, _ in shares),
         decided_by=("merge",),
-        evidence={"shares": {name: round(share, 4) for name, share in shares}, "off_the_line": merge.off},
-        reason=Reason(
-            "merge",
-            {"first_share": 1 - merge.share, "second_share": merge.share},
-            {"first": first[0], "second": second[0]},
-        ),
-        merged_from=tuple((name, round(share, 4)) for name, share in shares),
+        evidence={name: value for name, value in evidence.items() if value not in (None, False, {})},
+        reason=_reason(shares, None if merge.base is None else models[merge.base], merge),
+        merged_from=shares,
     )
+
+
+def _reason(shares: Sequence[tuple[str, float]], base: str | None, merge: Merge) -> Reason:
+    if merge.method == "linear" and len(shares) == 2:
+        (first, first_share), (second, second_share) = shares
+        values = {"first_share": first_share, "second_share": second_share}
+        found = Reason("merge", values, {"first": first, "second": second})
+    else:
+        told = {"method": merge.method, "shares": ", ".join(f"{share:.2f}" for _, share in shares)}
+        key = "merge_mean" if merge.method == "linear" else "merge_of"
+        found = Reason(key, told, {"models": tuple(name for name, _ in shares)})
+    if base is not None:
+        found = found.and_then(Reason("merge_base", models={"base": base}))
+    return found.and_then(Reason("merge_unseen")) if merge.unseen else found
+
+
+def with_bases(decisions: Sequence[Decision], parents: Mapping[str, str]) -> list[Decision]:
+    """The same, where one part of a mean of three and more is the ancestor of all others: they were added to it, each as its difference.
+
+    A mean with the base and a sum of differences from it are the same numbers; the family's tree tells which model is the base.
+
+    Args:
+        parents: child -> parent in the family's tree.
+    """
+    return [_with_base(decision, parents) if len(decision.merged_from) > 2 else decision for decision in decisions]
+
+
+def _with_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
+    weights = dict(decision.merged_from)
+    lines = {name: _line(name, parents) for name in weights}
+    base = next((b for b in weights if all(b == name or b in line for name, line in lines.items())), None)
+    if base is None or decision.evidence.get("method") != "linear":
+        return decision
+    rest = {name: weight for name, weight in weights.items() if name != base}
+    total = sum(rest.values())
+    parts = tuple((place, weight / total) for place, weight in enumerate(rest.values(), 2))
+    off = float(decision.evidence["off_the_line"])
+    merge = Merge(0, parts, 1, "task arithmetic", off, weights=tuple(rest.values()))
+    return merged_decision([decision.model, base, *rest], merge)
+
+
+def _line(name: str, parents: Mapping[str, str]) -> list[str]:
+    """Ancestors, nearest first."""
+    found: list[str] = []
+    while (above := parents.get(name)) is not None and above not in found:
+        found.append(above)
+        name = above
+    return found

@@ -16,7 +16,7 @@ from lineage.detect.clustering import families
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.identical_bodies import spread
 from lineage.detect.measurement import SettledFamily, measure, settle
-from lineage.detect.merges import merged_decision
+from lineage.detect.merges import merged_decision, with_bases
 from lineage.detect.missing_parent import missing_parents
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -29,7 +29,7 @@ from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "4"
+METHOD_VERSION = "5"
 
 
 def decide(
@@ -190,5 +190,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     said = accept(names, evidence, options.threshold)
     said = with_merged_adapters(with_runs(said, family.layers), family.own)
     said = with_siblings(said, tree.best_root, tree.best_parent, evidence.unseen)
-    said = [merged_decision(names, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
-    return family.decisions + spread(said, family.equals, options.threshold)
+    ids = [s.id for s in family.own]
+    said = [merged_decision(ids, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
+    above = {ids[child]: ids[parent] for child, parent in enumerate(tree.best_parent.tolist()) if parent >= 0}
+    return with_bases(family.decisions + spread(said, family.equals, options.threshold), above)

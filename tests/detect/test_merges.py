@@ -1,4 +1,4 @@
-"""Means of two models are found, with their shares, and nothing else is called one."""
+"""Merges are found with their parents, shares, base and method, whatever else is in the family; nothing that was trained is called one."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detection import as_edges
 from lineage.graphdb.schema import Relation
-from tests.builders import sketch_of, three_generations
+from tests.builders import sketch_of, start, three_generations, tune
 
 
 def said(models):
@@ -20,6 +20,57 @@ def said(models):
 
 def mean(one, other, share):
     return {name: ((1 - share) * one[name] + share * other[name]).astype(np.float32) for name in one}
+
+
+def star(children=16, moved=0.05, seed=1):
+    """A base and tunings of it, each of which moved by another amount."""
+    models = {"base": start(seed)}
+    for i in range(children):
+        models[f"t{i}"] = tune(models["base"], seed * 100 + i + 1, moved * (0.5 + i % 4), decay=0.0)
+    return models
+
+
+def summed(models, weights, base=None):
+    """Sum of weighted models, or of their weighted differences from the base."""
+    out = {}
+    for name in next(iter(models.values())):
+        start_at = 0.0 if base is None else models[base][name].astype(np.float64)
+        out[name] = (start_at + sum(w * (models[m][name] - start_at) for m, w in weights.items())).astype(np.float32)
+    return out
+
+
+def dropped(models, weights, base, density, seed=0):
+    """DARE: random values of each difference are dropped and the others made larger."""
+    random = np.random.default_rng(seed)
+    out = {}
+    for name, values in models[base].items():
+        kept = [
+            w * (models[m][name] - values) * (random.random(values.shape) < density) / density
+            for m, w in weights.items()
+        ]
+        out[name] = (values + sum(kept)).astype(np.float32)
+    return out
+
+
+def trimmed(models, weights, base, density):
+    """TIES: the largest values of each difference, of the sign that weighs more, and their weighted mean."""
+    out = {}
+    for name, values in models[base].items():
+        deltas = []
+        for m in weights:
+            delta = models[m][name] - values
+            deltas.append(np.where(np.abs(delta) >= np.quantile(np.abs(delta), 1 - density), delta, 0))
+        share = np.array(list(weights.values())).reshape(-1, *[1] * values.ndim)
+        weighted = np.stack(deltas) * share
+        elected = np.sign(weighted) == np.where(weighted.sum(0) >= 0, 1, -1)
+        out[name] = (values + (weighted * elected).sum(0) / np.maximum((share * elected).sum(0), 1e-9)).astype(
+            np.float32
+        )
+    return out
+
+
+def of_merge(found):
+    return {name for name, _ in found.merged_from}
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7])
@@ -53,3 +104,89 @@ def test_a_model_that_is_another_one_shrunk_by_half_is_no_mean():
     models["smaller"] = {n: (0.9 * v).astype(np.float32) for n, v in models["b"].items()}
     models["smallest"] = {n: (0.8 * v).astype(np.float32) for n, v in models["b"].items()}
     assert not [m for m, d in said(models).items() if d.merged_from]
+
+
+def test_a_mean_of_four_has_all_of_them_even_the_one_with_the_smallest_share():
+    models = star()
+    shares = {"t1": 0.4, "t6": 0.3, "t11": 0.25, "t3": 0.05}
+    models["soup"] = summed(models, shares)
+    assert dict(said(models)["soup"].merged_from) == pytest.approx(shares, abs=0.01)
+
+
+def test_several_merges_of_the_same_models_do_not_hide_each_other():
+    models = star()
+    models |= {f"soup{i}": mean(models["t1"], models["t2"], share) for i, share in enumerate((0.3, 0.5, 0.6))}
+    models["of a soup"] = mean(models["soup1"], models["t7"], 0.5)
+    found = said(models)
+    assert [of_merge(found[f"soup{i}"]) for i in range(3)] == [{"t1", "t2"}] * 3
+    assert of_merge(found["of a soup"]) == {"soup1", "t7"}
+    assert not [m for m in models if m.startswith("t") and found[m].merged_from]
+
+
+def test_differences_that_were_added_to_the_base_name_it():
+    models = star()
+    models["more"] = summed(models, {"t1": 0.7, "t6": 0.6}, "base")
+    found = said(models)["more"]
+    assert of_merge(found) == {"t1", "t6"} and found.evidence["base"] == "base"
+    assert found.evidence["weights"] == pytest.approx({"t1": 0.7, "t6": 0.6}, abs=0.01)
+    assert found.evidence["method"] == "task arithmetic"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_a_mean_along_the_sphere_has_two_parents(share):
+    models = star(moved=0.2)
+    one, other, out = models["t1"], models["t2"], {}
+    for name in one:
+        a, b = one[name].astype(np.float64), other[name].astype(np.float64)
+        angle = np.arccos((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+        out[name] = ((np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(angle)).astype(np.float32)
+    models["soup"] = out
+    found = said(models)["soup"]
+    assert of_merge(found) == {"t1", "t2"} and found.evidence["method"] == "slerp"
+    assert dict(found.merged_from) == pytest.approx({"t1": 1 - share, "t2": share}, abs=0.02)
+
+
+def test_tensors_taken_from_two_models_are_a_merge_of_both():
+    models = star()
+    models["stack"] = {n: models["t1" if n.startswith("layers.0") else "t2"][n] for n in models["t1"]}
+    found = said(models)["stack"]
+    assert of_merge(found) == {"t1", "t2"} and found.evidence["method"] == "passthrough"
+
+
+def test_a_model_of_which_one_layer_was_frozen_is_no_stack_of_its_parent_and_its_child():
+    models = star()
+    child = tune(models["t1"], 77, 0.05, decay=0.0)
+    child = {n: models["t1"][n] if n.startswith("layers.0") else v for n, v in child.items()}
+    grandchild = tune(child, 78, 0.05, decay=0.0)
+    models["child"] = child
+    models["grandchild"] = {n: child[n] if not n.startswith("layers.0") else v for n, v in grandchild.items()}
+    assert not [m for m, d in said(models).items() if d.merged_from]
+
+
+@pytest.mark.parametrize("made", [dropped, trimmed])
+@pytest.mark.parametrize("parents", [{"t1": 0.6, "t6": 0.4}, {"t1": 0.4, "t6": 0.3, "t10": 0.3}])
+def test_merges_that_drop_values_name_their_parents_and_the_base(made, parents):
+    models = star()
+    models["merge"] = made(models, parents, "base", 0.5)
+    found = said(models)
+    assert of_merge(found["merge"]) == set(parents) and found["merge"].evidence["base"] == "base"
+    assert ("DARE" if made is dropped else "TIES") in found["merge"].evidence["method"]
+    assert [m for m, d in found.items() if d.merged_from] == ["merge"]
+
+
+def test_a_merge_with_a_parent_that_is_not_at_hand_names_the_other_one_alone():
+    models = star()
+    models["merge"] = dropped(models, {"t1": 0.6, "t6": 0.4}, "base", 0.5)
+    del models["t6"]
+    found = said(models)["merge"]
+    assert of_merge(found) == {"t1"} and found.relation is Relation.MERGED_FROM
+    assert "a further parent is not at hand" in str(found.reason) and found.evidence["unseen_part"] is True
+
+
+def test_what_was_trained_on_from_a_merge_is_its_child():
+    models = star()
+    models["merge"] = dropped(models, {"t1": 0.6, "t6": 0.4}, "base", 0.5)
+    models["tuned"] = tune(models["merge"], 500, 0.02, decay=0.0)
+    found = said(models)
+    assert of_merge(found["merge"]) == {"t1", "t6"}
+    assert (found["tuned"].parent, found["tuned"].relation) == ("merge", Relation.FINE_TUNED_FROM)
