@@ -17,7 +17,7 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.gram import Gram
 from lineage.detect.reasons import Reason
-from lineage.detect.span_merges import FamilyValues, Span, regression, span_merges
+from lineage.detect.span_merges import FamilyValues, WeightedSum, regression, span_merges
 from lineage.detect.trimmed_merges import TrimmedMerge, trimmed_merges
 from lineage.graphdb.schema import Relation
 
@@ -108,7 +108,7 @@ def stored_digits(tensors: Sequence[np.ndarray]) -> np.ndarray:
     return digits
 
 
-def _of_span(model: int, span: Span) -> Merge:
+def _of_span(model: int, span: WeightedSum) -> Merge:
     total = sum(weight for _, weight in span.members)
     parts = tuple((part, weight / total) for part, weight in span.members)
     return Merge(model, parts, span.base, span.method, span.off, weights=tuple(weight for _, weight in span.members))

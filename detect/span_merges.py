@@ -51,7 +51,7 @@ _DTYPES = {8: "BF16", 11: "F16"}
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class WeightedSum:
     """What one model is a sum of.
 
     Attributes:
@@ -150,14 +150,14 @@ def regression(values: FamilyValues, inner: Sequence[np.ndarray]) -> Regression:
     return Regression(weight, tuple(np.flatnonzero(explained >= 0.9 * len(places)).tolist()))
 
 
-def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, Span]:
+def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, WeightedSum]:
     """
     Returns:
         model -> what it is a sum of, for those that are one.
     """
     choices = {m: _explanations(values, m, regressed.pool(m, POOL)) for m in regressed.explained}
     merged = {model for model, some in choices.items() if some}
-    best: dict[frozenset[int], tuple[int, Span]] = {}
+    best: dict[frozenset[int], tuple[int, WeightedSum]] = {}
     for model, some in choices.items():
         if some:  # means of the same parts lie between each other: parts that are no merges come first
             span = min(some, key=lambda span: (len(span.all & merged), span.off))
@@ -168,7 +168,7 @@ def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, Span]:
     return dict(best.values())
 
 
-def _likelier(span: Span, other: Span, central: np.ndarray) -> bool:
+def _likelier(span: WeightedSum, other: WeightedSum, central: np.ndarray) -> bool:
     """Which of two of the same models is the merge: positive coefficients before negative ones, then the base that lies in the middle."""
     mine, its = (s.base is not None and s.base_weight < 0 for s in (span, other))
     if mine and its:
@@ -287,7 +287,7 @@ def last_digit(values: np.ndarray, digits: int) -> np.ndarray:
     return np.ldexp(np.ones_like(values), exponent - digits)
 
 
-def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list[Span]:
+def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list[WeightedSum]:
     """The smallest sets that explain a model, all of one size."""
     seen = _view(values, model, pool)
     least = seen.allowed(np.arange(len(pool))[:, None]).sum(1)  # (p,)
@@ -313,7 +313,7 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list
     return _by_leaving_out(seen, values)
 
 
-def _valid(seen: _View, sets: np.ndarray, values: FamilyValues, origin: bool) -> list[Span]:
+def _valid(seen: _View, sets: np.ndarray, values: FamilyValues, origin: bool) -> list[WeightedSum]:
     telling = np.diagonal(seen.inner, axis1=1, axis2=2).mean(1) / seen.rounding
     first = seen.only(np.argsort(-telling)[:FIRST_TENSORS])
     remainder, _ = first.fit(sets, origin)
@@ -331,7 +331,7 @@ def _valid(seen: _View, sets: np.ndarray, values: FamilyValues, origin: bool) ->
     return [span for span in spans if span is not None]
 
 
-def _by_leaving_out(seen: _View, values: FamilyValues) -> list[Span]:
+def _by_leaving_out(seen: _View, values: FamilyValues) -> list[WeightedSum]:
     """Sets of five and more: the pool without one after the other, as long as the rest explains the model."""
     stay = list(range(len(seen.pool)))
     if len(stay) < 5:
@@ -354,7 +354,7 @@ def _span(
     allowed: np.ndarray,
     values: FamilyValues,
     origin: bool,
-) -> Span | None:
+) -> WeightedSum | None:
     """The set as a merge, or None where one member is not needed, or it is not one that a merge is made of."""
     size = len(chosen)
     needed = [float(seen.fit(np.delete(chosen, i)[None, :], origin)[0].sum()) for i in range(size)]
@@ -400,7 +400,7 @@ def _span(
         return None
     own_weight = 0.0 if base is None else 1 - sum(share for _, share in shares)
     off = (remainder / max(1e-300, float(whole.max()))) ** 0.5
-    return Span(tuple(sorted(shares, key=lambda pair: -pair[1])), base, own_weight, method, off)
+    return WeightedSum(tuple(sorted(shares, key=lambda pair: -pair[1])), base, own_weight, method, off)
 
 
 def _spread_allowed(distance: np.ndarray, allowed: np.ndarray, values: np.ndarray) -> float:
