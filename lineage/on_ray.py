@@ -223,11 +223,18 @@ def on_ray(
     if local:
         where |= {"num_cpus": allowed_processors(), "include_dashboard": False}
     _check_reachable(settings.address)
-    try:
-        ray.init(**where, logging_level=logging.ERROR, log_to_driver=logger.isEnabledFor(logging.DEBUG))
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise NoRay(f"no Ray cluster at {settings.address}: {first}", "`ray status` shows whether it runs") from None
+    for tries_left in (1, 0) if local else (0,):
+        try:
+            ray.init(**where, logging_level=logging.ERROR, log_to_driver=logger.isEnabledFor(logging.DEBUG))
+            break
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            ray.shutdown()
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if local and not tries_left:  # it waits for 30 s for its own processes, which is short on a busy machine
+                raise NoRay(f"Ray did not start here: {first}", "run it again when the machine is less busy") from None
+            if not local:
+                why = f"no Ray cluster at {settings.address}: {first}"
+                raise NoRay(why, "`ray status` shows whether it runs") from None
     try:
         processors = int(ray.cluster_resources().get("CPU", 1)) or 1
         shared = ray.put(
