@@ -22,7 +22,7 @@ from lineage.detect.options import Options
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import is_rounded_copy, precision
 from lineage.detect.signature import FLOAT_DTYPES
-from lineage.detect.sketch_store import Sketch
+from lineage.detect.sketch_store import Sample, Sketch
 from lineage.graphdb.schema import Relation
 
 MAX_ROUNDED_DISTANCE = 2.0**-6  # relative distance under which one model may be the other one rounded
@@ -85,10 +85,49 @@ def quantized(subjects: Sequence[Subject], relative: Tensor, options: Options) -
             evidence={
                 "relative_distance": round(near[0][0] ** 0.5, 6),
                 "values_compared": subject.sketch.sampled_values,
+                **({"bits": bits} if (bits := grid_bits(subject.sketch)) is not None else {}),
             },
             reason=Reason("packed_nearest" if tells else "packed_tie", models={"parent": best.id}),
         )
     return decisions
+
+
+GRID = {8: (127, 128), 4: (7, 8)}  # bits -> the largest whole number that the largest value of a row or block may be
+GRID_BLOCKS = {8: (0,), 4: (0, 128, 64, 32)}  # values that share a scale; 0: a row
+SMALL_NUMBERS = 24  # whole numbers up to which the dtype of the file does not blur the grid
+ON_GRID, OFF_GRID_AT_MOST = 0.98, 0.1  # share of the values that lie on it, and how far off a whole number they may be
+FEWEST_ON_GRID = 512  # values, in at least half of the matrices
+
+
+def grid_bits(sketch: Sketch) -> int | None:
+    """Bits in which a model's matrices were stored before they were written as floats again; None where they were not.
+
+    Every value of a row or block is then a whole number times one scale, and the largest one is the largest number there is.
+    """
+    matrices = [
+        s for s in sketch.samples.values() if len(s.shape) == 2 and s.dtype in FLOAT_DTYPES and s.shape[1] >= 64
+    ]
+    for bits, largest in GRID.items():
+        for block in GRID_BLOCKS[bits]:
+            if any(_on_grid(matrices[:1], block, n) and _on_grid(matrices, block, n) for n in largest):
+                return bits
+    return None
+
+
+def _on_grid(matrices: Sequence[Sample], block: int, largest: int) -> bool:
+    on_grid = 0
+    for sample in matrices:
+        width = block or sample.shape[1]
+        values = sample.values()
+        if sample.shape[1] % width or sample.start % width or len(values) < width:
+            continue
+        rows = values[: len(values) // width * width].reshape(-1, width).astype(np.float64)
+        most = np.abs(rows).max(1, keepdims=True)
+        number = rows / np.where(most > 0, most, 1.0) * largest
+        told = (np.abs(number) <= SMALL_NUMBERS) & (np.abs(number) > 0.5 * (largest > SMALL_NUMBERS))
+        near = np.abs(number - np.round(number)) <= OFF_GRID_AT_MOST
+        on_grid += int(told.sum()) >= FEWEST_ON_GRID and float((near & told).sum()) >= ON_GRID * float(told.sum())
+    return bool(matrices) and 2 * on_grid > len(matrices)
 
 
 EQUAL_VALUES = 0.97  # siblings whose norms were frozen have equal norms as well: the claim tells which of them it is

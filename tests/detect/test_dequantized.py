@@ -1,0 +1,43 @@
+"""Copies that were stored in few bits and written as floats again are copies of their original, and the parent of none."""
+
+import numpy as np
+import pytest
+
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
+from lineage.detect.quantized_copies import grid_bits
+from lineage.graphdb.schema import Relation
+from tests.builders import Weights, sketch_of, start, tune
+
+
+def on_grid(weights: Weights, bits: int, block: int = 0, dtype: type = np.float32) -> Weights:
+    """Matrices rounded to whole numbers of one scale for each row or block."""
+    most, out = 2 ** (bits - 1) - 1, {}
+    for name, values in weights.items():
+        out[name] = values.astype(dtype)
+        if values.ndim == 2 and values.shape[1] % (block or values.shape[1]) == 0:
+            rows = values.reshape(-1, block or values.shape[1])
+            scale = np.abs(rows).max(1, keepdims=True) / most
+            out[name] = (np.round(rows / scale) * scale).reshape(values.shape).astype(dtype)
+    return out
+
+
+@pytest.mark.parametrize(("bits", "block", "dtype"), [(8, 0, np.float32), (8, 0, np.float16), (4, 32, np.float16)])
+def test_a_dequantized_copy_is_quantized_from_its_original(bits: int, block: int, dtype: type) -> None:
+    base = start(5)
+    models = {"base": base} | {f"t{i}": tune(base, i + 20, 0.3, decay=0.0) for i in range(4)}
+    models["copy"] = on_grid(models["t1"], bits, block, dtype)
+    found = {
+        d.model: d for d in decide([Subject(n, sketch_of(w, n)) for n, w in models.items()], Options(detector=False))
+    }
+    assert (found["copy"].parent, found["copy"].relation) == ("t1", Relation.QUANTIZED_FROM)
+    assert found["copy"].evidence["bits"] == bits
+    assert not [m for m, d in found.items() if d.parent == "copy"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_trained_models_lie_on_no_grid(dtype: type) -> None:
+    for seed in range(5):
+        weights = {name: values.astype(dtype) for name, values in tune(start(seed), seed + 50).items()}
+        assert grid_bits(sketch_of(weights)) is None
