@@ -35,8 +35,13 @@ def stack(prefix: str, seed: int, wide: int = WIDE, depth: int = 3) -> Tensors:
 
 
 def tuned(tensors: Tensors, seed: int, amount: float = 0.05) -> Tensors:
+    """Each row moves by an amount of its own: one amount for all would be a copy with noise."""
     rng = np.random.default_rng(seed)
-    return {n: (v + amount * rng.normal(size=v.shape)).astype(np.float32) for n, v in tensors.items()}
+    found = {}
+    for name, v in tensors.items():
+        own = rng.lognormal(0.0, 0.5, (len(v), *[1] * (v.ndim - 1)))
+        found[name] = (v + amount * own * v.std() * rng.normal(size=v.shape)).astype(np.float32)
+    return found
 
 
 def under(prefix: str, tensors: Tensors) -> Tensors:
