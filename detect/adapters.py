@@ -32,7 +32,7 @@ UNSEEN = 0.5  # a claimed base of which no tensor is known
 INCOMPLETE = 0.5  # a claimed base without some of the modules, and without a contradiction
 ALONE, TOGETHER = 0.6, 0.9  # of the only model that fits, and of all of several, where nothing names one
 MAX_POSSIBLE = 16  # more models that fit are no candidates
-NO_CLAIM = Reason("adapter_no_claim")
+NO_CLAIM, NAMES_ITSELF = Reason("adapter_no_claim"), Reason("adapter_itself")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,21 @@ class FittingModels:
 
     some: Sequence[PossibleBase] = field(default_factory=tuple)
     count: int = 0
+
+
+def in_circle(adapters: tuple[str, ...]) -> Reason:
+    """Why a claim leads nowhere: adapters (ids) that name each other."""
+    return Reason("adapter_circle", models={"adapters": adapters})
+
+
+def too_deep(hops: int) -> Reason:
+    """Why a claim is not followed: more adapters than `hops` lie upon one another."""
+    return Reason("adapter_too_deep", {"hops": hops})
+
+
+def nowhere(text: str, by_hash: bool) -> Reason:
+    """Why a claim leads nowhere: a path of another machine, or the hash of an unknown file."""
+    return Reason("adapter_hash", {"path": text}) if by_hash else Reason("adapter_path", {"path": text})
 
 
 def decide_adapter(

@@ -73,8 +73,7 @@ def _claims(
     Args:
         names: gets the names of adapters that lie between.
     """
-    from lineage.detect.adapters import AdapterClaims, ClaimedBase
-    from lineage.detect.reasons import Reason
+    from lineage.detect.adapters import NAMES_ITSELF, AdapterClaims, ClaimedBase, nowhere
 
     sources: dict[str, list[str]] = {}
     for claim in sorted(adapter.claims, key=lambda claim: _rank(claim.source)):
@@ -84,7 +83,7 @@ def _claims(
     note: Reason | None = None
     for base, where in sources.items():
         if name_key(base) == name_key(adapter.label):
-            note = note or Reason("adapter_itself")
+            note = note or NAMES_ITSELF
             continue
         parts, why = _parts(base, adapter, structure, around, names)
         if parts:
@@ -95,7 +94,7 @@ def _claims(
         elif why is not None:
             note = note or why
         elif base.startswith(BY_HASH) or not is_repo_id(base):
-            note = note or Reason("adapter_hash" if base.startswith(BY_HASH) else "adapter_path", {"path": base})
+            note = note or nowhere(base, base.startswith(BY_HASH))
         else:
             elsewhere.append(base)
     return AdapterClaims(list(found.values()), elsewhere, note)
@@ -105,13 +104,12 @@ def _parts(
     base: str, adapter: Adapter, structure: AdapterStructure | None, around: Surroundings, names: dict[str, str]
 ) -> tuple[list[PossibleBase], Reason | None]:
     """The model, or the parts of a pipeline, that a claim means; or why it means none."""
-    from lineage.detect.adapters import PossibleBase
-    from lineage.detect.reasons import Reason
+    from lineage.detect.adapters import NAMES_ITSELF, PossibleBase
 
     components = structure.components if structure is not None else ("",)
     known = around.named(base)
     if known is not None and known.id == adapter.id:
-        return [], Reason("adapter_itself")
+        return [], NAMES_ITSELF
     if known is not None:
         end, through, why = _under(known, adapter, around)
         names |= {passed.id: passed.label for passed in through} | {adapter.id: adapter.label}
@@ -131,16 +129,16 @@ def _under(
     known: KnownModel, adapter: Adapter, around: Surroundings
 ) -> tuple[KnownModel | None, tuple[KnownModel, ...], Reason | None]:
     """(the model under a base that may be an adapter itself, None where that is not known; adapters on the way; why there is none)."""
-    from lineage.detect.reasons import Reason
+    from lineage.detect.adapters import in_circle, too_deep
 
     through: list[KnownModel] = []
     while known.adapter:
         if known.id == adapter.id or any(known.id == passed.id for passed in through):
             circle = tuple(dict.fromkeys((*(passed.id for passed in through), known.id)))
-            return None, tuple(through), Reason("adapter_circle", models={"adapters": circle})
+            return None, tuple(through), in_circle(circle)
         through.append(known)
         if len(through) > MAX_HOPS:
-            return None, tuple(through), Reason("adapter_too_deep", {"hops": MAX_HOPS})
+            return None, tuple(through), too_deep(MAX_HOPS)
         claims = sorted(known.claims(), key=lambda claim: _rank(claim.source))
         below = (around.named(claim.base) for claim in claims if name_key(claim.base) != name_key(known.label))
         following = next((model for model in below if model is not None), None)
