@@ -198,7 +198,8 @@ def _reason(shares: Sequence[tuple[str, float]], base: str | None, merge: Merge)
     else:
         told = {"method": merge.method, "shares": ", ".join(f"{share:.2f}" for _, share in shares)}
         models = {"models": tuple(name for name, _ in shares)}
-        found = Reason("merge_mean" if merge.method == "linear" else "merge_of", told, models)
+        linear = merge.method == "linear"
+        found = Reason("merge_mean" if linear else "merge_of", told, models)
     if base is not None:
         found = found.and_then(Reason("merge_base", models={"base": base}))
     return found.and_then(Reason("merge_unseen")) if merge.unseen else found
