@@ -25,12 +25,12 @@ from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.missing_parent import FEATURES, LIMIT, SIGNS, top_features
 from lineage.detect.options import MISSING_PARENTS, Options
 from lineage.detect.pipeline import families_of
-from lineage.detect.root import DETECTOR, GROWTH, came_before_all
+from lineage.detect.root import DETECTOR, GROWTH, came_before_all, centre
 from lineage.detect.signals.opposition import opposition
 
 CPU = torch.device("cpu")
-SIZES = (4, 6, 12, 24, 40)
-DRAWS = 3
+SIZES = (3, 4, 5, 6, 8, 12, 24, 40)
+DRAWS = 8
 Row = tuple[np.ndarray, bool]
 
 
@@ -89,10 +89,11 @@ def _row(
 
 def _best_root(own: SettledFamily, growth: torch.Tensor, detector: torch.Tensor) -> int:
     every = torch.arange(len(own.own))
-    score = GROWTH * came_before_all(growth, own.distance, every) + DETECTOR * came_before_all(
-        detector, own.distance, every
-    )
-    return int((score + opposition(own.gram.products.sum(0), own.lengths, every, int(own.gram.values.sum()))).argmax())
+    score = opposition(own.gram.products.sum(0), own.lengths, every, int(own.gram.values.sum()))
+    score += centre(own.distance, every)
+    for worth, said in ((GROWTH, growth), (DETECTOR, detector)):
+        score += worth * came_before_all(said, own.distance, own.lengths, every)
+    return int(score.argmax())
 
 
 def fit_rows(kinds: Sequence[Sequence[Row]]) -> object:

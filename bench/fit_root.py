@@ -1,9 +1,9 @@
-"""Fits what growth, the trained detector and opposition are worth in choosing a family's root (detect/root.py, signals/opposition.py).
+"""How often a family's true root comes first, and what its evidence is worth (detect/root.py, signals/opposition.py).
 
-    python -m bench.fit_root --families FOLDER [--families ...] --split tune
+    python -m bench.fit_root --families FOLDER [--families ...] [--split tune] [--fit]
 
-A softmax over the members of every tree, and of handfuls of it, whose oldest model is an ancestor of all. Families count alike. Prints the
-weights, to be copied into the two files, and how often the true root is first, with them and with growth alone.
+A softmax over the members of every tree, and of handfuls of it, whose oldest model is an ancestor of all. Prints a row a family with the
+weights that ship; with --fit also those that fit best, families counting alike, to be weighed against the rows and copied by hand.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,54 +21,81 @@ from bench.families import folders, of_one_signature, read_sketches, read_truth
 from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
-from lineage.detect.root import came_before_all
-from lineage.detect.signals.opposition import LOG_ODDS, opposition
+from lineage.detect.root import CENTRE, DETECTOR, GROWTH, came_before_all, centre
+from lineage.detect.signals.opposition import LIMIT, LOG_ODDS, opposition
+from lineage.detect.tree import Evidence
 
 CPU = torch.device("cpu")
-SIZES, DRAWS = (2, 3, 4, 6, 9, 16), 3
+SIZES, DRAWS = (2, 3, 5, 9, 16, 40), 4
+SURE = 0.85
+COLUMNS = ("growth", "detector", "opposition", "centre")
+START = (1.0, 0.6, 30.0, 1.5)
+Question = tuple[Tensor, int]  # (m, 4) evidence of each member, place of the true root
 
 
-def questions(folder: Path) -> Iterator[tuple[Tensor, int]]:
-    """((m, 3) evidence of each member, place of the true root)."""
+def questions(folder: Path) -> Iterator[Question]:
+    """Of whole trees and of handfuls, half of them drawn from an ancestor and what comes from it. Every pair is measured once."""
     truth, dice = read_truth(folder), random.Random(folder.name)
     for subjects in of_one_signature(read_sketches(folder)):
-        for family in families_of(subjects, Options(), CPU):
-            if not isinstance(family, SettledFamily) or len(family.own) < 2:
+        for found in families_of(subjects, Options(), CPU):
+            if not isinstance(found, SettledFamily) or len(found.own) < 2:
                 continue
-            names = [s.id for s in family.own]
-            known = [i for i, name in enumerate(names) if name in truth.tree and name not in truth.unknown]
-            handfuls = [known] + [sorted(dice.sample(known, n)) for n in SIZES if n < len(known) for _ in range(DRAWS)]
-            for members in handfuls:
+            known = [i for i, s in enumerate(found.own) if s.id in truth.tree and s.id not in truth.unknown]
+            if len(known) < 2:
+                continue
+            family = found.only(torch.tensor(known))
+            lines = [set(truth.line(s.id)) for s in family.own]
+            evidence = measure(family, Options()).evidence
+            for members in _handfuls([s.id for s in family.own], lines, dice):
                 tops = [
-                    k for k, i in enumerate(members) if all(j == i or names[i] in truth.line(names[j]) for j in members)
+                    k for k, i in enumerate(members) if all(j == i or family.own[i].id in lines[j] for j in members)
                 ]
                 if len(members) > 1 and len(tops) == 1:
-                    yield _evidence(family.only(torch.tensor(members))), tops[0]
+                    yield _evidence(family, evidence, torch.tensor(members)), tops[0]
 
 
-def _evidence(family: SettledFamily) -> Tensor:
-    found = measure(family, Options()).evidence
-    every = torch.arange(len(family.own))
-    opposed = opposition(family.gram.products.sum(0), family.lengths, every, int(family.gram.values.sum()))
+def _handfuls(names: Sequence[str], lines: Sequence[set[str]], dice: random.Random) -> Iterator[list[int]]:
+    every = list(range(len(names)))
+    yield every
+    below = {i: [j for j in every if names[i] in lines[j]] for i in every}
+    for size in SIZES:
+        if size < len(names):
+            yield from (sorted(dice.sample(every, size)) for _ in range(DRAWS))
+        tops = [i for i in every if len(below[i]) >= size - 1]
+        for _ in range(DRAWS if tops else 0):
+            top = dice.choice(tops)
+            yield sorted([top, *dice.sample(below[top], size - 1)])
+
+
+def _evidence(family: SettledFamily, evidence: Evidence, members: Tensor) -> Tensor:
+    distance, lengths = family.distance[members][:, members], family.lengths[members]
+    products = family.gram.products.sum(0)[members][:, members]
+    every = torch.arange(len(members))
+    opposed = opposition(products, lengths, every, int(family.gram.values.sum()))
+    said = [
+        came_before_all(odds[members][:, members], distance, lengths, every)
+        for odds in (evidence.growth, evidence.detector)
+    ]
     return torch.stack(
-        [
-            came_before_all(found.growth, family.distance, every),
-            came_before_all(found.detector, family.distance, every),
-            opposed / LOG_ODDS,
-        ],
-        1,
+        [*said, LIMIT * (opposed / LIMIT).clamp(min=-1 + 1e-9).atanh() / LOG_ODDS, centre(distance, every) / CENTRE], 1
     )
 
 
-def fit(asked: list[list[tuple[Tensor, int]]]) -> Tensor:
-    """(3,) weights; asked: the questions of each family."""
-    weight = torch.tensor([1.0, 1.0, 50.0], dtype=torch.float64).log().requires_grad_()
+def score(evidence: Tensor, weight: Tensor) -> Tensor:
+    """(m, 4), (4,) -> (m,) log-odds, opposition bounded as in signals/opposition.py."""
+    rest = evidence[:, [0, 1, 3]] @ weight[[0, 1, 3]]
+    return rest + LIMIT * (weight[2] * evidence[:, 2] / LIMIT).tanh()
+
+
+def fit(asked: list[list[Question]]) -> Tensor:
+    """(4,) weights; asked: the questions of each family."""
+    weight = torch.tensor(START, dtype=torch.float64).log().requires_grad_()
     optimiser = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
         losses = [
-            torch.stack([-(x @ weight.exp()).log_softmax(0)[top] for x, top in family]).mean() for family in asked
+            torch.stack([-score(x, weight.exp()).log_softmax(0)[top] for x, top in family]).mean() for family in asked
         ]
         loss = torch.stack(losses).mean() + 1e-3 * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -78,20 +105,36 @@ def fit(asked: list[list[tuple[Tensor, int]]]) -> Tensor:
     return weight.detach().exp()
 
 
+def report(name: str, family: Sequence[Question], weight: Tensor) -> str:
+    """A row: how often the true root is first, and how right the first one is where it is sure."""
+    chances = [(score(x, weight).softmax(0), top) for x, top in family]
+    first = [int(chance.argmax()) == top for chance, top in chances]
+    sure = [right for right, (chance, _) in zip(first, chances, strict=True) if float(chance.max()) >= SURE]
+    loss = -sum(float(chance[top].log()) for chance, top in chances) / len(chances)
+    right = sum(sure) / len(sure) if sure else 1.0
+    return f"| {name} | {len(family)} | {sum(first) / len(first):.2f} | {loss:.2f} | {len(sure) / len(first):.2f} | {right:.2f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", type=Path, action="append", required=True)
     parser.add_argument("--split", help="of families that name one, only this half")
+    parser.add_argument("--fit", action="store_true", help="fit the weights anew and print them")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    asked = [found for folder in folders(arguments.families, arguments.split) if (found := list(questions(folder)))]
-    weights = fit(asked)
-    every = [question for family in asked for question in family]
-    first = sum(int((x @ weights).argmax()) == top for x, top in every)
-    alone = sum(int(x[:, 0].argmax()) == top for x, top in every)
-    print(f"growth {weights[0]:.2f}, detector {weights[1]:.2f}, opposition {weights[2]:.1f}")
-    print(f"true root first: {first} of {len(every)}; by growth alone {alone}")
-    print(json.dumps({"weights": weights.tolist(), "questions": len(every), "first": first, "growth_alone": alone}))
+    asked = {
+        folder.name: found
+        for folder in folders(arguments.families, arguments.split)
+        if (found := list(questions(folder)))
+    }
+    shipped = torch.tensor([GROWTH, DETECTOR, LOG_ODDS, CENTRE], dtype=torch.float64)
+    print("| family | questions | root first | log loss | sure | right where sure |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, family in asked.items():
+        print(report(name, family, shipped), flush=True)
+    if arguments.fit:
+        fitted = fit(list(asked.values()))
+        print(json.dumps(dict(zip(COLUMNS, fitted.tolist(), strict=True))))
 
 
 if __name__ == "__main__":

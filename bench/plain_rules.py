@@ -19,7 +19,7 @@ from lineage.detect.clustering import families
 from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.groups import comparable_sets
 from lineage.detect.signals.relatedness import relatedness
-from lineage.detect.signals.shared_start import found_again
+from lineage.detect.signals.shared_start import structure_kept
 
 RULES = ("nearest", "norm", "kurtosis", "low kurtosis")
 
@@ -38,7 +38,7 @@ def plain_parents(folder: Path) -> dict[str, dict[str, str | None]]:
             continue
         distance, length = gram(layers).distances(), squared_lengths(layers)
         kurtosis = torch.stack([_kurtosis(layer.values) for layer in layers if layer.part is Part.BODY]).sum(0)
-        for members in families(relatedness(layers), found_again(layers)):
+        for members in families(relatedness(layers), structure_kept(layers)):
             for child in members:
                 others = [m for m in members if m != child]
                 for rule, allowed in (

@@ -50,7 +50,7 @@ def features(
             grows or decays, and of an even balance.
         from_root: (m,) squared distance of b from the root; apart: (m, k) of b from s; moved: (m, k) of s from the root.
         order: (m, k): how much farther b is from the root than s, in units of what is between them: 1 where b went on from s at right
-            angles, -1 where s went on from b.
+            angles, -1 where s went on from b; nearer to 0 where the step is so short that going a little on or back along s makes it.
     Returns:
         (m, k, 14) float64 in the order of FEATURES.
     """

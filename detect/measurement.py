@@ -94,8 +94,8 @@ def settle(
 ) -> SettledFamily:
     """
     Args:
-        subjects: m >= 2 related models; layers: their values; related, shared: (m, m) excess cosine and share of the shorter model that
-            is found again, see signals/shared_start.py, on the CPU.
+        subjects: m >= 2 related models; layers: their values; related, shared: (m, m) excess cosine and how well structure
+            is kept, see signals/shared_start.py, on the CPU.
     """
     subjects = [s if s.quantized or grid_bits(s.sketch) is None else replace(s, quantized=True) for s in subjects]
     products = gram(layers)
@@ -176,7 +176,7 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     learned = learned or detector_of(options)
     own, layers = family.own, family.layers
     neighbours = nearest(family.distance)
-    pairs = _pair_evidence(layers, neighbours, family.distance)
+    pairs = _pair_evidence(layers, neighbours, family.distance, family.lengths)
 
     def of_detector() -> Tensor:
         return learned(own, layers, neighbours).T if options.detector else torch.zeros_like(pairs.direction)
@@ -184,7 +184,7 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     geometry = Geometry(family.gram, family.distance, family.lengths, family.shared, neighbours)
     inputs = SignalInputs(own, layers, geometry, pairs, family.mixed, options, of_detector)
     evidence = Evidence({signal.name: signal.measure(inputs) for signal in SIGNALS}, even=parting(pairs.balance))
-    roots = possible_roots(evidence.growth + evidence.certain, family.distance)
+    roots = possible_roots(evidence.growth + evidence.certain, family.distance, family.lengths)
     return Measurement(
         geometry,
         roots,
@@ -195,14 +195,14 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     )
 
 
-def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor, distance: Tensor) -> PairEvidence:
+def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor, distance: Tensor, lengths: Tensor) -> PairEvidence:
     """Of all pairs; in a large family of neighbours, and of what may be its root with everything."""
     models = len(neighbours)
     nearest_pairs = each_once(neighbours[:, :SORTED])
     if models <= ALL_PAIRS_UP_TO:
         return pair_evidence(layers, torch.combinations(torch.arange(models)), nearest_pairs)
     near = pair_evidence(layers, each_once(neighbours), nearest_pairs)
-    roots = possible_roots(near.direction, distance)
+    roots = possible_roots(near.direction, distance, lengths)
     star = torch.stack([roots.repeat_interleave(models), torch.arange(models).repeat(len(roots))], 1)
     star = torch.unique(star[star[:, 0] != star[:, 1]].sort(1).values, dim=0)
     return near.beside(pair_evidence(layers, star, star[:0]))

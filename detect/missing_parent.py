@@ -28,11 +28,13 @@ OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, ho
 TREES = "missing_parent_trees"
 FEATURES = (
     "log of the number of children", "lowest cosine", "low cosine", "middle cosine", "nearest child", "spread of distances",
-    "private share", "values kept", "balance", "least balance", "growth", "direction", "least direction", "opposed",
+    "private share", "values kept", "balance", "least balance", "growth", "direction", "least direction", "balance beyond", "growth beyond",
+    "opposed",
 )  # fmt: skip
-SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, 0, 0, 0, -1, -1, 1)  # of what each may say for an unseen parent
+SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each may say for an unseen parent
 LIMIT = 1.5  # log-odds that the fitted trees may add either way
 CROWD = 0.75  # power of the number of children by which the prior odds fall
+HARDLY_MOVED = 0.01  # of the children's median squared distance: what is nearer may lie opposite by chance, see signals/opposition.py
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that no true root has, and log-odds for each unit beyond it
 
 
@@ -65,20 +67,28 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
     values = int(family.gram.values.sum())
     count = len(children)
     first, second = torch.triu_indices(count, count, 1)
-    cosine = drift(products, root)[children][:, children][first, second]
+    cosines = drift(products, root)[children][:, children]
+    cosine = cosines[first, second]
+    with_others = (cosines.sum(1) - 1) / (count - 1)  # (c,)
     apart = distance[root][children].clamp(min=1e-300).log() / 2
     private = private_share(found.characters, root, children.tolist())
     kept = float(found.characters.equal[root][children].median())
     alive = 0.002 < kept < 0.9999
     balance = found.pairs.balance[root][children].nan_to_num(0.0).clamp(-3, 3)
+    growth = found.pairs.growth_gamma[root][children].clamp(-3, 3)
+    stand_in = (
+        1 - 2 * with_others
+    )  # both of a sibling that stands in for the unseen parent: it moved itself what the others share
     direction = found.evidence.growth[root][children].clamp(-6, 6)
-    voted = against(products, lengths, root, values)
+    moved = (distance[root] > HARDLY_MOVED * distance[root][children].median()).nonzero()[:, 0].tolist()
+    seen = [root, *moved]
+    voted = against(products[seen][:, seen], lengths[seen], 0, values)
     return torch.tensor(
         [
             float(torch.tensor(float(count)).log()), float(cosine.min()), float(cosine.quantile(0.1)), float(cosine.median()),
             float(apart.min() - apart.median()), float(apart.std()), min(private / (1 - kept), 3.0) if alive else 0.0, float(alive),
-            float(balance.median()), float(balance.min()), float(found.pairs.growth_gamma[root][children].clamp(-3, 3).median()),
-            float(direction.mean()), float(direction.min()), float(voted.mean()),
+            float(balance.median()), float(balance.min()), float(growth.median()), float(direction.mean()), float(direction.min()),
+            float((balance - stand_in).median()), float((growth - stand_in).median()), float(voted.mean()) if len(voted) else 0.0,
         ],
         dtype=torch.float64,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.low_rank import with_merged_adapters
 from lineage.detect.signals.relatedness import relatedness
-from lineage.detect.signals.shared_start import found_again, kin
+from lineage.detect.signals.shared_start import kin, over_relatives, structure_kept
 from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
@@ -74,7 +74,7 @@ def families_of(
         reason = Reason("could_not_compare", {"message": error.message})
         yield from (Decision(s.id, AnswerKind.UNDECIDED, 0.0, reason=reason) for s in subjects)
         return
-    related, shared = relatedness(layers), found_again(layers)
+    related, shared = relatedness(layers), structure_kept(layers)
     for members in families(related, shared):
         own = [subjects[i] for i in members]
         if len(own) == 1:
@@ -85,7 +85,7 @@ def families_of(
         index = torch.tensor(members)
         mine = [layer.of(index) for layer in layers]
         here = index.to(device)
-        yield settle(own, mine, related[here][:, here].cpu(), shared[here][:, here].cpu(), options)
+        yield settle(own, mine, related[here][:, here].cpu(), over_relatives(shared[here][:, here].cpu()), options)
 
 
 def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.device, at_most: int = 64) -> list[Subject]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
-from lineage.detect.root import DETECTOR, GROWTH, came_before_all
+from lineage.detect.root import DETECTOR, GROWTH, came_before_all, centre
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.interface import Kind
@@ -34,6 +34,10 @@ CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 ORDER_LEAST = (
     -0.7
 )  # what lies that much nearer to the root than another, in units of what is between them, does not come from it
+ON_ITS_GRID = (
+    2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
+)
+BACK = 0.15  # cosine with what its parent had changed by which a child goes on or back; a short step has no order beside that
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
@@ -89,7 +93,7 @@ class RootedTree:
         share: (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent;
             rows sum to 1, the root's own row is 0.
         low: (m, k) float64, the low slope of each neighbour's change since the root.
-        features: (m, k, 14) float64, see ancestor.py; told: (m, k) float64 log-odds of dates and claims; possible: (m, k) bool.
+        features: (m, k, 14) float64, see ancestor.py; told: (m, k) float64 log-odds of dates, claims and digits; possible: (m, k) bool.
     """
 
     root: int
@@ -161,13 +165,13 @@ def nearest(distance: Tensor, count: int = NEIGHBOURS) -> Tensor:
     return own.topk(everyone if distance.shape[0] <= ALL_PAIRS_UP_TO else min(count, everyone), largest=False).indices
 
 
-def possible_roots(came_first: Tensor, distance: Tensor) -> Tensor:
+def possible_roots(came_first: Tensor, distance: Tensor, lengths: Tensor) -> Tensor:
     """(r,) int64: all models of a small family; of a large one those that came before most of the models measured against them, and those
     that are the nearest of most, as the root of a star is."""
     every = torch.arange(len(came_first))
     if len(every) <= ALL_PAIRS_UP_TO:
         return every
-    oldest = came_before_all(came_first, distance, every).topk(ROOTS - HUBS).indices
+    oldest = came_before_all(came_first, distance, lengths, every).topk(ROOTS - HUBS).indices
     nearest_of_each = distance.clone().fill_diagonal_(torch.inf).argmin(1)
     hubs = nearest_of_each.bincount(minlength=len(every)).topk(HUBS).indices
     return torch.cat([oldest, hubs]).unique()
@@ -188,8 +192,9 @@ def decide_tree(
     ordered = {signal.name: evidence.signals[signal.name] for signal in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
     likely_kin = kin(shared).clamp(min=1e-3).log()  # (m, m)
     scores = {
-        "growth": GROWTH * came_before_all(evidence.growth, distance, roots),
-        "detector": DETECTOR * came_before_all(evidence.detector, distance, roots),
+        "growth": GROWTH * came_before_all(evidence.growth, distance, lengths, roots),
+        "detector": DETECTOR * came_before_all(evidence.detector, distance, lengths, roots),
+        "centre": centre(distance, roots),
         "opposition": opposition(products, lengths, roots, int(gram.values.sum())),
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
         **{name: torch.zeros(len(roots), dtype=torch.float64) for name in (*ordered, "declared")},
@@ -231,7 +236,11 @@ def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidenc
     found, possible, low = seen_from(geometry, root, voted, evidence, retention)
     child = torch.arange(len(neighbours))[:, None]
     told = evidence.declared[child, neighbours] + evidence.dates[child, neighbours].clamp(max=0)
-    ancestor = (log_odds(found) + told).where(possible, -torch.inf).sigmoid()  # (m, k)
+    told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
+    odds = (log_odds(found) + told).where(possible, -torch.inf)  # (m, k)
+    ancestor = (
+        odds - turned_round(odds, neighbours).exp().log1p()
+    ).sigmoid()  # of two models one at most comes from the other
     before = torch.cat([torch.ones(len(child), 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
     share = torch.cat([ancestor * before, torch.zeros(len(child), 1, dtype=torch.float64)], 1)
     share[:, -1] = 1 - share.sum(1)
@@ -251,7 +260,9 @@ def seen_from(
     child = torch.arange(len(neighbours))[:, None]
     seen = inheritance(geometry.gram, root, neighbours)
     turned, apart = turned_from(root, distance, lengths), distance[child, neighbours]
+    moved = distance[root][neighbours]
     order = (turned[:, None] - turned[neighbours]) / (apart / lengths[:, None]).clamp(min=1e-300)
+    order = order / (1 + 4 * BACK**2 * moved / apart.clamp(min=1e-300)).sqrt()
     certain = evidence.certain[neighbours, child]
     found = features(
         seen,
@@ -263,12 +274,19 @@ def seen_from(
         distance[:, root],
         apart,
         order,
-        distance[root][neighbours],
+        moved,
     )
     possible = (order > ORDER_LEAST) & (seen.total <= SLOPE_LIMIT) & ~seen.low.isnan()
     possible &= (neighbours != root) & (seen.moved[neighbours] > 0)
     possible &= certain > -CLIP  # what certainly came later is no ancestor
     return found, possible, seen.low
+
+
+def turned_round(odds: Tensor, neighbours: Tensor) -> Tensor:
+    """(m, k) log-odds that each neighbour is an ancestor -> (m, k) that it is a descendant; -inf where it has no such neighbour itself."""
+    child = torch.arange(len(neighbours))[:, None, None]
+    back = neighbours[neighbours] == child  # (m, k, k)
+    return odds[neighbours].where(back, -torch.inf).amax(2)
 
 
 def turned_from(root: int, distance: Tensor, lengths: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.groups import comparable_sets
 from lineage.detect.identical_bodies import EQUAL
 from lineage.detect.signals.relatedness import relatedness
-from lineage.detect.signals.shared_start import found_again
+from lineage.detect.signals.shared_start import structure_kept
 from lineage.detect.sketch_store import Sketch
 
 ROOT, UNKNOWN = -1, -2
@@ -72,7 +72,7 @@ def examples_of(
         except NotComparable:
             continue
         related = relatedness(layers)
-        for members in families(related, found_again(layers)):
+        for members in families(related, structure_kept(layers)):
             own = torch.tensor(members)
             names = [models[i] for i in members]
             mine = [layer.of(own) for layer in layers]

@@ -15,7 +15,7 @@ from lineage.detect.clustering import families
 from lineage.detect.methods.to_decisions import CannotTake, at_least
 from lineage.detect.model_input import Subject
 from lineage.detect.signals.relatedness import relatedness
-from lineage.detect.signals.shared_start import found_again
+from lineage.detect.signals.shared_start import structure_kept
 
 AUTO, ALL = "auto", "all"
 # The tensor that Neural Phylogeny's code looks at: fully connected, convolutional, residual, ViT.
@@ -66,7 +66,7 @@ def one_layer(name: str, layers: Sequence[Layer], tensor: str = AUTO) -> Layer:
 
 def related_groups(layers: Sequence[Layer]) -> list[list[int]]:
     """Models of common descent, as `lineage` finds them: what the plain rules choose among."""
-    return families(relatedness(layers), found_again(layers))
+    return families(relatedness(layers), structure_kept(layers))
 
 
 def distances(values: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Seen from the root v, x - v is the sum of the steps that training took from v to
 all: what every training changes first is the same. Seen from a child that moved little, the root lies behind it, so what the others
 share with it makes negative cosines, for all of them with the root. So each member has one vote, the most negative cosine that it makes
 with any other: their mean does not fade as the family grows, while the mean over pairs does. In 15 of 15 real trees the most negative
-cosine seen from the true root was -0.019 or more; near stand-ins have -0.05 to -0.7.
+cosine seen from the true root was -0.019 or more; near stand-ins have -0.05 to -0.7. In stars with members that hardly moved a true root
+shows mean votes up to 0.15, nearly all of them about one such member, so that what opposition says is bounded.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from lineage.detect.signals.drift import drift
 
 TOLERANCE = 0.02  # cosines down to minus this are seen from true roots
 STANDARD_ERRORS = 3.0  # of the cosine of two random directions with this number of values
-LOG_ODDS = (
-    56.0  # for each unit of the mean vote and each square root of the number of members; fitted by bench.fit_root
-)
+LOG_ODDS = 30.0  # for each unit of the mean vote and each square root of the number of members, see bench.fit_root
+LIMIT = 12.0  # log-odds that opposition may add: all votes may be about one member that lies opposite by chance
 SAME = 1e-7  # squared distance, in squared lengths of the model, below which a difference has no direction
 
 
@@ -30,9 +30,8 @@ def opposition(products: Tensor, lengths: Tensor, roots: Tensor, values: int) ->
         (r,) float64: log-odds of each against a root that nothing opposes: 0 or negative.
     """
     votes = [against(products, lengths, root, values) for root in roots.tolist()]
-    return torch.stack(
-        [-LOG_ODDS * len(vote) ** 0.5 * vote.mean() if len(vote) > 1 else vote.sum() * 0 for vote in votes]
-    )
+    said = [LOG_ODDS * len(vote) ** 0.5 * vote.mean() if len(vote) > 1 else vote.sum() * 0 for vote in votes]
+    return -LIMIT * (torch.stack(said) / LIMIT).tanh()
 
 
 def against(products: Tensor, lengths: Tensor, origin: int, values: int) -> Tensor:

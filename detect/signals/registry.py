@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lineage.detect.signals.counters import CountersSignal
 from lineage.detect.signals.dates_and_claims import ClaimsSignal, DatesSignal
+from lineage.detect.signals.digits import DigitsSignal
 from lineage.detect.signals.interface import Kind, Signal
 from lineage.detect.signals.measured_pairs import DecaySignal, DetectorSignal, GrowthSignal
 from lineage.detect.signals.parts_of_means import PartsOfMeansSignal
@@ -13,6 +14,7 @@ SIGNALS: tuple[Signal, ...] = (
     DetectorSignal(),
     CountersSignal(),
     DecaySignal(),
+    DigitsSignal(),
     PartsOfMeansSignal(),
     DatesSignal(),
     ClaimsSignal(),

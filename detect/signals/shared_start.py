@@ -1,11 +1,15 @@
 """Shared start: do two models have more in common than the random numbers that they started from?
 
 Networks that were trained apart from one seed keep part of their common start, so they look related: at an excess cosine of 0.18 to
-0.9 in language models of a few layers. What training makes comes at right angles to what is there, so a descendant still holds what its
-ancestor was: of a and b the shorter one's length is found again along it in the other, <a, b> / min(|a|^2, |b|^2) is about 1, less where
-decay shrank it. Of two models with a common start only that start is: the share falls as either learns. Measured (bench/NOTES.md): parents
-and children at 0.87 or more in 20 of 21 families, trained apart from one seed at 0.32 to 0.69 once they had learned; just after the start
-nothing tells them apart.
+0.9. But a start is noise, and what training makes of it is the most structured part of a weight. A descendant keeps what its ancestor had
+learned at least as well as the noise below it; of two models with a common start the noise alone is kept. So for the strongest singular
+directions of one model's weights we ask how much of them the other one has, T, and how much it has of the whole, F (both 1 where it was
+kept, less where it was lost). Relatives have log T + 2 log(T / F) at about 0 even where a short training left only half of the parent's
+values (F of 0.4, T of 0.6); models trained apart lie at -0.7 or lower once they have learned (T of 0.15 to 0.6, F of 0.4 to 0.9). Just
+after the start nothing tells them apart. Own method; bench/NOTES.md has the figures. Related: Gueta et al. 2023, arXiv 2302.04863, on
+what fine-tuned models of one base share.
+
+Dimension letters: m models, u units, w weights of each, k directions.
 """
 
 from __future__ import annotations
@@ -15,30 +19,59 @@ from collections.abc import Sequence
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 
-MINIMUM_UNITS = 4
-APART = 0.8  # share below which two models are more likely two trainings from one start than a parent and its child
-EVEN_ODDS, STEEP = (
-    0.72,
-    25.0,
-)  # share at which parent and child are as likely as a shared start, and how fast that turns
+MINIMUM_UNITS = 8
+ROWS, COLUMNS = 64, 512  # of a layer that are looked at, at most
+DIRECTIONS = 4  # the strongest, of every eight rows one at most
+APART = -0.6  # below it two models are more likely two trainings from one start than a parent and its child
+STEEP = 12.0  # how fast the log-odds rise around it
 
 
-def found_again(layers: Sequence[Layer]) -> Tensor:
-    """(m, m) float64: median over body layers of the share of the shorter one found again in the other; ones where none counts."""
-    shares = []
-    for layer in layers:
-        if layer.part is not Part.BODY or min(layer.values.shape[1:]) < MINIMUM_UNITS:
-            continue
-        rows = (layer.values - layer.values.mean(2, keepdim=True)).flatten(1)  # (m, v)
-        products = (rows @ rows.T).double()
-        own = products.diagonal()
-        shares.append(products / torch.minimum(own[:, None], own[None, :]).clamp(min=1e-300))
-    if not shares:
+def structure_kept(layers: Sequence[Layer]) -> Tensor:
+    """(m, m) float64, symmetric: median over body layers of log T + 2 log(T / F); zeros where no layer is large enough."""
+    found = [
+        layer_structure_kept(layer.values)
+        for layer in layers
+        if layer.part is Part.BODY and min(layer.values.shape[1:]) >= MINIMUM_UNITS
+    ]
+    if not found:
         models = len(layers[0].values)
-        return torch.ones(models, models, dtype=torch.float64)
-    return torch.stack(shares).median(0).values
+        return torch.zeros(models, models, dtype=torch.float64)
+    return torch.stack([torch.stack(rows).median(0).values for rows in zip(*found, strict=True)]).double()
 
 
-def kin(share: Tensor) -> Tensor:
+def layer_structure_kept(values: Tensor) -> Tensor:
+    """(m, u, w) -> (m, m) float32. The model whose strongest directions are the better kept counts as the older one."""
+    rows = values - values.mean(2, keepdim=True)
+    rows = rows if rows.shape[1] <= rows.shape[2] else rows.transpose(1, 2)
+    rows = rows[:, :ROWS, :COLUMNS]
+    count = max(1, min(DIRECTIONS, rows.shape[1] // 8))
+    strength, sides = torch.linalg.eigh((rows @ rows.transpose(1, 2)).double())
+    strength, sides = strength[:, -count:].clamp(min=0).sqrt(), sides[:, :, -count:].to(rows.dtype)  # (m, k), (m, r, k)
+    weight = 1 / strength.clamp(min=1e-30).to(rows.dtype)
+    strongest = (sides * weight[:, None]) @ (sides.transpose(1, 2) @ rows)  # (m, r, w): sum of u v^T
+    flat = rows.flatten(1)
+    kept = (strongest.flatten(1) @ flat.T).double() / strength.sum(1, keepdim=True).clamp(min=1e-30)
+    structure = torch.maximum(kept, kept.T).clamp(0.02, 2).log()
+    products = (flat @ flat.T).double()
+    lengths = products.diagonal()
+    whole = (products / torch.minimum(lengths[:, None], lengths[None, :]).clamp(min=1e-300)).clamp(0.02, 2).log()
+    return (structure.clamp(max=0) + 2 * (structure - whole).clamp(max=0.1)).float()
+
+
+def over_relatives(kept: Tensor) -> Tensor:
+    """(m, m) -> (m, m): the weakest link of the best path between two models. What is kin to a model's kin is kin to it, even where a
+    long training left little of the structure that the two have in common."""
+    if len(kept) < 3:
+        return kept
+    from scipy.cluster.hierarchy import cophenet, linkage  # heights of a single linkage are the weakest links
+    from scipy.spatial.distance import squareform
+
+    far = (-kept.fill_diagonal_(0.0)).numpy()
+    lowest = far.min()
+    heights = squareform(cophenet(linkage(squareform(far - lowest, checks=False), "single")))
+    return torch.maximum(kept, -torch.tensor(heights + lowest)).fill_diagonal_(0.0)
+
+
+def kin(kept: Tensor) -> Tensor:
     """Probability that a parent and a child so alike are one, rather than two trainings from one start; elementwise."""
-    return ((share - EVEN_ODDS) * STEEP).sigmoid()
+    return ((kept - APART) * STEEP).sigmoid()
