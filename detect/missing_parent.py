@@ -34,7 +34,6 @@ FEATURES = (
 SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each may say for an unseen parent
 LIMIT = 1.5  # log-odds that the fitted trees may add either way
 CROWD = 0.75  # power of the number of children by which the prior odds fall
-HARDLY_MOVED = 0.01  # of the children's median squared distance: what is nearer may lie opposite by chance, see signals/opposition.py
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that no true root has, and log-odds for each unit beyond it
 
 
@@ -80,15 +79,13 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
         1 - 2 * with_others
     )  # both of a sibling that stands in for the unseen parent: it moved itself what the others share
     direction = found.evidence.growth[root][children].clamp(-6, 6)
-    moved = (distance[root] > HARDLY_MOVED * distance[root][children].median()).nonzero()[:, 0].tolist()
-    seen = [root, *moved]
-    voted = against(products[seen][:, seen], lengths[seen], 0, values)
+    voted = against(products, lengths, root, values)
     return torch.tensor(
         [
             float(torch.tensor(float(count)).log()), float(cosine.min()), float(cosine.quantile(0.1)), float(cosine.median()),
             float(apart.min() - apart.median()), float(apart.std()), min(private / (1 - kept), 3.0) if alive else 0.0, float(alive),
             float(balance.median()), float(balance.min()), float(growth.median()), float(direction.mean()), float(direction.min()),
-            float((balance - stand_in).median()), float((growth - stand_in).median()), float(voted.mean()) if len(voted) else 0.0,
+            float((balance - stand_in).median()), float((growth - stand_in).median()), float(voted.mean()),
         ],
         dtype=torch.float64,
     )  # fmt: skip
