@@ -77,7 +77,7 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
     growth = found.pairs.growth_gamma[root][children].clamp(-3, 3)
     stand_in = (
         1 - 2 * with_others
-    )  # both of a sibling that stands in for the unseen parent: it moved itself what the others share
+    )  # both of a sibling in the place of the unseen parent: it moved itself what the others share
     direction = found.evidence.growth[root][children].clamp(-6, 6)
     voted = against(products, lengths, root, values)
     return torch.tensor(

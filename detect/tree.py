@@ -239,7 +239,7 @@ def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidenc
     told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
     odds = (log_odds(found) + told).where(possible, -torch.inf)  # (m, k)
     ancestor = (
-        odds - turned_round(odds, neighbours).exp().log1p()
+        odds - (1 + turned_round(odds, neighbours).exp()).log()
     ).sigmoid()  # of two models one at most comes from the other
     before = torch.cat([torch.ones(len(child), 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
     share = torch.cat([ancestor * before, torch.zeros(len(child), 1, dtype=torch.float64)], 1)
