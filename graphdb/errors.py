@@ -12,6 +12,8 @@ class CypherError(Failure):
         detail: the engine's own words in full, with the caret under the place where it stopped, or None.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str, detail: str | None = None):
         super().__init__(message, "see https://neo4j.com/docs/cypher-manual/5/ for Cypher")
         self.detail = detail

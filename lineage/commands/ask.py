@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.messages import note
 from lineage.commands.options import store_option
 from lineage.commands.tables import format_options, show_rows
 from lineage.graphdb.schema import ACCEPTED
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
+    from lineage.queries import Query
+
+# parameters that a person has at hand; the questions that take others are what commands and pages are made of
+BY_HAND = frozenset(("model", "a", "b", "at", "since", "until", "generation", "kinds", "min_probability", "limit"))
+FIRST_SENTENCE = re.compile(r"(?<=[.;:])\s")
 
 
 @click.command()
@@ -39,6 +46,7 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
 
     Example: lineage cypher 'MATCH (m:Model) WHERE m.license = $l RETURN m.repo_id' --param l=mit
     """
+    from lineage.graphdb.columns import columns_of
     from lineage.graphdb.errors import CypherError
     from lineage.graphdb.store import open_store
 
@@ -47,13 +55,13 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
         try:
             rows = opened.read(statement, params, timeout_seconds=timeout, limit=limit + 1)
         except CypherError as error:
-            if error.detail:
-                click.echo(error.detail, err=True)
+            for line in (error.detail or "").splitlines()[1:]:  # the first line is the failure's own
+                note(line)
             raise
     if len(rows) > limit:
         click.echo(f"there are more than {limit} rows; --limit fetches more", err=True)
         rows = rows[:limit]
-    show_rows(rows, form, "no rows", names={})
+    show_rows(rows, form, "no rows", columns_of(statement), names={})
 
 
 @click.command()
@@ -63,38 +71,52 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
 @click.option(
     "--timeout", type=click.FloatRange(min=0.001), default=60.0, show_default=True, metavar="S", help="Seconds to wait."
 )
+@click.option("--all", "everything", is_flag=True, help="List also those that other commands are made of.")
 @format_options
-def ask(question: str | None, store: str, pairs: tuple[str, ...], timeout: float, form: str | None) -> None:
+def ask(
+    question: str | None, store: str, pairs: tuple[str, ...], timeout: float, everything: bool, form: str | None
+) -> None:
     """Ask one of the questions that come with lineage; without one, list them. Models are given by name.
 
-    Example: lineage ask as_of --param model=acme/digits-mlp-rotated --param at=2026-11-01
+    Example: lineage ask as-of --param model=acme/digits-mlp-rotated --param at=2026-11-01
     """
     from lineage.queries import load, names
 
     if question is None:
-        queries = [load(name) for name in names()]
-        listed = [
-            {
-                "name": query.name,
-                "params": list(query.params) if form == "json" else ", ".join(query.params),
-                "question": query.question,
-                **({"columns": list(query.columns)} if form == "json" else {}),
-            }
-            for query in queries
-        ]
-        show_rows(listed, form, "")
+        show_rows(_listed([load(name) for name in names()], form, everything), form, "")
         return
-    if question not in names():
+    name = question.replace("-", "_")
+    if name not in names():
         raise click.UsageError(f"there is no question {question!r}; `lineage ask` lists them")
     from lineage.graphdb.store import open_store
 
-    query = load(question)
+    query = load(name)
     given = parse_params(pairs)
     if given.keys() - set(query.params):
         raise click.UsageError(f"{question} takes {', '.join(query.params) or 'no parameters'}")
     with open_store(store, create=False) as opened:
         rows = opened.read(query.text, complete(opened, query.params, given), timeout_seconds=timeout)
     show_rows(rows, form, "no rows", query.columns, names={})
+
+
+def _listed(queries: Sequence[Query], form: str | None, everything: bool) -> list[dict[str, Any]]:
+    """The questions for programs, which get all of them; or for people: in short, and those that a person has what it takes for."""
+    if form == "json":
+        return [
+            {"name": q.name, "params": list(q.params), "question": q.question, "columns": list(q.columns)}
+            for q in queries
+        ]
+    chosen = [query for query in queries if form or everything or BY_HAND.issuperset(query.params)]
+    if len(chosen) < len(queries):
+        note(f"{len(queries) - len(chosen)} more take lists of identities, for programs: `lineage ask --all`")
+    return [
+        {
+            "name": q.name if form else q.name.replace("_", "-"),
+            "params": ", ".join(q.params),
+            "question": q.question if form else FIRST_SENTENCE.split(q.question)[0].rstrip(":;."),
+        }
+        for q in chosen
+    ]
 
 
 def complete(store: Store, names: Iterable[str], given: dict[str, Any]) -> dict[str, Any]:

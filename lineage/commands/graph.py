@@ -11,7 +11,7 @@ import click
 
 from lineage.commands.options import store_option
 from lineage.commands.outputs import format_of, write
-from lineage.graphdb.schema import counted
+from lineage.graphdb.schema import Relation, counted
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
@@ -69,8 +69,8 @@ def stats(store: str, digest: bool, as_json: bool) -> None:
 
     with open_store(store, create=False) as opened:
         counts: dict[str, Any] = {"store": store, **opened.counts()}
-        latest = opened.runs(limit=1)
-        counts["last_run"] = latest[0].started_at.isoformat() if latest else None
+        latest = next(iter(opened.runs(limit=1)), None)
+        counts["last_run"] = latest.started_at.isoformat() if latest else None
         if digest:
             from lineage.graphdb.digest import graph_digest
 
@@ -78,9 +78,17 @@ def stats(store: str, digest: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(counts))
         return
-    from lineage.queries.display import print_table
+    from lineage.queries.display import moment_text, print_table
 
-    print_table(["what", "count"], [[name, f"{n:,}" if isinstance(n, int) else str(n)] for name, n in counts.items()])
+    rows = []
+    for name, value in counts.items():
+        if isinstance(value, int):
+            word = Relation(name).word if name in set(Relation) else name
+            rows.append([name.replace("status.", "models, ") if word == name else f"{name} ({word})", f"{value:,}"])
+    print_table(["what", "count"], rows)
+    click.echo(f"\n{store}; last pass: {f'{moment_text(latest.started_at)} UTC' if latest else 'none yet'}")
+    if digest:
+        click.echo(f"digest {counts['digest']}")
 
 
 @graph.command()

@@ -73,7 +73,7 @@ def phylolm(
     elif newick_wanted:
         click.echo(newick(tree if tree else neighbour_joining(found.models, found.distance)))
     else:
-        click.echo("\n".join(_as_text(found, drawn(tree) if tree else None)))
+        _print(found, drawn(tree) if tree else None)
 
 
 def _ask(folder: Path, generate: str, prompts: Path, samples: int, seed: int) -> dict[str, dict[str, list[str]]]:
@@ -120,19 +120,18 @@ def _as_json(found: PhyloResult, tree: str | None) -> dict[str, Any]:
     }
 
 
-def _as_text(found: PhyloResult, tree: str | None) -> list[str]:
+def _print(found: PhyloResult, tree: str | None) -> None:
     """The tree, and each model's most similar other one."""
-    width = max(len(name) for name in found.models)
-    lines = [tree, ""] if tree else []
-    lines += [f"{'model':<{width}}  {'most similar':<{width}}  similarity"]
+    from lineage.queries.display import print_table
+
+    if tree:
+        click.echo(f"{tree}\n")
+    rows = []
     for row, name in enumerate(found.models):
         others = [
             (float(v), other) for other, v in zip(found.models, found.similarity[row], strict=True) if other != name
         ]
         value, nearest = max(others)
-        lines.append(f"{name:<{width}}  {nearest:<{width}}  {value:.3f}")
-    return [
-        *lines,
-        "",
-        f"{counted(len(found.models), 'model')}, {counted(found.genes, 'prompt')} that all of them answered",
-    ]
+        rows.append([name, nearest, f"{value:.3f}"])
+    print_table(["model", "most similar", "similarity"], rows)
+    click.echo(f"\n{counted(len(found.models), 'model')}, {counted(found.genes, 'prompt')} that all of them answered")

@@ -50,6 +50,12 @@ def format_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def walk_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--depth`, `--kind`, `--min-probability`, `--json`, `--csv`: the same on every question about relatives."""
+    depth = click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Generations to go [default: all].")
+    return store_option(depth(edge_options(command)))
+
+
+def edge_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which edges count, and how the answer is printed: `--kind`, `--min-probability`, `--json`, `--csv`."""
     for option in (
         format_options,
         click.option(
@@ -67,8 +73,6 @@ def walk_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="RELATION",
             help=f"Follow only this relation; can be repeated: {', '.join(FOLLOWED)} [default: the accepted ones].",
         ),
-        click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Generations to go [default: all]."),
-        store_option,
     ):
         command = option(command)
     return command

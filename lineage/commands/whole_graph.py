@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -13,16 +13,15 @@ from lineage.commands.completion import complete_model
 from lineage.commands.moments import Moment
 from lineage.commands.options import store_option
 from lineage.commands.outputs import fail_if, fail_on_option
-from lineage.commands.tables import RELATIVE, Rows, format_options, limit_option, limits, show_rows, walk_options
+from lineage.commands.tables import RELATIVE, Rows, edge_options, format_options, limit_option, limits, show_rows
 
 
 @click.command()
-@walk_options
+@store_option
+@edge_options
 @limit_option(100)
-def roots(
-    store: str, depth: int | None, kinds: tuple[str, ...], min_probability: float, form: str | None, limit: int
-) -> None:
-    """Models that others come from and that come from none, those with most children first. --depth plays no part.
+def roots(store: str, kinds: tuple[str, ...], min_probability: float, form: str | None, limit: int) -> None:
+    """Models that others come from and that come from none, those with most children first.
 
     Example: lineage roots --limit 10
     """
@@ -30,7 +29,7 @@ def roots(
     from lineage.queries.family import roots as ask
 
     with open_store(store, create=False) as opened:
-        found = ask(opened, limits(depth, kinds, min_probability), limit)
+        found = ask(opened, limits(None, kinds, min_probability), limit)
     none = "no model has a child over such edges" if kinds or min_probability else "there is no edge in the graph yet"
     if form:
         about = {"depth": 0, "kind": None, "probability": None}
@@ -148,11 +147,21 @@ def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
     show_rows(rows, form, f"no parent of {start.repo_id} was known then", _columns("as_of"))
 
 
+class AgreementName(click.Choice[str]):
+    """The agreements, which may also be written as `cannot-tell`, `agrees`, `contradict`, `undeclared` and `unknown`."""
+
+    ALSO: ClassVar = {"cannot-tell": "cannot tell", "unknown": "cannot tell", "agrees": "agree"}
+    ALSO |= {"contradict": "contradicts", "undeclared": "missing"}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(self.ALSO.get(value, value), param, ctx)
+
+
 @click.command()
 @click.argument("model", shell_complete=complete_model, required=False)
 @store_option
 @click.option(
-    "--only", type=click.Choice(["agree", "contradicts", "missing", "cannot tell"]), help="Only this agreement."
+    "--only", type=AgreementName(["agree", "contradicts", "missing", "cannot tell"]), help="Only this agreement."
 )
 @fail_on_option("contradicts")
 @format_options

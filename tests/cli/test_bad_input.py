@@ -235,7 +235,7 @@ def test_folders_that_are_no_stores(offline: Command, tmp_path: Path) -> None:
 
 def test_a_typo_in_cypher_has_the_engine_s_own_caret(world: World) -> None:
     done = world.lineage("cypher", "MATCH (m:Model) RETRUN m")
-    assert (done.code, done.stdout) == (1, "")
+    assert (done.code, done.stdout) == (2, "")
     assert "^" in done.stderr and "RETRUN" in done.stderr and done.told[-1].startswith("    try: ")
     assert "Traceback" not in done.stderr and done.told[-2].startswith("lineage: ")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -228,3 +230,42 @@ def test_one_field_has_one_name_in_every_json_output() -> None:
     row = {"repo_id": "org/a", "depth": 1, "kind": "COPY_OF", "probability": 0.9}
     assert with_common_names(row) == {**row, "model": "org/a", "relation": "COPY_OF"}
     assert with_common_names({"model": "org/a", "relation": "x"}) == {"model": "org/a", "relation": "x"}
+
+
+def test_counts_are_numbers_and_moments_are_beside_them(piped: Ask, store: str) -> None:
+    *table, _, last, digest = piped("graph", "stats", "--digest").splitlines()
+    rows = [line.rsplit(maxsplit=1) for line in table[1:]]
+    assert all(count.isdigit() for _, count in rows), rows
+    assert ["models, sketched", "5"] in [[name.strip(), count] for name, count in rows]
+    assert ["FINE_TUNED_FROM (fine-tuned)", "2"] in [[name.strip(), count] for name, count in rows]
+    assert re.fullmatch(rf"{re.escape(store)}; last pass: \d{{4}}-\d\d-\d\d \d\d:\d\d UTC", last)
+    assert re.fullmatch(r"digest [0-9a-f]{64}", digest)
+
+
+def test_an_option_without_effect_is_wrong_usage(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["roots", "--depth", "2", "--store", store])
+    assert ended.value.code == 2 and "--depth" in capsys.readouterr().err
+
+
+def test_an_agreement_may_be_written_as_people_write_it(piped: Ask) -> None:
+    for said, meant in (("cannot-tell", "cannot tell"), ("undeclared", "missing"), ("agrees", "agree")):
+        assert piped("declared", "--only", said, "--json") == piped("declared", "--only", meant, "--json")
+    assert {row["agreement"] for row in json.loads(piped("declared", "--only", "undeclared", "--json"))} == {"missing"}
+
+
+def test_language_models_are_compared_in_a_table_like_all_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = tmp_path / "answers.json"
+    said = {"a": ["yes", "no"], "org/a-much-longer-name\x1b[31m": ["yes", "no"]}
+    answers.write_text(json.dumps({name: {"prompt": texts} for name, texts in said.items()}))
+    with pytest.raises(SystemExit):
+        main(["phylolm", str(answers)])
+    heading, first, second, *_ = capsys.readouterr().out.splitlines()
+    for line, (name, nearest) in ((first, [*said]), (second, [*said][::-1])):
+        shown = [text.replace("\x1b", "\\x1b") for text in (name, nearest)]
+        assert (
+            line
+            == f"{shown[0]:<{heading.index('most similar')}}{shown[1]:<{heading.index('similarity') - heading.index('most similar')}}1.000"
+        )

@@ -233,6 +233,21 @@ def test_cypher_answers_as_table_json_and_csv(run: Run) -> None:
     assert json.loads(out)[0]["moment"].startswith("20")
 
 
+def test_cypher_without_a_row_still_has_its_columns_in_csv(run: Run) -> None:
+    none = "MATCH (m:Model)-[r]->(n) WHERE m.repo_id = 'RETURN x, y' /* RETURN z */ "
+    for returned, columns in (
+        ("RETURN m.repo_id AS name, count(*) AS `how many, all` ORDER BY name LIMIT 5", ["name", "how many, all"]),
+        ("RETURN DISTINCT m.repo_id, coalesce(n.license, 'a, b')", ["m.repo_id", "coalesce(n.license, 'a, b')"]),
+        ("RETURN m.hub_id AS x UNION MATCH (m:Model {hub_id: 'no'}) RETURN m.hub_id AS x", ["x"]),
+    ):
+        code, out, _ = run("cypher", none + returned, "--csv")
+        assert (code, list(csv.reader(io.StringIO(out)))) == (0, [columns]), returned
+        filled = returned.replace("{hub_id: 'no'}", "")
+        code, out, _ = run("cypher", "MATCH (m:Model)-[r]->(n) " + filled, "--csv")
+        assert code == 0 and next(csv.reader(io.StringIO(out))) == columns, "as with rows"
+    assert run("cypher", "MATCH (m:Model {hub_id: 'no'}) RETURN m.hub_id AS x")[1:] == ("", "no rows\n")
+
+
 def test_cypher_fetches_no_more_rows_than_asked_for_and_says_so(run: Run) -> None:
     code, out, err = run("cypher", "UNWIND range(1, 10) AS x RETURN x", "--limit", "2", "--json")
     assert (code, json.loads(out)) == (0, [{"x": 1}, {"x": 2}])
@@ -246,8 +261,8 @@ def test_cypher_that_writes_is_refused_in_one_line_and_a_typo_shows_its_place(ru
     assert err.splitlines()[0] == "lineage: refused: this statement writes, and here the graph is only read"
     assert len(json.loads(run("cypher", "MATCH (m:Model) RETURN m.repo_id", "--json")[1])) == 6
     code, out, err = run("cypher", "MATCH (m:Model) RETRUN m")
-    assert (code, out) == (1, "")
-    assert "RETRUN" in err
+    assert (code, out) == (2, "")
+    assert err.count("input 'RETRUN'") == err.count("lineage: ") == 1, "said once"
     assert any(line.strip() == "^" for line in err.splitlines())
     code, _, err = run(
         "cypher",
@@ -318,10 +333,14 @@ def test_questions_are_listed_and_asked_by_name(run: Run, store_url: str) -> Non
         return CliRunner().invoke(ask, [*arguments, "--store", store_url])
 
     assert {"leaves", "as_of", "parents"} <= {row["name"] for row in json.loads(call("--json").stdout)}
-    assert "leaves" in call().stdout
+    for_people, all_of_them = call().stdout.splitlines(), call("--all").stdout.splitlines()
+    listed = {line.split()[0]: line for line in for_people}
+    assert {"leaves", "as-of"} <= listed.keys() and not {"children-at-once", "about"} & listed.keys()
+    assert listed["licence-chain"].endswith("nearest first") and len(all_of_them) > len(for_people)
     assert json.loads(call("families", "--json").stdout) == [{"repo_id": "org/a", "children": 2, "descendants": 4}]
     then = call("as_of", "--param", "model=ORG/d", "--param", "at=2100-01-01", "--csv").stdout
     assert then.splitlines()[1].startswith("org/b,COPY_OF,0.95,run-1,")
+    assert call("as-of", "--param", "model=ORG/d", "--param", "at=2100-01-01", "--csv").stdout == then
     for wrong in (("nonsense",), ("as_of",), ("leaves", "--param", "colour=red")):
         assert call(*wrong).exit_code == 2
     assert isinstance(call("parents", "--param", "models=org/nobody").exception, NoSuchModel)
