@@ -38,7 +38,7 @@ bench: $(INSTALLED) ## Bytes and requests for each model, and the time of a look
 	$(BIN)/python -m bench.bytes_per_model
 	$(BIN)/python -m bench.lookup
 
-readme: $(INSTALLED) ## Write the transcripts in README.md anew, from what `make demo` left
+readme: $(INSTALLED) ## Write the transcripts in README.md and docs/ anew, from what `make demo` left
 	$(BIN)/python -m tests.transcripts
 
 pictures: $(INSTALLED) ## Take the pictures of the pages anew, from what `make demo` left; needs Chromium and its driver

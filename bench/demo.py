@@ -61,11 +61,7 @@ def main() -> int:
         shutil.rmtree(folder / stale, ignore_errors=True)
     truth = train(folder / "family")
     with FakeHub() as hub:
-        publish(folder / "family", hub)
-        # Everything is uploaded in the same second, so that the weights alone must tell who came first. Equal files have no
-        # direction at all: of a copy and its original only a date or a card can tell, so this one gets a date.
-        copy = hub.repo(COPY)
-        copy.created_at = copy.last_modified = copy.created_at + timedelta(days=9)
+        published(folder / "family", hub)
         environment = {**os.environ, "HF_ENDPOINT": hub.url, "LINEAGE_STORE": str(folder / "store")}
         show_hub(hub, truth)
         heading("The Hub is crawled, the weights are compared, the edges are stored")
@@ -114,6 +110,16 @@ def train(family: Path) -> Truth:
     seconds = time.monotonic() - began
     out.print(f"{len(truth.models)} models of {len(architectures)} architectures in {seconds:.0f} s, in {family}")
     return truth
+
+
+def published(family: Path, hub: FakeHub) -> None:
+    """Puts the family on the Hub, everything in the same second, so that the weights alone must tell which came first.
+
+    Equal files have no direction at all: of a copy and its original only a date or a card can tell, so the copy gets a date.
+    """
+    publish(family, hub)
+    copy = hub.repo(COPY)
+    copy.created_at = copy.last_modified = copy.created_at + timedelta(days=9)
 
 
 def show_hub(hub: FakeHub, truth: Truth) -> None:

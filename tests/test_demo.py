@@ -1,8 +1,9 @@
-"""`make demo` from end to end, and the transcripts of README.md, which show its family."""
+"""`make demo` from end to end, and the transcripts and Python of README.md and docs/, which show its family."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.transcripts import BLOCK, README, ROOT, alike, pairs, run
+from tests.transcripts import ROOT, Transcript, alike, run, transcripts
 
 pytestmark = pytest.mark.slow
-TRANSCRIPTS = [pair for block in BLOCK.findall(README.read_text()) for pair in pairs(block)]
+TRANSCRIPTS = transcripts()
+PYTHON = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,17 @@ def test_commands_that_the_demo_recommends_work_when_it_is_over(demo: Demo) -> N
         assert run(line, demo.folder / "store").strip(), line
 
 
-@pytest.mark.parametrize("command, written", TRANSCRIPTS, ids=[command[:40] for command, _ in TRANSCRIPTS])
-def test_readme_shows_what_is_printed_now(demo: Demo, command: str, written: str) -> None:
-    printed = run(command, demo.folder / "store")
-    assert alike(written, printed), f"`make demo readme` writes README.md anew. Now:\n{printed}\nwritten:\n{written}"
+@pytest.mark.parametrize("shown", TRANSCRIPTS, ids=[f"{t.page.stem}: {t.command[:40]}" for t in TRANSCRIPTS])
+def test_pages_show_what_is_printed_now(demo: Demo, shown: Transcript) -> None:
+    printed = run(shown.command, demo.folder / "store", shown.world)
+    assert alike(shown.written, printed), f"`make demo readme` writes {shown.page.name} anew. Now:\n{printed}"
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_of_the_readme_prints_what_its_comments_say(demo: Demo, code: str) -> None:
+    expected = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE)
+    done = subprocess.run([sys.executable, "-c", code], cwd=demo.folder, check=True, capture_output=True, text=True)
+    assert expected and done.stdout.splitlines() == expected
 
 
 def test_comparison_of_transcripts_notices_words_and_large_differences() -> None:
@@ -74,4 +83,11 @@ def test_comparison_of_transcripts_notices_words_and_large_differences() -> None
     assert not alike("x 0.94", "y 0.94")
     assert not alike("x 0.94", "x 0.64")
     assert not alike("x 0.94", "x")
-    assert len(TRANSCRIPTS) >= 5
+    assert alike("51 requests, 6.0 MB, 1.2 s", "51 requests, 6.0 MB, 12.7 s")
+    assert not alike("51 requests, 6.0 MB, 1.2 s", "52 requests, 6.0 MB, 1.2 s")
+
+
+def test_every_page_that_shows_answers_has_its_transcripts() -> None:
+    assert len(PYTHON) == 1
+    pages = [shown.page.stem for shown in TRANSCRIPTS]
+    assert {page: pages.count(page) for page in pages} == {"README": 3, "cypher": 3, "first-steps": 4}
