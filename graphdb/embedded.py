@@ -32,7 +32,7 @@ from lineage.graphdb.errors import (
     TooSlow,
     WriteRefused,
 )
-from lineage.graphdb.records import Row
+from lineage.graphdb.records import Element, Row
 from lineage.graphdb.schema import Failure, home_path
 
 HEAP = "-Xmx1g"  # the engine would take half of the machine; a quarter of it holds pages
@@ -287,8 +287,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return datetime.fromisoformat(value) if value[4:5] == "-" and MOMENT.fullmatch(value) else value
     if isinstance(value, dict):
-        names = sorted(value) if "@rid" in value else value  # a node has no order of its own
-        return {name: _plain(value[name]) for name in names if not name.startswith("@")}
+        if "@rid" not in value:
+            return {name: _plain(item) for name, item in value.items()}
+        properties = {name: _plain(value[name]) for name in sorted(value) if not name.startswith("@")}
+        kind = str(value.get("@type", ""))  # a relationship is in capitals, a label is not
+        return Element(properties, type=kind) if kind.isupper() else Element(properties, labels=[kind])
     if isinstance(value, (list, tuple)):  # most are long and of text: a call for each would be most of reading them
         return [item if isinstance(item, str) and item[4:5] != "-" else _plain(item) for item in value]
     return value

@@ -95,7 +95,10 @@ class LineageGraph:
             migrations.set_version(self.connection, SCHEMA_VERSION)
             logger.info("made an empty graph, schema version %d, at %s", SCHEMA_VERSION, self.url)
         else:
+            before = self.counts()
             migrations.migrate(self.connection, version)
+            compared = _compared(before, self.counts())
+            logger.info("%s: upgraded from schema version %d to %d: %s", self.url, version, SCHEMA_VERSION, compared)
 
     def check(self) -> int | None:
         """Version of the schema in the database, None where it is empty.
@@ -253,3 +256,12 @@ class LineageGraph:
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest runs, newest first."""
         return [run_of(row) for row in self.read(statement("runs"), {"limit": limit})]
+
+
+def _compared(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """Counts that are not 0 as `models 16`, and where an upgrade changed one, as `models 16 -> 15`."""
+    return ", ".join(
+        f"{name} {before.get(name, 0):,}" + ("" if before.get(name, 0) == count else f" -> {count:,}")
+        for name, count in after.items()
+        if count or before.get(name)
+    )

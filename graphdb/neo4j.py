@@ -28,7 +28,7 @@ from neo4j.time import DateTime
 from lineage.graphdb.connection import Connection, Execute, T
 from lineage.graphdb.errors import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
 from lineage.graphdb.read_only import may_write
-from lineage.graphdb.records import Row
+from lineage.graphdb.records import Element, Row
 
 CONNECT_SECONDS = 5.0
 COLLISIONS = 3  # times that a transaction is tried again after another writer was first
@@ -210,7 +210,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, DateTime):
         return value.to_native().astimezone(UTC) if value.tzinfo else value.to_native().replace(tzinfo=UTC)
     if isinstance(value, (Node, Relationship)):
-        return {key: _plain(value[key]) for key in sorted(value)}
+        properties = {key: _plain(value[key]) for key in sorted(value)}
+        if isinstance(value, Relationship):
+            return Element(properties, type=value.type)
+        return Element(properties, labels=sorted(value.labels))
     if isinstance(value, neo4j.graph.Path):
         return [_plain(item) for pair in zip(value.nodes, value.relationships, strict=False) for item in pair] + [
             _plain(value.end_node)

@@ -88,6 +88,29 @@ def model_row(model: Model) -> Row:
     }
 
 
+class Element(dict[str, Any]):
+    """A node or a relationship that a statement returned: its properties, and beside them what it is.
+
+    Attributes:
+        type: of a relationship its type, of a node None. labels: of a node.
+    """
+
+    def __init__(self, properties: Mapping[str, Any], *, type: str | None = None, labels: Iterable[str] = ()):
+        super().__init__(properties)
+        self.type = type
+        self.labels = tuple(labels)
+
+
+def described(value: Any) -> Any:
+    """A value of a row with what each node and relationship in it is among its properties: `labels`, `type`."""
+    if isinstance(value, Element):
+        said = {"type": value.type} if value.type else {"labels": list(value.labels)}
+        return said | {name: described(item) for name, item in value.items()}
+    if isinstance(value, dict):
+        return {name: described(item) for name, item in value.items()}
+    return [described(item) for item in value] if isinstance(value, list) else value
+
+
 def model_of(properties: Mapping[str, Any]) -> Model:
     """The model of a node's properties; required ones fail when missing."""
     values: dict[str, Any] = {name: properties.get(name) for name in MODEL_FIELDS}

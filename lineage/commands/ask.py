@@ -44,10 +44,13 @@ FIRST_SENTENCE = re.compile(r"(?<=[.;:])\s")
 def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, limit: int, form: str | None) -> None:
     """Ask the graph anything in Cypher. It is only read: a statement that writes is refused.
 
+    JSON says of nodes their labels and of relationships their type; of a path ask for nodes(p) and relationships(p).
+
     Example: lineage cypher 'MATCH (m:Model) WHERE m.license = $l RETURN m.repo_id' --param l=mit
     """
     from lineage.graphdb.columns import columns_of
     from lineage.graphdb.errors import CypherError
+    from lineage.graphdb.records import described
     from lineage.graphdb.store import open_store
 
     params = parse_params(pairs)
@@ -61,6 +64,7 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
     if len(rows) > limit:
         click.echo(f"there are more than {limit} rows; --limit fetches more", err=True)
         rows = rows[:limit]
+    rows = [{name: described(value) for name, value in row.items()} for row in rows]
     show_rows(rows, form, "no rows", columns_of(statement), names={})
 
 

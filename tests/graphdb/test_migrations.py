@@ -52,6 +52,17 @@ def test_an_older_graph_is_opened_and_migrated_and_keeps_everything(store_url: s
         assert graph_digest(store) == digest
 
 
+def test_an_upgrade_says_what_the_graph_holds_before_and_after(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_version_1(store_url)
+    with caplog.at_level("INFO", logger="lineage.graphdb.graph"), open_store(store_url) as store:
+        counts = {name: count for name, count in store.counts().items() if count}
+    (said,) = [line for line in caplog.messages if "upgraded from schema version 1 to" in line]
+    assert said.partition(": ")[2].endswith(", ".join(f"{name} {count}" for name, count in counts.items()))
+    assert "->" not in said and counts["models"] == 9
+
+
 def test_claims_of_an_older_graph_are_linked_by_what_changes_from_then_on(store_url: str) -> None:
     make_version_1(store_url)
     with open_store(store_url) as store:

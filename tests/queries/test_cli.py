@@ -233,6 +233,16 @@ def test_cypher_answers_as_table_json_and_csv(run: Run) -> None:
     assert json.loads(out)[0]["moment"].startswith("20")
 
 
+def test_cypher_says_what_nodes_and_relationships_are(run: Run) -> None:
+    asked = "MATCH p = (x:Model {repo_id: 'org/d'})-[r:COPY_OF]->(y) RETURN x, r, [y] AS ys, nodes(p) AS ns, relationships(p) AS rs"
+    (row,) = json.loads(run("cypher", asked, "--json")[1])
+    assert (row["x"]["labels"], row["x"]["repo_id"]) == (["Model"], "org/d")
+    assert (row["r"]["type"], row["r"]["probability"]) == ("COPY_OF", 0.95)
+    assert [(y["labels"], y["repo_id"]) for y in row["ys"]] == [(["Model"], "org/b")]
+    assert [item["repo_id"] for item in row["ns"]] == ["org/d", "org/b"]
+    assert [item["type"] for item in row["rs"]] == ["COPY_OF"]
+
+
 def test_cypher_without_a_row_still_has_its_columns_in_csv(run: Run) -> None:
     none = "MATCH (m:Model)-[r]->(n) WHERE m.repo_id = 'RETURN x, y' /* RETURN z */ "
     for returned, columns in (
