@@ -32,8 +32,8 @@ FEATURES = (
     "opposed",
 )  # fmt: skip
 SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each may say for an unseen parent
-LIMIT = 1.5  # log-odds that the fitted trees may add either way
-CROWD = 0.75  # power of the number of children by which the prior odds fall
+LIMIT = 1.2  # log-odds that the fitted trees may add either way
+CROWD = 1.0  # power of the number of children by which the prior odds fall
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that no true root has, and log-odds for each unit beyond it
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from lineage.detect.span_merges import FamilyValues, Regression, rounded
 
 TENSORS, VALUES = 8, 512
+COARSE = 11  # digits of 16-bit values
 PARENTS = 12  # candidates of one model
 FIRST_TENSORS, FIRST_PARENTS = 3, 5  # of these, in which a peak is looked for first
 WIDELY = 256  # candidates where the first ones leave something unexplained
@@ -83,6 +84,8 @@ def trimmed_merges(values: FamilyValues, regressed: Regression, models: Iterable
     hubs = values.hubs[:HUBS].tolist()
     found: dict[int, TrimmedMerge] = {}
     for model in models:
+        if model in hubs[:1]:  # what most others are nearest to is what they come from
+            continue
         merge = _explained(values, picked, model, regressed.pool(model, PARENTS), hubs, regressed.pool(model, WIDELY))
         if merge is not None:
             found[model] = merge
@@ -144,6 +147,8 @@ def _explained(
 
     promising = [seen for seen in (seen_from(base, pool) for base in bases) if seen.members and seen.promising()]
     found = [merge for seen in promising if (merge := seen.explained()) is not None]
+    if digits <= COARSE:  # differences of a few steps of one grid agree by chance, so every part has to be at hand
+        found = [merge for merge in found if not merge.unseen]
     if not found:
         return None
     best = min(found, key=lambda merge: merge.order)
