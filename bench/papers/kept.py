@@ -14,7 +14,7 @@ from pathlib import Path
 from lineage.detect.methods.registry import PLAIN
 
 SOURCE = Path(__file__).parents[2]
-READ_WITH = ("align", "families", "gram", "signature", "sketch", "sketch_store", "signals/relatedness")  # in detect/
+READ_WITH = ("align", "clustering", "gram", "signature", "sketch", "sketch_store", "signals/relatedness")  # in detect/
 Parents = dict[str, str | None]
 
 
