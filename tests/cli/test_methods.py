@@ -21,9 +21,10 @@ def family(tmp_path: Path) -> Path:
 def test_all_methods_are_listed_with_source_needs_and_options(offline: Command) -> None:
     listed = offline("methods", "--json").json
     assert [row["name"] for row in listed] == [method.name for method in METHODS]
-    assert all(row.keys() == {"name", "summary", "source", "needs", "settings", "version"} for row in listed)
+    assert all(row.keys() == {"name", "summary", "source", "needs", "settings", "version", "reason"} for row in listed)
     text = offline("methods").stdout
-    assert all(f"\n{method.name}   " in f"\n{text}" for method in METHODS)
+    missing = [method.name for method in METHODS if f"\n{method.name}   " not in f"\n{text}"]
+    assert not missing, text
     assert "alpha=1.0" in text
 
 
