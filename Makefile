@@ -26,7 +26,7 @@ demo: $(INSTALLED) ## Train a small family, publish it on a loopback Hub, find o
 	@$(BIN)/python -m bench.demo
 
 test: $(INSTALLED) ## The whole test suite, offline; with the real Neo4j where Java and Maven are
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(INSTALLED) ## Lint, format and types
 	@status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1; exit $$status
