@@ -22,8 +22,8 @@ from lineage.detect.arrays import Tensor, torch
 
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
-STILL = 4e-4  # of the candidate's squared length: a pair that near counts half
-GROWTH, DETECTOR, CENTRE = 1.2, 0.6, 1.0  # worth of each, see bench.fit_root; for two models half of the first two
+STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
+GROWTH, DETECTOR, CENTRE = 1.6, 0.6, 1.0  # worth of each, see bench.fit_root; for two models half of the first two
 
 
 def came_before_all(came_first: Tensor, distance: Tensor, lengths: Tensor, roots: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def test_the_score_of_a_root_agrees_with_the_obvious_sum_over_all_other_models()
     for score, root in zip(found.tolist(), (4, 1), strict=True):
         others = [m for m in range(6) if m != root]
         weights = [
-            float(d / (d + 0.01 * middle) * d / (d + 0.0004 * lengths[root]))
+            float(d / (d + 0.01 * middle) * d / (d + 0.0001 * lengths[root]))
             for d in (distance[root, m] for m in others)
         ]
         clipped = [max(-CLIP, min(CLIP, float(odds[root, m]))) for m in others]
