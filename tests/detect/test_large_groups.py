@@ -169,7 +169,7 @@ def test_a_large_group_is_decided_as_a_small_one_is_where_families_are_whole(tmp
     by_families = decide_large(known, key, key, store, Options(), folder=tmp_path / "kept")
 
     def as_text(answer: GroupAnswer) -> list[tuple[str, str, str | None, float]]:
-        return sorted((s.model, str(d.answer), d.parent, round(d.probability, 6)) for s, d in answer.said)
+        return sorted((s.model, str(d.answer), d.parent, round(d.probability, 4)) for s, d in answer.said)
 
     assert as_text(by_families) == as_text(at_once) and by_families.readable == at_once.readable
     right = sum(d.parent == f"id-{parents[s.model[3:]]}" for s, d in by_families.said if s.model[3:] in parents)
