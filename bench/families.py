@@ -7,10 +7,10 @@ truth.json: `pairs` (child, parent, relation), `roots`, `unknown` (no claim; lef
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lineage.crawler.weights import LocalFile, Weights
 from lineage.detect.decision import Decision
@@ -23,6 +23,8 @@ from lineage.detect.sketch_store import Sketch, make_sketch
 from lineage.graphdb.schema import Failure
 
 SCAN_BUDGET_VALUES = 1 << 20  # models up to a million values whole
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,17 @@ def folders(roots: Iterable[Path], split: str | None = None) -> Iterator[Path]:
         for path in sorted(root.glob("*/truth.json")):
             if split is None or json.loads(path.read_text()).get("split") in (None, split):
                 yield path.parent
+
+
+def by_kind(
+    roots: Iterable[Path], split: str | None, read: Callable[[Path], Iterable[Found]]
+) -> dict[str, list[Found]]:
+    """What `read` gives of each folder, by architecture, so that a whole kind of families can be left out."""
+    kinds: dict[str, list[Found]] = {}
+    for folder in folders(roots, split):
+        kind = json.loads((folder / "truth.json").read_text()).get("architecture", folder.name)
+        kinds.setdefault(kind, []).extend(read(folder))
+    return {kind: found for kind, found in kinds.items() if found}
 
 
 def decide_all(sketches: Mapping[str, Sketch], options: Options) -> dict[str, Decision]:

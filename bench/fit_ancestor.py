@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from bench.boosted import fit, write
-from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
+from bench.families import Truth, by_kind, of_one_signature, read_sketches, read_truth
 from lineage.detect.ancestor import FEATURES, SIGNS
 from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
@@ -127,15 +127,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    by_kind: dict[str, list[Tree]] = {}
-    for folder in folders(arguments.families, arguments.split):
-        kind = json.loads((folder / "truth.json").read_text()).get("architecture", folder.name)
-        by_kind.setdefault(kind, []).extend(trees_of(folder))
-    by_kind = {kind: trees for kind, trees in by_kind.items() if trees}
+    kinds = by_kind(arguments.families, arguments.split, trees_of)
     print("| left out | trees | children | nearest ancestor named | sure | right where sure |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for kind, trees in by_kind.items():
-        others = [tree for name, some in by_kind.items() if name != kind for tree in some]
+    for kind, trees in kinds.items():
+        others = [tree for name, some in kinds.items() if name != kind for tree in some]
         if not others:
             continue
         found = score(trees, fit_trees(others).decision_function)  # type: ignore[attr-defined]
@@ -144,7 +140,7 @@ def main() -> None:
             f"| {kind} | {len(trees)} | {found['children']} | {shares[0]:.2f} | {shares[1]} | {shares[2]:.2f} |",
             flush=True,
         )
-    everything = [tree for trees in by_kind.values() for tree in trees]
+    everything = [tree for trees in kinds.values() for tree in trees]
     fitted_on = {"trees": len(everything), "rows": sum(len(t.y) for t in everything)}
     if arguments.out:
         write(arguments.out, fit_trees(everything), FEATURES, fitted_on)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from bench.boosted import fit, write
-from bench.families import Truth, folders, of_one_signature, read_sketches, read_truth
+from bench.families import Truth, by_kind, of_one_signature, read_sketches, read_truth
 from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.missing_parent import FEATURES, LIMIT, SIGNS, top_features
 from lineage.detect.options import MISSING_PARENTS, Options
@@ -112,11 +112,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    kinds: dict[str, list[Row]] = {}
-    for folder in folders(arguments.families, arguments.split):
-        kind = json.loads((folder / "truth.json").read_text()).get("architecture", folder.name)
-        kinds.setdefault(kind, []).extend(rows_of(folder))
-    kinds = {kind: rows for kind, rows in kinds.items() if rows}
+    kinds = by_kind(arguments.families, arguments.split, rows_of)
     prior = np.log(MISSING_PARENTS / (1 - MISSING_PARENTS))
     print("| left out | seen | unseen | area under the curve | seen and asserted | unseen and accused |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")

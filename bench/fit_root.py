@@ -22,7 +22,7 @@ from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.root import CENTRE, DETECTOR, GROWTH, came_before_all, centre
-from lineage.detect.signals.opposition import LIMIT, LOG_ODDS, opposition
+from lineage.detect.signals.opposition import LIMIT, LOG_ODDS, strength
 from lineage.detect.tree import Evidence
 
 CPU = torch.device("cpu")
@@ -71,20 +71,18 @@ def _evidence(family: SettledFamily, evidence: Evidence, members: Tensor) -> Ten
     distance, lengths = family.distance[members][:, members], family.lengths[members]
     products = family.gram.products.sum(0)[members][:, members]
     every = torch.arange(len(members))
-    opposed = opposition(products, lengths, every, int(family.gram.values.sum()))
+    opposed = strength(products, lengths, every, int(family.gram.values.sum()))
     said = [
         came_before_all(odds[members][:, members], distance, lengths, every)
         for odds in (evidence.growth, evidence.detector)
     ]
-    return torch.stack(
-        [*said, LIMIT * (opposed / LIMIT).clamp(min=-1 + 1e-9).atanh() / LOG_ODDS, centre(distance, every) / CENTRE], 1
-    )
+    return torch.stack([*said, opposed, centre(distance, every) / CENTRE], 1)
 
 
 def score(evidence: Tensor, weight: Tensor) -> Tensor:
     """(m, 4), (4,) -> (m,) log-odds, opposition bounded as in signals/opposition.py."""
     rest = evidence[:, [0, 1, 3]] @ weight[[0, 1, 3]]
-    return rest + LIMIT * (weight[2] * evidence[:, 2] / LIMIT).tanh()
+    return rest - LIMIT * (weight[2] * evidence[:, 2] / LIMIT).tanh()
 
 
 def fit(asked: list[list[Question]]) -> Tensor:

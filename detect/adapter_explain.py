@@ -9,6 +9,7 @@ from typing import Any
 from lineage.detect.adapter_fit import Fit
 from lineage.detect.adapter_structure import AdapterStructure
 from lineage.detect.decision import Decision
+from lineage.detect.report import verdict_as_json
 from lineage.graphdb.schema import Relation, chance, printable
 
 UNKNOWN_SHOWN = 5
@@ -39,25 +40,9 @@ class AdapterExplanation:
 
 def as_json(found: AdapterExplanation, declared: Sequence[str]) -> dict[str, Any]:
     """What `lineage explain --json` prints of an adapter; keys are only ever added."""
-    decision, names = found.decision, found.names
     fits = found.fits
     return {
-        "child": names[found.child],
-        "parent": names[found.parent],
-        "is_parent": found.parent in dict(decision.parents),
-        "probability": round(found.probability, 4),
-        "verdict": {
-            "answer": str(decision.answer),
-            "parent": names.get(decision.parent or ""),
-            "relation": decision.relation,
-            "probability": round(decision.probability, 4),
-            "decided_by": list(decision.decided_by),
-            "evidence": dict(decision.evidence),
-            "reason": decision.reason.text(names.get),
-        },
-        "candidates": [
-            {"parent": names[c.parent], "probability": round(c.probability, 4)} for c in decision.candidates
-        ],
+        **verdict_as_json(found.decision, found.child, found.parent, found.probability, found.names),
         "adapter": {
             "method": found.structure.method,
             "ranks": list(found.structure.ranks),

@@ -22,6 +22,7 @@ from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.reasons import Reason
+from lineage.detect.signals.content import DIGITS
 from lineage.detect.signature import FLOAT_DTYPES, Role, role_of
 from lineage.detect.sketch_file import Sketch
 from lineage.graphdb.schema import Relation
@@ -37,7 +38,6 @@ LEVEL_SPREAD = 0.1  # of the noise's level from tensor to tensor, relative
 CHANGED = 0.9  # of the values
 SCALED_TO = 3.0  # times rounding, residual of a scaled tensor
 SCALED_BY = 1e-3  # from one, at least somewhere
-DIGITS = {"BF16": 8, "F16": 11, "F32": 24, "F64": 53}  # of the significand
 SURE, CERTAIN_Z = 0.97, 6.0  # probability of a direction; how far apart both hypotheses must lie, in standard errors
 
 

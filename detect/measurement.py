@@ -25,13 +25,12 @@ from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.exact_retention import Characters, characters
 from lineage.detect.signals.interface import SignalInputs
-from lineage.detect.signals.pairs import PairEvidence, each_once, pair_evidence
+from lineage.detect.signals.pairs import NEAREST_COMPARED, PairEvidence, each_once, pair_evidence
 from lineage.detect.signals.registry import SIGNALS
 from lineage.detect.signals.retention import UnitDistances, unit_distances
 from lineage.detect.tree import Evidence, nearest, possible_roots
 
 ALL_PAIRS_UP_TO = 200  # models; of a larger family only some pairs are measured
-SORTED = 12  # nearest neighbours of each model whose single values are compared: that sorts them
 DETECTOR_NEIGHBOURS = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
 
 Learned = Callable[[Sequence[Subject], Sequence[Layer], Tensor], Tensor]
@@ -198,7 +197,7 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
 def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor, distance: Tensor, lengths: Tensor) -> PairEvidence:
     """Of all pairs; in a large family of neighbours, and of what may be its root with everything."""
     models = len(neighbours)
-    nearest_pairs = each_once(neighbours[:, :SORTED])
+    nearest_pairs = each_once(neighbours[:, :NEAREST_COMPARED])
     if models <= ALL_PAIRS_UP_TO:
         return pair_evidence(layers, torch.combinations(torch.arange(models)), nearest_pairs)
     near = pair_evidence(layers, each_once(neighbours), nearest_pairs)

@@ -75,9 +75,8 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
     alive = 0.002 < kept < 0.9999
     balance = found.pairs.balance[root][children].nan_to_num(0.0).clamp(-3, 3)
     growth = found.pairs.growth_gamma[root][children].clamp(-3, 3)
-    stand_in = (
-        1 - 2 * with_others
-    )  # both of a sibling in the place of the unseen parent: it moved itself what the others share
+    # both of a sibling in the place of the unseen parent: it moved itself what the others share
+    stand_in = 1 - 2 * with_others
     direction = found.evidence.growth[root][children].clamp(-6, 6)
     voted = against(products, lengths, root, values)
     return torch.tensor(

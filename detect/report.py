@@ -147,18 +147,19 @@ def _branches(
     return lines
 
 
-def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str, Any]:
-    """What `lineage explain --json` prints; keys are only ever added.
+def verdict_as_json(
+    decision: Decision, child: str, parent: str, probability: float, names: Mapping[str, str]
+) -> dict[str, Any]:
+    """What every explanation begins with: the question about one parent, and what was decided about the child.
 
     Args:
-        declared: what the child's card and configuration name as its base.
+        probability: of this parent; names: id -> what people call it.
     """
-    decision, names = found.decision, found.names
     return {
-        "child": names[found.child],
-        "parent": names[found.parent],
-        "is_parent": found.parent in dict(decision.parents),
-        "probability": round(found.probability, 4),
+        "child": names[child],
+        "parent": names[parent],
+        "is_parent": parent in dict(decision.parents),
+        "probability": round(probability, 4),
         "verdict": {
             "answer": str(decision.answer),
             "parent": names.get(decision.parent or ""),
@@ -171,6 +172,18 @@ def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str
         "candidates": [
             {"parent": names[c.parent], "probability": round(c.probability, 4)} for c in decision.candidates
         ],
+    }
+
+
+def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str, Any]:
+    """What `lineage explain --json` prints; keys are only ever added.
+
+    Args:
+        declared: what the child's card and configuration name as its base.
+    """
+    names = found.names
+    return {
+        **verdict_as_json(found.decision, found.child, found.parent, found.probability, names),
         "pair": {
             "relative_distance": round(found.relative_distance, 6),
             "related": round(found.related, 4),

@@ -52,6 +52,9 @@ def worth(pairs: Tensor) -> Tensor:
 def centre(distance: Tensor, roots: Tensor) -> Tensor:
     """(m, m) squared distances, (r,) roots -> (r,) float64 log-odds of each: the log of the number of models that it is nearest to,
     beyond the one on either side that a member of a chain has."""
-    nearest = distance.clone().fill_diagonal_(torch.inf).argmin(1)
-    count = nearest.bincount(minlength=len(distance))[roots]
-    return CENTRE * (count - 1.0).clamp(min=1).double().log()
+    return CENTRE * (nearest_to(distance)[roots] - 1.0).clamp(min=1).double().log()
+
+
+def nearest_to(distance: Tensor) -> Tensor:
+    """(m, m) squared distances -> (m,) int64: the number of models that each is nearest to."""
+    return distance.clone().fill_diagonal_(torch.inf).argmin(1).bincount(minlength=len(distance))

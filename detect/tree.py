@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
-from lineage.detect.root import DETECTOR, GROWTH, came_before_all, centre
+from lineage.detect.root import DETECTOR, GROWTH, came_before_all, centre, nearest_to
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.interface import Kind
@@ -31,9 +31,8 @@ NEIGHBOURS = 24
 ROOTS = 24
 HUBS = 8  # of these
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
-ORDER_LEAST = (
-    -0.7
-)  # what lies that much nearer to the root than another, in units of what is between them, does not come from it
+# what lies that much nearer to the root than another, in units of what is between them, does not come from it
+ORDER_LEAST = -0.7
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
@@ -172,8 +171,7 @@ def possible_roots(came_first: Tensor, distance: Tensor, lengths: Tensor) -> Ten
     if len(every) <= ALL_PAIRS_UP_TO:
         return every
     oldest = came_before_all(came_first, distance, lengths, every).topk(ROOTS - HUBS).indices
-    nearest_of_each = distance.clone().fill_diagonal_(torch.inf).argmin(1)
-    hubs = nearest_of_each.bincount(minlength=len(every)).topk(HUBS).indices
+    hubs = nearest_to(distance).topk(HUBS).indices
     return torch.cat([oldest, hubs]).unique()
 
 
@@ -238,9 +236,8 @@ def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidenc
     told = evidence.declared[child, neighbours] + evidence.dates[child, neighbours].clamp(max=0)
     told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
     odds = (log_odds(found) + told).where(possible, -torch.inf)  # (m, k)
-    ancestor = (
-        odds - (1 + turned_round(odds, neighbours).exp()).log()
-    ).sigmoid()  # of two models one at most comes from the other
+    # of two models one at most comes from the other
+    ancestor = (odds - (1 + turned_round(odds, neighbours).exp()).log()).sigmoid()
     before = torch.cat([torch.ones(len(child), 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
     share = torch.cat([ancestor * before, torch.zeros(len(child), 1, dtype=torch.float64)], 1)
     share[:, -1] = 1 - share.sum(1)

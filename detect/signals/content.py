@@ -13,7 +13,7 @@ import numpy as np
 from lineage.detect.decode import round_to
 from lineage.detect.sketch_store import Sketch
 
-COARSE = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
+DIGITS = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
 
 
 def value_digest(sketch: Sketch) -> str:
@@ -30,7 +30,7 @@ def precision(sketch: Sketch) -> int:
     """Digits of the significand in which most sampled values are stored; 0 if none are floats."""
     votes: dict[int, int] = {}
     for sample in sketch.samples.values():
-        digits = COARSE.get(sample.dtype, 0)
+        digits = DIGITS.get(sample.dtype, 0)
         votes[digits] = votes.get(digits, 0) + sample.stop - sample.start
     return max(votes, key=lambda digits: votes[digits], default=0)
 
@@ -43,7 +43,7 @@ def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
         one, other = coarse.samples[name], fine.samples[name]
         if one.shape != other.shape or (one.start, one.stop) != (other.start, other.stop):
             return False
-        if COARSE.get(one.dtype, 0) < COARSE.get(other.dtype, 0):
+        if DIGITS.get(one.dtype, 0) < DIGITS.get(other.dtype, 0):
             rounded += 1
             if not np.array_equal(round_to(other.values(), one.dtype), one.values()):
                 return False

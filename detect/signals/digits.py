@@ -15,14 +15,12 @@ from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.interface import Kind, SignalInputs
+from lineage.detect.signals.pairs import NEAREST_COMPARED
 
 LOG_ODDS = 4.0
-NEAREST_COMPARED = 12  # nearest neighbours of each model whose single values are compared
 NEAR = 0.5, 0.8  # least share of values within half a step, for the coarser and for the finer model to have come first
-PILED, EVEN = (
-    0.42,
-    0.29,
-)  # share of those in the first quarter from which they pile up, and up to which they are spread evenly
+# share of those in the first quarter from which they pile up, and up to which they are spread evenly
+PILED, EVEN = 0.42, 0.29
 FAR = 8.0  # steps: models farther apart are not looked at
 _FLOOR = 1e-3  # of a layer's root mean square: smaller values have steps of their own, or none
 _VALUES = 1 << 16  # of a layer

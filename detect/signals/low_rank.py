@@ -21,11 +21,11 @@ from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.decode import round_to
 from lineage.detect.model_input import Subject
 from lineage.detect.reasons import Reason
+from lineage.detect.signals.content import DIGITS
 from lineage.detect.signature import FLOAT_DTYPES, Role, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation
 
-DIGITS = {"BF16": 8, "F16": 11, "F32": 24, "F64": 53}  # of the significand
 MARGIN = 1.5  # noise is not quite white where most changes are smaller than the spacing of numbers
 TAIL = 1.25  # times the expected energy of rounding that is not counted
 DENSE = 0.2  # of a block's values

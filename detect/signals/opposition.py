@@ -29,9 +29,13 @@ def opposition(products: Tensor, lengths: Tensor, roots: Tensor, values: int) ->
     Returns:
         (r,) float64: log-odds of each against a root that nothing opposes: 0 or negative.
     """
+    return -LIMIT * (LOG_ODDS * strength(products, lengths, roots, values) / LIMIT).tanh()
+
+
+def strength(products: Tensor, lengths: Tensor, roots: Tensor, values: int) -> Tensor:
+    """(r,) float64, 0 or positive: mean vote against each root, times the square root of their number; see `opposition`."""
     votes = [against(products, lengths, root, values) for root in roots.tolist()]
-    said = [LOG_ODDS * len(vote) ** 0.5 * vote.mean() if len(vote) > 1 else vote.sum() * 0 for vote in votes]
-    return -LIMIT * (torch.stack(said) / LIMIT).tanh()
+    return torch.stack([len(vote) ** 0.5 * vote.mean() if len(vote) > 1 else vote.sum() * 0 for vote in votes])
 
 
 def against(products: Tensor, lengths: Tensor, origin: int, values: int) -> Tensor:

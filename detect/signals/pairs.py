@@ -14,6 +14,8 @@ from lineage.detect.signals import balance, direction, growth
 from lineage.detect.signals.decay import decay
 from lineage.detect.signals.units import measured
 
+NEAREST_COMPARED = 12  # nearest neighbours of each model whose single values are compared: that sorts them
+
 
 @dataclass(frozen=True, slots=True)
 class PairEvidence:
