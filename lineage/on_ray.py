@@ -41,6 +41,7 @@ RETRIES = 3  # of a task whose worker or node died
 WAITING = 2  # tasks made for each processor of the cluster: one that runs and one that may begin
 LOOK_EVERY_SECONDS = 1.0
 CONNECT_SECONDS = 10.0
+AGAIN_SECONDS = 1.0  # after a time limit that the code which was running did not let through
 _UNSEEN = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
 
 
@@ -325,18 +326,27 @@ def _take_share_of_gpu(share: float) -> None:
 
 @contextmanager
 def _within(seconds: float | None) -> Iterator[None]:
-    """Raises _Overdue inside once the time is over; as soon as Python is asked, so products of matrices end first."""
+    """
+    Raises _Overdue inside once the time is over; as soon as Python is asked, so products of matrices end first. Where the
+    code that was running kept the exception to itself, it is raised a second later again, and at the end.
+    """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    late = False
+
     def overdue(_: int, __: FrameType | None) -> None:
+        nonlocal late
+        late = True
         raise _Overdue
 
     before = signal.signal(signal.SIGALRM, overdue)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
+        if late:
+            raise _Overdue
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into, found_text
 from lineage.graphdb.digest import graph_digest
 from lineage.graphdb.store import Store, open_store
-from lineage.on_ray import NoRay, RaySettings, WorkersDiffer, _in_worker, _TaskInputs, on_ray
+from lineage.on_ray import NoRay, RaySettings, WorkersDiffer, _in_worker, _Overdue, _TaskInputs, _within, on_ray
 from lineage.version import __version__
 from tests.builders import start, tune, write
 
@@ -194,6 +195,18 @@ def _tasks(graph: Store, sketches: SketchStore) -> list[GroupTask]:
 
     key = next(iter(dict(graph.signatures())))
     return [GroupTask(1, key, (key,), known_of(graph, sketches, key), None)]
+
+
+def test_a_time_limit_holds_even_where_the_code_that_runs_keeps_its_exception_to_itself() -> None:
+    def slow() -> str:
+        with suppress(_Overdue):
+            time.sleep(0.2)
+        return "decided"
+
+    with pytest.raises(_Overdue), _within(0.01):
+        slow()
+    with _within(60):
+        assert slow() == "decided"
 
 
 def test_ctrl_c_leaves_no_tasks(crawled: Path, cluster: Any, tmp_path: Path) -> None:
