@@ -81,10 +81,11 @@ def as_tree(scan: Scan) -> list[str]:
     by_model = {d.model: d for d in scan.decisions}
     children: dict[str, list[str]] = {}
     for decision in scan.decisions:
-        if decision.parent is not None:
-            children.setdefault(decision.parent, []).append(decision.model)
+        above = decision.parent or _equal_to(decision, by_model)
+        if above is not None:
+            children.setdefault(above, []).append(decision.model)
     lines: list[str] = []
-    tops = [d for d in scan.decisions if d.parent is None]
+    tops = [d for d in scan.decisions if d.parent is None and _equal_to(d, by_model) is None]
     for top in sorted(tops, key=lambda d: (d.answer is AnswerKind.UNDECIDED, d.model not in children)):
         lines.append(f"{top.model}   ({_why_on_top(top)})")
         lines += _branches(top.model, children, by_model, "")
@@ -131,6 +132,14 @@ def _why_on_top(decision: Decision) -> str:
     return f"undecided: {decision.reason}{'; ' if named else ''}{named}"
 
 
+def _equal_to(decision: Decision, by_model: Mapping[str, Decision]) -> str | None:
+    """The model with the same weights that an undecided one is shown below: its group's representative."""
+    if decision.answer is not AnswerKind.UNDECIDED or decision.reason.key not in ("tie_same_files", "tie_equal_values"):
+        return None
+    original = decision.reason.models.get("original")
+    return original if isinstance(original, str) and original in by_model else None
+
+
 def _branches(
     model: str, children: Mapping[str, Sequence[str]], by_model: Mapping[str, Decision], indent: str
 ) -> list[str]:
@@ -138,12 +147,19 @@ def _branches(
     below = children.get(model, ())
     for place, child in enumerate(below):
         last = place == len(below) - 1
-        decision = by_model[child]
+        decision, branch = by_model[child], f"{indent}{'└── ' if last else '├── '}"
+        deeper = indent + ("    " if last else "│   ")
+        if decision.parent is None:
+            lines.append(
+                f"{branch}{child}   (undecided: same weights as {model}; which came first is not in the weights)"
+            )
+            lines += _branches(child, children, by_model, deeper)
+            continue
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase.removeprefix("was ").removeprefix("is ")
         how = how.removesuffix(" from").removesuffix(" of")
         part = f" ({decision.evidence['part']})" if "part" in decision.evidence else ""
-        lines.append(f"{indent}{'└── ' if last else '├── '}{child}{part}   {how}, {chance(decision.probability)}")
-        lines += _branches(child, children, by_model, indent + ("    " if last else "│   "))
+        lines.append(f"{branch}{child}{part}   {how}, {chance(decision.probability)}")
+        lines += _branches(child, children, by_model, deeper)
     return lines
 
 
@@ -226,20 +242,20 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
         ("card says", ", ".join(declared) or "nothing"),
     ]
     lines = [verdict_sentence(found), "", *(f"  {name:<9} {text}" for name, text in pair), ""]
-    layers = found.layers if everything else found.layers[:LAYERS_SHOWN]
+    layers, slopes = found.layers if everything else found.layers[:LAYERS_SHOWN], inheritance_known(found)
     width = max(len("tensor"), *(len(layer.name) for layer in layers))
-    lines.append(f"  {'tensor':<{width}}  units  moved  equal  growth z" + ("  inherited" if found.since else ""))
+    lines.append(f"  {'tensor':<{width}}  units  moved  equal  growth z" + ("  inherited" if slopes else ""))
     lines += [
         f"  {layer.name:<{width}}  {layer.units:>5}  {layer.moved:>5.2f}  {layer.equal_units:>5.2f}  {_z(layer.growth_z):>8}"
-        + (f"  {_with_error(layer.slope, layer.slope_error)}" if found.since else "")
+        + (f"  {_with_error(layer.slope, layer.slope_error)}" if slopes else "")
         for layer in layers
     ]
     if len(layers) < len(found.layers):
         lines.append(f"  … {len(found.layers) - len(layers)} more: --all")
-    if found.since:
+    if slopes:
         lines += [
             "",
-            f"  inherited: share of what {found.names[found.parent]} learned since {found.names[found.since]} that is still there",
+            f"  inherited: share of what {found.names[found.parent]} learned since {found.names[found.since or '']} that is still there",
         ]
     if decision_candidates := [c for c in found.decision.candidates if c.parent != found.parent]:
         lines += ["", "  other candidates"]
@@ -260,6 +276,12 @@ def verdict_sentence(found: Explanation) -> str:
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         return f"{child} {how} {parent} (probability {chance(decision.probability)}): {reason}"
     this = f"that it is {parent} has probability {chance(found.probability)}"
+    if found.relative_distance == 0 and found.equal == 1:
+        equal = f"{child} and {parent} are equal in all {found.values:,} values compared"
+        if decision.parent is None:
+            return f"{equal}: which of them is the copy is not in the weights"
+        how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
+        return f"{equal}: {child} {how} {names[decision.parent]} (probability {chance(decision.probability)}): {reason}"
     if decision.parent is not None:
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         other = f"{names[decision.parent]} (probability {chance(decision.probability)})"
@@ -267,6 +289,13 @@ def verdict_sentence(found: Explanation) -> str:
     if decision.answer is AnswerKind.ROOT:
         return f"{parent} is not the parent of {child}, which has none here: {reason}"
     return f"cannot tell the parent of {child}; {this}: {reason}"
+
+
+def inheritance_known(found: Explanation) -> bool:
+    """Whether any tensor says how much of what the parent learned is left; not so where all are equal or too small."""
+    return found.since is not None and any(
+        layer.slope is not None and layer.slope_error is not None for layer in found.layers
+    )
 
 
 def _signals(decision: Decision, about_this_parent: bool) -> list[tuple[str, str]]:

@@ -291,7 +291,10 @@ def _plain(value: Any) -> Any:
             return {name: _plain(item) for name, item in value.items()}
         properties = {name: _plain(value[name]) for name in sorted(value) if not name.startswith("@")}
         kind = str(value.get("@type", ""))  # a relationship is in capitals, a label is not
-        return Element(properties, type=kind) if kind.isupper() else Element(properties, labels=[kind])
+        key = str(value["@rid"])
+        if kind.isupper():
+            return Element(properties, type=kind, key=key)
+        return Element(properties, labels=[kind], key=key)
     if isinstance(value, (list, tuple)):  # most are long and of text: a call for each would be most of reading them
         return [item if isinstance(item, str) and item[4:5] != "-" else _plain(item) for item in value]
     return value

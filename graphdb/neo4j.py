@@ -26,6 +26,7 @@ from neo4j.graph import Node, Relationship
 from neo4j.time import DateTime
 
 from lineage.graphdb.connection import Connection, Execute, T
+from lineage.graphdb.elements import Path
 from lineage.graphdb.errors import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
 from lineage.graphdb.read_only import may_write
 from lineage.graphdb.records import Element, Row
@@ -212,12 +213,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (Node, Relationship)):
         properties = {key: _plain(value[key]) for key in sorted(value)}
         if isinstance(value, Relationship):
-            return Element(properties, type=value.type)
-        return Element(properties, labels=sorted(value.labels))
+            return Element(properties, type=value.type, key=value.element_id)
+        return Element(properties, labels=sorted(value.labels), key=value.element_id)
     if isinstance(value, neo4j.graph.Path):
-        return [_plain(item) for pair in zip(value.nodes, value.relationships, strict=False) for item in pair] + [
-            _plain(value.end_node)
-        ]
+        between = (item for pair in zip(value.nodes, value.relationships, strict=False) for item in pair)
+        return Path(_plain(item) for item in (*between, value.end_node))
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

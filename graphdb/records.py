@@ -93,18 +93,32 @@ class Element(dict[str, Any]):
 
     Attributes:
         type: of a relationship its type, of a node None. labels: of a node.
+        key: what the engine knows it by, for as long as the store is open.
+        start, end: names of the nodes that a relationship lies between; see elements.py.
     """
 
-    def __init__(self, properties: Mapping[str, Any], *, type: str | None = None, labels: Iterable[str] = ()):
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        *,
+        type: str | None = None,
+        labels: Iterable[str] = (),
+        key: str | None = None,
+    ):
         super().__init__(properties)
         self.type = type
         self.labels = tuple(labels)
+        self.key = key
+        self.start: str | None = None
+        self.end: str | None = None
 
 
 def described(value: Any) -> Any:
-    """A value of a row with what each node and relationship in it is among its properties: `labels`, `type`."""
+    """A value of a row with what each node and relationship in it is among its properties: `labels`, or `type`, `start` and `end`."""
     if isinstance(value, Element):
-        said = {"type": value.type} if value.type else {"labels": list(value.labels)}
+        said: dict[str, Any] = {"labels": list(value.labels)}
+        if value.type:
+            said = {"type": value.type, "start": value.start, "end": value.end}
         return said | {name: described(item) for name, item in value.items()}
     if isinstance(value, dict):
         return {name: described(item) for name, item in value.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lineage.answer import Answer, Parent
@@ -47,14 +48,18 @@ def as_json(answer: Answer, stored: bool) -> dict[str, Any]:
     }
 
 
-def as_text(answer: Answer, stored: bool) -> str:
-    """The answer in a sentence, then why, then what the card says: a few lines, broken at the width of the terminal."""
+def as_text(answer: Answer, stored: bool, short: Callable[[str], str] = str) -> str:
+    """The answer in a sentence, then why, then what the card says: a few lines, broken at the width of the terminal.
+
+    Args:
+        short: how names are shown, see `short_names`.
+    """
     rows = [("why", answer.reason or ""), ("decided by", ", ".join(answer.decided_by))]
     perhaps = ", ".join(f"{c.repo_id} ({chance(c.probability)})" for c in answer.runners_up[:RUNNERS_UP_SHOWN])
     rows.append(("perhaps" if answer.parent is None else "if not that", perhaps))
     rows.append(("card says", _card(answer)))
     rows.append(("as of", _as_of(answer, stored)))
-    rows = [(name, text) for name, text in rows if text]
+    rows = [(name, short(text)) for name, text in rows if text]
     column = max(len(name) for name, _ in rows) + 4
     width = min(shutil.get_terminal_size().columns, WIDTH) if sys.stdout.isatty() else WIDTH
     lines = [
@@ -68,7 +73,13 @@ def as_text(answer: Answer, stored: bool) -> str:
         )
         for name, text in rows
     ]
-    return "\n".join([sentence(answer), *lines])
+    return "\n".join([short(sentence(answer)), *lines])
+
+
+def names_in(answer: Answer) -> Iterator[str]:
+    """The models that an answer is about."""
+    yield answer.model.repo_id
+    yield from (parent.repo_id for parent in (*answer.parents, *answer.other_parents, *answer.runners_up))
 
 
 def sentence(answer: Answer) -> str:

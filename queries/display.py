@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -135,8 +135,12 @@ def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) ->
         )
 
 
-def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> None:
-    """The trees of a family; the children of each model by name, of very many only some and always the marked one's line."""
+def print_trees(found: Sequence[Relative], marked: str, everything: bool, named: Callable[[str], str] = str) -> None:
+    """The trees of a family; the children of each model by name, of very many only some and always the marked one's line.
+
+    Args:
+        named: a model's name -> what people call it.
+    """
     children: dict[str, list[Relative]] = defaultdict(list)
     by_id = {relative.hub_id: relative for relative in found}
     for relative in found:
@@ -149,7 +153,7 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool) -> Non
         at = by_id[at].via
 
     def label(relative: Relative) -> Text:
-        text = Text(printable(relative.repo_id), style="bold reverse" if relative.hub_id == marked else "")
+        text = Text(printable(named(relative.repo_id)), style="bold reverse" if relative.hub_id == marked else "")
         if relative.kind is not None:
             text.append(f"  {relation_text(relative)}", style="dim")
         return text
@@ -177,16 +181,16 @@ def relation_word(kind: str | None) -> str:
     return Relation(kind).word if kind in set(Relation) else printable(kind or "")
 
 
-def print_path(steps: Sequence[Step], decided_by: Sequence[Sequence[str]]) -> None:
-    """The way between two models, one line a model; and what decided each edge."""
+def print_path(steps: Sequence[Step], decided_by: Sequence[Sequence[str]], named: Callable[[str], str] = str) -> None:
+    """The way between two models, one line a model; and what decided each edge. `named` as of `print_trees`."""
     out = console()
     for step, why in zip(steps, decided_by, strict=True):
         if step.direction is None:
-            out.print(Text(printable(step.relative.repo_id)))
+            out.print(Text(printable(named(step.relative.repo_id))))
             continue
         arrow = "is from" if step.direction == "up" else "is parent of"
         text = Text(f"  {arrow} ", style="dim")
-        text.append(printable(step.relative.repo_id), style="not dim")
+        text.append(printable(named(step.relative.repo_id)), style="not dim")
         text.append(f"  {relation_text(step.relative)}", style="dim")
         if why:
             text.append(f"  by {', '.join(why)}", style="dim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,11 +45,12 @@ FIRST_SENTENCE = re.compile(r"(?<=[.;:])\s")
 def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, limit: int, form: str | None) -> None:
     """Ask the graph anything in Cypher. It is only read: a statement that writes is refused.
 
-    JSON says of nodes their labels and of relationships their type; of a path ask for nodes(p) and relationships(p).
+    JSON says of nodes their labels and of relationships their type, start and end; a path is its nodes and relationships in turn.
 
     Example: lineage cypher 'MATCH (m:Model) WHERE m.license = $l RETURN m.repo_id' --param l=mit
     """
     from lineage.graphdb.columns import columns_of
+    from lineage.graphdb.elements import Path, in_full
     from lineage.graphdb.errors import CypherError
     from lineage.graphdb.records import described
     from lineage.graphdb.store import open_store
@@ -57,14 +59,18 @@ def cypher(statement: str, store: str, pairs: tuple[str, ...], timeout: float, l
     with open_store(store, create=False) as opened:
         try:
             rows = opened.read(statement, params, timeout_seconds=timeout, limit=limit + 1)
+            more = len(rows) > limit
+            rows = in_full(rows[:limit], partial(opened.read, timeout_seconds=timeout))
         except CypherError as error:
             for line in (error.detail or "").splitlines()[1:]:  # the first line is the failure's own
                 note(line)
             raise
-    if len(rows) > limit:
+    if more:
         click.echo(f"there are more than {limit} rows; --limit fetches more", err=True)
-        rows = rows[:limit]
-    rows = [{name: described(value) for name, value in row.items()} for row in rows]
+    rows = [
+        {name: str(v) if isinstance(v, Path) and form is None else described(v) for name, v in row.items()}
+        for row in rows
+    ]
     show_rows(rows, form, "no rows", columns_of(statement), names={})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ def explain(
     lineage explain ./child ./parent --among ./checkpoints --plot evidence.png
     """
     from lineage.commands.options import checked_device
+    from lineage.commands.tables import short_names
     from lineage.detect.adapter_explain import AdapterExplanation
     from lineage.detect.adapter_explain import as_json as adapter_json
     from lineage.detect.adapter_explain import as_text as adapter_text
@@ -102,7 +104,9 @@ def explain(
     if json_wanted:
         click.echo(json.dumps(explanation_as_json(found, claims), indent=1))
     else:
-        click.echo(explanation_as_text(found, claims, everything))
+        named = short_names(found.names.values())
+        called = {hub_id: named(name) for hub_id, name in found.names.items()}
+        click.echo(explanation_as_text(replace(found, names=called), claims, everything))
     if picture:
         from lineage.detect.plot import plot
 

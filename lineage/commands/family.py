@@ -13,7 +13,7 @@ import click
 
 from lineage.commands.completion import complete_model
 from lineage.commands.outputs import draw_or_none, drawn_options, fail_if, fail_on_option
-from lineage.commands.tables import RELATIVE, as_row, limits, show, show_rows, walk_options
+from lineage.commands.tables import RELATIVE, WAY, as_row, limits, short_names, show, show_rows, walk_options
 
 CONFLICT = ("repo_id", "license", "ancestor", "above", "depth", "outcome", "reason", "hub_id", "ancestor_id")
 
@@ -133,18 +133,13 @@ def tree(
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
         found = ask(opened, start, limits(depth, kinds, min_probability))
-    form = (
-        draw_or_none(
-            drawn, output, form == "json", lambda: figure_of(f"Family of {start.repo_id}", found, start.hub_id)
-        )
-        or form
-    )
+    form = draw_or_none(drawn, output, form == "json", lambda: figure_of(start, found)) or form
     if form:
         show(found, form, "")
         return
     from lineage.queries.display import print_trees
 
-    print_trees(found, marked=start.hub_id, everything=everything)
+    print_trees(found, start.hub_id, everything, short_names(relative.repo_id for relative in found))
 
 
 @click.command()
@@ -186,7 +181,7 @@ def path(
         return
     from lineage.queries.display import print_path
 
-    print_path(steps, evidence)
+    print_path(steps, evidence, short_names(step.relative.repo_id for step in steps))
 
 
 @click.command("common-ancestor")
@@ -292,15 +287,14 @@ def blast_radius(
     with open_store(store, create=False) as opened:
         start = resolve(opened, model)
         heirs = ask(opened, start, limits(depth, kinds, min_probability))
-    title = f"Blast radius of {start.repo_id}"
-    form = draw_or_none(drawn, output, form == "json", lambda: figure_of_heirs(title, start, heirs)) or form
+    form = draw_or_none(drawn, output, form == "json", lambda: figure_of_heirs(start, heirs)) or form
     rows = [
         {
             "repo_id": heir.repo_id,
             "depth": len(heir.way) - 1,
             "kind": heir.kind,
             "weakest": heir.weakest,
-            "way": list(heir.way) if form else " > ".join(heir.way),
+            "way": list(heir.way) if form else WAY.join(heir.way),
         }
         for heir in heirs
     ]
@@ -308,13 +302,16 @@ def blast_radius(
     show_rows(rows, form, none, ("repo_id", "depth", "kind", "weakest", "way"))
 
 
-def figure_of(title: str, found: Sequence[Relative], marked: str) -> Figure:
-    """A family as a figure."""
+def figure_of(start: Model, found: Sequence[Relative]) -> Figure:
+    """A family as a figure, the model that was asked for marked."""
     from lineage.pages.figures import Figure
     from lineage.pages.members import EdgeFacts
 
     edges = tuple(EdgeFacts(r.hub_id, r.via, r.kind or "", r.probability) for r in found if r.via is not None)
-    return Figure(title, {r.hub_id: r.repo_id for r in found}, edges, {}, marked)
+    named = short_names([start.repo_id, *(r.repo_id for r in found)])
+    return Figure(
+        f"Family of {named(start.repo_id)}", {r.hub_id: named(r.repo_id) for r in found}, edges, {}, start.hub_id
+    )
 
 
 def figure_of_path(title: str, steps: Sequence[Step]) -> Figure:
@@ -327,11 +324,12 @@ def figure_of_path(title: str, steps: Sequence[Step]) -> Figure:
         ends = before.relative.hub_id, after.relative.hub_id
         child, parent = ends if after.direction == "up" else ends[::-1]
         edges.append(EdgeFacts(child, parent, after.relative.kind or "", after.relative.probability))
-    names = {step.relative.hub_id: step.relative.repo_id for step in steps}
+    named = short_names(step.relative.repo_id for step in steps)
+    names = {step.relative.hub_id: named(step.relative.repo_id) for step in steps}
     return Figure(title, names, tuple(edges), {}, steps[0].relative.hub_id if steps else None)
 
 
-def figure_of_heirs(title: str, start: Model, heirs: Sequence[Heir]) -> Figure:
+def figure_of_heirs(start: Model, heirs: Sequence[Heir]) -> Figure:
     """What inherits from a model as a figure: of each the last edge of its surest way."""
     from lineage.graphdb.schema import chance
     from lineage.pages.figures import Figure
@@ -340,5 +338,6 @@ def figure_of_heirs(title: str, start: Model, heirs: Sequence[Heir]) -> Figure:
     ids = {start.repo_id: start.hub_id, **{heir.repo_id: heir.hub_id for heir in heirs}}
     edges = tuple(EdgeFacts(heir.hub_id, ids[heir.way[-2]], heir.kind or "", heir.weakest) for heir in heirs)
     notes = {heir.hub_id: f"weakest edge {chance(heir.weakest)}" for heir in heirs}
-    names = {start.hub_id: start.repo_id, **{heir.hub_id: heir.repo_id for heir in heirs}}
-    return Figure(title, names, edges, notes, start.hub_id)
+    named = short_names([start.repo_id, *(heir.repo_id for heir in heirs)])
+    names = {start.hub_id: named(start.repo_id), **{heir.hub_id: named(heir.repo_id) for heir in heirs}}
+    return Figure(f"Blast radius of {named(start.repo_id)}", names, edges, notes, start.hub_id)

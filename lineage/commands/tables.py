@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ PEOPLE = {  # what columns are called in tables
 SHORT = {"run_id": 8, "weights_digest": 12}  # characters of what people tell apart by its beginning; last in a table
 COMMON = {"repo_id": "model", "kind": "relation"}  # in every output of JSON
 RELATIVE = ("repo_id", "depth", "kind", "probability")
+WAY = " > "  # between the models of a way, for people
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -136,8 +137,28 @@ def show_rows(
         note(none)
     else:
         shown = sorted(rows[0], key=SHORT.__contains__)
-        cells = [[_cell(name, row[name], text_of) for name in shown] for row in rows]
+        short = short_names(_names_in(rows)) if names else str
+        cells = [[short(_cell(name, row[name], text_of)) for name in shown] for row in rows]
         print_table([_heading(name, rows, names) for name in shown], cells, COLOURS)
+
+
+def short_names(names: Iterable[str]) -> Callable[[str], str]:
+    """Models on disk by their path under the folder that they share, which a line on stderr names."""
+    from lineage.queries.local_paths import shortened
+
+    short = shortened(names)
+    if short.folder:
+        note(f"models on disk are named by their path under {short.folder}")
+    return short
+
+
+def _names_in(rows: Rows) -> Iterator[str]:
+    """Every name of a model in rows: whole cells, items of lists, and the stations of a way."""
+    for row in rows:
+        for value in row.values():
+            for text in value if isinstance(value, list) else (value,):
+                if isinstance(text, str) and text.startswith("/"):
+                    yield from text.split(WAY)
 
 
 def with_common_names(row: Mapping[str, Any]) -> dict[str, Any]:

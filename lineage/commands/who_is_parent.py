@@ -53,7 +53,8 @@ def who_is_parent(
     lineage who-is-parent https://huggingface.co/openai-community/gpt2
     lineage who-is-parent ./checkpoint --among ./checkpoints
     """
-    from lineage.render_answer import as_json, as_text
+    from lineage.commands.tables import short_names
+    from lineage.render_answer import as_json, as_text, names_in
 
     question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it, among)
     with graph_if_there(store, create=store_it) as graph:
@@ -61,7 +62,7 @@ def who_is_parent(
     if as_json_wanted:
         click.echo(json.dumps(as_json(found.answer, found.stored), indent=1))
     elif found.failure is None or found.answer.declared:
-        click.echo(as_text(found.answer, found.stored))
+        click.echo(as_text(found.answer, found.stored, short_names(names_in(found.answer))))
         if found.answer.parent is not None:
             hint(f"`lineage report {model}` shows the evidence as a page, `lineage tree {model}` the family")
     if found.failure:

@@ -227,3 +227,33 @@ def test_a_repository_made_again_under_its_name_is_no_copy_of_itself(
     assert (found["parent"], found["relation"]) == ("acme/a", "FINE_TUNED_FROM")
     tree = offline("tree", "acme/a").stdout
     assert "#" not in tree and "copy" not in tree and len(tree.splitlines()) == 3, tree
+
+
+def test_masks_among_the_weights_hide_no_child_and_a_nan_in_a_weight_is_named(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    above = np.triu(np.ones((77, 77), bool), 1)
+    masks: Weights = {
+        "text.causal_mask": np.where(above, np.float32(-np.inf), np.float32(0)),
+        "text.attn.bias": np.where(above, np.finfo(np.float32).min, np.float32(0)),
+        "text.attn.masked_bias": np.array(-1e4, np.float32),
+    }
+    put(tmp_path / "L" / "p", model__safetensors=save({**models["a"], **masks}))
+    put(tmp_path / "L" / "c", model__safetensors=save({**models["b"], **masks}))
+    name = max(models["b"], key=lambda n: models["b"][n].size)
+    broken = models["c"][name].copy()
+    broken.flat[:] = np.nan
+    put(tmp_path / "L" / "nan", model__safetensors=save({**models["c"], **masks, name: broken}))
+    scan = offline("scan", tmp_path / "L", *SURE, "--json").json
+    assert edges(scan) == {("c", "p")}
+    assert set(reasons(scan)) == {"nan"} and name in reasons(scan)["nan"] and "NaN" in reasons(scan)["nan"]
+
+
+def test_models_with_the_same_weights_are_shown_together(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    for name in ("base", "other"):
+        put(tmp_path / "L" / name, model__safetensors=save(models["a"]))
+    lines = offline("scan", tmp_path / "L").stdout.splitlines()
+    assert lines[0].startswith("base   (root")
+    assert lines[1] == "└── other   (undecided: same weights as base; which came first is not in the weights)"

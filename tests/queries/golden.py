@@ -35,6 +35,7 @@ PARAMS: dict[str, Any] = {
     "parent": "id-a",
     "shown": 2,
     "prefix": "org/",
+    "last_parts": ["disk"],
     "licenses": ["llama3", "cc-by-nc-4.0"],
     "until": "2026-01-02T12:00:00Z",
 }

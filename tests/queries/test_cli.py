@@ -243,6 +243,28 @@ def test_cypher_says_what_nodes_and_relationships_are(run: Run) -> None:
     assert [item["type"] for item in row["rs"]] == ["COPY_OF"]
 
 
+def test_a_relationship_says_what_it_lies_between_and_a_path_its_way(run: Run) -> None:
+    (row,) = json.loads(
+        run("cypher", "MATCH (:Model {repo_id: 'org/d'})-[r:COPY_OF]->() RETURN [r] AS rs", "--json")[1]
+    )
+    assert [(r["type"], r["start"], r["end"]) for r in row["rs"]] == [("COPY_OF", "org/d", "org/b")]
+    up = "MATCH p = (:Model {repo_id: 'org/d'})-[:COPY_OF]->()-[:FINE_TUNED_FROM]->(y) RETURN p, y.repo_id AS name"
+    (row,) = json.loads(run("cypher", up, "--json")[1])
+    assert [e.get("repo_id") or (e["type"], e["start"], e["end"]) for e in row["p"]] == [
+        "org/d",
+        ("COPY_OF", "org/d", "org/b"),
+        "org/b",
+        ("FINE_TUNED_FROM", "org/b", "org/a"),
+        "org/a",
+    ]
+    shown = "org/d -[COPY_OF]-> org/b -[FINE_TUNED_FROM]-> org/a"
+    assert run("cypher", up)[1].splitlines()[1].split("  ")[0] == shown
+    down = "MATCH p = (:Model {repo_id: 'org/b'})<-[:COPY_OF]-() RETURN p"
+    assert run("cypher", down)[1].splitlines()[1] == "org/b <-[COPY_OF]- org/d"
+    (row,) = json.loads(run("cypher", "MATCH p = (:Model {repo_id: 'org/b'}) RETURN p", "--json")[1])
+    assert [node["repo_id"] for node in row["p"]] == ["org/b"]
+
+
 def test_cypher_without_a_row_still_has_its_columns_in_csv(run: Run) -> None:
     none = "MATCH (m:Model)-[r]->(n) WHERE m.repo_id = 'RETURN x, y' /* RETURN z */ "
     for returned, columns in (
