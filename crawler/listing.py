@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from lineage.crawler.headers import DTYPE_BITS
 from lineage.crawler.quantized_claims import quantization_of
 from lineage.crawler.repo_names import is_repo_id, repo_id_of
 from lineage.graphdb.schema import Declaration
@@ -44,6 +45,7 @@ class Repository:
         files: paths of all files; None where the listing does not say.
         shape: architecture and number of values, as far as the listing says; what differs here has another signature.
         quantization: what the configuration says of how its numbers are packed.
+        weights_bytes: of its numbers, as far as the listing says.
     """
 
     hub_id: str
@@ -60,6 +62,7 @@ class Repository:
     declarations: tuple[Declaration, ...] = ()
     shape: str | None = None
     quantization: str | None = None
+    weights_bytes: int | None = None
 
 
 def parse_item(item: Any) -> Repository:
@@ -92,6 +95,7 @@ def parse_item(item: Any) -> Repository:
         declarations=tuple(declarations(hub_id, card, tags, _mapping(item.get("config")))),
         shape=_shape(_mapping(item.get("config")), _mapping(item.get("safetensors"))),
         quantization=quantization_of(_mapping(item.get("config"))),
+        weights_bytes=_weights_bytes(_mapping(item.get("safetensors"))),
     )
 
 
@@ -149,6 +153,15 @@ def _shape(config: Mapping[str, Any], safetensors: Mapping[str, Any]) -> str | N
     architectures = [name for name in map(_text, _sequence(config.get("architectures"))[:4]) if name]
     counts = [count for count in map(_count, _mapping(safetensors.get("parameters")).values()) if count is not None]
     return f"{','.join(architectures)}:{sum(counts)}" if architectures or counts else None
+
+
+def _weights_bytes(safetensors: Mapping[str, Any]) -> int | None:
+    """From the number of values of each dtype; None where a dtype or a number is not known."""
+    counts = _mapping(safetensors.get("parameters"))
+    sizes = [(DTYPE_BITS.get(dtype), _count(number)) for dtype, number in counts.items()]
+    if not sizes or any(bits is None or number is None for bits, number in sizes):
+        return None
+    return sum((bits or 0) * (number or 0) for bits, number in sizes) // 8
 
 
 def _files(siblings: Any) -> tuple[str, ...] | None:

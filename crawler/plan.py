@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from lineage.crawler.budget import BudgetSpent
+from lineage.crawler.folder import local_models
 from lineage.crawler.formats.registry import choose_model
 from lineage.crawler.hub import Hub
 from lineage.crawler.listing import Repository
@@ -28,6 +30,7 @@ SLICES_PER_MODEL = (
     12  # of an 8B language model, see bench/bytes_per_model.py; smaller models have fewer bytes, not fewer slices
 )
 SLICE_BYTES = 800_000
+WHOLE_BYTES = 1_000_000  # weights of at most this size are read in one slice
 FIRST_SHOWN = 10
 WINDOW_SECONDS = 300.0
 
@@ -41,6 +44,7 @@ class CrawlPlan:
         pages: requests that the listing has cost.
         requests: estimate of those to come, by the Hub's quota: `api`, `resolvers`, and `storage`, which is not counted.
         body_bytes: estimate, from storage.
+        disk_bytes: of the weight files of a folder, which are read to their end for their hash.
         first: (priority, name) of those that would be read first.
         stopped: why the listing was not walked to its end.
     """
@@ -53,6 +57,7 @@ class CrawlPlan:
     pages: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     body_bytes: int = 0
+    disk_bytes: int = 0
     first: list[tuple[float, str]] = field(default_factory=list)
     stopped: str | None = None
 
@@ -67,6 +72,7 @@ class CrawlPlan:
             "pages": self.pages,
             "requests": dict(self.requests),
             "bytes": self.body_bytes,
+            "disk_bytes": self.disk_bytes,
             "first": [{"repo_id": name, "priority": round(priority, 2)} for priority, name in self.first],
             "stopped": self.stopped,
         }
@@ -110,6 +116,21 @@ def plan_crawl(
     return plan
 
 
+def plan_folder(folder: Path) -> CrawlPlan:
+    """What a crawl of a folder would read.
+
+    Raises:
+        NoSuchModel: there is nothing at this path.
+    """
+    plan = CrawlPlan()
+    for model in local_models(folder):
+        plan.seen += 1
+        plan.to_read += bool(model.files)
+        plan.unreadable += not model.files
+        plan.disk_bytes += sum(file.stat().st_size for file in model.files)
+    return plan
+
+
 def _add_cost(plan: CrawlPlan, repository: Repository) -> None:
     """At most what reading one repository costs, if none of its files is known by its hash."""
     plan.to_read += 1
@@ -117,10 +138,10 @@ def _add_cost(plan: CrawlPlan, repository: Repository) -> None:
         plan.requests["api"] += 1
         return
     for files in parts_of(repository.files).values() or (repository.files,):
-        _add_cost_of(plan, files, repository.gated)
+        _add_cost_of(plan, files, repository.gated, repository.weights_bytes)
 
 
-def _add_cost_of(plan: CrawlPlan, files: tuple[str, ...], gated: bool) -> None:
+def _add_cost_of(plan: CrawlPlan, files: tuple[str, ...], gated: bool, weights_bytes: int | None) -> None:
     form, choice = choose_model(files)
     if choice.adapter:
         plan.requests["resolvers"] += 1 + (choice.weights is not None)
@@ -131,12 +152,18 @@ def _add_cost_of(plan: CrawlPlan, files: tuple[str, ...], gated: bool) -> None:
         plan.requests["api"] += count > 1 or choice.weights.layout is Layout.INDEXED
         plan.requests["resolvers"] += count + (choice.weights.layout is Layout.INDEXED)
         if not gated:
-            plan.requests["storage"] += count + SLICES_PER_MODEL
-            plan.body_bytes += form.header_bytes + SLICE_BYTES
+            small = weights_bytes is not None and weights_bytes <= WHOLE_BYTES
+            plan.requests["storage"] += count + (count if small else SLICES_PER_MODEL)
+            plan.body_bytes += weights_bytes if small and weights_bytes else form.header_bytes + SLICE_BYTES
 
 
 def plan_text(plan: CrawlPlan) -> str:
     """For people."""
+    if not plan.pages:
+        return (
+            f"{counted(plan.seen, 'model')} on disk: {plan.to_read} to read, {plan.unreadable} not readable\n"
+            f"no request; {plan.disk_bytes / 1e6:.1f} MB read from the disk, those whose files are known as they are now less"
+        )
     lines = [
         f"{counted(plan.seen, 'model')} listed on {counted(plan.pages, 'page')}: "
         f"{plan.settled} known, {plan.unreadable} without weights to read",

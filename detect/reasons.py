@@ -88,6 +88,7 @@ TEMPLATES = {
     "adapter_fits_none": "it fits no known model",
     "adapter_fits_one": "it fits {parent}",
     "adapter_fits_several": "it fits {models} known models",
+    "replaced": "{successor} is another repository now, with the same weights; what was found of this one is history",
     "names_no_parent": "{method} names no parent",
 }  # fmt: skip
 OF_METHOD = "method:"  # begins the keys of published methods

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import ACCEPTED, Model, Relation
+from lineage.graphdb.schema import ACCEPTED, Model, Relation, Verdict
 
 if TYPE_CHECKING:
     from lineage.detect.model_input import Subject
@@ -42,6 +42,7 @@ class ArchitectureModels:
             weights).
         bound: hub_ids of those that were found to come, or possibly to come, from a model that lacks now. What was found of
             them stays.
+        replaced: hub_id of a model that is compared no more -> that of the one that has its name and its weights now.
     """
 
     models: Sequence[Model]
@@ -49,6 +50,7 @@ class ArchitectureModels:
     without_sketch: tuple[str, ...]
     bound: frozenset[str]
     originals: Mapping[str, Sequence[Original]] = field(default_factory=dict)
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
     def digest(self, options: Options) -> str:
         """Of everything that a decision about them depends on. A commit that leaves the weights alone changes nothing."""
@@ -75,6 +77,8 @@ class ArchitectureModels:
         ]
         if self.originals:
             all_of_it.append(sorted(self.originals.items()))
+        if self.replaced:
+            all_of_it.append(sorted(self.replaced.items()))
         return hashlib.sha256(json.dumps(all_of_it, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -84,8 +88,11 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Architectur
 
     models: list[Model] = []
     missing: list[Model] = []
+    successors: dict[str, str] = {}
     for model in graph.models(signature):
-        if model.weights_digest is not None and not replaced(graph, model):
+        if successor := replaced_by(graph, model):
+            successors[model.hub_id] = successor
+        elif model.weights_digest is not None:
             at_hand = sketches.holds(model.weights_digest)
             (models if at_hand else missing).append(model)
     absent = {row["child"] for row in graph.stream(load("absent_parents").text, {"signature": signature})}
@@ -94,19 +101,31 @@ def known_of(graph: Store, sketches: SketchStore, signature: str) -> Architectur
         logger.info("%s: its sample is missing", model.repo_id)
     bound = children_of(graph, without) | absent
     originals = claimed_originals(graph, signature) if any(model.quantized for model in models) else {}
-    return ArchitectureModels(models, declared_in(graph, signature), without, bound, originals)
+    return ArchitectureModels(models, declared_in(graph, signature), without, bound, originals, successors)
 
 
-def replaced(graph: Store, model: Model) -> bool:
-    """Whether another repository has taken a model's name and holds the same weights: deleted and made again, then.
+def replaced_by(graph: Store, model: Model) -> str | None:
+    """Identity of the repository that has taken a model's name and holds the same weights: it was deleted and made again, then.
 
-    Such a model keeps its edges, and is compared no more: the new one would be a copy of it, and every family there twice.
+    Such a model is compared no more, and its edges are history: the new one would be a copy of it, and every family there twice.
     """
     name, separator, hub_id = model.repo_id.rpartition("#")
-    if not separator or hub_id != model.hub_id:
-        return False
+    if not separator or hub_id != model.hub_id or model.weights_digest is None:
+        return None
     successor = graph.model(name)
-    return successor is not None and successor.weights_digest == model.weights_digest
+    return successor.hub_id if successor is not None and successor.weights_digest == model.weights_digest else None
+
+
+def replaced_verdicts(replaced: Mapping[str, str]) -> list[Verdict]:
+    """What the graph keeps of models that others have taken the place of.
+
+    Args:
+        replaced: see `ArchitectureModels`.
+    """
+    from lineage.detect.reasons import Reason
+
+    kept = {model: Reason("replaced", models={"successor": by}).as_json() for model, by in replaced.items()}
+    return [Verdict(model, "replaced", str(reason.pop("key")), 1.0, reason) for model, reason in kept.items()]
 
 
 def subjects_of(

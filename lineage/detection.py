@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.architecture import ArchitectureModels, Original, children_of, declared_in, known_of, replaced, subjects_of
+from lineage.architecture import (
+    ArchitectureModels,
+    Original,
+    children_of,
+    declared_in,
+    known_of,
+    replaced_by,
+    replaced_verdicts,
+    subjects_of,
+)
 from lineage.deciding import DecisionSubject, Engine, GroupAnswer, GroupTask, NotDecided, OneByOne
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Declaration, Edge, Model, Relation, Verdict, counted, keys_in, share_key
@@ -189,6 +198,9 @@ class _Work:
             if self.heard[model.hub_id] >= set(keys_in(str(model.signature))) & self.sizes.keys():
                 ready[model.hub_id] = self.said.pop(model.hub_id)
         self._store(ready)
+        if known.replaced:
+            gone = self.graph.replace_edges(known.replaced, [], replaced_verdicts(known.replaced), self.run_id)
+            self.count["edges_superseded"] += gone.superseded
         self.finish()
 
     def finish(self) -> None:
@@ -288,7 +300,7 @@ def relatives_in(
     for key in keys_in(subject.sketch.signature):
         best: list[Subject] = []
         waiting: list[Subject] = []
-        models = (m for m in graph.models(key) if m.hub_id not in without and not replaced(graph, m))
+        models = (m for m in graph.models(key) if m.hub_id not in without and not replaced_by(graph, m))
         for _, other in subjects_of(models, declared_in(graph, key), sketches, AT_ONCE):
             if other is None:
                 without_sample += 1

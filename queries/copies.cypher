@@ -1,7 +1,7 @@
-// Models with equal weight files under several names.
+// Models with equal weight files under several names, without repositories that were deleted and made again.
 // params: limit      columns: weights_digest, count, repo_ids
 MATCH (m:Model)
-WHERE m.weights_digest IS NOT NULL
+WHERE m.weights_digest IS NOT NULL AND coalesce(m.answer, '') <> 'replaced'
 WITH m.weights_digest AS weights_digest, m.repo_id AS repo_id
 ORDER BY repo_id
 WITH weights_digest, collect(repo_id) AS repo_ids

@@ -113,6 +113,11 @@ def _folded(text: str, width: int) -> list[str]:
     return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
 
 
+def folded(text: str) -> str:
+    """A sentence broken between words at the width of the terminal; as it is where it goes elsewhere."""
+    return "\n".join(_folded(text, shutil.get_terminal_size().columns)) if to_terminal() else text
+
+
 def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
     """Rows as CSV, below a line of column names; lists and maps as JSON text.
 

@@ -120,13 +120,16 @@ def tell_plan(options: CrawlOptions, sketches: SketchStore, state: Path, endpoin
     """
     from tempfile import TemporaryDirectory
 
-    from lineage.crawler.plan import plan_crawl, plan_text
+    from lineage.crawler.plan import plan_crawl, plan_folder, plan_text
     from lineage.crawler.progress import Progress
     from lineage.reading import StoringReader
 
-    if options.folder is not None or options.repos is not None:
-        raise click.UsageError("--dry-run is about the listing of a Hub, not about --repos or --folder")
-    file = state / "progress.sqlite"
-    with TemporaryDirectory() as empty, Progress(file if file.exists() else Path(empty) / file.name) as progress:
-        plan = plan_crawl(options, StoringReader(sketches), progress, crawl_hub(endpoint))
+    if options.repos is not None:
+        raise click.UsageError("--dry-run is about the listing of a Hub or about --folder, not about --repos")
+    if options.folder is not None:
+        plan = plan_folder(options.folder)
+    else:
+        file = state / "progress.sqlite"
+        with TemporaryDirectory() as empty, Progress(file if file.exists() else Path(empty) / file.name) as progress:
+            plan = plan_crawl(options, StoringReader(sketches), progress, crawl_hub(endpoint))
     click.echo(json.dumps(plan.as_dict()) if as_json else plan_text(plan))

@@ -74,6 +74,7 @@ def explain(
     from lineage.detect.report import explanation_as_json, explanation_as_text
     from lineage.detect.sketch_store import SketchStore
     from lineage.evidence import options_of
+    from lineage.queries.display import folded
     from lineage.reading import graph_if_there, hub_at, look_up
 
     if picture:
@@ -106,7 +107,8 @@ def explain(
     else:
         named = short_names(found.names.values())
         called = {hub_id: named(name) for hub_id, name in found.names.items()}
-        click.echo(explanation_as_text(replace(found, names=called), claims, everything))
+        verdict, _, rest = explanation_as_text(replace(found, names=called), claims, everything).partition("\n")
+        click.echo(f"{folded(verdict)}\n{rest}")
     if picture:
         from lineage.detect.plot import plot
 

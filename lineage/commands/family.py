@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.commands.completion import complete_model
+from lineage.commands.messages import note
 from lineage.commands.outputs import draw_or_none, drawn_options, fail_if, fail_on_option
 from lineage.commands.tables import RELATIVE, WAY, as_row, limits, short_names, show, show_rows, walk_options
 
+OWN = "own"  # outcome of the model that was asked about
 CONFLICT = ("repo_id", "license", "ancestor", "above", "depth", "outcome", "reason", "hub_id", "ancestor_id")
 
 if TYPE_CHECKING:
@@ -229,7 +231,7 @@ def licences(
 ) -> None:
     """The licences along the chain above a model, and which of them its own contradicts: something to look at, no legal advice.
 
-    Without MODEL all conflicts in the graph, within six generations.
+    The model itself comes first, with generation 0. Without MODEL all conflicts in the graph, within six generations.
 
     \b
     lineage licences acme/digits-mlp-rotated
@@ -253,12 +255,13 @@ def licences(
         for link in chain
         if link.outcome == "conflict" or not conflicts
     ]
-    show_rows(
-        rows,
-        form,
-        f"no licence above {start.repo_id} is contradicted" if chain else f"{start.repo_id} has no known ancestor",
-        (*RELATIVE, "license", "outcome", "reason"),
-    )
+    none = f"no licence above {start.repo_id} is contradicted" if chain else f"{start.repo_id} has no known ancestor"
+    if rows or not conflicts:
+        about = {"depth": 0, "kind": None, "probability": None, "license": start.license, "outcome": OWN}
+        rows = [{"repo_id": start.repo_id, **about, "reason": "what those above are compared with"}, *rows]
+    show_rows(rows, form, none, (*RELATIVE, "license", "outcome", "reason"))
+    if not form and len(rows) == 1:
+        note(none)
     fail_if(fail_on, (row["outcome"] for row in rows))
 
 

@@ -227,6 +227,13 @@ def test_a_repository_made_again_under_its_name_is_no_copy_of_itself(
     assert (found["parent"], found["relation"]) == ("acme/a", "FINE_TUNED_FROM")
     tree = offline("tree", "acme/a").stdout
     assert "#" not in tree and "copy" not in tree and len(tree.splitlines()) == 3, tree
+    assert [row["model"] for row in offline("roots", "--json").json] == ["acme/a"], "no family is there twice"
+    assert offline("copies", "--json").json == []
+    (old,) = {
+        name for row in offline("changes", "--json").json for name in (row["child"],) if name.startswith("acme/b#")
+    }
+    said = offline("who-is-parent", old)
+    assert said.code == 3 and "acme/b is another repository now, with the same weights" in said.stdout
 
 
 def test_masks_among_the_weights_hide_no_child_and_a_nan_in_a_weight_is_named(

@@ -9,10 +9,12 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+from safetensors.numpy import save
 
 from lineage.graphdb.digest import graph_digest
 from lineage.graphdb.schema import Run
 from lineage.graphdb.store import open_store
+from tests.builders import start
 from tests.cli.command import Command, command_at
 from tests.cli.test_sync import requests, wait_for
 from tests.cli.world import World
@@ -85,7 +87,20 @@ def test_a_dry_run_of_sync_costs_the_listing_and_changes_nothing(own_world: Worl
     assert requests(own_world.hub, "list") == 1 and requests(own_world.hub, "cdn", "resolve", "tree", "other") == 0
     with open_store(str(own_world.lineage.store)) as graph:
         assert graph_digest(graph) == before
-    assert lineage("sync", "--dry-run", "--folder", ".").code == 2
+    assert lineage("sync", "--dry-run", "--repos", __file__).code == 2
+
+
+def test_a_dry_run_of_a_folder_costs_no_request_and_says_what_is_read(offline: Command, tmp_path: Path) -> None:
+    for name, content in {"a.safetensors": save(start(1)), "b.safetensors": save(start(2)), "c.ckpt": b""}.items():
+        (tmp_path / "zoo").mkdir(exist_ok=True)
+        (tmp_path / "zoo" / name).write_bytes(content)
+    plan = offline("sync", "--dry-run", "--folder", tmp_path / "zoo", "--json").json
+    assert (plan["seen"], plan["to_read"], plan["requests"], plan["pages"]) == (2, 2, {}, 0)
+    assert plan["disk_bytes"] == sum(file.stat().st_size for file in (tmp_path / "zoo").glob("*.safetensors"))
+    said = offline("sync", "--dry-run", "--folder", tmp_path / "zoo")
+    assert said.code == 0 and said.stdout.startswith("2 models on disk: 2 to read, 0 not readable\nno request; ")
+    assert not offline.store.exists()
+    assert offline("sync", "--dry-run", "--folder", tmp_path / "none").code == 2
 
 
 def test_a_service_tells_prometheus(own_world: World, tmp_path: Path) -> None:

@@ -185,7 +185,9 @@ def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing_behind(twelve: Fak
     crawler.run()
     actual = crawler.requests()
     assert actual["resolve"] == plan.requests["resolvers"]
-    assert actual["cdn"] <= plan.requests["storage"]
+    assert actual["cdn"] <= plan.requests["storage"] <= 2 * actual["cdn"], "an upper bound, and no wild one"
+    size = sum(len(model_file(i)) for i in range(12))
+    assert 0.5 * size <= plan.body_bytes <= size
     with Progress(crawler.progress_file) as progress:
         plan = plan_crawl(CrawlOptions(), StoringReader(crawler.sketches), progress, hub_at(twelve))
     assert (plan.settled, plan.to_read, plan.body_bytes) == (13, 0, 0)

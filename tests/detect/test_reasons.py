@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
+import lineage
 from lineage.detect import reasons
 from lineage.detect.methods.registry import METHODS, PLAIN
 from lineage.detect.reasons import OF_METHOD, TEMPLATES, Reason, template
 
 DETECT = Path(reasons.__file__).parent
+JOINING = Path(lineage.__file__).parent
 
 
 def keys_in_code() -> set[str]:
     """First arguments of `Reason(...)`: texts, and what an f-string or a choice may give."""
     found: set[str] = set()
-    for path in DETECT.rglob("*.py"):
+    for path in (*DETECT.rglob("*.py"), *JOINING.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)

@@ -35,7 +35,7 @@ PARAMS: dict[str, Any] = {
     "parent": "id-a",
     "shown": 2,
     "prefix": "org/",
-    "last_parts": ["disk"],
+    "last_parts": ["packed"],
     "licenses": ["llama3", "cc-by-nc-4.0"],
     "until": "2026-01-02T12:00:00Z",
 }
@@ -59,7 +59,9 @@ def tell(store: Store) -> None:
         for place, name in enumerate("abcdef")
     ]
     store.upsert_models([*models, a_model("g", weights_digest="digest-f"), a_model("gone", signature=None)])
-    store.upsert_models([a_model("packed", weights_digest="digest-packed", quantization="gptq 4 bits")])
+    store.upsert_models(
+        [a_model("packed", weights_digest="digest-packed", quantization="gptq 4 bits", path="/disk/packed")]
+    )
     edges = [
         an_edge("b", "a", 0.9, decided_by=("growth",), evidence={"z": 7}),
         an_edge("d", "b", 0.95, kind=Relation.COPY_OF),

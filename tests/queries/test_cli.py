@@ -265,6 +265,14 @@ def test_a_relationship_says_what_it_lies_between_and_a_path_its_way(run: Run) -
     assert [node["repo_id"] for node in row["p"]] == ["org/b"]
 
 
+def test_the_own_licence_comes_before_those_that_it_is_compared_with(run: Run) -> None:
+    rows = json.loads(run("licences", "org/e", "--json")[1])
+    assert (rows[0]["repo_id"], rows[0]["depth"], rows[0]["outcome"]) == ("org/e", 0, "own") and "license" in rows[0]
+    assert len(rows) > 1 and all(row["depth"] > 0 for row in rows[1:])
+    code, out, err = run("licences", "org/a")
+    assert code == 0 and out.splitlines()[1].startswith("org/a  0 ") and err == "org/a has no known ancestor\n"
+
+
 def test_cypher_without_a_row_still_has_its_columns_in_csv(run: Run) -> None:
     none = "MATCH (m:Model)-[r]->(n) WHERE m.repo_id = 'RETURN x, y' /* RETURN z */ "
     for returned, columns in (
