@@ -308,8 +308,10 @@ def _whole(matrices: list[Matrix]) -> Backbone:
     body = [m for m in matrices if m[0].body] or matrices
     named = [(n.clean[start:] if n.clean.startswith(prefix) else n.clean, shape) for n, shape, _ in body]
     named.sort(key=lambda item: natural_key(item[0]))
-    inputs = {shape[1] for _, shape in named}
-    outputs = {shape[0] for _, shape in named}
+    inputs = {
+        shape[1] for _, shape in named[1:]
+    }  # what goes in first and comes out last is open, and is no other's measure
+    outputs = {shape[0] for _, shape in named[:-1]}
     last = named[-1][0]
     layout = []
     for place, (name, shape) in enumerate(named):

@@ -16,17 +16,18 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lineage.detect.backbone_names import NamedBackbone
+from lineage.detect.cohorts import cohorts
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.layer_map import asserted, decide_by_layers
 from lineage.detect.model_input import Subject
 from lineage.detect.parts import part_of, parts_of
 from lineage.detect.reasons import Reason
-from lineage.detect.signature import FLOAT_DTYPES
+from lineage.detect.renamed import across_names, kin_of_other_names
 from lineage.detect.sketch_file import Sketch
+from lineage.graphdb.schema import share_key
 
 Decide = Callable[[Sequence[Subject]], list[Decision]]
 
-MUCH = 0.7  # of the sampled values that most members have: a member with less is compared on its own
 BLOCKWISE, FEWEST_CANDIDATES = (
     4096,
     8,
@@ -133,7 +134,8 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
     for group in groups_of(subjects):
         for member, decision in decide_group(group, decide, threshold):
             found[_model(member.subject.id)].append((member, decision))
-    return [put_together(subject.id, found[subject.id]) for subject in subjects]
+    decisions = [put_together(subject.id, found[subject.id]) for subject in subjects]
+    return decisions if threshold is None else across_names(subjects, decisions, decide, comparable, threshold)
 
 
 def decide_about(
@@ -144,7 +146,15 @@ def decide_about(
     for group in groups_of([subject, *known]):
         if any(_model(member.subject.id) == subject.id for member in group.members):
             said += [(m, d) for m, d in decide_group(group, decide, threshold) if _model(m.subject.id) == subject.id]
-    return put_together(subject.id, said)
+    found = put_together(subject.id, said)
+    if threshold is None or found.answer not in (AnswerKind.ROOT, AnswerKind.NO_RELATIVES):
+        return found
+    strange = kin_of_other_names(subject, known)
+    if not strange:
+        return found
+    namings = [other.sketch.signature for other in strange]
+    around = [s for s in known if any(share_key(s.sketch.signature, n) for n in (*namings, subject.sketch.signature))]
+    return decide_groups([subject, *around], decide, threshold)[0]
 
 
 def comparable(subject: Subject, others: Sequence[Subject], key: str) -> tuple[Subject, list[Subject]]:
@@ -221,30 +231,6 @@ def comparable_sets(sketches: Mapping[str, Sketch]) -> list[list[Subject]]:
     """Models that can be compared in one piece, each restricted to what they share: for fits and benches that align them themselves."""
     subjects = [Subject(name, sketch) for name, sketch in sketches.items()]
     return [[m.subject for m in piece] for group in groups_of(subjects) for piece in pieces(group.members)]
-
-
-def cohorts(sketches: Sequence[Sketch]) -> tuple[list[int], list[int]]:
-    """(places of those that share most of what most of them have, places of those that would shrink it)."""
-    having: dict[tuple[str, tuple[int, ...]], int] = defaultdict(int)
-    size: dict[tuple[str, tuple[int, ...]], int] = {}
-    for sketch in sketches:
-        for tensor in _comparable(sketch):
-            having[tensor] += 1
-            sample = sketch.samples[tensor[0]]
-            size[tensor] = max(size.get(tensor, 0), sample.stop - sample.start)
-    usual = {tensor for tensor, count in having.items() if 2 * count > len(sketches)}
-    wanted = sum(size[tensor] for tensor in usual)
-    main: list[int] = []
-    odd: list[int] = []
-    for place, sketch in enumerate(sketches):
-        own = sum(size[tensor] for tensor in _comparable(sketch) & usual)
-        (odd if own < MUCH * wanted else main).append(place)
-    return (main, odd) if main else (odd, [])
-
-
-def _comparable(sketch: Sketch) -> set[tuple[str, tuple[int, ...]]]:
-    """Sampled float tensors with all of their shape but the rows, which may be a vocabulary's."""
-    return {(name, s.shape[1:]) for name, s in sketch.samples.items() if s.dtype in FLOAT_DTYPES}
 
 
 def put_together(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decision:

@@ -21,7 +21,7 @@ WEIGHTS = (".json", ".safetensors")
 
 
 def method_version(method: str, settings: Mapping[str, str] | None = None) -> str:
-    """As `6-1a2b3c4d` for lineage's own method, `mother-1-1a2b3c4d` for a published one.
+    """As `7-1a2b3c4d` for lineage's own method, `mother-1-1a2b3c4d` for a published one.
 
     Args:
         settings: options of the method; a value that names a file counts with the file's content.

@@ -29,7 +29,7 @@ from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "6"
+METHOD_VERSION = "7"
 
 
 def decide(

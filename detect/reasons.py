@@ -66,6 +66,8 @@ TEMPLATES = {
     "layers_stacked": "its {layers} layers are stacked from the {layers_of_parent} of {parent}: {map}",
     "layers_chosen": "its {layers} layers are made of some of the {layers_of_parent} of {parent}: {map}",
     "layers_of_several": "its layers are those of {models}, unchanged",
+    "renamed": "their tensors have other names; the values show which is which",
+    "upcycled": "its experts are copies of the feed-forward layers of {parent}, trained on",
     "adapter": "{adapter}",
     "adapter_unread": "an adapter whose tensors are not read",
     "adapter_damaged": "a damaged adapter: {problem}",

@@ -166,18 +166,21 @@ def _of_adapter(
 
 
 def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozenset[str]]:
-    """Models under a folder that share a backbone with a model, and those of them that it claims as its base."""
+    """Models under a folder that a model can be compared with, and those of them that it claims as its base."""
     if folder is None:
         return [], frozenset()
+    from lineage.detect.renamed import size_keys
     from lineage.graphdb.schema import share_key
     from lineage.scanning import read_folder
 
     found = read_folder(folder)
     own = {name for name, reading in found.readings.items() if reading.model.hub_id == looked.model.hub_id}
+    sizes = size_keys(looked.sketch)
     alike = [
         subject
         for name, subject in found.subjects().items()
-        if name not in own and share_key(subject.sketch.signature, looked.sketch.signature)
+        if name not in own
+        and (share_key(subject.sketch.signature, looked.sketch.signature) or sizes & size_keys(subject.sketch))
     ]
     return alike, found.declared(looked)
 

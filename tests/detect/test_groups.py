@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lineage.detect.cohorts import cohorts
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.detect.groups import cohorts, decide_groups, groups_of
+from lineage.detect.groups import decide_groups, groups_of
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide

@@ -1,0 +1,262 @@
+"""Relatives whose tensors are called otherwise: found by their values, and decided about under the names of one of them.
+
+A model without relatives under its own names is compared with others without relatives, or the oldest of theirs, that have matrices of the
+same sizes but share no backbone with it (`row_match.py`). Where enough rows of the one lie in the other, its sketch is written
+again under the other's names: fused projections are taken apart, transposed layers turned, of experts that were copied one is taken. So
+translated it is decided about like any model of that backbone, by everything that detection knows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from lineage.detect.cohorts import cohorts
+from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.decode import DTYPE_BYTES
+from lineage.detect.model_input import Subject
+from lineage.detect.parts import parts_of
+from lineage.detect.reasons import Reason
+from lineage.detect.row_match import Correspondence, RowPlaces, corresponding, look_alike, tables_of
+from lineage.detect.signature import natural_key
+from lineage.detect.sketch_file import Sample, Sketch
+from lineage.graphdb.schema import Relation, share_key
+
+Decide = Callable[[Sequence[Subject]], list[Decision]]
+Restrict = Callable[[Subject, Sequence[Subject], str], tuple[Subject, list[Subject]]]
+
+PAIRS = 2048  # of models with other names that are compared
+BESIDE = 200  # models of a backbone beside which a translated one is decided about
+SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
+UPCYCLED = 0.25  # share of the tensors of a model that the other one has several times
+UPCYCLED_PROBABILITY = 0.95
+_ROOT = (AnswerKind.ROOT, AnswerKind.NO_RELATIVES)
+
+
+@dataclass(frozen=True, slots=True)
+class Kinship:
+    """Two models that have rows in common under other names. there: the first in the second; back: the second in the first."""
+
+    first: Subject
+    second: Subject
+    there: Correspondence
+    back: Correspondence
+
+
+def size_keys(sketch: Sketch) -> frozenset[tuple[int, int]]:
+    """Pairs of sizes of a model's matrices, those that hold most first: what a model under other names has as well."""
+    held: dict[tuple[int, int], int] = defaultdict(int)
+    for name, shape in sketch.layout.items():
+        if len(shape) > 1 and "embed" not in name:
+            *outer, last = shape if len(shape) < 3 or min(shape[1:]) < 8 else shape[1:]
+            first, width = outer[0], int(np.prod([*outer[1:], last]))
+            if min(first, width) >= 8:
+                held[min(first, width), max(first, width)] += int(np.prod(shape))
+    return frozenset(sorted(held, key=lambda pair: -held[pair])[:SIZE_KEYS])
+
+
+def across_names(
+    subjects: Sequence[Subject], decisions: Sequence[Decision], decide: Decide, restrict: Restrict, threshold: float
+) -> list[Decision]:
+    """The decisions, with those about models that have relatives under other names alone.
+
+    Args:
+        decisions: one for each subject.
+        decide: see groups.decide_groups; restrict: see groups.comparable.
+    """
+    said = {d.model: d for d in decisions}
+    heads = [s for s in subjects if said[s.id].answer in _ROOT and not s.quantized]
+    kin = [found for a, b in _pairs(combinations(heads, 2)) if (found := kinship(a, b)) is not None]
+    if not kin:
+        return list(decisions)
+    of_naming: dict[str, int] = defaultdict(int)
+    for s in subjects:
+        of_naming[s.sketch.signature] += 1
+    rank = {s.id: (-of_naming[s.sketch.signature], natural_key(s.label)) for s in heads}
+    best: dict[str, Kinship] = {}  # of each model that is translated, the one onto whose names
+    for found in kin:
+        upper, lower = sorted((found.first, found.second), key=lambda s: rank[s.id])
+        one = found if found.first is upper else Kinship(found.second, found.first, found.back, found.there)
+        known = best.get(lower.id)
+        if known is None or (rank[upper.id][0], -one.there.share) < (rank[known.first.id][0], -known.there.share):
+            best[lower.id] = one
+    onto: dict[str, list[Kinship]] = defaultdict(list)
+    for found in best.values():
+        onto[found.first.id].append(found)
+    for several in onto.values():
+        for decision in _decided(several, subjects, said, decide, restrict, threshold):
+            said[decision.model] = _without_circle(decision, said)
+    return [said[s.id] for s in subjects]
+
+
+def _without_circle(decision: Decision, said: Mapping[str, Decision]) -> Decision:
+    """The decision; undecided where its parent is said to come from the model itself."""
+    above, seen = decision.parent, {decision.model}
+    while above is not None and above in said and above not in seen:
+        seen.add(above)
+        above = said[above].parent
+    if above != decision.model:
+        return decision
+    return replace(decision, answer=AnswerKind.UNDECIDED, parent=None, relation=None, decided_by=(), merged_from=())
+
+
+def _pairs(pairs: Iterable[tuple[Subject, Subject]]) -> list[tuple[Subject, Subject]]:
+    """Of pairs of models those with matrices of the same sizes and no backbone in common, most sizes in common first."""
+    sizes: dict[str, frozenset[tuple[int, int]]] = {}
+    found = []
+    for a, b in pairs:
+        own, its = (sizes.get(s.id) or sizes.setdefault(s.id, size_keys(s.sketch)) for s in (a, b))
+        if own & its and not share_key(a.sketch.signature, b.sketch.signature):
+            found.append((len(own & its), a, b))
+    found.sort(key=lambda item: -item[0])
+    return [(a, b) for _, a, b in found[:PAIRS]]
+
+
+def kin_of_other_names(model: Subject, others: Sequence[Subject]) -> list[Subject]:
+    """Those of the others that are related to a model and share no backbone with it."""
+    return [other for _, other in _pairs((model, other) for other in others) if kinship(model, other) is not None]
+
+
+def kinship(first: Subject, second: Subject) -> Kinship | None:
+    """What two models of other names have in common; None if they are not related."""
+    if not look_alike(first.sketch, second.sketch) and not look_alike(second.sketch, first.sketch):
+        return None
+    there, back = corresponding(first.sketch, second.sketch), corresponding(second.sketch, first.sketch)
+    return Kinship(first, second, there, back) if there.kin and back.kin else None
+
+
+def _decided(
+    kin: Sequence[Kinship],
+    subjects: Sequence[Subject],
+    said: Mapping[str, Decision],
+    decide: Decide,
+    restrict: Restrict,
+    threshold: float,
+) -> list[Decision]:
+    """New decisions about models with relatives of other names, and about those of these names that had no parent before.
+
+    Args:
+        kin: of one model with several, each of which is translated into its names.
+    """
+    upper = kin[0].first
+    parts = parts_of(upper.sketch)
+    if not parts:
+        return []
+    lower = {k.second.id: k for k in kin}
+    here, others = restrict(upper, [s for s in subjects if s is not upper and s.id not in lower], parts[0].backbone.key)
+    if len(others) > BESIDE:
+        near = {d.model for d in said.values() if upper.id in {d.parent, *(c.parent for c in d.candidates)}}
+        others = [s for s in others if s.id in near][:BESIDE]
+    again = [
+        replace(k.second, sketch=translated(k.second.sketch, here.sketch, corresponding(here.sketch, k.second.sketch)))
+        for k in kin
+    ]
+    together = [here, *others, *again]
+    main, odd = cohorts([s.sketch for s in together])
+    first = [together[i] for i in main]
+    own = {d.model: d for d in decide(first)}
+    for i in odd:
+        own[together[i].id] = decide([*first, together[i]])[-1]
+    changed = []
+    for subject in together:
+        decision, before = own[subject.id], said.get(subject.id)
+        if subject.id in lower:
+            changed.append(_translated_decision(decision, lower[subject.id], threshold))
+        elif before is not None and before.answer is not AnswerKind.PARENT and not before.other_parts:
+            changed.append(decision if not lower.keys() & _named(decision) else _with(decision, {"renamed": True}))
+    for k in kin:  # the other way round: the one whose names count is the upcycled one
+        if k.back.doubled >= UPCYCLED > 2 * k.there.doubled:
+            changed = [d for d in changed if d.model not in (upper.id, k.second.id)]
+            changed.append(_upcycled(own[upper.id], k.second, {"renamed": True}, threshold))
+            changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
+    named = {name for d in changed for name in _named(d)}
+    return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or _named(d))]
+
+
+def _named(decision: Decision) -> set[str]:
+    return {name for name in (decision.parent, *(c.parent for c in decision.candidates)) if name is not None}
+
+
+def _translated_decision(decision: Decision, found: Kinship, threshold: float) -> Decision:
+    evidence = {
+        "renamed": True,
+        "tensors_matched": len(found.back.places),
+        "share_matched": round(found.back.share, 3),
+    }
+    if found.there.doubled >= UPCYCLED > 2 * found.back.doubled:
+        return _upcycled(decision, found.first, evidence, threshold)
+    return _with(decision, evidence)
+
+
+def _with(decision: Decision, evidence: Mapping[str, object]) -> Decision:
+    return replace(
+        decision,
+        evidence={**decision.evidence, **evidence},
+        reason=decision.reason.and_then(Reason("renamed")),
+    )
+
+
+def _upcycled(decision: Decision, dense: Subject, evidence: Mapping[str, object], threshold: float) -> Decision:
+    """A model that has tensors of another one several times came after it: from it, or from what decision names beside it."""
+    named = decision.parent or next((c.parent for c in decision.candidates), dense.id)
+    chance = max(UPCYCLED_PROBABILITY if named == dense.id else 0.0, decision.probability if decision.parent else 0.0)
+    answer = AnswerKind.PARENT if chance >= threshold else AnswerKind.UNDECIDED
+    sure = answer is AnswerKind.PARENT
+    return replace(
+        decision,
+        answer=answer,
+        parent=named if sure else None,
+        relation=Relation.FINE_TUNED_FROM if sure else None,
+        probability=chance,
+        candidates=(Candidate(named, round(chance, 4)), *(c for c in decision.candidates if c.parent != named)),
+        decided_by=("experts", *(kind for kind in decision.decided_by if kind != "experts")) if sure else (),
+        evidence={**decision.evidence, **evidence},
+        reason=Reason("upcycled", models={"parent": named}),
+    )
+
+
+def translated(sketch: Sketch, names: Sketch, found: Correspondence) -> Sketch:
+    """A model's sketch under another one's names.
+
+    Args:
+        names: the other model; found: where its tensors lie in the first.
+    """
+    samples: dict[str, Sample] = {}
+    for name, there in found.places.items():
+        sample = _taken(names.samples[name], sketch, there)
+        if sample is not None:
+            samples[name] = sample
+    for name, other in found.vectors.items():
+        own, its = names.samples[name], sketch.samples[other]
+        samples[name] = replace(own, dtype=its.dtype, raw=its.raw)
+    return replace(sketch, signature=names.signature, layout=names.layout, samples=samples, packed=frozenset())
+
+
+def _taken(own: Sample, sketch: Sketch, there: RowPlaces) -> Sample | None:
+    """The rows of one tensor out of another model: the longest run of those that have a place."""
+    table = tables_of(sketch).by_width[there.table]
+    start, stop = _longest(there.known)
+    rows = there.place[start:stop]
+    sources = [table.names[int(t)] for t in table.tensor[rows]]
+    dtype = sketch.samples[sources[0]].dtype
+    kept = next((i for i, s in enumerate(sources) if sketch.samples[s].dtype != dtype), len(sources))
+    unsigned = np.dtype(f"<u{DTYPE_BYTES[dtype]}")
+    raw = {s: np.frombuffer(sketch.samples[s].raw, unsigned) for s in set(sources[:kept])}
+    steps = np.arange(table.width)
+    pieces = [raw[s][at + step * steps] for s, (at, step) in zip(sources[:kept], table.at[rows[:kept]], strict=True)]
+    if not pieces:
+        return None
+    first = own.start + start * table.width
+    return replace(own, dtype=dtype, start=first, stop=first + kept * table.width, raw=np.concatenate(pieces).tobytes())
+
+
+def _longest(known: np.ndarray) -> tuple[int, int]:
+    """Start and end of the longest run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(int), [0]])))
+    runs = edges.reshape(-1, 2)
+    start, stop = runs[int((runs[:, 1] - runs[:, 0]).argmax())]
+    return int(start), int(stop)

@@ -1,0 +1,198 @@
+"""Relatives whose tensors have other names, are fused, turned, interleaved or copied into experts: found by their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.groups import decide_about, decide_groups
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
+from lineage.detect.renamed import size_keys, translated
+from lineage.detect.row_match import corresponding
+from lineage.graphdb.schema import share_key
+from tests.builders import sketch_of
+
+WIDE, BETWEEN, DEPTH = 32, 80, 4
+Tensors = dict[str, np.ndarray]
+_PLAIN = {
+    "q": "attn.q",
+    "k": "attn.k",
+    "v": "attn.v",
+    "o": "attn.o",
+    "gate": "mlp.gate",
+    "up": "mlp.up",
+    "down": "mlp.down",
+}
+
+
+def network(seed: int) -> Tensors:
+    """A language model's blocks under plain names."""
+    rng = np.random.default_rng(seed)
+    shapes = dict.fromkeys("qkvo", (WIDE, WIDE)) | {
+        "gate": (BETWEEN, WIDE),
+        "up": (BETWEEN, WIDE),
+        "down": (WIDE, BETWEEN),
+    }
+    found: Tensors = {"embed_tokens.weight": rng.normal(size=(60, WIDE)).astype(np.float32)}
+    for i in range(DEPTH):
+        for part, shape in shapes.items():
+            found[f"layers.{i}.{_PLAIN[part]}.weight"] = rng.normal(size=shape).astype(np.float32)
+        found[f"layers.{i}.norm.weight"] = (1 + 0.1 * rng.normal(size=WIDE)).astype(np.float32)
+    return found
+
+
+def grown(tensors: Tensors, seed: int, amount: float = 0.3) -> Tensors:
+    """Trained on, as growth sees it: each row moves by an amount of its own, at right angles to what is there."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, v in tensors.items():
+        own = rng.lognormal(0.0, 0.7, (len(v), *[1] * (v.ndim - 1)))
+        found[name] = (v + amount * own * v.std() * rng.normal(size=v.shape)).astype(np.float32)
+    return found
+
+
+def renamed(tensors: Tensors) -> Tensors:
+    words = {
+        "layers": "transformer.h",
+        "attn": "attention",
+        "mlp": "ff",
+        "gate": "w1",
+        "up": "w3",
+        "down": "w2",
+        "norm": "ln",
+    }
+    return {".".join(words.get(p, p) for p in name.split(".")): v for name, v in tensors.items()}
+
+
+def fused(tensors: Tensors) -> Tensors:
+    found = {}
+    for name, v in tensors.items():
+        if name.endswith("attn.q.weight"):
+            found[name.replace(".q.", ".qkv.")] = np.concatenate(
+                [tensors[name.replace(".q.", f".{p}.")] for p in "qkv"]
+            )
+        elif name.endswith("gate.weight"):
+            found[name.replace("gate", "gate_up")] = np.concatenate([v, tensors[name.replace("gate", "up")]])
+        elif not name.endswith((".k.weight", ".v.weight", ".up.weight")):
+            found[name] = v
+    return found
+
+
+def interleaved(tensors: Tensors) -> Tensors:
+    """Two heads at a time: their q, then their k, then their v."""
+    found = renamed(fused(tensors))
+    for name, v in list(found.items()):
+        if "qkv" in name:
+            found[name] = v.reshape(3, 2, WIDE // 2, WIDE).swapaxes(0, 1).reshape(-1, WIDE).copy()
+    return found
+
+
+def turned(tensors: Tensors) -> Tensors:
+    return {n.replace("layers", "h"): v.T.copy() if v.ndim == 2 and "embed" not in n else v for n, v in tensors.items()}
+
+
+def upcycled(tensors: Tensors) -> Tensors:
+    found = {}
+    for name, v in tensors.items():
+        if ".mlp." in name:
+            for expert in range(4):
+                found[name.replace("mlp", f"moe.experts.{expert}")] = v
+        else:
+            found[name] = v
+        if name.endswith("norm.weight"):
+            found[name.replace("norm", "moe.router")] = (
+                np.random.default_rng(len(name)).normal(size=(4, WIDE)).astype(np.float32)
+            )
+    return found
+
+
+def stacked_experts(tensors: Tensors) -> Tensors:
+    """Experts as one tensor of three dimensions, turned."""
+    found = {n: v for n, v in tensors.items() if ".mlp." not in n}
+    for i in range(DEPTH):
+        for part in ("gate", "up", "down"):
+            found[f"layers.{i}.experts.{part}_proj"] = np.stack([tensors[f"layers.{i}.mlp.{part}.weight"].T] * 3)
+    return found
+
+
+def subject(name: str, tensors: Tensors) -> Subject:
+    return Subject(name, sketch_of(tensors))
+
+
+def plain(some: Sequence[Subject]) -> list[Decision]:
+    return decide(some, Options(detector=False), torch.device("cpu"))
+
+
+def named(decision: Decision) -> set[str]:
+    return {decision.parent or "", *(candidate.parent for candidate in decision.candidates)} - {""}
+
+
+BASE, STRANGER = network(0), network(1)
+WRITERS = [renamed, fused, interleaved, turned, upcycled, stacked_experts]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_child_under_other_names_is_linked_to_its_base_and_strangers_to_nothing(
+    write: Callable[[Tensors], Tensors],
+) -> None:
+    models = {
+        "base": BASE,
+        "child": write(grown(BASE, 2)),
+        "again": grown(BASE, 3),
+        "stranger": STRANGER,
+        "strange": write(network(5)),
+    }
+    subjects = {name: subject(name, tensors) for name, tensors in models.items()}
+    assert not share_key(subjects["base"].sketch.signature, subjects["child"].sketch.signature)
+    assert size_keys(subjects["base"].sketch) & size_keys(subjects["child"].sketch)
+    said = {d.model: d for d in decide_groups(list(subjects.values()), plain, 0.8)}
+    assert "base" in named(said["child"]), said["child"]
+    assert (said["child"].evidence.get("renamed") and "other names" in str(said["child"].reason)) or write in (
+        upcycled,
+        stacked_experts,
+    )
+    assert named(said["stranger"]) == named(said["strange"]) == set()
+    assert said["strange"].answer is AnswerKind.NO_RELATIVES
+    assert not {"stranger", "strange"} & set().union(*(named(d) for d in said.values()))
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_lookup_finds_relatives_of_other_names(write: Callable[[Tensors], Tensors]) -> None:
+    known = [subject("base", BASE), subject("again", grown(BASE, 3)), subject("stranger", STRANGER)]
+    assert "base" in named(decide_about(subject("child", write(grown(BASE, 2))), known, plain, 0.8))
+
+
+@pytest.mark.parametrize("write", [renamed, fused, interleaved, turned])
+def test_a_translation_gives_back_the_values_that_were_written_under_other_names(
+    write: Callable[[Tensors], Tensors],
+) -> None:
+    base, other = sketch_of(BASE), sketch_of(write(BASE))
+    again = translated(other, base, corresponding(base, other))
+    matrices = [name for name in base.samples if "norm" not in name]
+    assert set(matrices) <= set(again.samples)
+    for name in matrices:
+        own, its = base.samples[name], again.samples[name]
+        assert (own.start, own.stop, own.shape, own.dtype) == (its.start, its.stop, its.shape, its.dtype)
+        assert own.raw == its.raw, name
+
+
+def test_experts_made_of_a_dense_model_come_after_it() -> None:
+    said = {
+        d.model: d
+        for d in decide_groups([subject("dense", BASE), subject("moe", grown(upcycled(BASE), 2, 0.05))], plain, 0.8)
+    }
+    assert said["moe"].parent == "dense" and said["dense"].parent is None
+    assert "experts" in said["moe"].decided_by and "copies of the feed-forward" in str(said["moe"].reason)
+
+
+def test_a_table_that_strangers_have_alike_is_no_kinship_under_other_names() -> None:
+    table = np.random.default_rng(8).normal(size=(258, WIDE)).astype(np.float32)
+    one, other = {**BASE, "spectrum.weight": table}, {**renamed(STRANGER), "stft.basis": table}
+    said = decide_groups([subject("one", one), subject("other", other)], plain, 0.8)
+    assert [d.answer for d in said] == [AnswerKind.NO_RELATIVES] * 2
