@@ -21,6 +21,7 @@ RULES = {
 }
 LEVELS = {Outcome.CONTRADICTED: "error", Outcome.CANNOT_TELL: "warning", Outcome.HOLDS: "none"}
 KINDS = {Outcome.CONTRADICTED: "fail", Outcome.CANNOT_TELL: "open", Outcome.HOLDS: "pass"}
+WHOLE_FILE = {"startLine": 1}  # code scanning shows no finding without a line
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -98,7 +99,7 @@ def _result(check: Check, rule: int, places: Mapping[str, str]) -> dict[str, Any
     location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": check.model, "kind": "module"}]}
     place = places.get(check.model)
     if place is not None:
-        location["physicalLocation"] = {"artifactLocation": {"uri": _uri(place)}}
+        location["physicalLocation"] = {"artifactLocation": {"uri": _uri(place)}, "region": WHOLE_FILE}
     result["locations"] = [location]
     return result
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
+import xmlschema
 from junitparser import Failure, JUnitXml, Skipped
 from sarif_pydantic import Sarif
 
@@ -20,74 +21,9 @@ CHECKS = [
     Check("licence", "org/a", Outcome.CANNOT_TELL, "no licence"),
     Check("parent", "sub/b", Outcome.HOLDS, "as expected", {"probability": 0.99}),
 ]
-# what GitHub's code scanning and the OASIS standard ask of a log (sections 3.13 to 3.27), written down by hand
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["version", "runs"],
-    "properties": {
-        "version": {"const": "2.1.0"},
-        "$schema": {"type": "string", "format": "uri"},
-        "runs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["tool", "results"],
-                "properties": {
-                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-                    "tool": {
-                        "type": "object",
-                        "required": ["driver"],
-                        "properties": {
-                            "driver": {
-                                "type": "object",
-                                "required": ["name", "rules"],
-                                "properties": {
-                                    "rules": {
-                                        "type": "array",
-                                        "uniqueItems": True,
-                                        "items": {
-                                            "type": "object",
-                                            "required": ["id", "shortDescription"],
-                                            "properties": {
-                                                "shortDescription": {"type": "object", "required": ["text"]},
-                                                "defaultConfiguration": {
-                                                    "type": "object",
-                                                    "properties": {
-                                                        "level": {"enum": ["none", "note", "warning", "error"]}
-                                                    },
-                                                },
-                                            },
-                                        },
-                                    }
-                                },
-                            }
-                        },
-                    },
-                    "results": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["message", "ruleId", "locations"],
-                            "properties": {
-                                "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
-                                "level": {"enum": ["none", "note", "warning", "error"]},
-                                "ruleIndex": {"type": "integer", "minimum": 0},
-                                "message": {
-                                    "type": "object",
-                                    "required": ["text"],
-                                    "properties": {"text": {"type": "string", "minLength": 1}},
-                                },
-                                "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
-                            },
-                            "if": {"properties": {"kind": {"not": {"const": "fail"}}}},
-                            "then": {"properties": {"level": {"const": "none"}}},
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
+DATA = Path(__file__).parent.parent / "data"
+SARIF_SCHEMA = json.loads(lzma.decompress((DATA / "sarif-2.1.0-rtm.5.json.xz").read_bytes()))
+JUNIT_SCHEMA = xmlschema.XMLSchema(DATA / "junit-10.xsd")
 
 
 def hostile() -> list[Check]:
@@ -96,13 +32,17 @@ def hostile() -> list[Check]:
 
 @pytest.mark.parametrize("checks", [CHECKS, hostile(), []], ids=["plain", "hostile", "none"])
 def test_sarif_is_valid_and_another_program_reads_it(checks: list[Check]) -> None:
-    document = json.loads(json.dumps(as_sarif(checks, {}, "1.0")))
-    jsonschema.validate(document, SCHEMA)
+    places = {check.model: f"/data/{place}/README.md" for place, check in enumerate(checks)}
+    document = json.loads(json.dumps(as_sarif(checks, places, "1.0")))
+    jsonschema.Draft4Validator(SARIF_SCHEMA).validate(document)
     read = Sarif.model_validate(document)
     results = read.runs[0].results or []
     assert [result.rule_id for result in results] == [check.rule for check in checks]
     rules = [rule["id"] for rule in document["runs"][0]["tool"]["driver"]["rules"]]
-    assert all(rules[result["ruleIndex"]] == result["ruleId"] for result in document["runs"][0]["results"])
+    for result in document["runs"][0]["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        assert result["kind"] == "fail" or result["level"] == "none", "section 3.27.10"
+        assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 1}, "code scanning asks for a line"
 
 
 def test_sarif_points_to_files_relative_to_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +63,11 @@ def test_junit_counts_failures_and_skips(tmp_path: Path) -> None:
     ]
     results = [type(case.result[0]) for case in suites[0]]
     assert results == [Failure, Skipped]
+
+
+@pytest.mark.parametrize("checks", [CHECKS, hostile(), []], ids=["plain", "hostile", "none"])
+def test_junit_is_what_jenkins_reads(checks: list[Check]) -> None:
+    JUNIT_SCHEMA.validate(as_junit(checks))
 
 
 def test_junit_stays_xml_whatever_a_name_holds(tmp_path: Path) -> None:
