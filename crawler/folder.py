@@ -32,6 +32,7 @@ from lineage.graphdb.schema import Failure, NoSuchModel
 
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)
+_CACHED_OTHER = re.compile(r"(datasets|spaces|kernels)--[\w.\-]+", re.ASCII)  # beside models in Hugging Face's cache
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
 _WEIGHT_SUFFIXES = (*READ_SUFFIXES, ".ckpt", ".h5", ".msgpack")  # the last are recognised, and not read
 _LONGEST_REF_BYTES = 100
@@ -82,11 +83,12 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
         NoSuchFolder: there is nothing at this path.
     """
     if folder.is_file():
-        yield _of_file(folder)
+        cached = _snapshot_of_cache(folder.absolute().parent)
+        yield cached if cached and folder.name in [file.name for file in cached.files] else _of_file(folder)
         return
     if not folder.is_dir():
         raise NoSuchFolder(f"there is no file or folder {folder}", "check the path")
-    cached = _cached_model(folder)
+    cached = _cached_model(folder.absolute()) or _snapshot_of_cache(folder.absolute())
     if cached is not None:
         yield cached
         return
@@ -106,6 +108,8 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
             cached = _cached_model(path)
             if cached is not None:
                 yield cached
+            elif _CACHED_OTHER.fullmatch(name) and (path / "snapshots").is_dir():
+                pass  # data sets and programs
             elif links.in_circle(path):
                 yield LocalModel(_name(folder, path), path, path, (), "a link to a folder that it lies in itself")
             elif links.enter(path):
@@ -275,10 +279,10 @@ def _one_of_several(root: Path, here: Path, form: Format, found: WeightSet, *, a
 def _cached_model(folder: Path) -> LocalModel | None:
     """A model of Hugging Face's cache: the revision that `main` names; the newest that has weights, where that one has none."""
     match = _CACHED_MODEL.fullmatch(folder.name)
-    if not match or not (folder / "snapshots").is_dir():
+    if not match or not any((folder / name).is_dir() for name in ("snapshots", "blobs")):
         return None
     repo_id = match[1].replace("--", "/", 1)
-    snapshots = [path for path in (folder / "snapshots").iterdir() if path.is_dir()]
+    snapshots = [path for path in _entries(folder / "snapshots") if path.is_dir()]
     try:
         with (folder / "refs" / "main").open("rb") as file:
             main = file.read(_LONGEST_REF_BYTES).decode("ascii", errors="replace").strip()
@@ -289,6 +293,22 @@ def _cached_model(folder: Path) -> LocalModel | None:
         return LocalModel(repo_id, folder, folder, (), "the cache holds no revision of it", repo_id=repo_id)
     found = [_of_cache(repo_id, folder, snapshot) for snapshot in snapshots]
     return next((model for model, any_weights in found if any_weights), found[0][0])
+
+
+def _snapshot_of_cache(folder: Path) -> LocalModel | None:
+    """The model of Hugging Face's cache whose revision a folder is, as `hf download` prints it; None where it is another revision
+    than the one that the cache's model is read at."""
+    if folder.parent.name != "snapshots":
+        return None
+    model = _cached_model(folder.parent.parent)
+    return model if model is not None and model.files and model.revision == folder.name else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _changed_at(path: Path) -> float:

@@ -38,6 +38,7 @@ class Scan:
 
 def as_json(scan: Scan) -> dict[str, Any]:
     """The contract of `lineage scan --json`; keys are only ever added."""
+    by_model = {d.model: d for d in scan.decisions}
     return {
         "models": [{"id": m.id, "model": m.id, "signature": m.signature, "digest": m.digest} for m in scan.models],
         "edges": [
@@ -59,6 +60,7 @@ def as_json(scan: Scan) -> dict[str, Any]:
                 "model": d.model,
                 "candidates": [{"parent": c.parent, "probability": round(c.probability, 4)} for c in d.candidates],
                 "reason": str(d.reason),
+                "equal_to": _equal_to(d, by_model),
             }
             for d in scan.decisions
             if d.answer is AnswerKind.UNDECIDED

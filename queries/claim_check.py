@@ -1,11 +1,12 @@
 """Declared against detected: does a model's card say what its weights say?
 
-    agree        a claimed base is the parent that was found, or one of its ancestors
+    agree        a claimed base is the parent that was found or one of its ancestors, or holds the same weights as one of these
     contradicts  the weights name another parent, or none, although the claimed base could be compared with it
     missing      a parent was found and the card claims none
     cannot tell  nothing was decided, or the claimed base is not in the graph or cannot be compared value by value
 
-A false accusation is the worst answer, so "contradicts" needs all claimed bases to be comparable.
+A false accusation is the worst answer, so "contradicts" needs all claimed bases to be comparable, and none of them to be a possible
+parent of the oldest ancestor that was found.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from itertools import islice
 from typing import Any
 
 from lineage.graphdb.records import claims_of, name_key
-from lineage.graphdb.schema import Declaration, Model, Status, share_key
+from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation, Status, share_key
 from lineage.graphdb.store import Store
 from lineage.queries import load
-from lineage.queries.walk import ancestors
+from lineage.queries.same_weights import same_weights
+from lineage.queries.walk import Limits, ancestors
 
 BATCH = 1_000  # models a statement
+POSSIBLE = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT))
 CONTRADICTED_ADAPTER = "adapter_contradicted"  # key of the reason, see detect/reasons.py
 
 
@@ -96,7 +99,7 @@ def compare_found(
     def above() -> set[str]:
         return {relative.hub_id for hub_id, _ in parents for relative in ancestors(store, hub_id)}
 
-    agreement, reason = _judge(row, worth, known, found, above)
+    agreement, reason = _judge(row, worth, known, found, above, Kin(store))
     return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), tuple(name for _, name in parents))
 
 
@@ -108,9 +111,11 @@ def compare_row(store: Store, row: Mapping[str, Any]) -> Comparison:
     parents = sorted(
         (p for p in row["parents"] if p["hub_id"] is not None), key=lambda p: (-p["probability"], p["repo_id"])
     )
-    agreement, reason = _judge(
-        row, claims, known, parents, lambda: {relative.hub_id for relative in ancestors(store, row["hub_id"])}
-    )
+
+    def above() -> set[str]:
+        return {relative.hub_id for relative in ancestors(store, row["hub_id"])}
+
+    agreement, reason = _judge(row, claims, known, parents, above, Kin(store))
     return Comparison(
         row["hub_id"],
         row["repo_id"],
@@ -119,6 +124,22 @@ def compare_row(store: Store, row: Mapping[str, Any]) -> Comparison:
         tuple(claims),
         tuple(dict.fromkeys(p["repo_id"] for p in parents)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """What else the graph knows of models, asked only where a claim would be contradicted."""
+
+    store: Store
+
+    def equal_to(self, model: str) -> frozenset[str]:
+        """Identities of a model and of those with the same weights."""
+        return same_weights(self.store, model)
+
+    def possibly_above(self, models: Iterable[str]) -> frozenset[str]:
+        """Identities of what those models that have no parent possibly come from."""
+        tops = [model for model in models if not ancestors(self.store, model, Limits(depth=1))]
+        return frozenset(r.hub_id for top in tops for r in ancestors(self.store, top, POSSIBLE))
 
 
 def _without_itself(claims: Iterable[Declaration], repo_id: str) -> list[Declaration]:
@@ -131,6 +152,7 @@ def _judge(
     known: Sequence[Mapping[str, Any]],
     parents: Sequence[Mapping[str, Any]],
     ancestors_of_it: Callable[[], set[str]],
+    kin: Kin,
 ) -> tuple[Agreement | None, str]:
     found = {parent["hub_id"] for parent in parents}
     if not claims:
@@ -154,6 +176,15 @@ def _judge(
                     Agreement.AGREE,
                     f"{base['repo_id']} is declared and an ancestor; the parent is {parents[0]['repo_id']}",
                 )
+        for base in known:
+            if not (found | above).isdisjoint(kin.equal_to(base["hub_id"])):
+                what = (
+                    "the parent" if not found.isdisjoint(kin.equal_to(base["hub_id"])) else "an ancestor; the parent is"
+                )
+                return (
+                    Agreement.AGREE,
+                    f"{base['repo_id']} is declared and has the same weights as {what} {parents[0]['repo_id']}",
+                )
     named = sorted({claim.base for claim in claims})
     if adapter and row.get("answer_reason") == CONTRADICTED_ADAPTER:
         misfit = json.loads(row.get("answer_reason_values") or "{}").get("values", {}).get("misfit", "")
@@ -172,7 +203,12 @@ def _judge(
     if apart or row["signature"] is None:
         return Agreement.CANNOT_TELL, f"{(apart or named)[0]} is declared and cannot be compared value by value"
     if parents:
-        return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights come from {parents[0]['repo_id']}"
+        come_from = f"{named[0]} is declared; the weights come from {parents[0]['repo_id']}"
+        perhaps = kin.possibly_above(found | ancestors_of_it())
+        for base in known:
+            if not perhaps.isdisjoint(kin.equal_to(base["hub_id"])):
+                return Agreement.CANNOT_TELL, f"{come_from}, which may come from {base['repo_id']}"
+        return Agreement.CONTRADICTS, come_from
     if row["answer"] in ("root", "no_relatives"):
         return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights show no parent"
     return Agreement.CANNOT_TELL, "no parent was decided"

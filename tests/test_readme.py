@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lineage.commands import COMMANDS, cli
+from lineage.crawler.formats.registry import READ_SUFFIXES
 from tests.invocations import check, commands, invocation
 
 ROOT = Path(__file__).parent.parent
@@ -165,6 +166,13 @@ def test_readme_is_one_screen_and_leads_to_every_page() -> None:
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert "    make test " in README and re.search(r"^make test\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def test_the_hook_runs_for_every_file_that_is_read() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    for name in (*(f"models/a/model{suffix}" for suffix in READ_SUFFIXES), "a/README.md", "MODEL.SAFETENSORS"):
+        assert re.search(hook["files"], name), name
+    assert not re.search(hook["files"], "src/main.py")
 
 
 def test_hook_and_action_of_the_page_are_those_of_this_repository() -> None:

@@ -109,11 +109,12 @@ def scanned(document: Mapping[str, Any], cards: Mapping[str, CardLike] | None = 
         members[row["model"]] = replace(members[row["model"]], answer="no_relatives", reason=row["reason"])
     for row in document["undecided"]:
         members[row["child"]] = replace(members[row["child"]], answer="undecided", reason=row["reason"])
+    equal = _equal(document)
     for name, card in (cards or {}).items():
         if name in members:
             members[name] = replace(members[name], license=card.license)
             if card.claims:
-                members[name] = _with_claims(members[name], card.claims, members, edges)
+                members[name] = _with_claims(members[name], card.claims, members, edges, possible, equal)
     return ScannedFamilies(
         members,
         edges,
@@ -137,19 +138,38 @@ def _edge(row: Mapping[str, Any]) -> EdgeFacts:
 
 
 def _with_claims(
-    member: Member, claims: Sequence[Declaration], members: Mapping[str, Member], edges: Sequence[EdgeFacts]
+    member: Member,
+    claims: Sequence[Declaration],
+    members: Mapping[str, Member],
+    edges: Sequence[EdgeFacts],
+    possible: Sequence[EdgeFacts],
+    equal: Mapping[str, frozenset[str]],
 ) -> Member:
-    """A model with what its card says, and whether the parents that were found agree."""
+    """A model with what its card says, and whether the parents that were found agree.
+
+    Args:
+        equal: id -> ids of models with the same weights.
+    """
     above = _above(member.id, edges)
     named = {claim.base: same_model(claim.base, members) for claim in claims}
     known = {base: found for base, found in named.items() if found is not None and found != member.id}
     parents = [edge.parent for edge in edges if edge.child == member.id and edge.relation in ACCEPTED]
     agreeing = next((base for base, found in known.items() if found in above), None)
+    twin = next((base for base, found in known.items() if not above.isdisjoint(equal[found])), None)
+    decided = {edge.child for edge in edges}
+    candidates = {edge.parent for edge in possible if edge.child in above - decided}
+    candidates |= {higher for model in candidates for higher in _above(model, edges)}
+    perhaps = next((base for base, found in known.items() if not candidates.isdisjoint({found} | equal[found])), None)
     if agreeing is not None:
         outcome, reason = AGREE, f"{agreeing} is declared and found in the weights"
+    elif twin is not None:
+        outcome, reason = AGREE, f"{twin} is declared and has the same weights as a model that was found, {parents[0]}"
     elif len(known) < len(named):
         absent = next(base for base in named if base not in known)
         outcome, reason = CANNOT_TELL, f"{absent} is declared and not in this folder"
+    elif perhaps is not None:
+        outcome = CANNOT_TELL
+        reason = f"{perhaps} is declared; the weights come from {parents[0]}, which may come from it"
     elif parents:
         outcome, reason = CONTRADICTS, f"{next(iter(named))} is declared; the weights come from {parents[0]}"
     elif member.answer in ("root", "no_relatives"):
@@ -157,6 +177,28 @@ def _with_claims(
     else:
         outcome, reason = CANNOT_TELL, "no parent was decided"
     return replace(member, claims=tuple(claims), outcome=outcome, outcome_reason=reason)
+
+
+def _equal(document: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Id -> ids of models with the same weights: files, copies, and ties between equal models."""
+    group = {row["id"]: row["id"] for row in document["models"]}
+
+    def top(model: str) -> str:
+        while group[model] != model:
+            model = group[model]
+        return model
+
+    first: dict[str, str] = {}
+    for row in document["models"]:
+        group[top(row["id"])] = top(first.setdefault(row["digest"], row["id"]))
+    pairs = [(row["child"], row["parent"]) for row in document["edges"] if row["relation"] == Relation.COPY_OF]
+    pairs += [(row["child"], row["equal_to"]) for row in document["undecided"] if row.get("equal_to") in group]
+    for child, parent in pairs:
+        group[top(child)] = top(parent)
+    found: dict[str, set[str]] = {}
+    for model in group:
+        found.setdefault(top(model), set()).add(model)
+    return {model: frozenset(found[top(model)]) for model in group}
 
 
 def _above(model: str, edges: Sequence[EdgeFacts]) -> set[str]:

@@ -14,7 +14,8 @@ from lineage.pages.scan_source import ScannedFamilies, same_model, scanned
 from lineage.pages.sheet import Licence, Sheet
 from lineage.queries.licences import judge
 from lineage.queries.resolve import find
-from lineage.queries.walk import Limits, ancestors, descendants
+from lineage.queries.same_weights import same_weights
+from lineage.queries.walk import ancestors
 from lineage.verify.checks import (
     Check,
     ModelChecked,
@@ -29,8 +30,6 @@ from lineage.verify.policy import Policy, check_licences
 if TYPE_CHECKING:
     from lineage.answering import Question
     from lineage.graphdb.store import Store
-
-COPIES = Limits(kinds=(Relation.COPY_OF,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +92,11 @@ def _beside(
     """A check of a parent that is named: as the graph knows it, else read now and weighed with all that is known."""
     known = find(graph, wanted) if graph else None
     if known is not None and graph is not None:
-        copies = _copies(graph, known.hub_id)
+        copies = same_weights(graph, known.hub_id)
         related = dict.fromkeys(copies, copies)
         facts = {**subject.facts, **{m.id: m for m in members(graph, copies | {known.hub_id})}}
         return check(replace(subject, same_as=related, facts=facts), known.hub_id, wanted)
     return check(*_weighed(question, graph, subject, wanted), wanted)
-
-
-def _copies(graph: Store, model: str) -> frozenset[str]:
-    """A model and all that have the same weights, over edges that say so."""
-    found = {model}
-    found |= {relative.hub_id for relative in ancestors(graph, model, COPIES)}
-    for top in list(found):
-        found |= {relative.hub_id for relative in descendants(graph, top, COPIES)}
-    return frozenset(found)
 
 
 def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wanted: str) -> tuple[ModelChecked, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +265,70 @@ def test_models_with_the_same_weights_are_shown_together(
     lines = offline("scan", tmp_path / "L").stdout.splitlines()
     assert lines[0].startswith("base   (root")
     assert lines[1] == "└── other   (undecided: same weights as base; which came first is not in the weights)"
+
+
+def cached(hub: Path, name: str, weights: Weights | None, card: bytes = b"", revision: str = "a" * 40) -> Path:
+    """A revision of a model as Hugging Face's cache keeps it: links to blobs, named by a reference."""
+    folder = hub / f"models--{name.replace('/', '--')}"
+    files = {"config.json": b"{}", "README.md": card} | ({"model.safetensors": save(weights)} if weights else {})
+    for file, content in files.items():
+        blob = put(folder / "blobs", **{sha256(content).hexdigest(): content}) / sha256(content).hexdigest()
+        link = put(folder / "snapshots" / revision) / file
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    put(folder / "refs", main=revision.encode())
+    return folder / "snapshots" / revision
+
+
+def test_a_card_that_names_one_of_several_equal_models_is_not_contradicted(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    hub = tmp_path / "hub"
+    names = {"zoo/original": "a", "acme/again": "a", "acme/c": "c", "acme/d": "d", "acme/bb": "bb"}
+    for name, weights in names.items():
+        cached(hub, name, models[weights])
+    cached(hub, "acme/child", models["b"], b"---\nbase_model: acme/again\n---\n")
+    cached(hub, "acme/cast", {name: values.astype(np.float64) for name, values in models["a"].items()})
+    cached(hub, "acme/grandchild", models["ba"], b"---\nbase_model: acme/cast\n---\n")
+    found = offline("verify", hub, "--declared", "--json")
+    assert found.code == 0 and found.json["outcome"] == "holds", found.stdout
+    assert offline("sync", "--folder", hub).code == 0
+    rows = {row["model"]: row for row in offline("declared", "--json").json}
+    assert {row["agreement"] for row in rows.values()} <= {"agree", "missing"}, rows
+    assert "has the same weights as" in rows["acme/child"]["reason"]
+    assert offline("verify", "acme/child", "--declared").code == 0
+    wrong = cached(hub, "acme/wrong", models["ca"], b"---\nbase_model: acme/child\n---\n")
+    assert offline("verify", hub, "--declared").code == 5, "what is wrong is still found"
+    assert offline("sync", "--folder", hub).code == 0
+    assert offline("verify", wrong, "--declared").code == 5
+
+
+def test_a_card_is_not_contradicted_where_the_parent_itself_may_come_from_its_base(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    hub = tmp_path / "hub"
+    cached(hub, "acme/base", models["a"])
+    cached(
+        hub, "acme/child", models["b"]
+    )  # of three models alone, a parent in between that is missing cannot be ruled out
+    cached(hub, "acme/grandchild", models["ba"], b"---\nbase_model: acme/base\n---\n")
+    assert offline("sync", "--folder", hub).code == 0
+    answer = offline("who-is-parent", "acme/child", "--json").json["answer"]
+    (row,) = [row for row in offline("declared", "--json").json if row["model"] == "acme/grandchild"]
+    assert row["agreement"] == ("agree" if answer == "parent" else "cannot tell"), row
+    assert offline("verify", hub, "--declared").code == (0 if answer == "parent" else 3)
+
+
+def test_a_snapshot_of_the_cache_is_its_repository_and_data_sets_are_no_models(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    hub = tmp_path / "hub"
+    child = cached(hub, "acme/child", models["b"])
+    cached(hub, "acme/base", models["a"])
+    put(hub / "models--acme--begun" / "blobs", **{"f" * 64 + ".incomplete": b"x"})
+    put(hub / "datasets--acme--x" / "snapshots" / ("d" * 40), data__safetensors=b"rows")
+    assert offline("sync", "--folder", hub).code == 0
+    for name in (child, child / "model.safetensors", child.parent.parent):
+        assert offline("who-is-parent", name, "--json").json["model"] == "acme/child", name
+    scan = offline("scan", hub, "--json").json
+    assert {model["id"] for model in scan["models"]} == {"acme/child", "acme/base"}
+    assert reasons(scan) == {"acme/begun": "the cache holds no revision of it"}

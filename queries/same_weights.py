@@ -1,0 +1,32 @@
+"""Models of the graph that hold the same weights as one: by the digest of their files, over copies, and over ties between equal models."""
+
+from __future__ import annotations
+
+import json
+
+from lineage.graphdb.schema import Relation
+from lineage.graphdb.store import Store
+from lineage.queries import load
+from lineage.queries.walk import Limits, ancestors, descendants
+
+COPIES = Limits(kinds=(Relation.COPY_OF,))
+TIES = "tie_"  # how the keys of reasons begin that name the equal model, see detect/reasons.py
+
+
+def same_weights(store: Store, model: str) -> frozenset[str]:
+    """Identities of a model and of all that have the same weights."""
+    found = {model}
+    for row in store.read(load("facts").text, {"models": [model]}):
+        found |= _equal_files(store, row["weights_digest"])
+        if (row["answer_reason"] or "").startswith(TIES):
+            original = json.loads(row["answer_reason_values"] or "{}").get("models", {}).get("original")
+            found |= {original} if isinstance(original, str) else set()
+    for start in list(found):
+        found |= {relative.hub_id for relative in ancestors(store, start, COPIES)}
+    for start in list(found):
+        found |= {relative.hub_id for relative in descendants(store, start, COPIES)}
+    return frozenset(found)
+
+
+def _equal_files(store: Store, digest: str | None) -> set[str]:
+    return {model.hub_id for model in store.models_of_weights(digest)} if digest else set()
