@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, counted
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NIGHTLY = 'as in "0 2 * * *": every night at two'
@@ -109,7 +109,7 @@ def _cron_trigger(cron: str, zone: tzinfo) -> Any:
 
     fields = cron.upper().split() if len(cron) <= _LONGEST_LINE else []
     if len(fields) != 5:
-        raise BadSchedule(f"--cron {cron[:80]!r} has {len(fields)} fields, not five", _NIGHTLY)
+        raise BadSchedule(f"--cron {cron[:80]!r} has {counted(len(fields), 'field')}, not five", _NIGHTLY)
     fields[4] = fields[4].replace("-SUN", "-7")  # a week may end with Sunday
     line = " ".join(fields)
     try:

@@ -63,7 +63,8 @@ class Metrics:
             server, _ = start_http_server(port, addr=address, registry=self.registry)
         except (OSError, OverflowError) as error:
             raise PortTaken(
-                f"metrics cannot be served at {address}:{port}: {error}", "another --metrics-port"
+                f"metrics cannot be served at {address}:{port}: {getattr(error, 'strerror', None) or error}",
+                "another --metrics-port",
             ) from None
         return int(server.server_address[1])
 

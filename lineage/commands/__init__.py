@@ -155,6 +155,13 @@ def _shared_options() -> list[click.Option]:
     ]
 
 
+def _refuse_empty(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """An argument that is empty comes from a variable of a shell that is not set; it must not mean the working folder."""
+    if isinstance(value, str) and not value.strip():
+        raise click.BadParameter("it is empty", context, parameter)
+    return value
+
+
 def _with_shared_options(command: click.Command) -> click.Command:
     if isinstance(command, click.Group):
         for name in command.list_commands(click.Context(command)):
@@ -162,6 +169,9 @@ def _with_shared_options(command: click.Command) -> click.Command:
             if sub:
                 _with_shared_options(sub)
         return command
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument) and parameter.callback is None:
+            parameter.callback = _refuse_empty
     known = {name for parameter in command.params for name in parameter.opts}
     command.params += [option for option in _shared_options() if not known & set(option.opts)]
     return command

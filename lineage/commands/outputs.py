@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from functools import wraps
@@ -18,6 +19,24 @@ CONTRADICTED = 5  # exit code
 FIGURES = ("html", "dot", "mermaid")
 DRAWN = {".txt": "text", ".html": "html", ".htm": "html", ".dot": "dot", ".gv": "dot"}
 DRAWN |= {".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json"}
+
+
+class OutputFile(click.Path):
+    """A file to be written, or `-`: refused before the work where it cannot be."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if isinstance(path, Path) and str(path) != "-":
+            if path.is_dir():
+                self.fail(f"{path} is a folder", param, ctx)
+            if not path.absolute().parent.is_dir():
+                self.fail(f"there is no folder {path.parent}", param, ctx)
+            if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+                self.fail(f"{path} cannot be written: permission denied", param, ctx)
+        return path
 
 
 def drawn_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +56,7 @@ def drawn_options(command: Callable[..., Any]) -> Callable[..., Any]:
     wrapped = click.option(
         "--output",
         "-o",
-        type=click.Path(path_type=Path),
+        type=OutputFile(),
         metavar="FILE",
         help="Where to [default: stdout]; its ending says the format.",
     )(with_output)
@@ -87,16 +106,10 @@ def draw_or_none(drawn: str, output: Path | None, as_json: bool, figure: Callabl
 
 
 def write(text: str, output: Path | None) -> None:
-    """A text to a file, or to stdout.
-
-    Raises:
-        click.BadParameter: there is no such folder.
-    """
+    """A text to a file, or to stdout."""
     if output is None or str(output) == "-":
         click.echo(text, nl=False)
         return
-    if not output.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     output.write_text(text, encoding="utf-8")
     click.echo(f"{output}: {len(text.encode()):,} bytes", err=True)
 

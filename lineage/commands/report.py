@@ -10,6 +10,7 @@ import click
 
 from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.commands.outputs import OutputFile
 from lineage.commands.stages import stage
 from lineage.graphdb.schema import home_path
 
@@ -29,7 +30,7 @@ ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md"}
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="FILE",
     help="Where to; `-` is stdout [default: report.html, Markdown to stdout].",
 )
@@ -65,8 +66,6 @@ def report(
     form = chosen_format(form, output)
     if card and len(models) > 1:
         raise click.UsageError("--card is about one MODEL")
-    if output is not None and str(output) != "-" and not output.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {output.parent}", param_hint="--output")
     found = gather(models, store, sketches, endpoint, evidence)
     if json_wanted:
         from lineage.report.numbers import as_json

@@ -99,7 +99,8 @@ def _tell(kept: SketchStore, found: StoreCounts, json_wanted: bool) -> None:
     samples, shards = (
         counted(n, what) for n, what in ((found.single + found.in_shards, "sample"), (found.shards, "shard"))
     )
-    click.echo(
-        f"{samples} at {kept.address}: {found.in_shards} in {shards} of {found.bytes / 1e6:.1f} MB in all, "
-        f"{found.single} in files of their own"
+    parts = (
+        [f"{found.single} in {'a file of its' if found.single == 1 else 'files of their'} own"] if found.single else []
     )
+    parts += [f"{found.in_shards} in {shards} of {found.bytes / 1e6:.1f} MB"] if found.shards else []
+    click.echo(f"{samples} at {kept.address}" + (f": {', '.join(parts)}" if parts else ""))

@@ -11,6 +11,7 @@ import click
 
 from lineage.commands.completion import complete_model
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
+from lineage.commands.outputs import OutputFile
 from lineage.commands.stages import stage
 from lineage.graphdb.schema import home_path
 
@@ -37,12 +38,8 @@ from lineage.graphdb.schema import home_path
 @click.option(
     "--no-unknown", is_flag=True, help="Treat undecided checks and an unknown origin as failures (exit code 5, not 3)."
 )
-@click.option(
-    "--sarif", type=click.Path(path_type=Path), metavar="FILE", help="Also write SARIF 2.1.0, for code scanning."
-)
-@click.option(
-    "--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write JUnit XML, for test reports."
-)
+@click.option("--sarif", type=OutputFile(), metavar="FILE", help="Also write SARIF 2.1.0, for code scanning.")
+@click.option("--junit", type=OutputFile(), metavar="FILE", help="Also write JUnit XML, for test reports.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 def verify(
     model: str,

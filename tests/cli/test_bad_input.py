@@ -272,3 +272,20 @@ def test_schedules_that_make_no_sense(
 ) -> None:
     refused(offline("sync", *schedule), 2, says, tries)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("words", [("who-is-parent",), ("tree",), ("verify",), ("explain", "x")], ids=lambda w: w[0])
+def test_an_empty_name_is_not_the_working_folder(words: tuple[str, ...], offline: Command) -> None:
+    done = offline(*words, "")
+    assert done.code == 2 and done.told[-1].endswith("it is empty"), done
+
+
+@pytest.mark.parametrize(
+    "words", [("verify", "--sarif"), ("verify", "--junit"), ("report", "-o"), ("scan", "-o")], ids=" ".join
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    words: tuple[str, str], offline: Command, tmp_path: Path
+) -> None:
+    for target, why in ((tmp_path / "none" / "x.html", "there is no folder"), (tmp_path, "is a folder")):
+        done = offline(words[0], tmp_path / "nothing-is-read", words[1], target)
+        assert done.code == 2 and why in done.told[-1] and done.stdout == "", done
