@@ -12,7 +12,7 @@ from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation
 from lineage.graphdb.store import Store
 from lineage.queries import load
 from lineage.queries.claim_check import Comparison, compare_row
-from lineage.queries.resolve import keys
+from lineage.queries.resolve import ending_in, keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,16 @@ class ParentRows:
 
 
 def parent_named(store: Store, text: str) -> ParentRows | None:
-    """For a model as a person names it; None if the graph does not know it."""
-    return next((rows for key in keys(text) if (rows := _rows(store, key, name_key(key))) is not None), None)
+    """For a model as a person names it; None if the graph does not know it.
+
+    Raises:
+        NoSuchModel: several models on disk may be meant.
+    """
+    found = next((rows for key in keys(text) if (rows := _rows(store, key, name_key(key))) is not None), None)
+    if found is not None and (found.model.path is None or name_key(text) == name_key(found.model.repo_id)):
+        return found
+    meant = ending_in(store, text)
+    return _rows(store, meant, "") if meant is not None else found
 
 
 def parent_of(store: Store, model: Model) -> ParentRows:

@@ -16,8 +16,17 @@ SUGGESTIONS = 3
 
 
 def find(store: Store, text: str) -> Model | None:
-    """The model of a name (letter case ignored, former names too), an identity, `name@revision`, or a path that exists."""
-    return next((model for key in keys(text) if (model := store.model(key)) is not None), None)
+    """The model of a name (letter case ignored, former names too), an identity, `name@revision`, a path that exists, or the end of
+    the path of one model on disk.
+
+    Raises:
+        NoSuchModel: several models on disk may be meant.
+    """
+    model = next((model for key in keys(text) if (model := store.model(key)) is not None), None)
+    if model is not None and (model.path is None or name_key(text) == name_key(model.repo_id)):
+        return model
+    meant = ending_in(store, text)
+    return store.model(meant) if meant is not None else model
 
 
 def keys(text: str) -> Iterator[str]:
@@ -34,19 +43,12 @@ def keys(text: str) -> Iterator[str]:
 
 
 def resolve(store: Store, text: str) -> Model:
-    """The same, but a model there must be; of a model on disk the end of its path is enough.
+    """The same, but a model there must be.
 
     Raises:
         NoSuchModel: with names that are close, or with the models on disk that a text may mean.
     """
     model = find(store, text)
-    if model is not None and (model.path is None or name_key(text) == name_key(model.repo_id)):
-        return model
-    meant = ending_in(store, text)
-    if len(meant) > 1 and not any(key.startswith(LOCAL) for key in keys(text)):
-        named = " or ".join(path for path, _ in meant[:SUGGESTIONS]) + (" …" if len(meant) > SUGGESTIONS else "")
-        raise NoSuchModel(f"{text!r} may be {len(meant)} models of the graph", f"name one of them: {named}")
-    model = model or next((store.model(hub_id) for _, hub_id in meant), None)
     if model is not None:
         return model
     close = close_names(store, text)
@@ -57,13 +59,24 @@ def resolve(store: Store, text: str) -> Model:
     )
 
 
-def ending_in(store: Store, text: str) -> list[tuple[str, str]]:
-    """Path and identity of the models on disk whose path ends with some parts, with or without the ending of the file."""
+def ending_in(store: Store, text: str) -> str | None:
+    """Identity of the model on disk whose path ends with some parts, with or without the ending of the file.
+
+    Raises:
+        NoSuchModel: there are several.
+    """
+    if any(key.startswith(LOCAL) for key in keys(text)):  # a path that is there means what lies there
+        return None
     wanted = f"/{text.strip('/')}"
     last_parts = [short_key(wanted) + ending for ending in ("", *FILE_ENDINGS)]
-    rows = store.read(load("paths_ending").text, {"last_parts": last_parts})
     ends = tuple(wanted + ending for ending in ("", *FILE_ENDINGS))
-    return [(row["path"], row["hub_id"]) for row in rows if row["path"].endswith(ends)]
+    rows = [
+        row for row in store.read(load("paths_ending").text, {"last_parts": last_parts}) if row["path"].endswith(ends)
+    ]
+    if len(rows) > 1:
+        named = " or ".join(row["path"] for row in rows[:SUGGESTIONS]) + (" …" if len(rows) > SUGGESTIONS else "")
+        raise NoSuchModel(f"{text!r} may be {len(rows)} models of the graph", f"name one of them: {named}")
+    return rows[0]["hub_id"] if rows else None
 
 
 def close_names(store: Store, text: str) -> list[str]:

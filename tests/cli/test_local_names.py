@@ -56,6 +56,15 @@ def test_the_end_of_a_path_is_enough_where_it_means_one_model(crawled: Command) 
     assert several.code == 4 and "'last' may be 2 models of the graph" in several.stderr
     assert "run1/last or " in several.stderr and "run1/tuned/last" in several.stderr
     assert crawled("tree", "un2/best").code == 4  # whole parts only
+    for command in (
+        ("who-is-parent", "best"),
+        ("explain", "best", "a"),
+        ("verify", "best"),
+        ("report", "best", "-o", "-"),
+    ):
+        done = crawled(*command)
+        assert done.code == 0 and done.stdout, (command, done)
+    assert crawled("who-is-parent", "last").code == 4
 
 
 @pytest.mark.parametrize(
