@@ -22,7 +22,7 @@ COPY graphdb /src/graphdb
 COPY queries /src/queries
 RUN pip install "/src[s3]" && rm -rf /src
 
-USER lineage
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 ENV LINEAGE_STORE=/data/store

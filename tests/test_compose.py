@@ -121,6 +121,8 @@ def test_dockerfile_copies_every_package_and_runs_as_nobody_special(compose: dic
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
     assert copied == kept
     after_user = DOCKERFILE.split("\nUSER ")[-1]
-    assert after_user.startswith("lineage\n") and 'ENTRYPOINT ["lineage"]' in after_user
+    (uid,) = re.findall(r"useradd .*--uid (\d+) lineage", DOCKERFILE)
+    assert after_user.startswith(f"{uid}:{uid}\n"), "a number, which a cluster that allows no root can check"
+    assert 'ENTRYPOINT ["lineage"]' in after_user
     assert "/data" in re.findall(r"^VOLUME (\S+)", DOCKERFILE, re.M)
     assert any(v.endswith(":/data") for v in compose["services"]["lineage"]["volumes"])
