@@ -289,7 +289,16 @@ def as_facts_say(model: Model, facts: WeightFacts) -> Model:
     """A model with what its weight files say: every way of reading a model goes by this."""
     if facts.low_rank:
         return replace(model, status=Status.ADAPTER, reason=None)
-    return replace(model, signature=facts.signature, quantization=model.quantization or facts.quantization)
+    return replace(model, signature=facts.signature, quantization=_packing(model.quantization, facts.quantization))
+
+
+def _packing(said: str | None, shown: str | None) -> str | None:
+    """How numbers are packed, from what a name or configuration says and what the tensors show: whichever says more of it."""
+    if said is None or shown is None:
+        return said or shown
+    if any(letter.isdigit() for letter in said):
+        return said
+    return shown if said.split()[0] == shown.split()[0] else f"{said} {shown}"
 
 
 def _nothing(repository: Repository, choice: Choice) -> OpenModel:

@@ -169,12 +169,16 @@ def decide_group(group: Group, decide: Decide, threshold: float | None = None) -
     """What one group says of each of its members; see `decide_groups`."""
     said: list[tuple[GroupMember, Decision]] = []
     for members in pieces(group.members):
-        main, odd = cohorts([m.subject.sketch for m in members])
-        first = [members[i] for i in main]
+        packed = [
+            m for m in members if m.subject.quantized and threshold is not None
+        ]  # `decide` sets these apart itself
+        others = [m for m in members if not (m.subject.quantized and threshold is not None)]
+        main, odd = cohorts([m.subject.sketch for m in others])
+        first = [*(others[i] for i in main), *packed]
         said += zip(first, decide([m.subject for m in first]), strict=True)
         for i in odd:
-            together = [*first, members[i]]
-            said.append((members[i], decide([m.subject for m in together])[-1]))
+            together = [*(others[j] for j in main), others[i]]
+            said.append((others[i], decide([m.subject for m in together])[-1]))
     return said if threshold is None else _beyond(said, threshold)
 
 
@@ -183,7 +187,8 @@ def _beyond(said: list[tuple[GroupMember, Decision]], threshold: float) -> list[
     named = {name for _, d in said for name in _named_in(d)}
     alone = sum(decision.answer is AnswerKind.ROOT for _, decision in said)
     at_most = max(FEWEST_CANDIDATES, BLOCKWISE // max(1, alone))
-    likely = sorted(said, key=lambda pair: pair[1].model not in named)  # heads of families first
+    full = [pair for pair in said if not pair[0].subject.quantized]
+    likely = sorted(full, key=lambda pair: pair[1].model not in named)  # heads of families first
     found = []
     for member, decision in said:
         if decision.answer is AnswerKind.ROOT:

@@ -7,7 +7,7 @@ settle: coarser copies, equal bodies, merges. measure: every signal on every pai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
@@ -20,7 +20,7 @@ from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same
 from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
-from lineage.detect.quantized_copies import grid_bits, quantized, rounded
+from lineage.detect.quantized_copies import rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.exact_retention import Characters, characters
@@ -96,12 +96,11 @@ def settle(
         subjects: m >= 2 related models; layers: their values; related, shared: (m, m) excess cosine and how well structure
             is kept, see signals/shared_start.py, on the CPU.
     """
-    subjects = [s if s.quantized or grid_bits(s.sketch) is None else replace(s, quantized=True) for s in subjects]
     products = gram(layers)
     distance = products.distances().cpu()
     size = squared_lengths(layers).cpu()  # (m,)
     relative = distance / size[:, None]
-    coarser = rounded(subjects, relative) | quantized(subjects, relative, options)
+    coarser = rounded(subjects, relative)
     coarser |= disguised(subjects, relative, options, frozenset(coarser))
     decisions = list(coarser.values())
     full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]

@@ -15,7 +15,8 @@ class Subject:
     Attributes:
         id: whatever the caller knows it by, unique.
         name: what people call it, for sentences; the id if None.
-        quantized: its values were unpacked from few bits: a copy of one of the others, and never a parent.
+        quantization: how its values were packed into few bits, as `gptq 4 bits`: then it is a copy of another model, and never a
+            parent; None for plain numbers.
         created_at: when it was first published; None where unknown.
         declared: ids of subjects that its card names as its base.
     """
@@ -25,7 +26,11 @@ class Subject:
     created_at: datetime | None = None
     declared: frozenset[str] = field(default_factory=frozenset)
     name: str | None = None
-    quantized: bool = False
+    quantization: str | None = None
+
+    @property
+    def quantized(self) -> bool:
+        return self.quantization is not None
 
     @property
     def label(self) -> str:

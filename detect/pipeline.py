@@ -5,6 +5,7 @@ content identity -> related pairs -> families -> growth and inheritance -> tree 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from lineage.detect.merges import merged_decision, with_bases
 from lineage.detect.missing_parent import missing_parents
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.quantized_copies import decide_copies, packing_of
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.low_rank import with_merged_adapters
@@ -38,10 +40,44 @@ def decide(
     """Decide about models of one signature, in the order given."""
     options = options or Options()
     by_model: dict[str, Decision] = {}
-    for found in families_of(subjects, options, device or torch.device("cpu")):
+    packed = {subject.id: how for subject in subjects if (how := packing_of(subject)) is not None}
+    full = [subject for subject in subjects if subject.id not in packed]
+    for found in families_of(full, options, device or torch.device("cpu")):
         for decision in _decide_family(found, options) if isinstance(found, SettledFamily) else [found]:
             by_model[decision.model] = decision
+    if packed:
+        by_model |= _decide_packed(packed, subjects, full, by_model, options)
     return [with_parent_of_equal(by_model[subject.id], by_model) for subject in subjects]
+
+
+def _decide_packed(
+    packed: Mapping[str, str],
+    subjects: Sequence[Subject],
+    full: Sequence[Subject],
+    by_model: Mapping[str, Decision],
+    options: Options,
+) -> dict[str, Decision]:
+    """Decisions about packed copies, once the other models were decided about, and those that become the original of one.
+
+    Args:
+        packed: id of each copy -> how it is packed.
+    """
+    equal = {d.model: d for group in _copied([s for s in subjects if s.id in packed], options) for d in group}
+    copies = {name: how for name, how in packed.items() if name not in equal}
+    originals = [subject for subject in full if _may_be_original(by_model[subject.id])]
+    found = {decision.model: decision for decision in decide_copies(copies, subjects, originals, options)}
+    named = Counter(decision.parent for decision in found.values() if decision.parent is not None)
+    alone = {
+        name: replace(by_model[name], reason=Reason("original", {"count": count}))
+        for name, count in named.items()
+        if by_model[name].reason.key == "alone"
+    }
+    return alone | found | equal
+
+
+def _may_be_original(decision: Decision) -> bool:
+    """Whether a model is no rounded or exact copy of another one, which is then asked in its place."""
+    return decision.relation not in (Relation.QUANTIZED_FROM, Relation.COPY_OF) and "equal_to" not in decision.evidence
 
 
 def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -> Decision:
@@ -95,6 +131,7 @@ def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.devic
     """
     if len(known) <= at_most:
         return list(known)
+    known = [other for other in known if not other.quantized] if not subject.quantized else known
     excess: list[float] = []
     for start in range(0, len(known), at_most):
         part = known[start : start + at_most]

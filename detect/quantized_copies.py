@@ -1,21 +1,36 @@
-"""Quantized copies: a model's values in a coarser dtype, unpacked from few bits, or packed so that nothing can be compared by value.
+"""Quantized copies -> their originals: which model's values were rounded, or packed into few bits.
 
-Rounded and unpacked copies are found by value. GPTQ, AWQ, bitsandbytes, fp8 and GGUF types that are not unpacked leave no weights that
-could be compared, so such a copy has a signature of its own. What it claims (its card, tags, configuration, the metadata of a GGUF
-file) is weighed by two things that packing leaves alone: the shapes of the tensors, and the values of those that stay floats, where both
-samples hold them. A claim alone asserts nothing: the model that it names is kept as a possible parent.
+`rounded` finds models whose values are another one's in a coarser dtype. `decide_copies` takes models that are known to be packed (by a
+configuration, by their tensors) or that lie on a grid of few levels. Such a copy is compared with the models that are none, after those
+were decided about: so it is nobody's parent, changes no other decision, and lies between no two models. Two things tell:
+
+* What the quantizer left alone, such as norms, biases and embeddings: equal bit for bit to the original, and not to a sister that moved.
+* The packed values. The error of rounding does not follow what training changed, so each value is a small vote; their likelihood
+  decides between sisters nearer to one another than the error is, and where it does not, both are named.
+
+Where neither fits any model, the original is not at hand.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import exp, log, sqrt
+from typing import Any
 
 import numpy as np
 
 from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.arrays import Tensor
+from lineage.detect.copy_fit import (
+    CopyFit,
+    SampledValues,
+    fit_of,
+    is_coarser,
+    likely_originals,
+    rounding_error,
+    unfolded,
+)
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -26,6 +41,14 @@ from lineage.detect.sketch_store import Sample, Sketch
 from lineage.graphdb.schema import Relation
 
 MAX_ROUNDED_DISTANCE = 2.0**-6  # relative distance under which one model may be the other one rounded
+CASTS = {8: "bf16", 11: "fp16", 24: "fp32"}  # digits of the significand -> what a file of them is called
+SURE, BY_VALUES = 0.99, 0.98  # where values that were left alone tell, and where packed ones do
+MIN_EQUAL_VALUES = 64  # in tensors that are not constant
+CORRELATED = 0.5  # of a value's vote counts: errors of one row or block go together
+CLAIMED, LATER = 20.0, 0.1  # odds of a model that the copy names, and of one first published after it
+ROUNDING_ERRORS = 2.0  # times the error that a copy's levels leave, within which a model may be the original
+FINE_ERROR = 0.04  # relative error that eight bits leave at most, in whole numbers or floats
+RELATED_ERROR = 0.9  # relative error beyond which a model is no relative
 
 
 def rounded(subjects: Sequence[Subject], relative: Tensor) -> dict[str, Decision]:
@@ -48,48 +71,187 @@ def rounded(subjects: Sequence[Subject], relative: Tensor) -> dict[str, Decision
                     "digits": digits[i],
                     "digits_of_parent": digits[j],
                 },
-                reason=Reason("rounded", {"digits": digits[i]}, {"parent": fine.id}),
+                reason=rounded_reason(digits[i], fine.id),
             )
     return decisions
 
 
-def quantized(subjects: Sequence[Subject], relative: Tensor, options: Options) -> dict[str, Decision]:
-    """Decisions for models unpacked from few bits: a copy of the nearest model that was not, if no other is nearly as near."""
-    decisions: dict[str, Decision] = {}
-    full = [i for i, subject in enumerate(subjects) if not subject.quantized]
-    for i, subject in enumerate(subjects):
-        if not subject.quantized:
-            continue
-        near = sorted((float(relative[i, j]), j) for j in full)[:3]
-        if not near:
-            reason = Reason("packed_unknown")
-            decisions[subject.id] = Decision(
-                subject.id, AnswerKind.ROOT, 0.99, decided_by=("relatedness",), reason=reason
-            )
-            continue
-        weights = [(near[0][0] + 1e-30) / (distance + 1e-30) for distance, _ in near]  # (1, below 1, ...)
-        chance = [0.98 * w**2 / sum(v**2 for v in weights) for w in weights]
-        candidates = tuple(
-            Candidate(subjects[j].id, round(p, 4)) for (_, j), p in zip(near, chance, strict=True) if p >= WORTH_NAMING
-        )
-        best = subjects[near[0][1]]
-        tells = chance[0] >= options.threshold
-        decisions[subject.id] = Decision(
-            model=subject.id,
-            answer=AnswerKind.PARENT if tells else AnswerKind.UNDECIDED,
-            probability=chance[0],
-            parent=best.id if tells else None,
-            relation=Relation.QUANTIZED_FROM if tells else None,
-            candidates=candidates,
-            decided_by=("content",) if tells else (),
-            evidence={
-                "relative_distance": round(near[0][0] ** 0.5, 6),
-                "values_compared": subject.sketch.sampled_values,
-                **({"bits": bits} if (bits := grid_bits(subject.sketch)) is not None else {}),
-            },
-            reason=Reason("packed_nearest" if tells else "packed_tie", models={"parent": best.id}),
-        )
-    return decisions
+def rounded_reason(digits: int, parent: str) -> Reason:
+    if digits not in CASTS:
+        return Reason("rounded", {"digits": digits}, {"parent": parent})
+    return Reason("cast", {"dtype": CASTS[digits]}, {"parent": parent})
+
+
+def packing_of(subject: Subject) -> str | None:
+    """How a model's numbers are packed, or were before they were written as floats again; None for plain numbers."""
+    if subject.quantization is not None:
+        return subject.quantization
+    bits = grid_bits(subject.sketch)
+    return None if bits is None else f"{bits} bits, as floats again"
+
+
+def decide_copies(
+    copies: Mapping[str, str], subjects: Sequence[Subject], originals: Sequence[Subject], options: Options
+) -> Iterator[Decision]:
+    """
+    Args:
+        copies: id of each packed copy -> how it is packed; subjects: models, the copies among them.
+        originals: those that may be an original: neither packed nor rounded nor a copy.
+    """
+    values = SampledValues()
+    for subject in subjects:
+        if subject.id in copies:
+            likely = likely_originals(subject, originals, values)
+            fits = [fit for model in likely if (fit := fit_of(subject, model, values)) is not None]
+            yield _decide(subject, copies[subject.id], fits, values, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A copy beside the models that fit it best.
+
+    Attributes:
+        best: the fits that are equal in most values; equal_values: how many; told: tensors that some model equals.
+        packed: the other tensors that all of them were compared in; folded: whether scales were moved between tensors.
+    """
+
+    copy: Subject
+    best: Sequence[CopyFit]
+    equal_values: int
+    told: frozenset[str]
+    packed: Sequence[str]
+    folded: bool
+
+
+def _compared(copy: Subject, fits: Sequence[CopyFit], values: SampledValues) -> _Compared:
+    size = {name: sample.stop - sample.start for name, sample in copy.sketch.samples.items()}
+    equal = [sum(size[name] for name in fit.equal) for fit in fits]
+    best: Sequence[CopyFit] = [fit for fit, count in zip(fits, equal, strict=True) if count == max(equal)]
+    told = frozenset(name for fit in fits for name in fit.equal)
+    packed = sorted(set.intersection(*(set(fit.error) for fit in best)) - told)
+    without_scales = unfolded(copy, best, packed, values)
+    if without_scales is not None:
+        best, packed = without_scales, sorted(without_scales[0].error)
+    return _Compared(copy, best, max(equal), told, packed, without_scales is not None)
+
+
+def _decide(copy: Subject, how: str, fits: Sequence[CopyFit], values: SampledValues, options: Options) -> Decision:
+    if not fits:
+        reason = Reason("packed_unknown")
+        return Decision(copy.id, AnswerKind.UNDECIDED, 0.0, evidence={"format": how}, reason=reason)
+    found = _compared(copy, fits, values)
+    best, left_alone = found.best, found.equal_values >= MIN_EQUAL_VALUES
+    chances = _chances(found, options)
+    order = sorted(range(len(best)), key=lambda i: -chances[i])
+    first = best[order[0]].subject
+    length_sq = sum(
+        float(np.square(values.of(copy, copy.sketch.samples[n]), dtype=np.float64).sum()) for n in found.packed
+    )
+    error = sqrt(sum(best[order[0]].error[n] for n in found.packed) / length_sq) if length_sq else 0.0
+    evidence: dict[str, Any] = {
+        "format": how,
+        **({"bits": bits} if (bits := bits_of(how)) is not None else {}),
+        "equal_values": found.equal_values,
+        "relative_distance": round(error, 6),
+        "values_compared": sum(
+            s.stop - s.start for n, s in copy.sketch.samples.items() if n in {*found.told, *found.packed}
+        ),
+    }
+    if _original_is_missing(found, best[order[0]], error, values):
+        near = (Candidate(first.id, WORTH_NAMING),) if error <= RELATED_ERROR else ()
+        reason = Reason("packed_unseen", {"format": how}, {"parent": first.id}) if near else Reason("packed_unknown")
+        chance = WORTH_NAMING if near else 0.0
+        return Decision(copy.id, AnswerKind.UNDECIDED, chance, candidates=near, evidence=evidence, reason=reason)
+    sure = SURE if left_alone and len(best) == 1 else BY_VALUES
+    candidates = tuple(
+        Candidate(best[i].subject.id, round(sure * chances[i], 4))
+        for place, i in enumerate(order)
+        if sure * chances[i] >= WORTH_NAMING or place == 0
+    )
+    decision = Decision(
+        copy.id, AnswerKind.UNDECIDED, candidates[0].probability, candidates=candidates, evidence=evidence
+    )
+    if candidates[0].probability < options.threshold:
+        second = candidates[1].parent if len(candidates) > 1 else best[order[1]].subject.id
+        return replace(decision, reason=Reason("packed_two", {"format": how}, {"parent": first.id, "second": second}))
+    by_values = _chances(found, replace(options, declared=False, dates=False))[order[0]]
+    numbers = {"format": how, "equal_values": found.equal_values}
+    relation, reason = (
+        Relation.QUANTIZED_FROM,
+        Reason("packed_left_alone" if left_alone else "packed_values", numbers, {"parent": first.id}),
+    )
+    if not best[order[0]].error:  # nothing is left of any tensor
+        relation = Relation.QUANTIZED_FROM if best[order[0]].cast else Relation.COPY_OF
+        reason = Reason("copy_equal_values", {"values": found.equal_values})
+        if best[order[0]].cast:
+            reason = rounded_reason(_digits(how, copy), first.id)
+    return replace(
+        decision,
+        answer=AnswerKind.PARENT,
+        parent=first.id,
+        relation=relation,
+        decided_by=("content",) if sure * by_values >= options.threshold else ("content", "declared"),
+        reason=reason,
+    )
+
+
+def _digits(how: str, copy: Subject) -> int:
+    """Digits of the significand after a cast: GGUF has vectors in float32 whatever its matrices are in."""
+    named = next(
+        (digits for digits, name in CASTS.items() if name.removeprefix("fp") in how.lower().replace("f16", "16")), 0
+    )
+    return named if named and "bf16" not in how.lower() else 8 if "bf16" in how.lower() else precision(copy.sketch)
+
+
+def bits_of(how: str) -> int | None:
+    """Bits of a value, as far as the name of a packing says."""
+    words = how.lower().replace("_", " ").split()
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word.isdigit() and after.startswith("bit"):
+            return int(word)
+    named = {
+        "int8": 8,
+        "uint8": 8,
+        "fp8": 8,
+        "q8": 8,
+        "q6": 6,
+        "q5": 5,
+        "q4": 4,
+        "iq4": 4,
+        "q3": 3,
+        "iq3": 3,
+        "q2": 2,
+        "iq2": 2,
+    }
+    named |= {"nf4": 4, "fp4": 4, "nvfp4": 4, "mxfp4": 4, "int4": 4, "f16": 16, "bf16": 16}
+    return next((named[word] for word in words if word in named), None)
+
+
+def _chances(found: _Compared, options: Options) -> list[float]:
+    """How likely each of the best models is the original: the likelihood of all packed values, claims, dates. They sum to 1."""
+    copy, marks = found.copy, []
+    for fit in found.best:
+        mark = 0.0
+        for name in found.packed:
+            sample = copy.sketch.samples[name]
+            mark -= CORRELATED * (sample.stop - sample.start) / 2 * log(max(fit.error[name], 1e-30))
+        subject = fit.subject
+        mark += log(CLAIMED) if options.declared and subject.id in copy.declared else 0.0
+        if options.dates and copy.created_at and subject.created_at and subject.created_at > copy.created_at:
+            mark += log(LATER)
+        marks.append(mark)
+    weights = [exp(mark - max(marks)) for mark in marks]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _original_is_missing(found: _Compared, nearest: CopyFit, error: float, values: SampledValues) -> bool:
+    """Whether vectors that quantizers leave alone are those of no model, or the rest is farther from all than rounding explains."""
+    samples = found.copy.sketch.samples
+    vectors = [name for name in found.packed if len(samples[name].shape) == 1]
+    if not found.folded and any(not is_coarser(found.copy, nearest.subject, name, values) for name in vectors):
+        return True
+    matrices = [name for name in found.packed if name not in vectors]
+    return error > max(FINE_ERROR, ROUNDING_ERRORS * rounding_error(found.copy, matrices, values))
 
 
 GRID = {8: (127, 128), 4: (7, 8)}  # bits -> the largest whole number that the largest value of a row or block may be
@@ -128,104 +290,3 @@ def _on_grid(matrices: Sequence[Sample], block: int, largest: int) -> bool:
         near = np.abs(number - np.round(number)) <= OFF_GRID_AT_MOST
         on_grid += int(told.sum()) >= FEWEST_ON_GRID and float((near & told).sum()) >= ON_GRID * float(told.sum())
     return bool(matrices) and 2 * on_grid > len(matrices)
-
-
-EQUAL_VALUES = 0.97  # siblings whose norms were frozen have equal norms as well: the claim tells which of them it is
-SAME_SHAPES, SAME_VECTORS, UNSEEN = 0.75, 0.6, 0.5  # below every threshold that asserts: a claim is no finding
-TIED = 1  # tensors more or less that are no other architecture: a head that is tied or not
-MIN_EQUAL_VALUES = 256  # in tensors that are not constant
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedOriginal:
-    """A model that a quantized copy names as its base. sources: where it says so; sketch: None where nothing of it could be read."""
-
-    id: str
-    label: str
-    sources: tuple[str, ...]
-    sketch: Sketch | None
-
-
-def decided_by_values(decision: Decision) -> bool:
-    """Whether values of weights have already decided about a copy: then its claims are not weighed."""
-    return decision.parent is not None or bool(decision.candidates)
-
-
-def settle(decision: Decision, sketch: Sketch, claimed: Sequence[ClaimedOriginal]) -> Decision:
-    """The decision about a quantized copy, once its claims are weighed; unchanged where values of weights have decided."""
-    if decided_by_values(decision):
-        return decision
-    weighed = [(claim, *_weight(sketch, claim)) for claim in claimed]
-    for claim, chance, evidence, reason in weighed:
-        if chance == EQUAL_VALUES:
-            return Decision(
-                decision.model,
-                AnswerKind.PARENT,
-                chance,
-                claim.id,
-                Relation.QUANTIZED_FROM,
-                (Candidate(claim.id, chance),),
-                ("content", "declared"),
-                {"claimed_in": list(claim.sources), **evidence},
-                reason,
-            )
-    fitting = [(claim, chance / len(claimed), evidence, why) for claim, chance, evidence, why in weighed if chance]
-    if not fitting:
-        ends = [why for *_, why in weighed] or [Reason("packed_unknown")]
-        return replace(
-            decision, answer=AnswerKind.UNDECIDED, probability=0.0, decided_by=(), reason=ends[0].and_then(*ends[1:])
-        )
-    fitting.sort(key=lambda found: (-found[1], found[0].label))
-    best, chance, evidence, reason = fitting[0]
-    return Decision(
-        decision.model,
-        AnswerKind.UNDECIDED,
-        chance,
-        candidates=tuple(Candidate(claim.id, share) for claim, share, *_ in fitting),
-        evidence={"claimed_in": list(best.sources), **evidence},
-        reason=reason,
-    )
-
-
-def _weight(copy: Sketch, claim: ClaimedOriginal) -> tuple[float, dict[str, int], Reason]:
-    """(chance, 0 where the shapes rule it out; numbers; the reason)."""
-    base, models = claim.sketch, {"parent": claim.id}
-    if base is None:
-        return UNSEEN, {}, Reason("packed_unread", models=models)
-    equal, unequal = _equal_values(copy, base)
-    if equal >= MIN_EQUAL_VALUES and not unequal:
-        numbers = {"equal_values": equal}
-        return EQUAL_VALUES, numbers, Reason("packed_equal_values", numbers, models)
-    mine, its = _shapes(copy), _shapes(base)
-    shared = (mine & its).total()
-    numbers = {"equal_shapes": shared, "tensors_of_parent": its.total()}
-    if (its - mine).total() + (mine - its).total() <= TIED:
-        return SAME_SHAPES, numbers, Reason("packed_same_shapes", models=models)
-    vectors: Counter[tuple[int, ...]] = Counter({s: n for s, n in its.items() if len(s) == 1})
-    if vectors and not vectors - mine:
-        return SAME_VECTORS, numbers, Reason("packed_same_vectors", models=models)
-    return 0.0, numbers, Reason("packed_other_shapes", models=models)
-
-
-def _shapes(sketch: Sketch) -> Counter[tuple[int, ...]]:
-    """How many tensors there are of each shape, names and order of axes aside: converters change both."""
-    return Counter(tuple(sorted(shape)) for shape in sketch.layout.values())
-
-
-def _equal_values(copy: Sketch, base: Sketch) -> tuple[int, int]:
-    """Values that both samples hold as floats: (equal, not equal). Constant tensors, such as norms that never moved, do not count."""
-    equal = unequal = 0
-    for name in copy.samples.keys() & base.samples.keys():
-        one, other = copy.samples[name], base.samples[name]
-        if one.shape != other.shape or not {one.dtype, other.dtype} <= FLOAT_DTYPES:
-            continue
-        start, stop = max(one.start, other.start), min(one.stop, other.stop)
-        if stop <= start:
-            continue
-        mine = one.values()[start - one.start : stop - one.start]  # (values,)
-        its = other.values()[start - other.start : stop - other.start]  # (values,)
-        if its.min() == its.max():
-            continue
-        same = int(np.count_nonzero(mine == its))
-        equal, unequal = equal + same, unequal + len(its) - same
-    return equal, unequal

@@ -51,6 +51,13 @@ TEMPLATES = {
     "merge_base": "their differences from {base} were merged",
     "merge_unseen": "a further parent is not at hand",
     "rounded": "every value compared is that of {parent} rounded to {digits} binary digits",
+    "cast": "cast to {dtype}: every value compared is that of {parent}, rounded",
+    "packed_left_alone": (
+        "a quantized copy ({format}): {equal_values:,} values that were not packed are those of {parent}, and the packed ones fit it best"
+    ),
+    "packed_values": "a quantized copy ({format}): of all models, {parent} fits its values best",
+    "packed_two": "a quantized copy ({format}): cannot tell {parent} and {second} apart as its original",
+    "packed_unseen": "a quantized copy ({format}) of a model that is not at hand, related to {parent}",
     "packed_unknown": "a quantized copy; its original is not known",
     "packed_nearest": "a quantized copy, nearest to {parent}",
     "packed_tie": "a quantized copy, nearest to {parent}, but to others nearly as much",

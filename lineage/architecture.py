@@ -62,7 +62,7 @@ class ArchitectureModels:
                 model.repo_id,
                 model.weights_digest,
                 model.created_at and model.created_at.isoformat(),
-                model.quantized,
+                model.quantization,
                 sorted(self.declared.get(model.hub_id, ())),
             ]
             for model in self.models
@@ -146,7 +146,7 @@ def subjects_of(
             claims = declared.get(model.hub_id, frozenset())
             yield (
                 model,
-                Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantized)
+                Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantization)
                 if sketch
                 else None,
             )

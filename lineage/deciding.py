@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lineage.detect.decision import Decision
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
-    from lineage.detect.quantized_copies import ClaimedOriginal
+    from lineage.detect.packed_claims import ClaimedOriginal
     from lineage.detect.sketch_store import Sketch, SketchStore
 
 
@@ -165,12 +165,12 @@ def _packed(
 
 
 def with_claims(decision: Decision, copy: Subject, originals: Sequence[Original], sketches: SketchStore) -> Decision:
-    """The decision about a quantized copy, see detect/quantized_copies.py.
+    """The decision about a quantized copy, see detect/packed_claims.py.
 
     Args:
         originals: models that it claims and that it was not compared with, see lineage/architecture.py.
     """
-    from lineage.detect.quantized_copies import ClaimedOriginal
+    from lineage.detect.packed_claims import ClaimedOriginal
 
     def claimed() -> list[ClaimedOriginal]:
         samples = {sketch.digest: sketch for sketch in sketches.many(digest for *_, digest in originals if digest)}
@@ -187,6 +187,6 @@ def settle_packed(decision: Decision, copy: Sketch, claimed: Callable[[], list[C
     Args:
         claimed: makes the models that it claims, with their samples; called only where values of weights have not decided.
     """
-    from lineage.detect.quantized_copies import decided_by_values, settle
+    from lineage.detect.packed_claims import decided_by_values, settle
 
     return decision if decided_by_values(decision) else settle(decision, copy, claimed())

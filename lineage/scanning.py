@@ -147,8 +147,8 @@ def adapter_decisions(found: FolderReading, options: Options) -> list[Decision]:
 
 
 def _settled(decision: Decision, found: FolderReading, options: Options) -> Decision:
-    """What a packed copy claims, where nothing else is known of it; see detect/quantized_copies.py."""
-    from lineage.detect.quantized_copies import ClaimedOriginal
+    """What a packed copy claims, where nothing else is known of it; see detect/packed_claims.py."""
+    from lineage.detect.packed_claims import ClaimedOriginal
 
     copy = found.readings[decision.model]
     if not copy.model.quantized:

@@ -9,6 +9,7 @@ compared among themselves. Conversion: https://github.com/ggml-org/llama.cpp/blo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -41,7 +42,7 @@ DEQUANTIZED = frozenset(
         "IQ2_XXS",
         "IQ2_XS",
     }
-    | {"IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4"}
+    | {"IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"}
 )
 NO_MODEL = {
     "vocab": "there are no tensors in it, as in a vocabulary alone",
@@ -128,8 +129,12 @@ class GgufWeights:
 
     @property
     def quantization(self) -> str | None:
-        """None: the names of GGUF files say it."""
-        return None
+        """The type of most of its matrices, as `gguf Q4_K`."""
+        values: Counter[str] = Counter()
+        for tensor in self._sources.values():
+            if len(tensor.shape) > 1:
+                values[tensor.dtype] += tensor.values
+        return f"gguf {values.most_common(1)[0][0]}" if values else None
 
     @cached_property
     def header(self) -> tuple[TensorHeader, ...]:

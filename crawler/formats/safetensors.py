@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from lineage.crawler.formats.interface import Format, Opening, Readable
+from lineage.crawler.packing.unpacking import UnpackedWeights
 from lineage.crawler.selection import INDEX_SUFFIX, Choice, WeightSet, choose, is_safetensors, weight_sets
 from lineage.crawler.weights import WeightFile, Weights
 
@@ -17,7 +18,7 @@ class Safetensors(Format):
     suffixes = (".safetensors",)
 
     def open(self, files: Sequence[WeightFile], how: Opening) -> Readable:
-        return Weights(files, how.header_limit_bytes, how.parallel, how.placed)
+        return UnpackedWeights(Weights(files, how.header_limit_bytes, how.parallel, how.placed))
 
     def sets(self, paths: Collection[str]) -> list[WeightSet]:
         return weight_sets(paths)

@@ -18,6 +18,7 @@ from itertools import pairwise
 from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
 from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader
+from lineage.crawler.packing.unpacking import UnpackedWeights
 from lineage.crawler.weights import WeightFile, Weights
 from lineage.graphdb.schema import Failure
 
@@ -68,7 +69,7 @@ class TorchZip(Format):
     suffixes = (".bin", ".pt", ".pth")
 
     def open(self, files: Sequence[WeightFile], how: Opening) -> Readable:
-        return TorchWeights(files, how.header_limit_bytes, how.parallel)
+        return UnpackedWeights(TorchWeights(files, how.header_limit_bytes, how.parallel))
 
 
 def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHeader, ...]:

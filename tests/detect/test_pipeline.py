@@ -119,7 +119,7 @@ def test_a_quantized_copy_is_a_leaf_under_what_it_was_packed_from_and_nobodys_pa
     models, parents = three_generations()
     packed = {n: (np.round(v / (s := np.abs(v).max() / 7)) * s).astype(np.float32) for n, v in models["b"].items()}
     models["q4"] = packed
-    found = {d.model: d for d in decide(subjects(models, q4={"quantized": True}))}
+    found = {d.model: d for d in decide(subjects(models, q4={"quantization": "gptq 4 bits"}))}
     assert (found["q4"].parent, found["q4"].relation) == ("b", Relation.QUANTIZED_FROM)
     assert {m: d.parent for m, d in found.items() if m in parents} == parents
     alone = {
@@ -127,8 +127,8 @@ def test_a_quantized_copy_is_a_leaf_under_what_it_was_packed_from_and_nobodys_pa
         for d in decide(
             subjects(
                 {"q4": packed, "q4b": {n: v + np.float32(1e-3) for n, v in packed.items()}},
-                q4={"quantized": True},
-                q4b={"quantized": True},
+                q4={"quantization": "gptq 4 bits"},
+                q4b={"quantization": "gptq 4 bits"},
             )
         )
     }

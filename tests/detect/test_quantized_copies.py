@@ -15,7 +15,7 @@ from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.options import Options
-from lineage.detect.quantized_copies import EQUAL_VALUES, SAME_SHAPES, SAME_VECTORS, UNSEEN, ClaimedOriginal, settle
+from lineage.detect.packed_claims import EQUAL_VALUES, SAME_SHAPES, SAME_VECTORS, UNSEEN, ClaimedOriginal, settle
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Relation

@@ -1,0 +1,282 @@
+"""The libraries that quantize models for the Hub, each as a function of two folders: a model of transformers in, its copy out.
+
+Libraries: bitsandbytes, torchao, optimum-quanto, compressed-tensors, gptqmodel (GPTQ and AWQ), mlx, gguf, and fp8 as torch casts it. `gguf`
+packs no K-quants, so Q4_K and Q6_K are packed here, without llama.cpp's search for better scales. DeepSeek's and ModelOpt's fp8
+and ComfyUI's are written here as their layouts are described. What runs is on the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+Quantize = Callable[[Path, Path], None]
+SUPER_BLOCK = 256
+
+
+def quantizers(heads: int, keys: int) -> Mapping[str, tuple[str, int, Quantize]]:
+    """Name -> (what the format has to be called, bits, the quantizer).
+
+    Args:
+        heads, keys: attention heads of queries and of keys, which GGUF's converter needs.
+    """
+    found: dict[str, tuple[str, int, Quantize]] = {
+        "bitsandbytes int8": ("bitsandbytes", 8, partial(_bitsandbytes, load_in_8bit=True)),
+        "bitsandbytes nf4": ("bitsandbytes", 4, partial(_bitsandbytes, load_in_4bit=True, bnb_4bit_quant_type="nf4")),
+        "bitsandbytes nf4, double": (
+            "bitsandbytes", 4,
+            partial(_bitsandbytes, load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True),
+        ),
+        "bitsandbytes fp4": ("bitsandbytes", 4, partial(_bitsandbytes, load_in_4bit=True, bnb_4bit_quant_type="fp4")),
+        "torchao int8": ("torchao", 8, partial(_torchao, kind="int8")),
+        "torchao int4": ("torchao", 4, partial(_torchao, kind="int4")),
+        "torchao fp8": ("torchao", 8, partial(_torchao, kind="fp8")),
+        "quanto int8": ("quanto", 8, partial(_quanto, kind="qint8")),
+        "quanto int4": ("quanto", 4, partial(_quanto, kind="qint4")),
+        "quanto int2": ("quanto", 2, partial(_quanto, kind="qint2")),
+        "quanto fp8": ("quanto", 8, partial(_quanto, kind="qfloat8")),
+        "compressed-tensors int4": ("compressed-tensors", 4, partial(_compressed, preset="W4A16")),
+        "compressed-tensors int4, zeros": ("compressed-tensors", 4, partial(_compressed, preset="W4A16_ASYM")),
+        "compressed-tensors int8": ("compressed-tensors", 8, partial(_compressed, preset="W8A8")),
+        "compressed-tensors fp8": ("compressed-tensors", 8, partial(_compressed, preset="FP8_DYNAMIC")),
+        "compressed-tensors fp8, blocks": ("compressed-tensors", 8, partial(_compressed, preset="FP8_BLOCK")),
+        "NVFP4": ("compressed-tensors", 4, partial(_compressed, preset="NVFP4A16")),
+        "MXFP4": ("compressed-tensors", 4, partial(_compressed, preset="MXFP4A16")),
+        "GPTQ 4 bits": ("gptq", 4, partial(_gptqmodel, bits=4, group_size=128)),
+        "GPTQ 4 bits, reordered": ("gptq", 4, partial(_gptqmodel, bits=4, group_size=64, desc_act=True)),
+        "GPTQ 3 bits": ("gptq", 3, partial(_gptqmodel, bits=3, group_size=64)),
+        "GPTQ 4 bits, second format": (
+            "gptq", 4, partial(_gptqmodel, bits=4, group_size=128, sym=False, format="gptq_v2"),
+        ),
+        "AWQ 4 bits": ("awq", 4, partial(_gptqmodel, bits=4, group_size=128, quant_method="awq", format="gemm")),
+        "MLX 4 bits": ("mlx", 4, partial(_mlx, group_size=64, bits=4)),
+        "MLX 3 bits": ("mlx", 3, partial(_mlx, group_size=64, bits=3)),
+        "MLX 6 bits": ("mlx", 6, partial(_mlx, group_size=32, bits=6)),
+        "MLX 8 bits": ("mlx", 8, partial(_mlx, group_size=64, bits=8)),
+        "MLX mxfp4": ("mlx", 4, partial(_mlx, mode="mxfp4")),
+        "fp8, a scale a block": ("fp8", 8, _blocks_fp8),
+        "fp8, a cast": ("fp8", 8, _cast_fp8),
+    }  # fmt: skip
+    for kind, bits in {"Q8_0": 8, "Q6_K": 6, "Q5_1": 5, "Q5_0": 5, "Q4_K": 4, "Q4_1": 4, "Q4_0": 4, "TQ1_0": 1}.items():
+        if kind != "TQ1_0":
+            found[f"GGUF {kind}"] = ("gguf", bits, partial(_gguf, kind=kind, heads=heads, keys=keys))
+    return found
+
+
+def _loaded(source: Path, **how: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, device_map="cpu", **how)
+
+
+def _bitsandbytes(source: Path, target: Path, **how: Any) -> None:
+    from transformers import BitsAndBytesConfig
+
+    _loaded(source, quantization_config=BitsAndBytesConfig(**how)).save_pretrained(target)
+
+
+def _torchao(source: Path, target: Path, kind: str) -> None:
+    from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, IntxWeightOnlyConfig
+    from torchao.quantization.granularity import PerGroup
+    from transformers import TorchAoConfig
+
+    how: Any = {
+        "int8": lambda: Int8WeightOnlyConfig(version=2),
+        "int4": lambda: IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(32)),
+        "fp8": Float8WeightOnlyConfig,
+    }[kind]()
+    _loaded(source, quantization_config=TorchAoConfig(how)).save_pretrained(target)
+
+
+def _quanto(source: Path, target: Path, kind: str) -> None:
+    from optimum import quanto
+
+    model = _loaded(source)
+    quanto.QuantizedModelForCausalLM.quantize(model, weights=getattr(quanto, kind), exclude="lm_head").save_pretrained(
+        target
+    )
+
+
+def _compressed(source: Path, target: Path, preset: str) -> None:
+    """As llm-compressor does, without calibration: scales from the extremes of each group."""
+    from compressed_tensors.compressors import ModelCompressor
+    from compressed_tensors.quantization import (
+        QuantizationConfig,
+        apply_quantization_config,
+        preset_name_to_scheme,
+    )
+    from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
+
+    model = _loaded(source)
+    scheme = preset_name_to_scheme(preset, ["Linear"])
+    config = QuantizationConfig(
+        config_groups={"group_0": scheme}, ignore=["lm_head"], quantization_status="initialized"
+    )
+    apply_quantization_config(model, config)
+    for module in model.modules():
+        how = getattr(module, "quantization_scheme", None)
+        if how is None or how.weights is None:
+            continue
+        args, weight, more = how.weights, module.weight.data.float(), {}
+        if args.strategy in ("group", "tensor_group"):
+            parts, axes = weight.reshape(weight.shape[0], -1, args.group_size), (-1,)
+        elif args.strategy == "block":
+            tall, wide = args.block_structure
+            parts = weight.reshape(weight.shape[0] // tall, tall, weight.shape[1] // wide, wide)
+            axes = (1, 3)
+        else:
+            parts, axes = weight, (1,)
+        least, most = parts.amin(axes), parts.amax(axes)
+        if args.strategy == "channel":
+            least, most = least[:, None], most[:, None]
+        if args.strategy == "tensor_group":
+            of_all = generate_gparam(weight.min().reshape(1), weight.max().reshape(1))
+            module.weight_global_scale.data = of_all.to(module.weight_global_scale.dtype)
+            more = {"global_scale": of_all}
+        scale, zero = calculate_qparams(least, most, args, **more)
+        module.weight_scale.data = scale.to(module.weight_scale.dtype).reshape(module.weight_scale.shape)
+        if hasattr(module, "weight_zero_point"):
+            place = module.weight_zero_point
+            place.data = zero.to(place.dtype).reshape(place.shape)
+    compressor = ModelCompressor.from_pretrained_model(model)
+    compressor.compress_model(model)
+    model.save_pretrained(target)
+    compressor.update_config(target)
+
+
+def _gptqmodel(source: Path, target: Path, **how: Any) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import gptqmodel
+
+    gptqmodel._default_cpu_workers = lambda: 2  # its pool refuses to start with one processor
+    torch.manual_seed(0)
+    model = gptqmodel.GPTQModel.load(str(source), gptqmodel.QuantizeConfig(**how), device="cpu")
+    rows = [torch.randint(0, 96, (1, 64)) for _ in range(16)]
+    model.quantize([{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in rows], batch_size=1)
+    model.save(str(target))
+
+
+def _mlx(source: Path, target: Path, **how: Any) -> None:
+    """As mlx-lm's converter does: every matrix, the embedding too."""
+    import mlx.core as mx
+
+    found = {}
+    for name, values in mx.load(str(source / "model.safetensors")).items():
+        if values.ndim != 2:
+            found[name] = values
+            continue
+        stem = name.removesuffix("weight")
+        for end, part in zip(("weight", "scales", "biases"), mx.quantize(values, **how), strict=False):
+            found[stem + end] = part
+    target.mkdir(parents=True)
+    mx.save_safetensors(str(target / "model.safetensors"), found, {"format": "mlx"})
+    config = json.loads((source / "config.json").read_text())
+    config["quantization"] = {"group_size": 64, "bits": 4, **how}
+    (target / "config.json").write_text(json.dumps(config))
+
+
+def _blocks_fp8(source: Path, target: Path) -> None:
+    """As DeepSeek and Qwen publish theirs."""
+    from safetensors.torch import load_file, save_file
+
+    found: dict[str, torch.Tensor] = {}
+    for name, values in load_file(source / "model.safetensors").items():
+        if values.ndim != 2 or "embed" in name or "lm_head" in name:
+            found[name] = values
+            continue
+        rows, wide = values.shape
+        blocks = values.float().reshape(rows // 128, 128, wide // 128, 128)
+        scale = blocks.abs().amax((1, 3), keepdim=True) / 448
+        found[name] = (blocks / scale).reshape(rows, wide).to(torch.float8_e4m3fn)
+        found[name.removesuffix("weight") + "weight_scale_inv"] = scale.reshape(rows // 128, wide // 128)
+    target.mkdir(parents=True)
+    save_file(found, target / "model.safetensors")
+    config = json.loads((source / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+    (target / "config.json").write_text(json.dumps(config))
+
+
+def _cast_fp8(source: Path, target: Path) -> None:
+    """Every tensor cast to fp8, vectors too, as copies of diffusion models are."""
+    from safetensors.torch import load_file, save_file
+
+    target.mkdir(parents=True)
+    tensors = load_file(source / "model.safetensors")
+    save_file({n: v.to(torch.float8_e4m3fn) for n, v in tensors.items()}, target / "model.safetensors")
+    shutil.copy(source / "config.json", target)
+
+
+def _gguf(source: Path, target: Path, kind: str, heads: int, keys: int) -> None:
+    import gguf
+    from safetensors.torch import load_file
+
+    target.mkdir(parents=True)
+    tensors = {n: v.float().numpy() for n, v in load_file(source / "model.safetensors").items()}
+    config = json.loads((source / "config.json").read_text())
+    architecture = config["model_type"]
+    layers = config["num_hidden_layers"]
+    writer = gguf.GGUFWriter(target / f"model-{kind}.gguf", architecture)
+    writer.add_block_count(layers)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(keys)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], layers)
+    packing = gguf.GGMLQuantizationType[kind]
+    for name, values in tensors.items():
+        short = names.get_name(name, (".weight", ".bias"))
+        if architecture == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+            count = heads if "q_proj" in name else keys
+            values = values.reshape(count, 2, values.shape[0] // count // 2, -1).swapaxes(1, 2).reshape(values.shape)
+        if values.ndim == 1:
+            writer.add_tensor(short, values)
+        elif kind in ("Q4_K", "Q6_K"):
+            blocks = values.reshape(-1, SUPER_BLOCK)
+            packed = (_q4_k if kind == "Q4_K" else _q6_k)(blocks).reshape(values.shape[0], -1)
+            writer.add_tensor(short, packed, raw_dtype=packing)
+        else:
+            writer.add_tensor(short, gguf.quants.quantize(values, packing), raw_dtype=packing)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _q6_k(blocks: np.ndarray) -> np.ndarray:
+    """(n, 256) -> (n, 210) bytes: sixteen scales of eight bits for 16 values each, and one for all of them."""
+    groups = blocks.reshape(len(blocks), 16, 16)
+    scale = np.abs(groups).max(2) / 32  # (n, 16)
+    of_all = np.float16(scale.max(1) / 127).astype(np.float32)
+    steps = np.round(scale / np.maximum(of_all, 1e-12)[:, None]).clip(0, 127)
+    size = np.maximum(steps * of_all[:, None], 1e-12)
+    number = (np.round(groups / size[:, :, None]).clip(-32, 31) + 32).astype(np.uint8).reshape(len(blocks), 2, 4, 32)
+    low = (number[:, :, :2] & 15) | ((number[:, :, 2:] & 15) << 4)  # (n, 2, 2, 32)
+    high = sum(((number[:, :, i] >> 4) << (2 * i) for i in range(4)), np.zeros((len(blocks), 2, 32), np.uint8))
+    parts = [low.reshape(len(blocks), 128), high.reshape(len(blocks), 64).astype(np.uint8)]
+    parts += [steps.astype(np.int8).view(np.uint8), np.float16(of_all)[:, None].view(np.uint8)]
+    return np.concatenate(parts, 1)
+
+
+def _q4_k(blocks: np.ndarray) -> np.ndarray:
+    """(n, 256) -> (n, 144) bytes: scales and minima of six bits for 32 values each, and one of either for all of them."""
+    groups = blocks.reshape(len(blocks), 8, 32)
+    least = np.minimum(groups.min(2), 0)
+    scale, lowest = (groups.max(2) - least) / 15, -least
+    d, m = (np.float16(part.max(1) / 63).astype(np.float32)[:, None] for part in (scale, lowest))
+    steps, minima = (
+        np.round(part / np.maximum(one, 1e-12)).clip(0, 63).astype(np.uint8) for part, one in ((scale, d), (lowest, m))
+    )
+    size = np.maximum(steps * d, 1e-12)[:, :, None]
+    number = np.round((groups + (minima * m)[:, :, None]) / size).clip(0, 15).astype(np.uint8)
+    packed = number[:, 0::2] | (number[:, 1::2] << 4)  # (n, 4, 32)
+    first = (steps[:, :4] & 63) | ((steps[:, 4:] >> 4) << 6)
+    second = (minima[:, :4] & 63) | ((minima[:, 4:] >> 4) << 6)
+    third = (steps[:, 4:] & 15) | ((minima[:, 4:] & 15) << 4)
+    head = [np.float16(part).view(np.uint8) for part in (d, m)]
+    return np.concatenate([*head, first, second, third, packed.reshape(len(blocks), 128)], 1)

@@ -1,0 +1,142 @@
+"""Copies made by the libraries that quantize for the Hub (bench/quantizers.py): is the original named, beside its sisters?
+
+    python -m bench.relations quantized        (needs: pip install -e '.[quantized]')
+
+Two architectures (Llama; Qwen2, which has biases), of each one base that learned text and three children in bfloat16: `tuned` on other
+text; `hardly`, a few steps of a small rate; `adapter`, of which queries and values alone were trained, so that norms and embeddings
+are the base's. Base, tuned and adapter are quantized by every library; each copy has the four models beside it.
+Nothing is claimed. Then each copy is asked for once more with its original gone. Rules and thresholds were set on the first architecture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.datasets import from_environment
+from bench.quantizers import quantizers
+
+HEADS, KEYS = 8, 4
+ORIGINALS = ("base", "tuned", "adapter")
+COLUMNS = ("copies", "original named", "another named", "relation and format right", "gone: another asserted")
+
+
+def architectures() -> dict[str, Any]:
+    """Name -> a model with random weights."""
+    import transformers as t
+
+    sizes: dict[str, Any] = {
+        "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": HEADS,
+        "num_key_value_heads": KEYS, "vocab_size": 512, "max_position_embeddings": 128, "tie_word_embeddings": False,
+        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    }  # fmt: skip
+    return {
+        "llama": lambda: t.LlamaForCausalLM(t.LlamaConfig(**sizes)),
+        "qwen2": lambda: t.Qwen2ForCausalLM(t.Qwen2Config(**sizes)),
+    }
+
+
+def _train(model: Any, text: torch.Tensor, steps: int, rate: float, only: tuple[str, ...] = ()) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not only or any(part in name for part in only))
+    chosen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(chosen, lr=rate, weight_decay=0.01)
+    for _ in range(steps):
+        starts = torch.randint(0, len(text) - 65, (8,)).tolist()
+        rows = torch.stack([text[start : start + 64] for start in starts])
+        loss = model(input_ids=rows, labels=rows).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def family(name: str, make: Any, folder: Path, seed: int) -> None:
+    """Base and children of one architecture, `FOLDER/<model>`."""
+    from tokenizers import Tokenizer, models
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    data = from_environment()
+    torch.manual_seed(seed)
+    model = make()
+    _train(model, data.text("shakespeare"), 200, 1e-3)
+    model.to(torch.bfloat16).save_pretrained(folder / "base")
+    recipes = {"tuned": (60, 2e-4, ()), "hardly": (8, 2e-5, ()), "adapter": (40, 1e-4, ("q_proj", "v_proj"))}
+    for child, (steps, rate, only) in recipes.items():
+        model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
+        _train(model, data.text("wiki-b"), steps, rate, only)
+        model.to(torch.bfloat16).save_pretrained(folder / child)
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(512)}, unk_token="w0"))
+    for one in ("base", *recipes):  # gptqmodel asks for one
+        PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0", pad_token="w1", eos_token="w2").save_pretrained(
+            folder / one
+        )
+
+
+def run() -> dict[str, Any]:
+    """Prints the tables and gives their numbers."""
+    made = architectures()
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    wrong: list[str] = []
+    seconds = 0.0
+    for seed, (name, make) in enumerate(made.items()):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            family(name, make, folder / "models", seed)
+            seconds += _copies_of(name, folder, table, wrong)
+    print("| format | " + " | ".join(COLUMNS) + " |\n| --- |" + " ---: |" * len(COLUMNS))
+    for form, row in table.items():
+        print(f"| {form} | " + " | ".join(str(row[column]) for column in COLUMNS) + " |")
+    total = sum(table.values(), Counter[str]())
+    print("| all | " + " | ".join(str(total[column]) for column in COLUMNS) + " |")
+    print(*wrong, sep="\n")
+    return {column.replace(" ", "_").replace(":", ""): total[column] for column in COLUMNS} | {
+        "seconds": round(seconds, 1)
+    }
+
+
+def _copies_of(architecture: str, folder: Path, table: dict[str, Counter[str]], wrong: list[str]) -> float:
+    """Counts of one family; seconds of the scans."""
+    import lineage
+
+    models, seconds = folder / "models", 0.0
+    for form, (called, bits, quantize) in quantizers(HEADS, KEYS).items():
+        shutil.rmtree(folder / "copies", ignore_errors=True)
+        shutil.copytree(models, folder / "copies")
+        for original in ORIGINALS:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                quantize(models / original, folder / "copies" / f"copy-of-{original}")
+        began = time.process_time()
+        found = lineage.scan(folder / "copies", declared=False)
+        seconds += time.process_time() - began
+        for original in ORIGINALS:
+            (answer,) = [answer for model, answer in found.items() if model.startswith(f"copy-of-{original}")]
+            named = [parent.repo_id for parent in answer.parents]
+            row = table[form]
+            row["copies"] += 1
+            row["original named"] += named == [original]
+            row["another named"] += bool(named) and named != [original]
+            said = answer.evidence or {}
+            right = answer.relation == "QUANTIZED_FROM" and str(said.get("format", "")).startswith(called)
+            row["relation and format right"] += right and said.get("bits") == bits
+            if named != [original] or not right or said.get("bits") != bits:
+                wrong.append(f"{architecture}, {form}, {original}: {answer.relation} {named} {said} {answer.reason}")
+            shutil.move(folder / "copies" / original, folder / "away")
+            for model, one in lineage.scan(folder / "copies", declared=False).items():
+                if model.startswith(f"copy-of-{original}") and one.parents:
+                    row["gone: another asserted"] += 1
+                    wrong.append(f"{architecture}, {form}, {original} gone: {one.reason} {one.evidence}")
+            shutil.move(folder / "away", folder / "copies" / original)
+    return seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps({"bench": "relations_quantized", **run()}))

@@ -1,0 +1,23 @@
+"""The list of packings, and a header with the matrices of all of them unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lineage.crawler.packing import bitsandbytes, gptq, quanto, scaled, words
+from lineage.crawler.packing.interface import Beside, Find, PackedMatrix, Tensors
+
+PACKINGS: tuple[Find, ...] = (gptq.find, bitsandbytes.find, words.find, quanto.find, scaled.find)
+
+
+def packed_matrices(tensors: Tensors, beside: Beside) -> Mapping[str, PackedMatrix]:
+    """Packed matrices by their names in the original. No tensor belongs to two of them, none has the name of another tensor."""
+    found: dict[str, PackedMatrix] = {}
+    taken: set[str] = set()
+    for find in PACKINGS:
+        for matrix in find({name: t for name, t in tensors.items() if name not in taken}, beside):
+            free = matrix.name not in found and (matrix.name not in tensors or matrix.name in matrix.parts)
+            if free and taken.isdisjoint(matrix.parts):
+                found[matrix.name] = matrix
+                taken.update(matrix.parts)
+    return found

@@ -1,0 +1,183 @@
+"""How well each model fits a quantized copy, tensor by tensor: equal bit for bit, or how much is left of the copy's values.
+
+What the quantizer left alone (norms, biases, embeddings) is equal to the original's after a cast. Of packed values something is left: the
+error of rounding. AWQ and SmoothQuant divide a norm by scales and multiply the columns of the next matrix with them, or rows of
+one matrix and columns of another: then it is measured with a scale of its own for each row and column.
+
+Source: Lin et al. 2024, "AWQ: Activation-aware Weight Quantization"; Xiao et al. 2023, "SmoothQuant".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+import numpy as np
+
+from lineage.detect.decode import round_to
+from lineage.detect.model_input import Subject
+from lineage.detect.signals.content import DIGITS
+from lineage.detect.signature import FLOAT_DTYPES
+from lineage.detect.sketch_store import Sample
+
+FOLDED = 0.7  # of the error left with scales for rows and columns: then such scales were moved between tensors
+MIN_FOLDED_ROWS = 8
+LEVELS_IN, BLOCKS_SEEN = (
+    32,
+    64,
+)  # values that share a scale in every packing, and such blocks of a tensor that are looked at
+CANDIDATES, PREVIEW_VALUES = 64, 16_384  # models compared in full, and values by which these are chosen
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFit:
+    """How one model fits a copy.
+
+    Attributes:
+        equal: tensors of the copy that are the model's bit for bit; cast: whether that took a cast.
+        error: of the other tensors, the squared length of what is left of the copy once the model's tensor is scaled to it.
+    """
+
+    subject: Subject
+    equal: frozenset[str]
+    cast: bool
+    error: Mapping[str, float]
+
+
+class SampledValues:
+    """Samples as numbers, each decoded once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], np.ndarray] = {}
+
+    def of(self, subject: Subject, sample: Sample) -> np.ndarray:
+        """(values,) float32 or float64."""
+        key = subject.id, sample.name
+        if key not in self._known:
+            self._known[key] = sample.values()
+        return self._known[key]
+
+    def shared(self, one: Subject, other: Subject, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """The values of a tensor that both samples hold, (values,) each; None where there are none."""
+        first, second = one.sketch.samples.get(name), other.sketch.samples.get(name)
+        if first is None or second is None or not {first.dtype, second.dtype} <= FLOAT_DTYPES:
+            return None
+        if len(first.shape) != len(second.shape) or first.shape[1:] != second.shape[1:]:
+            return None
+        start, stop = max(first.start, second.start), min(first.stop, second.stop)
+        if stop <= start:
+            return None
+        mine = self.of(one, first)[start - first.start : stop - first.start]
+        return mine, self.of(other, second)[start - second.start : stop - second.start]
+
+
+def likely_originals(copy: Subject, models: Sequence[Subject], values: SampledValues) -> list[Subject]:
+    """The models that a copy is compared with in full: where there are many, the nearest by some of its values."""
+    if len(models) <= CANDIDATES:
+        return list(models)
+    apart = []
+    for place, subject in enumerate(models):
+        squared, total, left = 0.0, 0.0, PREVIEW_VALUES
+        for name in copy.sketch.samples:
+            pair = values.shared(copy, subject, name) if left > 0 else None
+            if pair is not None:
+                mine, its = (side[:left].astype(np.float64) for side in pair)
+                squared, total, left = squared + _sq(mine - its), total + _sq(mine), left - len(mine)
+        apart.append((squared / total if total else np.inf, place))
+    return [models[place] for place in sorted(place for _, place in sorted(apart)[:CANDIDATES])]
+
+
+def fit_of(copy: Subject, subject: Subject, values: SampledValues) -> CopyFit | None:
+    """None where nothing can be compared. Constant tensors, such as norms that never moved, do not count."""
+    equal: set[str] = set()
+    error: dict[str, float] = {}
+    cast = False
+    for name, sample in copy.sketch.samples.items():
+        pair = values.shared(copy, subject, name)
+        if pair is None or pair[0].min() == pair[0].max():
+            continue
+        if np.array_equal(*pair):
+            equal.add(name)
+        elif _equal_after_cast(*pair, sample.dtype):
+            equal.add(name)
+            cast = True
+        else:
+            error[name] = _left(*pair)
+    return CopyFit(subject, frozenset(equal), cast, error) if equal or error else None
+
+
+def _equal_after_cast(mine: np.ndarray, its: np.ndarray, dtype: str) -> bool:
+    """Whether values of a copy are those of a model rounded to a coarser dtype, at times by way of a further one."""
+    lasts = ("BF16", "F16") if DIGITS.get(dtype, 24) >= DIGITS["F32"] else (dtype,)
+    with np.errstate(over="ignore"):
+        for last in lasts:
+            for before in ("", "BF16", "F16"):
+                if np.array_equal(mine, round_to(round_to(its, before) if before else its, last)):
+                    return True
+    return False
+
+
+def _left(mine: np.ndarray, its: np.ndarray) -> float:
+    """Squared length of what is left of a copy's values once a model's are scaled to them."""
+    x, y = mine.astype(np.float64), its.astype(np.float64)
+    length_sq = _sq(y)
+    return _sq(x - y * (float(x @ y) / length_sq)) if length_sq > 0 else _sq(x)
+
+
+def unfolded(
+    copy: Subject, fits: Sequence[CopyFit], packed: Sequence[str], values: SampledValues
+) -> Sequence[CopyFit] | None:
+    """The same fits with scales of rows and columns taken out, over matrices alone; None where none were moved between tensors."""
+    samples = copy.sketch.samples
+    matrices = [n for n in packed if len(samples[n].shape) == 2 and _rows(samples[n]) >= MIN_FOLDED_ROWS]
+    if not matrices:
+        return None
+    nearest = min(fits, key=lambda fit: sum(fit.error[name] for name in matrices))
+    before = sum(nearest.error[name] for name in matrices)
+    if sum(_left_unfolded(copy, nearest.subject, name, values) for name in matrices) > FOLDED * before:
+        return None
+    return [
+        replace(fit, error={name: _left_unfolded(copy, fit.subject, name, values) for name in matrices}) for fit in fits
+    ]
+
+
+def _rows(sample: Sample) -> int:
+    return (sample.stop - sample.start) // max(1, sample.shape[-1])
+
+
+def _left_unfolded(copy: Subject, subject: Subject, name: str, values: SampledValues) -> float:
+    """As `_left`, with a scale of its own for each column and each row."""
+    pair, width = values.shared(copy, subject, name), copy.sketch.samples[name].shape[-1]
+    assert pair is not None
+    x, y = (side[: len(side) // width * width].reshape(-1, width).astype(np.float64) for side in pair)
+    for axis in (0, 1, 0, 1):
+        length_sq = np.square(y).sum(axis, keepdims=True)
+        along = (x * y).sum(axis, keepdims=True)
+        y = y * np.divide(along, length_sq, out=np.zeros_like(along), where=length_sq > 0)
+    return _sq(x - y)
+
+
+def is_coarser(copy: Subject, model: Subject, name: str, values: SampledValues) -> bool:
+    """Whether a tensor of a copy has far fewer levels than a model's: then it was rounded as well."""
+    pair = values.shared(copy, model, name)
+    return pair is not None and 2 * len(np.unique(pair[0])) < len(np.unique(pair[1]))
+
+
+def rounding_error(copy: Subject, packed: Sequence[str], values: SampledValues) -> float:
+    """Relative error that rounding to the levels which a copy's values lie on leaves; 0 where no levels are seen."""
+    error = total = 0.0
+    for name in packed:
+        found = values.of(copy, copy.sketch.samples[name])
+        blocks = found[: len(found) // LEVELS_IN * LEVELS_IN].reshape(-1, LEVELS_IN)[:BLOCKS_SEEN].astype(np.float64)
+        gaps = np.diff(np.sort(blocks, 1), axis=1)
+        gaps[gaps <= 1e-6 * np.abs(blocks).max(1, keepdims=True, initial=0.0)] = np.nan
+        for row, block in zip(gaps, blocks, strict=True):
+            if not np.isnan(row).all():
+                error += LEVELS_IN * float(np.nanmedian(row)) ** 2 / 12
+                total += _sq(block)
+    return sqrt(error / total) if total else 0.0
+
+
+def _sq(values: np.ndarray) -> float:
+    return float(np.square(values).sum())
