@@ -5,7 +5,7 @@
 Two architectures (Llama; Qwen2, which has biases), of each one base that learned text and three children in bfloat16: `tuned` on other
 text; `hardly`, a few steps of a small rate; `adapter`, of which queries and values alone were trained, so that norms and embeddings
 are the base's. Base, tuned and adapter are quantized by every library; each copy has the four models beside it.
-Nothing is claimed. Then each copy is asked for once more with its original gone. Rules and thresholds were set on the first architecture.
+No card names a base. Then each copy is asked for once more with its original gone. Rules and thresholds were set on the first architecture.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 
 import numpy as np
 
@@ -24,9 +23,17 @@ from lineage.detect.sketch_store import Sample
 FOLDED = 0.7  # of the error left with scales for rows and columns: then such scales were moved between tensors
 MIN_FOLDED_ROWS = 8
 LEVELS_IN, BLOCKS_SEEN = (
-    32,
-    64,
-)  # values that share a scale in every packing, and such blocks of a tensor that are looked at
+    16,
+    1024,
+)  # values that share a scale in every packing; such blocks of a tensor that are looked at
+SLACK, SCALES_ROUNDED = (
+    1.05,
+    2.0**-8,
+)  # of a level's width; of a value: scales that are stored in 16 bits were rounded first
+MOST_PARTS, ON_LEVEL = (
+    8,
+    0.02,
+)  # levels that the nearest two values of a block may be apart, and how far off a level they may lie
 CANDIDATES, PREVIEW_VALUES = 64, 16_384  # models compared in full, and values by which these are chosen
 
 
@@ -164,19 +171,60 @@ def is_coarser(copy: Subject, model: Subject, name: str, values: SampledValues) 
     return pair is not None and 2 * len(np.unique(pair[0])) < len(np.unique(pair[1]))
 
 
-def rounding_error(copy: Subject, packed: Sequence[str], values: SampledValues) -> float:
-    """Relative error that rounding to the levels which a copy's values lie on leaves; 0 where no levels are seen."""
-    error = total = 0.0
+def outside_share(
+    copy: Subject, model: Subject, packed: Sequence[str], values: SampledValues, even: bool
+) -> float | None:
+    """Share of a model's values that rounding to the nearest level would have taken to another level than the copy has there.
+
+    Args:
+        even: whether levels lie at even distances, so that the distance can be found where most levels of a block are not taken.
+    Returns:
+        About 0 for the original, None where no blocks can be seen. An upper bound of the distance is used, so that no
+        value of the original is ever outside but for the rounding of scales.
+    """
+    outside = seen = 0
     for name in packed:
-        found = values.of(copy, copy.sketch.samples[name])
-        blocks = found[: len(found) // LEVELS_IN * LEVELS_IN].reshape(-1, LEVELS_IN)[:BLOCKS_SEEN].astype(np.float64)
-        gaps = np.diff(np.sort(blocks, 1), axis=1)
-        gaps[gaps <= 1e-6 * np.abs(blocks).max(1, keepdims=True, initial=0.0)] = np.nan
-        for row, block in zip(gaps, blocks, strict=True):
-            if not np.isnan(row).all():
-                error += LEVELS_IN * float(np.nanmedian(row)) ** 2 / 12
-                total += _sq(block)
-    return sqrt(error / total) if total else 0.0
+        sample, pair = copy.sketch.samples[name], values.shared(copy, model, name)
+        if pair is None or len(sample.shape) < 2 or sample.shape[-1] % LEVELS_IN or sample.start % LEVELS_IN:
+            continue
+        x, y = (
+            side[: len(side) // LEVELS_IN * LEVELS_IN].reshape(-1, LEVELS_IN)[:BLOCKS_SEEN].astype(np.float64)
+            for side in pair
+        )
+        below, above = _even_levels(x) if even else _levels(x)  # (blocks, width) each
+        slack = SCALES_ROUNDED * np.abs(x)
+        far = (y - x > SLACK * above / 2 + slack) | (x - y > SLACK * below / 2 + slack)
+        outside, seen = outside + int(far.sum()), seen + far.size
+    return outside / seen if seen else None
+
+
+def _levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of each value of a block to the next one below and above it; infinite at the ends.
+
+    Args:
+        x: (blocks, width).
+    """
+    apart = x[:, None, :] - x[:, :, None]  # (blocks, width, width)
+    least = 1e-6 * np.abs(x).max(1)[:, None, None]
+    above = np.where(apart > least, apart, np.inf).min(2)
+    below = np.where(apart < -least, -apart, np.inf).min(2)
+    return below, above
+
+
+def _even_levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distance of which all differences within a block are multiples; infinite where there is none of a likely size."""
+    gaps = np.diff(np.sort(x, 1), axis=1)  # (blocks, width - 1)
+    gaps[gaps <= 1e-6 * np.abs(x).max(1, keepdims=True)] = np.nan
+    with np.errstate(all="ignore"):
+        least = np.where(np.isnan(gaps), np.inf, gaps).min(1)  # (blocks,)
+        step = np.full(len(x), np.inf)
+        for parts in range(MOST_PARTS, 0, -1):  # the largest that fits remains
+            counts = gaps / (least / parts)[:, None]
+            fits = np.nanmax(np.abs(counts - np.round(counts)), 1, initial=0.0) < ON_LEVEL
+            step = np.where(fits & np.isfinite(least), least / parts, step)
+    below = np.where(x > x.min(1, keepdims=True), step[:, None], np.inf)
+    above = np.where(x < x.max(1, keepdims=True), step[:, None], np.inf)  # beyond the last level all is rounded to it
+    return below, above
 
 
 def _sq(values: np.ndarray) -> float:

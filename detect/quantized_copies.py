@@ -1,8 +1,8 @@
 """Quantized copies -> their originals: which model's values were rounded, or packed into few bits.
 
-`rounded` finds models whose values are another one's in a coarser dtype. `decide_copies` takes models that are known to be packed (by a
-configuration, by their tensors) or that lie on a grid of few levels. Such a copy is compared with the models that are none, after those
-were decided about: so it is nobody's parent, changes no other decision, and lies between no two models. Two things tell:
+`rounded` finds models whose values are another one's in a coarser dtype. `decide_copies` takes models that are known to be packed (by
+a configuration, by their tensors) or that lie on a grid of few levels. Such a copy is compared with the models that are not, once
+those were decided about: so it is no model's parent, changes no other decision, and lies between no two models. Two things tell:
 
 * What the quantizer left alone, such as norms, biases and embeddings: equal bit for bit to the original, and not to a sister that moved.
 * The packed values. The error of rounding does not follow what training changed, so each value is a small vote; their likelihood
@@ -28,7 +28,7 @@ from lineage.detect.copy_fit import (
     fit_of,
     is_coarser,
     likely_originals,
-    rounding_error,
+    outside_share,
     unfolded,
 )
 from lineage.detect.decision import AnswerKind, Candidate, Decision
@@ -43,11 +43,32 @@ from lineage.graphdb.schema import Relation
 MAX_ROUNDED_DISTANCE = 2.0**-6  # relative distance under which one model may be the other one rounded
 CASTS = {8: "bf16", 11: "fp16", 24: "fp32"}  # digits of the significand -> what a file of them is called
 SURE, BY_VALUES = 0.99, 0.98  # where values that were left alone tell, and where packed ones do
+UNCHECKED = 0.9  # where the quantizer does not round to the nearest level, so that an unseen sister of the original may fit better
 MIN_EQUAL_VALUES = 64  # in tensors that are not constant
 CORRELATED = 0.5  # of a value's vote counts: errors of one row or block go together
 CLAIMED, LATER = 20.0, 0.1  # odds of a model that the copy names, and of one first published after it
-ROUNDING_ERRORS = 2.0  # times the error that a copy's levels leave, within which a model may be the original
-FINE_ERROR = 0.04  # relative error that eight bits leave at most, in whole numbers or floats
+MOST_ERROR = {
+    1: 0.9,
+    2: 0.8,
+    3: 0.45,
+    4: 0.25,
+    5: 0.1,
+    6: 0.06,
+}  # bits -> relative error beyond which a model is not the original
+FINE_ERROR = 0.04  # the same of eight bits, in whole numbers or floats
+TO_NEAREST = (  # packings whose usual quantizers round each value to the nearest level
+    "bitsandbytes",
+    "torchao",
+    "quanto",
+    "mlx 2",
+    "mlx 3",
+    "mlx 4",
+    "gguf Q",
+    "fp8",
+    "int8",
+)
+EVEN_BITS = 5  # from which on whole numbers leave levels of a block unused
+MOST_OUTSIDE = 0.003  # share of the original's values that are nearer to another level
 RELATED_ERROR = 0.9  # relative error beyond which a model is no relative
 
 
@@ -107,12 +128,13 @@ def decide_copies(
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
+class _BestFits:
     """A copy beside the models that fit it best.
 
     Attributes:
         best: the fits that are equal in most values; equal_values: how many; told: tensors that some model equals.
-        packed: the other tensors that all of them were compared in; folded: whether scales were moved between tensors.
+        packed: the other tensors that all of them were compared in; folded: whether scales were moved between tensors;
+            other_vectors: then the vectors outside of blocks among them.
     """
 
     copy: Subject
@@ -121,25 +143,29 @@ class _Compared:
     told: frozenset[str]
     packed: Sequence[str]
     folded: bool
+    other_vectors: Sequence[str]
 
 
-def _compared(copy: Subject, fits: Sequence[CopyFit], values: SampledValues) -> _Compared:
+def _best_fits(copy: Subject, fits: Sequence[CopyFit], values: SampledValues) -> _BestFits:
     size = {name: sample.stop - sample.start for name, sample in copy.sketch.samples.items()}
     equal = [sum(size[name] for name in fit.equal) for fit in fits]
     best: Sequence[CopyFit] = [fit for fit, count in zip(fits, equal, strict=True) if count == max(equal)]
     told = frozenset(name for fit in fits for name in fit.equal)
     packed = sorted(set.intersection(*(set(fit.error) for fit in best)) - told)
     without_scales = unfolded(copy, best, packed, values)
+    vectors = [
+        n for n in packed if len(copy.sketch.samples[n].shape) == 1 and not any(p.isdigit() for p in n.split("."))
+    ]
     if without_scales is not None:
         best, packed = without_scales, sorted(without_scales[0].error)
-    return _Compared(copy, best, max(equal), told, packed, without_scales is not None)
+    return _BestFits(copy, best, max(equal), told, packed, without_scales is not None, vectors)
 
 
 def _decide(copy: Subject, how: str, fits: Sequence[CopyFit], values: SampledValues, options: Options) -> Decision:
     if not fits:
         reason = Reason("packed_unknown")
         return Decision(copy.id, AnswerKind.UNDECIDED, 0.0, evidence={"format": how}, reason=reason)
-    found = _compared(copy, fits, values)
+    found = _best_fits(copy, fits, values)
     best, left_alone = found.best, found.equal_values >= MIN_EQUAL_VALUES
     chances = _chances(found, options)
     order = sorted(range(len(best)), key=lambda i: -chances[i])
@@ -157,12 +183,13 @@ def _decide(copy: Subject, how: str, fits: Sequence[CopyFit], values: SampledVal
             s.stop - s.start for n, s in copy.sketch.samples.items() if n in {*found.told, *found.packed}
         ),
     }
-    if _original_is_missing(found, best[order[0]], error, values):
+    if _original_is_missing(found, how, best[order[0]], error, values):
         near = (Candidate(first.id, WORTH_NAMING),) if error <= RELATED_ERROR else ()
         reason = Reason("packed_unseen", {"format": how}, {"parent": first.id}) if near else Reason("packed_unknown")
         chance = WORTH_NAMING if near else 0.0
         return Decision(copy.id, AnswerKind.UNDECIDED, chance, candidates=near, evidence=evidence, reason=reason)
     sure = SURE if left_alone and len(best) == 1 else BY_VALUES
+    sure = sure if how.startswith(TO_NEAREST) or first.id in copy.declared or not best[order[0]].error else UNCHECKED
     candidates = tuple(
         Candidate(best[i].subject.id, round(sure * chances[i], 4))
         for place, i in enumerate(order)
@@ -227,7 +254,7 @@ def bits_of(how: str) -> int | None:
     return next((named[word] for word in words if word in named), None)
 
 
-def _chances(found: _Compared, options: Options) -> list[float]:
+def _chances(found: _BestFits, options: Options) -> list[float]:
     """How likely each of the best models is the original: the likelihood of all packed values, claims, dates. They sum to 1."""
     copy, marks = found.copy, []
     for fit in found.best:
@@ -244,14 +271,23 @@ def _chances(found: _Compared, options: Options) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _original_is_missing(found: _Compared, nearest: CopyFit, error: float, values: SampledValues) -> bool:
-    """Whether vectors that quantizers leave alone are those of no model, or the rest is farther from all than rounding explains."""
+def _original_is_missing(found: _BestFits, how: str, nearest: CopyFit, error: float, values: SampledValues) -> bool:
+    """Whether no model is the original: vectors that quantizers leave alone are those of none, or the rest is farther off than rounding
+    explains. Where scales were moved, that is between norms and matrices of blocks alone."""
     samples = found.copy.sketch.samples
-    vectors = [name for name in found.packed if len(samples[name].shape) == 1]
-    if not found.folded and any(not is_coarser(found.copy, nearest.subject, name, values) for name in vectors):
+    vectors = (
+        [name for name in nearest.error if len(samples[name].shape) == 1] if not found.folded else found.other_vectors
+    )
+    if any(not is_coarser(found.copy, nearest.subject, name, values) for name in vectors):
         return True
-    matrices = [name for name in found.packed if name not in vectors]
-    return error > max(FINE_ERROR, ROUNDING_ERRORS * rounding_error(found.copy, matrices, values))
+    bits = bits_of(how)
+    if error > MOST_ERROR.get(bits or 4, FINE_ERROR):
+        return True
+    if found.folded or not how.startswith(TO_NEAREST):
+        return False
+    even = (bits or 4) >= EVEN_BITS and "fp" not in how
+    outside = outside_share(found.copy, nearest.subject, found.packed, values, even)
+    return outside is not None and outside > MOST_OUTSIDE
 
 
 GRID = {8: (127, 128), 4: (7, 8)}  # bits -> the largest whole number that the largest value of a row or block may be

@@ -59,8 +59,6 @@ TEMPLATES = {
     "packed_two": "a quantized copy ({format}): cannot tell {parent} and {second} apart as its original",
     "packed_unseen": "a quantized copy ({format}) of a model that is not at hand, related to {parent}",
     "packed_unknown": "a quantized copy; its original is not known",
-    "packed_nearest": "a quantized copy, nearest to {parent}",
-    "packed_tie": "a quantized copy, nearest to {parent}, but to others nearly as much",
     "packed_equal_values": "a quantized copy: {equal_values:,} values that were not packed are those of {parent}",
     "packed_unread": "a quantized copy whose packed numbers are not compared; it names {parent}, whose weights were not read",
     "packed_same_shapes": (

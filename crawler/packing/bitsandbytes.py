@@ -19,9 +19,9 @@ import numpy as np
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
     MAX_PEEKED_BYTES,
-    Beside,
-    Loaded,
+    FileContext,
     PackedMatrix,
+    ReadRanges,
     TensorRange,
     Tensors,
     kind_of,
@@ -60,7 +60,7 @@ class FourBitMatrix(PackedMatrix):
         nested = [whole(self.state), *map(whole, self.nested)] if self.nested else []
         return [self._numbers(first, last), self._scales(first, last), whole(self.entries), *nested]
 
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         start, stop = self._ends(first, last)
         numbers = loaded.values(self._numbers(first, last))
         codes = np.stack([numbers >> 4, numbers & 15], 1).reshape(-1)[start % 2 :][: stop - start]
@@ -76,7 +76,7 @@ class FourBitMatrix(PackedMatrix):
         return values.astype(np.float32).reshape(last - first, self.width)
 
 
-def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
+def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices with a state that fits them."""
     known: dict[tuple[str, int], dict[str, Any]] = {}
     for name, state in tensors.items():
@@ -92,7 +92,7 @@ def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
         ):
             continue
         alike = kind_of(numbers)
-        said = known[alike] if alike in known else _stated(beside.peek(state))
+        said = known[alike] if alike in known else _stated(context.peek(state))
         known[alike] = said
         shape, run = said.get("shape"), said.get("blocksize")
         if not isinstance(shape, list) or not all(type(size) is int for size in shape) or not usable(tuple(shape)):

@@ -1,8 +1,8 @@
 """GPTQ and AWQ: a linear layer as `qweight`, `qzeros`, `scales`, with GPTQ's `g_idx` where inputs were reordered.
 
 Both lie as (inputs, outputs), so an output's numbers are spread over the whole tensor. GPTQ packs along the inputs, 32 bits a word; AWQ
-along the outputs, in the order 0 2 4 6 1 3 5 7. Zeros are stored less one by GPTQ's first format and as they are by its second;
-the one that leaves weights with the smaller mean is the file's.
+along the outputs, in the order 0 2 4 6 1 3 5 7. Zeros are stored less one by GPTQ's first format and as they are by its second: the
+file's is the one by which zero lies in the middle, or by which the weights of its first outputs have the smaller mean.
 
 Formats: https://github.com/AutoGPTQ/AutoGPTQ (nn_modules/qlinear), https://github.com/casper-hansen/AutoAWQ (utils/packing_utils.py).
 """
@@ -16,9 +16,9 @@ import numpy as np
 
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
-    Beside,
-    Loaded,
+    FileContext,
     PackedMatrix,
+    ReadRanges,
     TensorRange,
     Tensors,
     stem_of,
@@ -29,6 +29,7 @@ from lineage.crawler.packing.numbers import of_bits
 
 GPTQ_BITS, AWQ_BITS = (2, 3, 4, 8), 4
 _SCALES = frozenset({"F16", "BF16", "F32"})
+ROWS_FOR_MEAN = 64
 AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # place in a word of each of eight outputs
 
 
@@ -45,19 +46,25 @@ class GptqMatrix(PackedMatrix):
     def needs(self, first: int, last: int) -> list[TensorRange]:
         return [whole(t) for t in (self.numbers, self.zeros, self.scales, self.groups) if t is not None]
 
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         inputs = self.shape[1]
-        words = loaded.values(whole(self.numbers)).reshape(self.numbers.shape)[:, first:last]
-        numbers = of_bits(np.ascontiguousarray(words.T), self.bits)[:, :inputs]  # (rows, inputs)
-        zeros = of_bits(loaded.values(whole(self.zeros)).reshape(self.zeros.shape), self.bits)[:, first:last]
-        scales = loaded.values(whole(self.scales)).reshape(self.scales.shape)[:, first:last]  # (groups, rows)
+        words = loaded.values(whole(self.numbers)).reshape(self.numbers.shape)
+        zeros = of_bits(loaded.values(whole(self.zeros)).reshape(self.zeros.shape), self.bits)  # (groups, outputs)
+        scales = loaded.values(whole(self.scales)).reshape(self.scales.shape)  # (groups, outputs)
         group = self._group(loaded)  # (inputs,)
-        zero = zeros[group].T.astype(np.float32)  # (rows, inputs)
-        shifted = [(numbers - zero - more) * scales[group].T for more in (np.float32(1), np.float32(0))]
-        mean = [float(abs(values.mean())) for values in shifted]
-        return shifted[0 if mean[0] <= mean[1] else 1]
 
-    def _group(self, loaded: Loaded) -> np.ndarray:
+        def numbers_less_zeros(start: int, stop: int) -> np.ndarray:
+            numbers = of_bits(np.ascontiguousarray(words[:, start:stop].T), self.bits)[:, :inputs]  # (rows, inputs)
+            return numbers.astype(np.float32) - zeros[group, start:stop].T
+
+        half = 1 << (self.bits - 1)
+        if np.ptp(zeros) == 0 and zeros.flat[0] in (half - 1, half):  # symmetric
+            less = int(zeros.flat[0]) == half - 1
+        else:
+            less = float(numbers_less_zeros(0, ROWS_FOR_MEAN).mean()) > 0.5
+        return (numbers_less_zeros(first, last) - less) * scales[group, first:last].T
+
+    def _group(self, loaded: ReadRanges) -> np.ndarray:
         inputs, groups = self.shape[1], self.scales.shape[0]
         if self.groups is None:
             return np.arange(inputs) // -(-inputs // groups)
@@ -75,7 +82,7 @@ class AwqMatrix(PackedMatrix):
     def needs(self, first: int, last: int) -> list[TensorRange]:
         return [whole(t) for t in (self.numbers, self.zeros, self.scales)]
 
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         inputs = self.shape[1]
         words = loaded.values(whole(self.numbers)).reshape(self.numbers.shape)[:, first // 8 : -(-last // 8)]
         skipped = first - first // 8 * 8
@@ -92,7 +99,7 @@ def _awq(words: np.ndarray) -> np.ndarray:
     return numbers[:, :, AWQ_ORDER].reshape(len(words), -1)
 
 
-def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
+def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Layers of either packing, by their shapes."""
     for name, numbers in tensors.items():
         stem = stem_of(name, ".qweight")

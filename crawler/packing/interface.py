@@ -32,14 +32,14 @@ class TensorRange:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class FileContext:
     """What else a file says. peek: reads a short tensor, b"" where it is long; texts: beside the tensors."""
 
     peek: Callable[[TensorHeader], bytes]
     texts: Mapping[str, str]
 
 
-class Loaded:
+class ReadRanges:
     """Ranges of tensors that were read."""
 
     def __init__(self, tensors: Tensors, raw: Mapping[TensorRange, bytes]):
@@ -77,7 +77,7 @@ class PackedMatrix(ABC):
         """What has to be read for rows [first, last)."""
 
     @abstractmethod
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         """Rows [first, last), (rows, width) float32.
 
         Args:
@@ -85,7 +85,7 @@ class PackedMatrix(ABC):
         """
 
 
-Find = Callable[[Tensors, Beside], Iterable[PackedMatrix]]
+Find = Callable[[Tensors, FileContext], Iterable[PackedMatrix]]
 
 
 def whole(tensor: TensorHeader) -> TensorRange:

@@ -18,9 +18,9 @@ import numpy as np
 
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
-    Beside,
-    Loaded,
+    FileContext,
     PackedMatrix,
+    ReadRanges,
     TensorRange,
     Tensors,
     rows_of,
@@ -63,7 +63,7 @@ class QuantoMatrix(PackedMatrix):
         ends = self._groups(first, last)
         return [part for _, part in self._pieces(first, last)] + [rows_of(t, *ends) for t in (self.scales, self.shifts)]
 
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         start, stop = self._groups(first, last)
         mask = (1 << self.bits) - 1
         pieces = [(loaded.values(part) >> shift) & mask for shift, part in self._pieces(first, last)]
@@ -76,7 +76,7 @@ class QuantoMatrix(PackedMatrix):
         return values.reshape(-1)[skipped:][: (last - first) * self.width].reshape(last - first, self.width)
 
 
-def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
+def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices whose shape follows from the rest of the model."""
     lengths = Counter(t.shape[0] for t in tensors.values() if len(t.shape) == 1 and t.dtype in _SCALES)
     usual = lengths.most_common(1)[0][0] if lengths else 0

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lineage.crawler.packing import bitsandbytes, gptq, quanto, scaled, words
-from lineage.crawler.packing.interface import Beside, Find, PackedMatrix, Tensors
+from lineage.crawler.packing.interface import FileContext, Find, PackedMatrix, Tensors
 
 PACKINGS: tuple[Find, ...] = (gptq.find, bitsandbytes.find, words.find, quanto.find, scaled.find)
 
 
-def packed_matrices(tensors: Tensors, beside: Beside) -> Mapping[str, PackedMatrix]:
+def packed_matrices(tensors: Tensors, context: FileContext) -> Mapping[str, PackedMatrix]:
     """Packed matrices by their names in the original. No tensor belongs to two of them, none has the name of another tensor."""
     found: dict[str, PackedMatrix] = {}
     taken: set[str] = set()
     for find in PACKINGS:
-        for matrix in find({name: t for name, t in tensors.items() if name not in taken}, beside):
+        for matrix in find({name: t for name, t in tensors.items() if name not in taken}, context):
             free = matrix.name not in found and (matrix.name not in tensors or matrix.name in matrix.parts)
             if free and taken.isdisjoint(matrix.parts):
                 found[matrix.name] = matrix

@@ -16,9 +16,9 @@ import numpy as np
 
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
-    Beside,
-    Loaded,
+    FileContext,
     PackedMatrix,
+    ReadRanges,
     TensorRange,
     Tensors,
     rows_of,
@@ -57,7 +57,7 @@ class ScaledMatrix(PackedMatrix):
         parts = [self._part(t, first, last) for t in (self.scales, self.zeros) if t is not None]
         return [rows_of(self.numbers, first, last), *parts]
 
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         values = loaded.values(rows_of(self.numbers, first, last)).reshape(last - first, self.width).astype(np.float32)
         if self.zeros is not None:
             values -= self._spread(self.zeros, first, last, loaded)
@@ -67,27 +67,27 @@ class ScaledMatrix(PackedMatrix):
 
     def _block_rows(self, tensor: TensorHeader) -> int:
         """Rows of the original to a row of scales; 0 where one number counts for all."""
-        return 0 if tensor.values == 1 else -(-self.shape[0] // tensor.shape[0])
+        return 0 if tensor.values == 1 else _length(self.shape[0], tensor.shape[0]) or 0
 
     def _part(self, tensor: TensorHeader, first: int, last: int) -> TensorRange:
         tall = self._block_rows(tensor)
         return rows_of(tensor, first // tall, -(-last // tall)) if tall else whole(tensor)
 
-    def _spread(self, tensor: TensorHeader, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def _spread(self, tensor: TensorHeader, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         """Scales for rows [first, last): (1, 1), (rows, 1) or (rows, width)."""
         tall, numbers = self._block_rows(tensor), loaded.values(self._part(tensor, first, last)).astype(np.float32)
         if not tall:
             return numbers.reshape(1, 1)
         many = tensor.values // tensor.shape[0]
         numbers = numbers.reshape(-1, many)[np.arange(first, last) // tall - first // tall]  # (rows, many)
-        return numbers if many == 1 else numbers[:, np.arange(self.width) // _group(self.width, many)]
+        return numbers if many == 1 else numbers[:, np.arange(self.width) // (_length(self.width, many) or 1)]
 
 
-def _group(width: int, many: int) -> int:
-    """Values of a row to one of its scales: as many as divide the row, or blocks of which the last one is shorter."""
-    if width % many == 0:
-        return width // many
-    return next((size for size in BLOCKS if -(-width // size) == many), -(-width // many))
+def _length(size: int, many: int) -> int | None:
+    """Values of an axis to one scale: as many as divide it, or blocks of which the last one is shorter; None where neither fits."""
+    if many and size % many == 0:
+        return size // many
+    return next((length for length in BLOCKS if many == -(-size // length)), None)
 
 
 def _fits(tensor: TensorHeader, shape: tuple[int, ...]) -> bool:
@@ -97,21 +97,20 @@ def _fits(tensor: TensorHeader, shape: tuple[int, ...]) -> bool:
     width = 1
     for size in shape[1:]:
         width *= size
-    if not tensor.shape or tensor.shape[0] == 0 or tensor.shape[0] > shape[0]:
+    if not tensor.shape or tensor.shape[0] == 0:
         return False
-    many, tall = tensor.values // tensor.shape[0], -(-shape[0] // tensor.shape[0])
-    return 0 < many <= max(1, width) and -(-shape[0] // tall) == tensor.shape[0]
+    return None not in (_length(shape[0], tensor.shape[0]), _length(width, tensor.values // tensor.shape[0]))
 
 
-def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
+def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices of eight bits with fitting scales, and fp8 without any."""
     for name, numbers in tensors.items():
         if numbers.dtype not in EIGHT_BITS or not usable(numbers.shape):
             continue
-        found = _with_scales(tensors, numbers, beside.texts)
+        found = _with_scales(tensors, numbers, context.texts)
         if found is not None:
             yield found
-        elif numbers.dtype in FLOAT8 and not _is_scale(name):
+        elif numbers.dtype in FLOAT8 and not _is_scale(name) and not _has_scales(tensors, name):
             yield ScaledMatrix(name, numbers.shape, "fp8", (name,), numbers, None, None, 1.0)
 
 
@@ -132,6 +131,10 @@ def _with_scales(tensors: Tensors, numbers: TensorHeader, texts: Mapping[str, st
         how = f"{method} {kind}".strip()
         return ScaledMatrix(f"{stem}{original}", numbers.shape, how, parts, numbers, scales, zeros, divisor)
     return None
+
+
+def _has_scales(tensors: Tensors, name: str) -> bool:
+    return any(f"{stem}{end}" in tensors for own, _, end, *_ in LAYOUTS if (stem := stem_of(name, own)) is not None)
 
 
 def _is_scale(name: str) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lineage.crawler.formats.interface import Readable
 from lineage.crawler.headers import DTYPE_BITS, TensorHeader
-from lineage.crawler.packing.interface import MAX_PEEKED_BYTES, Beside, Loaded, PackedMatrix, TensorRange
+from lineage.crawler.packing.interface import MAX_PEEKED_BYTES, FileContext, PackedMatrix, ReadRanges, TensorRange
 from lineage.crawler.packing.registry import packed_matrices
 from lineage.crawler.weights import SpanT
 
@@ -45,7 +45,7 @@ class UnpackedWeights:
         if not any(t.dtype in _MARKS or t.dtype.startswith("F8") for t in self._tensors.values()):
             return {}
         texts = getattr(self.inner, "metadata", {})
-        return packed_matrices(self._tensors, Beside(self._peek, texts))
+        return packed_matrices(self._tensors, FileContext(self._peek, texts))
 
     def _peek(self, tensor: TensorHeader) -> bytes:
         """All of a short tensor."""
@@ -92,7 +92,7 @@ class UnpackedWeights:
             by_file[self._tensors[self._packed[block.tensor].parts[0]].file].append((block, first, last))
         for together in by_file.values():
             needs = {need for b, first, last in together for need in self._packed[b.tensor].needs(first, last)}
-            loaded = Loaded(self._tensors, dict(self.inner.read(sorted(needs, key=_order))))
+            loaded = ReadRanges(self._tensors, dict(self.inner.read(sorted(needs, key=_order))))
             for block, first, last in together:
                 matrix = self._packed[block.tensor]
                 with np.errstate(

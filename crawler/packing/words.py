@@ -19,9 +19,9 @@ import numpy as np
 
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
-    Beside,
-    Loaded,
+    FileContext,
     PackedMatrix,
+    ReadRanges,
     TensorRange,
     Tensors,
     kind_of,
@@ -60,7 +60,7 @@ class PackedRows(PackedMatrix):
         found += [rows_of(self.biases, first, last)] if self.biases is not None else []
         return found + [whole(t) for t in (self.zeros, self.order) if t is not None]
 
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         rows = last - first
         words = loaded.values(rows_of(self.numbers, first, last)).reshape(rows, -1)
         values = of_bits(words, self.bits)[:, : self.width].astype(np.float32) - self.offset  # (rows, width)
@@ -90,7 +90,7 @@ class FourBitFloats(PackedMatrix):
         more = [whole(self.all_of_it)] if self.all_of_it is not None else []
         return [rows_of(self.numbers, first, last), rows_of(self.scales, first, last), *more]
 
-    def unpack(self, first: int, last: int, loaded: Loaded) -> np.ndarray:
+    def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         rows = last - first
         words = loaded.values(rows_of(self.numbers, first, last)).reshape(rows, -1)
         values = FLOAT4[of_bits(words, 4)][:, : self.width]  # (rows, width)
@@ -105,7 +105,7 @@ class FourBitFloats(PackedMatrix):
         return values.astype(np.float32)
 
 
-def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
+def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices of any of these packings."""
     shapes: dict[tuple[str, int], tuple[int, ...]] = {}
     lengths = Counter(t.shape[0] for t in tensors.values() if len(t.shape) in (1, 2))
@@ -114,7 +114,7 @@ def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
             continue
         stem = stem_of(name, ".weight_packed")
         if stem is not None and numbers.dtype == "I32":
-            found = _compressed(tensors, stem, numbers, shapes, beside)
+            found = _compressed(tensors, stem, numbers, shapes, context)
         elif stem is not None and numbers.dtype == "U8":
             found = _fp4(tensors, stem, numbers, ".weight_global_scale", True)
         elif (stem := stem_of(name, ".weight")) is not None and numbers.dtype == "U8":
@@ -129,14 +129,18 @@ def find(tensors: Tensors, beside: Beside) -> Iterable[PackedMatrix]:
 
 
 def _compressed(
-    tensors: Tensors, stem: str, numbers: TensorHeader, shapes: dict[tuple[str, int], tuple[int, ...]], beside: Beside
+    tensors: Tensors,
+    stem: str,
+    numbers: TensorHeader,
+    shapes: dict[tuple[str, int], tuple[int, ...]],
+    context: FileContext,
 ) -> PackedMatrix | None:
     scales, stated = tensors.get(stem + ".weight_scale"), tensors.get(stem + ".weight_shape")
     if scales is None or stated is None or stated.values != 2 or stated.dtype not in ("I64", "I32"):
         return None
     alike = kind_of(numbers)
     if alike not in shapes:
-        shapes[alike] = tuple(int(size) for size in decoded(beside.peek(stated), stated.dtype))
+        shapes[alike] = tuple(int(size) for size in decoded(context.peek(stated), stated.dtype))
     shape = shapes[alike]
     if not usable(shape) or shape[0] != numbers.shape[0] or len(scales.shape) != 2 or scales.shape[0] != shape[0]:
         return None
