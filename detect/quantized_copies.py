@@ -69,6 +69,7 @@ TO_NEAREST = (  # packings whose usual quantizers round each value to the neares
 )
 EVEN_BITS = 5  # from which on whole numbers leave levels of a block unused
 MOST_OUTSIDE = 0.003  # share of the original's values that are nearer to another level
+AS_FLOATS = ", as floats again"
 RELATED_ERROR = 0.9  # relative error beyond which a model is no relative
 
 
@@ -108,7 +109,7 @@ def packing_of(subject: Subject) -> str | None:
     if subject.quantization is not None:
         return subject.quantization
     bits = grid_bits(subject.sketch)
-    return None if bits is None else f"{bits} bits, as floats again"
+    return None if bits is None else f"{bits} bits{AS_FLOATS}"
 
 
 def decide_copies(
@@ -133,8 +134,8 @@ class _BestFits:
 
     Attributes:
         best: the fits that are equal in most values; equal_values: how many; told: tensors that some model equals.
-        packed: the other tensors that all of them were compared in; folded: whether scales were moved between tensors;
-            other_vectors: then the vectors outside of blocks among them.
+        packed: the other tensors that all of them were compared in; folded: whether scales were moved between tensors.
+        unequal: tensors that all of them were compared in, and that none equals.
     """
 
     copy: Subject
@@ -143,7 +144,7 @@ class _BestFits:
     told: frozenset[str]
     packed: Sequence[str]
     folded: bool
-    other_vectors: Sequence[str]
+    unequal: Sequence[str]
 
 
 def _best_fits(copy: Subject, fits: Sequence[CopyFit], values: SampledValues) -> _BestFits:
@@ -153,12 +154,10 @@ def _best_fits(copy: Subject, fits: Sequence[CopyFit], values: SampledValues) ->
     told = frozenset(name for fit in fits for name in fit.equal)
     packed = sorted(set.intersection(*(set(fit.error) for fit in best)) - told)
     without_scales = unfolded(copy, best, packed, values)
-    vectors = [
-        n for n in packed if len(copy.sketch.samples[n].shape) == 1 and not any(p.isdigit() for p in n.split("."))
-    ]
+    unequal = packed
     if without_scales is not None:
         best, packed = without_scales, sorted(without_scales[0].error)
-    return _BestFits(copy, best, max(equal), told, packed, without_scales is not None, vectors)
+    return _BestFits(copy, best, max(equal), told, packed, without_scales is not None, unequal)
 
 
 def _decide(copy: Subject, how: str, fits: Sequence[CopyFit], values: SampledValues, options: Options) -> Decision:
@@ -271,14 +270,21 @@ def _chances(found: _BestFits, options: Options) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _original_is_missing(found: _BestFits, how: str, nearest: CopyFit, error: float, values: SampledValues) -> bool:
-    """Whether no model is the original: vectors that quantizers leave alone are those of none, or the rest is farther off than rounding
-    explains. Where scales were moved, that is between norms and matrices of blocks alone."""
+def _left_alone(found: _BestFits, how: str) -> list[str]:
+    """Tensors that no model has, and that were not packed: vectors, and what is still in 16 bits. Where scales were moved between tensors,
+    those of blocks may differ all the same."""
     samples = found.copy.sketch.samples
-    vectors = (
-        [name for name in nearest.error if len(samples[name].shape) == 1] if not found.folded else found.other_vectors
-    )
-    if any(not is_coarser(found.copy, nearest.subject, name, values) for name in vectors):
+    return [
+        name
+        for name in found.unequal
+        if (len(samples[name].shape) == 1 or (samples[name].dtype in ("F16", "BF16") and not how.endswith(AS_FLOATS)))
+        and not (found.folded and any(part.isdigit() for part in name.split(".")))
+    ]
+
+
+def _original_is_missing(found: _BestFits, how: str, nearest: CopyFit, error: float, values: SampledValues) -> bool:
+    """Whether no model is the original: what the quantizer left alone is that of none, or the rest lies farther off than rounding."""
+    if any(not is_coarser(found.copy, nearest.subject, name, values) for name in _left_alone(found, how)):
         return True
     bits = bits_of(how)
     if error > MOST_ERROR.get(bits or 4, FINE_ERROR):

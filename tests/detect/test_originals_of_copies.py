@@ -1,0 +1,185 @@
+"""The original of a quantized copy is told from its sisters, and a copy whose original is missing gets none of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import lineage
+from lineage.crawler.walk import CrawlOptions
+from lineage.crawling import crawl_into
+from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
+from lineage.detect.quantized_copies import bits_of
+from lineage.detect.sketch_store import SketchStore
+from lineage.detection import detect_into
+from lineage.graphdb.schema import Relation
+from lineage.graphdb.store import open_store
+from lineage.queries.parent_query import parent_of
+from tests.builders import Weights, sketch_of, start, tune
+
+OPTIONS = Options(detector=False)
+SHAPES = {f"layers.{i}.{part}": shape for i in range(3) for part, shape in {
+    "norm.weight": (128,), "first.weight": (192, 128), "second.weight": (128, 192),
+}.items()}  # fmt: skip
+SHAPES = {"embed_tokens.weight": (64, 128), **SHAPES, "norm.weight": (128,)}
+
+
+def family(moved: float = 0.02, frozen: bool = False) -> dict[str, Weights]:
+    """A base and three children; frozen: norms and embeddings are the base's."""
+    base = start(3, SHAPES)
+    found = {"base": base}
+    for name, seed in {"one": 4, "two": 5, "three": 6}.items():
+        child = tune(base, seed, moved, decay=0.0)
+        if frozen:
+            child |= {name: values for name, values in base.items() if "norm" in name or "embed" in name}
+        found[name] = child
+    return found
+
+
+def packed(weights: Weights, bits: int = 4, block: int = 32) -> Weights:
+    """Matrices of blocks rounded to the nearest of few levels, as float32; the rest in float16, as quantizers write it."""
+    most, out = 2 ** (bits - 1) - 1, {}
+    for name, values in weights.items():
+        out[name] = values.astype(np.float16)
+        if values.ndim == 2 and "embed" not in name:
+            rows = values.reshape(-1, block)
+            scale = np.abs(rows).max(1, keepdims=True) / most
+            out[name] = (np.round(rows / scale) * scale).reshape(values.shape).astype(np.float32)
+    return out
+
+
+def decided(models: dict[str, Weights], how: str = "bitsandbytes 4 bits", **more: Any) -> dict[str, Decision]:
+    subjects = [
+        Subject(n, sketch_of(w, n), quantization=how if n.startswith("copy") else None, **(more if n == "copy" else {}))
+        for n, w in models.items()
+    ]
+    return {d.model: d for d in decide(subjects, OPTIONS)}
+
+
+@pytest.mark.parametrize("original", ["base", "one", "three"])
+def test_values_that_were_left_alone_tell_the_original_from_its_sisters(original: str) -> None:
+    models = family()
+    found = decided(models | {"copy": packed(models[original])})
+    copy = found["copy"]
+    assert (copy.parent, copy.relation) == (original, Relation.QUANTIZED_FROM) and copy.probability > 0.95
+    assert (copy.evidence["format"], copy.evidence["bits"]) == ("bitsandbytes 4 bits", 4)
+    assert "values that were not packed are those of" in str(copy.reason)
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_sisters_nearer_than_the_rounding_are_told_apart_by_all_values_together(bits: int) -> None:
+    models = family(moved=0.02, frozen=True)
+    for original in models:
+        found = decided(models | {"copy": packed(models[original], bits)}, f"bitsandbytes {bits} bits")
+        assert (found["copy"].parent, found["copy"].relation) == (original, Relation.QUANTIZED_FROM)
+
+
+def test_sisters_that_no_value_tells_apart_are_both_named_until_a_claim_decides() -> None:
+    models = family(moved=1e-5, frozen=True)
+    del models["two"], models["three"]
+    models["copy"] = packed(models["one"], 2)
+    tie = decided(models, "bitsandbytes 2 bits")["copy"]
+    assert tie.answer is AnswerKind.UNDECIDED and {c.parent for c in tie.candidates} == {"base", "one"}
+    assert "cannot tell" in str(tie.reason)
+    claimed = decided(models, "bitsandbytes 2 bits", declared=frozenset({"one"}))["copy"]
+    assert claimed.parent == "one" and claimed.decided_by == ("content", "declared")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_copy_whose_original_is_missing_is_from_none_of_its_sisters(frozen: bool) -> None:
+    models = family(moved=0.05, frozen=frozen)
+    models["copy"] = packed(models.pop("one"))
+    copy = decided(models)["copy"]
+    assert copy.answer is AnswerKind.UNDECIDED and copy.parent is None
+    assert "a model that is not at hand" in str(copy.reason)
+
+
+def test_a_copy_of_an_unseen_family_is_no_root() -> None:
+    alone = decided({"copy": packed(start(1, SHAPES))})["copy"]
+    strangers = decided({**family(), "copy": packed(start(9, SHAPES))})["copy"]
+    for copy in (alone, strangers):
+        assert copy.answer is AnswerKind.UNDECIDED and not copy.candidates
+        assert str(copy.reason) == "a quantized copy; its original is not known"
+
+
+def test_copies_change_no_other_decision_and_are_the_parent_of_no_model() -> None:
+    models = family(moved=0.1)
+    copies = {f"copy-{bits}": packed(models["base"], bits) for bits in (3, 4, 8)}
+    copies["copy-of-one"] = packed(models["one"])
+    copies["copy-again"] = copies["copy-4"]
+    without, found = decided(models), decided(models | copies)
+    assert {name: found[name] for name in models} == without
+    assert not [d for d in found.values() if d.parent in copies and d.relation is not Relation.COPY_OF]
+    assert {found[name].parent for name in ("copy-3", "copy-8", "copy-again")} == {"base"}
+
+
+def test_scales_moved_between_norms_and_matrices_hide_no_original() -> None:
+    """As AWQ does it: the norm is divided by scales that the columns of the next matrix are multiplied with."""
+    models = family(moved=0.05)
+    smoothed = {name: values.copy() for name, values in models["two"].items()}
+    scales = np.random.default_rng(0).uniform(0.5, 2, 128).astype(np.float32)
+    for i in range(3):
+        smoothed[f"layers.{i}.norm.weight"] /= scales
+        smoothed[f"layers.{i}.first.weight"] *= scales
+    copy = decided(models | {"copy": packed(smoothed)}, "awq 4 bits")["copy"]
+    assert (copy.parent, copy.relation) == ("two", Relation.QUANTIZED_FROM)
+    del models["two"]
+    assert decided(models | {"copy": packed(smoothed)}, "awq 4 bits")["copy"].parent is None
+
+
+def test_a_cast_is_called_a_cast() -> None:
+    models = family()
+    half = {name: values.astype(np.float16) for name, values in models["one"].items()}
+    for name in ("half", "copy"):
+        found = decided(models | {name: half}, "gguf F16")[name]
+        assert (found.parent, found.relation) == ("one", Relation.QUANTIZED_FROM)
+        assert str(found.reason).startswith("cast to fp16")
+
+
+@pytest.mark.parametrize(
+    ("how", "bits"),
+    [("gptq 4 bits", 4), ("gguf Q4_K_M", 4), ("gguf IQ3_XXS", 3), ("fp8", 8), ("bitsandbytes nf4", 4), ("aqlm", None)],
+)
+def test_bits_are_read_from_the_name_of_a_packing(how: str, bits: int | None) -> None:
+    assert bits_of(how) == bits
+
+
+def write_int8(weights: Weights, path: Path) -> None:
+    """As bitsandbytes saves eight bits."""
+    out: dict[str, np.ndarray] = {}
+    for name, values in weights.items():
+        if values.ndim == 2 and "embed" not in name:
+            most = np.abs(values).max(1)
+            out[name] = np.round(values / most[:, None] * 127).astype(np.int8)
+            out[name.removesuffix("weight") + "SCB"] = most
+        else:
+            out[name] = values
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(out, path)
+
+
+def test_every_road_names_the_original_of_a_packed_copy(tmp_path: Path) -> None:
+    models = family()
+    for name, weights in models.items():
+        save_file(weights, tmp_path / f"{name}.safetensors")
+    write_int8(models["two"], tmp_path / "packed.safetensors")
+    scanned = lineage.scan(tmp_path)["packed"]
+    home = tmp_path.parent / "home"
+    with open_store(str(home)) as graph:
+        sketches = SketchStore(home / "sketches")
+        crawl_into(graph, sketches, home / "p.sqlite", CrawlOptions(folder=tmp_path))
+        detect_into(graph, sketches, Options(), "run")
+        model = graph.model("packed")
+        assert model is not None and model.quantization == "bitsandbytes 8 bits"
+        (stored,) = parent_of(graph, model).accepted
+    explained = lineage.explain(tmp_path / "packed.safetensors", tmp_path / "two.safetensors")
+    assert (scanned.parent, scanned.relation) == ("two", "QUANTIZED_FROM")
+    assert "two" in stored["repo_id"] and stored["kind"] == "QUANTIZED_FROM"
+    assert explained.decision.parent == explained.parent
