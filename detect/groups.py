@@ -169,10 +169,11 @@ def decide_group(group: Group, decide: Decide, threshold: float | None = None) -
     """What one group says of each of its members; see `decide_groups`."""
     said: list[tuple[GroupMember, Decision]] = []
     for members in pieces(group.members):
-        packed = [
-            m for m in members if m.subject.quantized and threshold is not None
-        ]  # `decide` sets these apart itself
-        others = [m for m in members if not (m.subject.quantized and threshold is not None)]
+        apart = [
+            m.subject.quantized and threshold is not None for m in members
+        ]  # `decide` sets packed copies apart itself
+        packed = [member for member, is_apart in zip(members, apart, strict=True) if is_apart]
+        others = [member for member, is_apart in zip(members, apart, strict=True) if not is_apart]
         main, odd = cohorts([m.subject.sketch for m in others])
         first = [*(others[i] for i in main), *packed]
         said += zip(first, decide([m.subject for m in first]), strict=True)
