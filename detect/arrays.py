@@ -16,6 +16,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from lineage.graphdb.schema import Failure
+
 logger = logging.getLogger(__name__)
 
 # models times models times values: what numpy does in about the time that torch takes to be imported
@@ -86,11 +88,22 @@ def _numpy() -> Any:
     return small_arrays
 
 
+class NoTorch(Failure):
+    """An installation without torch, which is enough for a few small models only."""
+
+
 @cache
 def _torch() -> Any:
     if "torch" not in sys.modules:
         logger.debug("importing torch")
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads sleep, see computing.py
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise NoTorch(
+            "torch is not installed, and this needs it", "pip install torch; its CPU builds are enough"
+        ) from None
 
     return torch

@@ -15,7 +15,7 @@ import torch
 
 from lineage.detect import small_arrays
 from lineage.detect.align import align
-from lineage.detect.arrays import by_numpy, is_small, numpy_computes
+from lineage.detect.arrays import NoTorch, _torch, by_numpy, is_small, numpy_computes
 from lineage.detect.arrays import torch as seam
 from lineage.detect.detector.scoring import direction_odds, shipped
 from lineage.detect.detector.tokens import Tokens, tokens
@@ -160,3 +160,9 @@ def test_two_files_are_compared_without_importing_torch_with_the_answer_that_tor
     assert said[0].stderr.splitlines()[-1] == "False" and said[1].stderr.splitlines()[-1] == "True"
     assert "computed by numpy, one thread" in said[0].stderr and "computed by torch on" in said[1].stderr
     assert _close(json.loads(said[0].stdout), json.loads(said[1].stdout))
+
+
+def test_a_missing_torch_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(NoTorch, match="torch is not installed"):
+        _torch.__wrapped__()
