@@ -47,7 +47,11 @@ def detect(
     """
     from lineage.scanning import FolderReading
 
-    named = models if isinstance(models, Mapping) else {str(name): name for name in models}
+    some = [models] if isinstance(models, (str, Path)) else models
+    named = some if isinstance(some, Mapping) else {str(name): name for name in some}
+    strangers = [name for name in named if not isinstance(name, str)]
+    if strangers:
+        raise TypeError(f"the name of a model is a text, not {strangers[0]!r}")
     everything = {name: _read(name, given, endpoint) for name, given in named.items()}
     adapters = {name: found for name, found in everything.items() if found.model.status is Status.ADAPTER}
     readings = {name: found for name, found in everything.items() if name not in adapters}
@@ -235,6 +239,8 @@ def _options(
 ) -> Options:
     from lineage.evidence import options_of
 
+    if threshold is not None and not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"a threshold is a probability between 0 and 1, not {threshold}")
     given = [f"{name}={value}" for name, value in (settings or {}).items()]
     return options_of(not dates, not declared, not detector, method, threshold, given)
 

@@ -33,6 +33,9 @@ class TensorWeights:
 
     def __init__(self, name: str, tensors: Mapping[str, Any]):
         self.name = name
+        strangers = [key for key in tensors if not isinstance(key, str)]
+        if strangers:
+            raise NotATensor(f"{name}: the name of a tensor is a text, not {strangers[0]!r}", "give a state dict")
         self._raw = {key: _raw(f"{name}: {key}", value) for key, value in tensors.items()}
 
     @cached_property
@@ -78,6 +81,9 @@ def _raw(name: str, value: Any) -> tuple[str, tuple[int, ...], memoryview]:
     if hasattr(value, "detach"):  # a torch tensor
         import torch
 
+        if value.device.type == "meta" or value.layout is not torch.strided:
+            what = "has no values (it is on the device meta)" if value.device.type == "meta" else f"is {value.layout}"
+            raise NotATensor(f"{name} {what}", "give dense tensors with their values")
         flat = value.detach().cpu().contiguous().reshape(-1)
         return dtype, shape, memoryview(flat.view(torch.uint8).numpy() if flat.numel() else b"").cast("B")
     import numpy as np

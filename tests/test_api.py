@@ -103,6 +103,37 @@ def test_what_is_no_model_fails_in_one_line(tmp_path: Path) -> None:
         lineage.open_graph(str(tmp_path / "store"))
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (torch.empty(8, 8, device="meta"), "it is on the device meta"),
+        (torch.eye(8).to_sparse(), "is torch.sparse_coo"),
+        ([1.0, 2.0], "is list"),
+        (np.zeros((8, 8), complex), "is complex128"),
+        (np.array([None]), "is object"),
+    ],
+    ids=["meta", "sparse", "list", "complex", "object"],
+)
+def test_what_is_no_dense_tensor_is_named(value: object, why: str) -> None:
+    with pytest.raises(lineage.Failure, match=re.escape(why)):
+        lineage.detect({"a": {"layer.weight": value}, "b": {"layer.weight": np.zeros((8, 8), np.float32)}})
+
+
+def test_names_are_texts_and_thresholds_probabilities() -> None:
+    tensors = {"w": np.zeros((8, 8), np.float32)}
+    with pytest.raises(TypeError, match="the name of a model is a text, not 1"):
+        lineage.detect({1: tensors})  # type: ignore[dict-item]
+    with pytest.raises(lineage.Failure, match="the name of a tensor is a text, not 3"):
+        lineage.detect({"a": {3: tensors["w"]}})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="between 0 and 1, not 7"):
+        lineage.detect({"a": tensors}, threshold=7)
+
+
+def test_one_path_is_a_list_of_one(tmp_path: Path) -> None:
+    save_file(three_generations()[0]["a"], tmp_path / "a.safetensors")
+    assert list(lineage.detect(str(tmp_path / "a.safetensors"))) == [str(tmp_path / "a.safetensors")]
+
+
 def test_a_graph_answers_about_models_that_it_does_not_hold(tmp_path: Path) -> None:
     from lineage.graphdb.store import open_store
 
