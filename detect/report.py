@@ -38,7 +38,6 @@ class Scan:
 
 def as_json(scan: Scan) -> dict[str, Any]:
     """The contract of `lineage scan --json`; keys are only ever added."""
-    by_model = {d.model: d for d in scan.decisions}
     return {
         "models": [{"id": m.id, "model": m.id, "signature": m.signature, "digest": m.digest} for m in scan.models],
         "edges": [
@@ -60,7 +59,6 @@ def as_json(scan: Scan) -> dict[str, Any]:
                 "model": d.model,
                 "candidates": [{"parent": c.parent, "probability": round(c.probability, 4)} for c in d.candidates],
                 "reason": str(d.reason),
-                "equal_to": _equal_to(d, by_model),
             }
             for d in scan.decisions
             if d.answer is AnswerKind.UNDECIDED
@@ -132,6 +130,12 @@ def _why_on_top(decision: Decision) -> str:
         return f"no relatives known: {decision.reason}"
     named = ", ".join(f"{c.parent} {chance(c.probability)}" for c in decision.candidates[:3])
     return f"undecided: {decision.reason}{'; ' if named else ''}{named}"
+
+
+def ties(scan: Scan) -> dict[str, str]:
+    """Model that is undecided because another has the same values -> that one."""
+    by_model = {d.model: d for d in scan.decisions}
+    return {d.model: equal for d in scan.decisions if (equal := _equal_to(d, by_model)) is not None}
 
 
 def _equal_to(decision: Decision, by_model: Mapping[str, Decision]) -> str | None:

@@ -260,7 +260,7 @@ def _failure(error: Exception, timeout_seconds: float | None, folder: Path | Non
             return WriteRefused()
         if kind == "TimeoutException" and timeout_seconds is not None:
             return TooSlow(timeout_seconds)
-        if kind == "QueryHeapBudgetExceededException":
+        if kind == "QueryHeapBudgetExceededException" or "OutOfMemoryError" in f"{kind} {message}":
             return TooLarge()
         if kind in ("CommandParsingException", "CommandSemanticException", "CommandParameterMissingException"):
             first, _, rest = str(message).partition("\n")

@@ -82,11 +82,16 @@ class CardLike(Protocol):
     def license(self) -> str | None: ...
 
 
-def scanned(document: Mapping[str, Any], cards: Mapping[str, CardLike] | None = None) -> ScannedFamilies:
+def scanned(
+    document: Mapping[str, Any],
+    cards: Mapping[str, CardLike] | None = None,
+    ties: Mapping[str, str] | None = None,
+) -> ScannedFamilies:
     """
     Args:
         document: what `lineage scan --json` prints.
         cards: id -> the card beside a model; the bases that it names are compared with ids of the folder by their last parts.
+        ties: models that are undecided because another has the same values -> that one.
     """
     members = {
         row["id"]: Member(row["id"], row["id"], digest=row.get("digest"), architecture=row.get("signature"))
@@ -109,7 +114,7 @@ def scanned(document: Mapping[str, Any], cards: Mapping[str, CardLike] | None = 
         members[row["model"]] = replace(members[row["model"]], answer="no_relatives", reason=row["reason"])
     for row in document["undecided"]:
         members[row["child"]] = replace(members[row["child"]], answer="undecided", reason=row["reason"])
-    equal = _equal(document)
+    equal = _equal(document, ties or {})
     for name, card in (cards or {}).items():
         if name in members:
             members[name] = replace(members[name], license=card.license)
@@ -179,7 +184,7 @@ def _with_claims(
     return replace(member, claims=tuple(claims), outcome=outcome, outcome_reason=reason)
 
 
-def _equal(document: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+def _equal(document: Mapping[str, Any], ties: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """Id -> ids of models with the same weights: files, copies, and ties between equal models."""
     group = {row["id"]: row["id"] for row in document["models"]}
 
@@ -192,8 +197,7 @@ def _equal(document: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     for row in document["models"]:
         group[top(row["id"])] = top(first.setdefault(row["digest"], row["id"]))
     pairs = [(row["child"], row["parent"]) for row in document["edges"] if row["relation"] == Relation.COPY_OF]
-    pairs += [(row["child"], row["equal_to"]) for row in document["undecided"] if row.get("equal_to") in group]
-    for child, parent in pairs:
+    for child, parent in (*pairs, *ties.items()):
         group[top(child)] = top(parent)
     found: dict[str, set[str]] = {}
     for model in group:

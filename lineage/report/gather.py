@@ -220,13 +220,13 @@ def report_of_folder(folder: Path, options: Any, device: str | None, track: Any)
     Raises:
         NoSuchModel: there is no such folder, or no model in it.
     """
-    from lineage.detect.report import as_json
+    from lineage.detect.report import as_json, ties
     from lineage.pages.scan_source import scanned
     from lineage.report.folder import cards_under
     from lineage.scanning import scan_with_samples
 
     scan, sketches = scan_with_samples(folder, options, device, track)
-    found = scanned(as_json(scan), cards_under(folder))
+    found = scanned(as_json(scan), cards_under(folder), ties(scan))
     up = {edge.child: edge.parent for edge in reversed(found.edges)}
     edges = [edge for edge in (*found.edges, *found.possible) if edge.parent in found.members]
     layers = layers_of_sketches(edges[:PICTURED], sketches, up)

@@ -167,7 +167,7 @@ def verify_folder(
         NoSuchModel: there is no such folder, or no model in it.
     """
     from lineage.crawler.folder import local_models
-    from lineage.detect.report import as_json
+    from lineage.detect.report import as_json, ties
     from lineage.report.folder import cards_under
     from lineage.scanning import scan_folder
 
@@ -182,7 +182,8 @@ def verify_folder(
             for check in verify_model(ask(str(only.path)), graph, expected, str(only.path))
         ]
         return checks, places
-    found = scanned(as_json(scan_folder(folder, options, track=track)), cards_under(folder))
+    scan = scan_folder(folder, options, track=track)
+    found = scanned(as_json(scan), cards_under(folder), ties(scan))
     checks = []
     for name in sorted(found.members):
         own = _within(found, name, expected)

@@ -135,8 +135,7 @@ class Explorer:
         if not wanted:
             return []
         rows = {
-            row["hub_id"]: row
-            for row in self.store.read(load("named_like").text, {"prefix": wanted, "limit": 2 * limit})
+            row["hub_id"]: row for row in self.store.read(load("named_like").text, {"prefix": wanted, "limit": limit})
         }
         ranked = sorted(
             rows.values(),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHORTEST_PASSWORD = 12
 LARGEST_PASSWORD_FILE = 4_096
 HEAP = (
-    "-Xmx100m"  # of the embedded store's engine in this process: pages need little, and there may be others beside it
+    "-Xmx112m"  # of the embedded store's engine in this process: pages need little, and there may be others beside it
 )
 AT_ONCE = 4  # pages made at once; more wait. Two cores do no more, and each holds memory of the engine
 
