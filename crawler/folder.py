@@ -414,4 +414,5 @@ def _matters(name: str) -> bool:
 
 
 def _name(root: Path, path: Path) -> str:
-    return shown_path(PurePosixPath(path.relative_to(root))) if path != root else "."
+    """The id of a model: one line, since line breaks part the ids of models from those of their parts in detection."""
+    return shown_path(PurePosixPath(path.relative_to(root))).replace("\n", "\\n") if path != root else "."

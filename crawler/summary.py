@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import counted
+from lineage.graphdb.schema import counted, printable
 
 if TYPE_CHECKING:
     from lineage.crawler.batch import RepoFailure
@@ -93,5 +93,5 @@ def summary_text(summary: CrawlSummary) -> str:
         lines.append(f"stopped: {summary.stopped}; the next crawl goes on from here")
     if summary.failures:
         lines.append("not read: " + ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common()))
-        lines += [f"  {failure.repo_id}: {failure.message}" for failure in summary.first_failures[:5]]
+        lines += [printable(f"  {failure.repo_id}: {failure.message}") for failure in summary.first_failures[:5]]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lineage.answer import Answer, Parent
-from lineage.graphdb.schema import Relation, Status, chance
+from lineage.graphdb.schema import Relation, Status, chance, printable
 from lineage.queries.claim_check import Agreement
 
 WIDTH = 100  # of lines that go somewhere else than to a terminal
@@ -59,7 +59,7 @@ def as_text(answer: Answer, stored: bool, short: Callable[[str], str] = str) -> 
     rows.append(("perhaps" if answer.parent is None else "if not that", perhaps))
     rows.append(("card says", _card(answer)))
     rows.append(("as of", _as_of(answer, stored)))
-    rows = [(name, short(text)) for name, text in rows if text]
+    rows = [(name, printable(short(text))) for name, text in rows if text]
     column = max(len(name) for name, _ in rows) + 4
     width = min(shutil.get_terminal_size().columns, WIDTH) if sys.stdout.isatty() else WIDTH
     lines = [
@@ -73,7 +73,7 @@ def as_text(answer: Answer, stored: bool, short: Callable[[str], str] = str) -> 
         )
         for name, text in rows
     ]
-    return "\n".join([short(sentence(answer)), *lines])
+    return "\n".join([printable(short(sentence(answer))), *lines])
 
 
 def names_in(answer: Answer) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.commands.options import endpoint_option
-from lineage.graphdb.schema import chance, counted, home_path
+from lineage.graphdb.schema import chance, counted, home_path, printable
 
 if TYPE_CHECKING:
     from lineage.crawler.open_model import OpenModel
@@ -53,7 +53,11 @@ def origins(model: str, candidates: Sequence[str], endpoint: str | None, thresho
     found = origins_of(
         _parts(model, opened[1]), [_parts(n, one) for n, (_, one) in zip(labels, others, strict=True)], threshold
     )
-    click.echo(json.dumps(as_json(model, labels, found), indent=1) if json_wanted else "\n".join(as_table(found)))
+    click.echo(
+        json.dumps(as_json(model, labels, found), indent=1)
+        if json_wanted
+        else "\n".join(map(printable, as_table(found)))
+    )
 
 
 def short_names(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineage.graphdb.schema import NoSuchModel, counted
+from lineage.graphdb.schema import NoSuchModel, counted, printable
 
 if TYPE_CHECKING:
     from lineage.detect.methods.phylolm import Outputs, PhyloResult
@@ -104,7 +104,10 @@ def _prompts(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text) if path.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise BadOutputs(f"cannot read {path}: {error}", "give a prompt a line, or a JSON list of texts") from error
+        raise BadOutputs(
+            f"cannot read {path}: {error}",
+            "give a prompt a line, or a JSON list of texts",
+        ) from error
     if not isinstance(found, list) or not found or not all(isinstance(prompt, str) for prompt in found):
         raise BadOutputs(f"{path} holds no prompts", "give a prompt a line, or a JSON list of texts")
     return list(dict.fromkeys(found))
@@ -125,7 +128,7 @@ def _print(found: PhyloResult, tree: str | None) -> None:
     from lineage.queries.display import print_table
 
     if tree:
-        click.echo(f"{tree}\n")
+        click.echo("\n".join(map(printable, f"{tree}\n".split("\n"))))
     rows = []
     for row, name in enumerate(found.models):
         others = [

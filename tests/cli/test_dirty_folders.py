@@ -332,3 +332,24 @@ def test_a_snapshot_of_the_cache_is_its_repository_and_data_sets_are_no_models(
     scan = offline("scan", hub, "--json").json
     assert {model["id"] for model in scan["models"]} == {"acme/child", "acme/base"}
     assert reasons(scan) == {"acme/begun": "the cache holds no revision of it"}
+
+
+def test_no_answer_sends_anything_of_a_name_to_the_terminal(
+    offline: Command, models: dict[str, Weights], tmp_path: Path
+) -> None:
+    evil = "evil\x1b[31m\x1b]0;owned\x07\u202e\nline"
+    put(tmp_path / "L" / evil, model__safetensors=save(models["b"]), config__json=b"{}")
+    for name in "acd":
+        put(tmp_path / "L" / name, model__safetensors=save(models[name]))
+    put(tmp_path / "L" / (evil + "2"), model__safetensors=b"nonsense")
+    child, parent = tmp_path / "L" / evil, tmp_path / "L" / "a"
+    asked: list[tuple[object, ...]] = [("who-is-parent", child, "--among", tmp_path / "L"), ("explain", child, parent)]
+    asked += [("origins", child, parent), ("verify", tmp_path / "L"), ("scan", tmp_path / "L")]
+    asked += [("sync", "--folder", tmp_path / "L"), ("who-is-parent", child), ("tree", "a"), ("ancestors", child)]
+    asked += [("path", child, "a"), ("declared",), ("licences", child), ("leaves",), ("changes",), ("verify", child)]
+    for words in asked:
+        done = offline(*words)
+        assert done.code in (0, 3), (words, done)
+        shown = done.stdout + done.stderr
+        assert not [c for c in shown if not c.isprintable() and c != "\n"], (words[0], shown)
+        assert "\nline" not in shown, words[0]
