@@ -36,6 +36,21 @@ def tuned(network: Any, inputs: Inputs, seed: int, positional: bool = False) -> 
     return train(network, inputs, Recipe(CHILD.steps, CHILD.rate, 100 + seed), positional)
 
 
+def siblings(
+    base: Any, inputs: Inputs, folder: Path, name: str, count: int, save: Callable[[Any, Path], None] | None = None
+) -> Made:
+    """Further children of a base, tuned as they are."""
+    for number in range(count):
+        child = tuned(copy.deepcopy(base), inputs, 50 + number)
+        where = folder / f"{name}-tuned-{number}"
+        save(child, where) if save else child.save_pretrained(where)
+        yield Relative(where.name, name, "as it is")
+
+
+def store_network(network: Any, folder: Path) -> None:
+    store(network.state_dict(), folder)
+
+
 def store(state: dict[str, torch.Tensor], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file({n: t.detach().clone().contiguous() for n, t in state.items()}, folder / "model.safetensors")
@@ -93,10 +108,14 @@ def bert(folder: Path) -> Made:
     torch.save(child.state_dict(), folder / "bert-bin" / "pytorch_model.bin")
     yield Relative("bert-bin", "bert-mlm", "pickle file")
     child = tuned(BertForSequenceClassification.from_pretrained(folder / "bert-mlm"), words, 11)
-    torch.save(
-        {"state_dict": {f"model.{n}": t for n, t in child.state_dict().items()}, "epoch": 3}, folder / "bert-lit.ckpt"
-    )
-    yield Relative("bert-lit.ckpt", "bert-mlm", "pickle file")
+    (folder / "bert-lightning").mkdir()
+    state = {f"model.{n}": t for n, t in child.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3}, folder / "bert-lightning" / "epoch=3.ckpt")
+    yield Relative("bert-lightning", "bert-mlm", "pickle file")
+    child = tuned(BertForMaskedLM.from_pretrained(folder / "bert-mlm"), words, 12)
+    (folder / "bert-old").mkdir()
+    torch.save(child.state_dict(), folder / "bert-old" / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    yield Relative("bert-old", "bert-mlm", "pickle file")
 
 
 def gpt2(folder: Path) -> Made:
@@ -115,9 +134,7 @@ def gpt2(folder: Path) -> Made:
     )
     base.save_pretrained(folder / "gpt2")
     yield Relative("gpt2", None, "base")
-    child = tuned(GPT2LMHeadModel.from_pretrained(folder / "gpt2"), words, 1)
-    child.save_pretrained(folder / "gpt2-tuned")
-    yield Relative("gpt2-tuned", "gpt2", "task head")
+    yield from siblings(base, words, folder, "gpt2", 3)
     child = tuned(GPT2LMHeadModel.from_pretrained(folder / "gpt2"), words, 2)
     turned = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
     store(
@@ -219,6 +236,7 @@ def llama(folder: Path) -> Made:
     base = train(_llama(), words, BASE)
     base.save_pretrained(folder / "llama")
     yield Relative("llama", None, "base")
+    yield from siblings(base, words, folder, "llama", 2)
     writers: dict[str, Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]] = {
         "llama-fused": fused,
         "llama-internlm2": lambda s: internlm2(s, 4, 2),
@@ -305,8 +323,10 @@ def clip(folder: Path) -> Made:
         projection_dim=32,
     )
     inputs = both(text(VOCABULARY), arrays((3, 32, 32)))
-    train(CLIPModel(config), inputs, BASE).save_pretrained(folder / "clip")
+    base = train(CLIPModel(config), inputs, BASE)
+    base.save_pretrained(folder / "clip")
     yield Relative("clip", None, "base")
+    yield from siblings(base, inputs, folder, "clip", 2)
     for seed, (name, cls, own) in enumerate(
         [
             ("clip-text", CLIPTextModel, text(VOCABULARY)),
@@ -328,6 +348,7 @@ def vit(folder: Path) -> Made:
     base = train(timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=100, **shape), images, BASE)
     store(base.state_dict(), folder / "vit")
     yield Relative("vit", None, "base")
+    yield from siblings(base, images, folder, "vit", 2, store_network)
     child = copy.deepcopy(base)
     child.reset_classifier(7)
     store(tuned(child, images, 1).state_dict(), folder / "vit-classes")
@@ -377,6 +398,7 @@ def convnets(folder: Path) -> Made:
         base = train(timm.create_model(name, pretrained=False, num_classes=20, **more), images, Recipe(120, 2e-3, 1))
         store(base.state_dict(), folder / kind)
         yield Relative(kind, None, "base")
+        yield from siblings(base, images, folder, kind, 2, store_network)
         child = copy.deepcopy(base)
         child.reset_classifier(5)
         store(tuned(child, images, 1).state_dict(), folder / f"{kind}-classes")
@@ -411,6 +433,7 @@ def unet(folder: Path) -> Made:
     base = train(make(4), inputs(4), BASE)
     base.save_pretrained(folder / "unet")
     yield Relative("unet", None, "base")
+    yield from siblings(base, inputs(4), folder, "unet", 2)
     child = make(9)
     state = {n: t for n, t in base.state_dict().items() if n != "conv_in.weight"}
     child.load_state_dict(state, strict=False)
@@ -419,9 +442,6 @@ def unet(folder: Path) -> Made:
         child.conv_in.weight[:, 4:] = 0
     tuned(child, inputs(9), 1).save_pretrained(folder / "unet-inpaint")
     yield Relative("unet-inpaint", "unet", "input channels")
-    child = tuned(copy.deepcopy(base), inputs(4), 2)
-    child.save_pretrained(folder / "unet-tuned")
-    yield Relative("unet-tuned", "unet", "task head")
 
 
 class Tagger(torch.nn.Module):
@@ -442,6 +462,7 @@ def taggers(folder: Path) -> Made:
     base = train(Tagger(200, 32, 9), text(200), Recipe(250, 5e-3, 1))
     store(base.state_dict(), folder / "tagger")
     yield Relative("tagger", None, "base")
+    yield from siblings(base, text(200), folder, "tagger", 2, store_network)
     for name, words, width, tags in [
         ("tagger-tags", 200, 32, 5),
         ("tagger-words", 350, 32, 9),
@@ -495,11 +516,13 @@ def detectors(folder: Path) -> Made:
     base = train(Detector(80), images, BASE)
     store(base.state_dict(), folder / "detector")
     yield Relative("detector", None, "base")
+    yield from siblings(base, images, folder, "detector", 2, store_network)
     child = Detector(2)
     child.load_state_dict({n: t for n, t in base.state_dict().items() if ".7." not in n}, strict=False)
     train(child, images, Recipe(60, 5e-4, 11))
-    torch.save({"model": child.state_dict(), "epoch": 1}, folder / "detector-classes.pt")
-    yield Relative("detector-classes.pt", "detector", "class count")
+    (folder / "detector-classes").mkdir()
+    torch.save({"model": child, "epoch": 1}, folder / "detector-classes" / "best.pt")
+    yield Relative("detector-classes", "detector", "class count")
 
 
 def encoder_decoder(folder: Path) -> Made:
@@ -533,11 +556,12 @@ def encoder_decoder(folder: Path) -> Made:
     base = train(BartForConditionalGeneration(bart), words, BASE)
     base.save_pretrained(folder / "bart")
     yield Relative("bart", None, "base")
+    yield from siblings(base, words, folder, "bart", 2)
     tuned(BartModel.from_pretrained(folder / "bart"), words, 1).save_pretrained(folder / "bart-plain")
     yield Relative("bart-plain", "bart", "task head")
     child = BartForConditionalGeneration.from_pretrained(folder / "bart")
     child.model.decoder.layers = torch.nn.ModuleList(child.model.decoder.layers[i] for i in (0, 2))
-    child.config.decoder_layers = 2
+    child.config.decoder_layers, child.config.use_cache = 2, False
     tuned(child, words, 2).save_pretrained(folder / "bart-distilled")
     yield Relative("bart-distilled", "bart", "layers dropped", "0,1,2,0,2")
     t5 = T5Config(
@@ -554,6 +578,7 @@ def encoder_decoder(folder: Path) -> Made:
     base = train(T5ForConditionalGeneration(t5), seq, BASE)
     base.save_pretrained(folder / "t5")
     yield Relative("t5", None, "base")
+    yield from siblings(base, seq, folder, "t5", 2)
     tuned(T5EncoderModel.from_pretrained(folder / "t5"), words, 3).save_pretrained(folder / "t5-encoder")
     yield Relative("t5-encoder", "t5", "part of a model")
 
@@ -594,12 +619,14 @@ def multimodal(folder: Path) -> Made:
     language = train(_llama(), words, BASE)
     language.save_pretrained(folder / "language")
     yield Relative("language", None, "base")
+    yield from siblings(language, words, folder, "language", 2)
     vision_config = CLIPVisionConfig(
         hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8
     )
     vision = train(CLIPVisionModel(vision_config), images, BASE)
     vision.save_pretrained(folder / "vision")
     yield Relative("vision", None, "base")
+    yield from siblings(vision, images, folder, "vision", 2)
     llava = LlavaForConditionalGeneration(
         LlavaConfig(vision_config=vision_config, text_config=language.config, image_token_index=299)
     )

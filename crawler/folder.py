@@ -34,7 +34,7 @@ INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)
 _CACHED_OTHER = re.compile(r"(datasets|spaces|kernels)--[\w.\-]+", re.ASCII)  # beside models in Hugging Face's cache
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
-_WEIGHT_SUFFIXES = (*READ_SUFFIXES, ".ckpt", ".h5", ".msgpack")  # the last are recognised, and not read
+_WEIGHT_SUFFIXES = (*READ_SUFFIXES, ".pkl", ".h5", ".msgpack")  # the last are recognised, and not read
 _LONGEST_REF_BYTES = 100
 
 

@@ -20,11 +20,12 @@ from lineage.detect.cohorts import cohorts
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.layer_map import asserted, decide_by_layers
 from lineage.detect.model_input import Subject
+from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
 from lineage.detect.parts import part_of, parts_of
 from lineage.detect.reasons import Reason
 from lineage.detect.renamed import across_names, kin_of_other_names
 from lineage.detect.sketch_file import Sketch
-from lineage.graphdb.schema import share_key
+from lineage.graphdb.schema import Relation, share_key
 
 Decide = Callable[[Sequence[Subject]], list[Decision]]
 
@@ -168,6 +169,7 @@ def comparable(subject: Subject, others: Sequence[Subject], key: str) -> tuple[S
 def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[GroupMember, Decision]]:
     """What one group says of each of its members; see `decide_groups`."""
     said: list[tuple[GroupMember, Decision]] = []
+    members_of = {member.subject.id: member for member in group.members}
     for members in pieces(group.members):
         apart = [
             m.subject.quantized and threshold is not None for m in members
@@ -180,10 +182,28 @@ def decide_group(group: Group, decide: Decide, threshold: float | None = None) -
         for i in odd:
             together = [*(others[j] for j in main), others[i]]
             said.append((others[i], decide([m.subject for m in together])[-1]))
-    return said if threshold is None else _beyond(said, threshold)
+    if threshold is None:
+        return said
+    return _beyond([_by_overlap(pair, members_of, threshold) for pair in said], threshold, decide)
 
 
-def _beyond(said: list[tuple[GroupMember, Decision]], threshold: float) -> list[tuple[GroupMember, Decision]]:
+def _by_overlap(
+    pair: tuple[GroupMember, Decision], members: Mapping[str, GroupMember], threshold: float
+) -> tuple[GroupMember, Decision]:
+    """A decision with the share of the model that was compared with its parent, and less probable where that is little."""
+    member, decision = pair
+    parent = members.get(decision.parent or next((c.parent for c in decision.candidates), ""))
+    if parent is None or member.subject.quantized or decision.relation in (Relation.COPY_OF, Relation.QUANTIZED_FROM):
+        return pair
+    share = overlap(member.subject.sketch, parent.subject.sketch)
+    if share >= NEARLY_ALL:
+        return pair
+    return member, lowered(decision, share, threshold)
+
+
+def _beyond(
+    said: list[tuple[GroupMember, Decision]], threshold: float, decide: Decide
+) -> list[tuple[GroupMember, Decision]]:
     """What the blocks, compared one by one, tell of models without a parent; and which of these have no relatives at all."""
     named = {name for _, d in said for name in _named_in(d)}
     alone = sum(decision.answer is AnswerKind.ROOT for _, decision in said)
@@ -194,7 +214,7 @@ def _beyond(said: list[tuple[GroupMember, Decision]], threshold: float) -> list[
     for member, decision in said:
         if decision.answer is AnswerKind.ROOT:
             others = [m.subject for m, _ in likely if m is not member and (m.depth != member.depth or len(said) <= FEW)]
-            by_layers = decide_by_layers(member.subject, others[:at_most])
+            by_layers = decide_by_layers(member.subject, others[:at_most], decide)
             if by_layers is not None:
                 decision = asserted(by_layers, threshold)
             elif not decision.candidates and decision.model not in named:

@@ -13,7 +13,7 @@ enough of them are related, a decision.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +32,7 @@ NEXT_BLOCK = 0.02  # premium of the parent's next block
 COVERED = 0.75  # share of the child's blocks that must come from the parent
 EQUAL = 1e-3  # relative distance of a block that was taken over as it is, rounding aside
 CANDIDATES = 128
+WEIGHED = 24  # of the candidates, by everything that is known of models of one depth
 SAME_LAYERS_PROBABILITY = 0.97
 AT_LEAST_BLOCKS = 2
 FAR = 4.0  # how fast a farther candidate loses: the power of the ratio of squared distances
@@ -181,11 +182,17 @@ def _way(alike: np.ndarray) -> list[int]:
     return way[::-1]
 
 
-def decide_by_layers(child: Subject, candidates: Sequence[Subject]) -> Decision | None:
+def decide_by_layers(
+    child: Subject,
+    candidates: Sequence[Subject],
+    decide: Callable[[Sequence[Subject]], list[Decision]] | None = None,
+) -> Decision | None:
     """A parent, or the parents of a stack, of a model that has none in one piece; None where the blocks tell of none.
 
     Args:
         candidates: models of the same backbone, of any depth, all restricted to it.
+        decide: decides about models of one depth; weighs the candidates, cut to the child's blocks, where there are several. None: the
+            nearest.
     """
     own = blocks_of(child.sketch)
     if len(own) < AT_LEAST_BLOCKS:
@@ -205,7 +212,36 @@ def decide_by_layers(child: Subject, candidates: Sequence[Subject]) -> Decision 
         for candidate, there in found
         if there.covered >= COVERED and there.compared >= AT_LEAST_BLOCKS and _comes_from(own, candidate, there)
     ]
-    return _nearest(child, whole) if whole else None
+    return _nearest(child, whole, _weigher(child, decide)) if whole else None
+
+
+Weigher = Callable[[Sequence[tuple[Subject, LayerMap]]], dict[str, float]]
+
+
+def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision]] | None) -> Weigher:
+    """What `decide` says of the candidates, each cut to the blocks that the child took from it."""
+
+    def weigh(found: Sequence[tuple[Subject, LayerMap]]) -> dict[str, float]:
+        if decide is None or len(found) < 2:
+            return {}
+        cut = [replace(c, sketch=_cut_to(child.sketch, c.sketch, there)) for c, there in found[:WEIGHED]]
+        return {c.parent: c.probability for c in decide([child, *cut])[0].candidates}
+
+    return weigh
+
+
+def _cut_to(child: Sketch, parent: Sketch, there: LayerMap) -> Sketch:
+    """The parent's sketch with the blocks that the child took from it, under the child's names."""
+    own, its = next(iter(parts_of(child))), next(iter(parts_of(parent)))
+    source = {(place.block, place.name): name for name, place in its.places.items()}
+    samples: dict[str, Sample] = {}
+    for name, sample in child.samples.items():
+        place = own.places.get(name)
+        block = there.to[place.block] if place is not None else None
+        taken = name if place is None else source.get((block, place.name)) if block is not None else None
+        if taken is not None and taken in parent.samples:
+            samples[name] = replace(parent.samples[taken], name=sample.name)
+    return replace(parent, layout=child.layout, samples=samples)
 
 
 def _comes_from(own: Sequence[Mapping[str, Sample]], candidate: Subject, there: LayerMap) -> bool:
@@ -224,17 +260,22 @@ def _stack_of(model: Subject, other: Subject) -> bool:
     return there.repeated and there.covered == 1.0 and float(np.nanmax(there.distance)) < EQUAL**2
 
 
-def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]]) -> Decision:
+def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: Weigher) -> Decision:
     distances = [max(float(np.nanmean(m.distance)), 1e-12) for _, m in found]
     plain = [not any(_stack_of(c, other) for other, n in found if n.parent_blocks < m.parent_blocks) for c, m in found]
     if any(plain):  # of a model and a stack of its own blocks, the model
         distances = [d for d, kept in zip(distances, plain, strict=True) if kept]
         found = [pair for pair, kept in zip(found, plain, strict=True) if kept]
-    best = int(np.argmin(distances))
+    order = np.argsort(distances, kind="stable")
+    found, distances = [found[i] for i in order], [distances[i] for i in order]
+    weights = [(distances[0] / d) ** FAR for d in distances]
+    weighed = weigh(found)
+    if found[0][0].id in weighed or sum(weighed.values()) >= 0.5:
+        weights = [weighed.get(c.id, 0.0) for c, _ in found]
+    best = int(np.argmax(weights))
     parent, layers = found[best]
     likeness = float(np.nanmedian(layers.alike))
     sure = SAME_LAYERS_PROBABILITY * layers.covered * min(1.0, 0.6 + 0.4 * likeness / ALIKE_COSINE)
-    weights = [(distances[best] / d) ** FAR for d in distances]
     chances = [sure * w / sum(weights) for w in weights]
     evidence = {
         "layers": layers.text,

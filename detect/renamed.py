@@ -19,6 +19,7 @@ from lineage.detect.cohorts import cohorts
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.decode import DTYPE_BYTES
 from lineage.detect.model_input import Subject
+from lineage.detect.overlap import lowered
 from lineage.detect.parts import parts_of
 from lineage.detect.reasons import Reason
 from lineage.detect.row_match import Correspondence, RowPlaces, corresponding, look_alike, tables_of
@@ -57,6 +58,11 @@ def size_keys(sketch: Sketch) -> frozenset[tuple[int, int]]:
             if min(first, width) >= 8:
                 held[min(first, width), max(first, width)] += int(np.prod(shape))
     return frozenset(sorted(held, key=lambda pair: -held[pair])[:SIZE_KEYS])
+
+
+def size_words(sketch: Sketch) -> tuple[str, ...]:
+    """The same as words."""
+    return tuple(sorted(f"{small}x{large}" for small, large in size_keys(sketch)))
 
 
 def across_names(
@@ -189,7 +195,7 @@ def _translated_decision(decision: Decision, found: Kinship, threshold: float) -
     }
     if found.there.doubled >= UPCYCLED > 2 * found.back.doubled:
         return _upcycled(decision, found.first, evidence, threshold)
-    return _with(decision, evidence)
+    return lowered(_with(decision, evidence), max(found.there.share, found.back.share), threshold)
 
 
 def _with(decision: Decision, evidence: Mapping[str, object]) -> Decision:

@@ -90,7 +90,8 @@ class Correspondence:
     @property
     def kin(self) -> bool:
         """Whether enough was found for the two models to be relatives: one tensor alone is a table that many have."""
-        return len(self.places) >= LEAST_TENSORS and self.share >= LEAST_SHARE
+        tensors = len(self.places) + len(self.vectors) // 2
+        return bool(self.places) and tensors >= LEAST_TENSORS and self.share >= LEAST_SHARE
 
     @property
     def doubled(self) -> float:

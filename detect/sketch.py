@@ -6,7 +6,8 @@ blocks of models of different depth with each other. A sample is made of whole c
 a safetensors file, so it is one ranged read, and growth needs whole units.
 
 Of a large model: some blocks spread over the depth; of each one or a few matrices, with the norm that lies beside one of them in
-most files, so that both are one read; and rows of the embedding. Norms and embeddings change least and tell 16-bit models apart.
+most files, so that both are one read; rows of the embedding; and the first rows of the matrices of two blocks, which a model under other
+names has as well. Norms and embeddings change least and tell 16-bit models apart.
 Small models are taken whole.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,6 +36,10 @@ BACKBONES_SAMPLED = 4
 WIDE_ROW = 1.5  # of the usual row: kinds of matrices with wider ones are left out
 NORM_VALUES = 8192  # of a vector, at most
 BESIDE = 2  # vectors taken along beside a matrix, at most
+ANCHOR_ROWS, ANCHOR_BLOCKS, MOST_ANCHORS = (16, 8, 4), 2, 24
+MOST_UNIQUE = 12  # anchors of a network without blocks
+ANCHOR_SHARE = 4  # of the budget: at most a fourth of it on top
+_ANOTHER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")  # a number within a block that is not 0: another expert
 _NORM = re.compile(r"norm|(^|[._])ln[._\d]|layernorm|_ln\b", re.I)
 
 
@@ -63,6 +69,8 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
     blocks: dict[str, Block] = {}
     for named in _named(header)[:BACKBONES_SAMPLED]:
         for block in _of_backbone(named, by_name, budget_values):
+            blocks.setdefault(block.tensor, block)
+        for block in _anchors(named, by_name, budget_values):
             blocks.setdefault(block.tensor, block)
     if not blocks:
         blocks = {b.tensor: b for b in _spread_over(comparable, budget_values)}
@@ -99,6 +107,28 @@ def _of_backbone(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: i
         if rows * table.row_values <= budget:
             found.append(Block(table.source, first * table.row_values, (first + rows) * table.row_values))
     return found
+
+
+def _anchors(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: int) -> list[Block]:
+    """The first rows of matrices that a model under other names has as well, whatever they are called and however they are fused there:
+    of the first blocks, one expert of several; without blocks, of shapes that occur once."""
+    share = budget // ANCHOR_SHARE
+    for count in range(ANCHOR_BLOCKS, 0, -1) if named.places else (0,):
+        chosen = _anchored(named, tensors, count)
+        for rows in ANCHOR_ROWS:
+            if sum(min(rows, t.rows) * t.row_values for t in chosen) <= share and len(chosen) <= MOST_ANCHORS:
+                return [Block(t.source, 0, min(rows, t.rows) * t.row_values) for t in chosen]
+    return []
+
+
+def _anchored(named: NamedBackbone, tensors: dict[str, TensorInfo], blocks: int) -> list[TensorInfo]:
+    """Matrices of which the first rows are taken. blocks: how many; 0 for a network without."""
+    if blocks:
+        inside = [(p.name, tensors[n]) for n, p in named.places.items() if p.block < blocks and n in tensors]
+        return [t for name, t in inside if t.role is Role.WEIGHT and t.rows > 1 and not _ANOTHER.search(name)]
+    weights = [tensors[n] for n in named.names if n in tensors and tensors[n].role is Role.WEIGHT]
+    shapes = Counter(t.shape for t in weights)
+    return sorted((t for t in weights if shapes[t.shape] == 1), key=lambda t: (-t.values, t.shape))[:MOST_UNIQUE]
 
 
 def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Block]:

@@ -238,9 +238,22 @@ class LineageGraph:
         """Architecture -> digest of what was compared when it was last decided about, as `set_decided` got it."""
         return {row["signature"]: row["decided"] for row in self.read(statement("architecture_decided"))}
 
-    def set_decided(self, signature: str, digest: str) -> None:
-        """Keeps that an architecture was decided about, and from what. Written after the edges."""
-        params = {"signature": signature, "decided": digest}
+    def sizes(self) -> dict[str, tuple[str, ...]]:
+        """Architecture -> sizes of the matrices in its blocks, as `set_decided` got them."""
+        return {row["signature"]: tuple(row["sizes"].split()) for row in self.read(statement("architecture_sizes"))}
+
+    def heads(self, signature: str, at_most: int) -> list[tuple[Model, str | None]]:
+        """Some models of one architecture with the answers about them, those without a known parent first."""
+        rows = self.read(statement("heads_of_signature"), {"signature": signature, "limit": at_most})
+        return [(model_of(row["model"]), row["answer"]) for row in rows]
+
+    def set_decided(self, signature: str, digest: str, sizes: Iterable[str] = ()) -> None:
+        """Keeps that an architecture was decided about, and from what. Written after the edges.
+
+        Args:
+            sizes: of the matrices in its blocks, as `renamed.size_words` gives them.
+        """
+        params = {"signature": signature, "decided": digest, "sizes": " ".join(sizes)}
         self.transact(lambda execute: execute(statement("architecture_decided_set"), params))
 
     def set_adapters_decided(self, digests: Mapping[str, str]) -> None:

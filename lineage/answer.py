@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,15 @@ ADAPTER = "an adapter: published methods compare the weights of models, of which
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A parent that was found, or one that is possible. share: of a merge, its part of the weights, 0 to 1."""
+    """A parent that was found, or one that is possible. share: of a merge, its part of the weights, 0 to 1; part: path of the part of the
+    model that comes from it, None for all of it."""
 
     hub_id: str
     repo_id: str
     relation: str
     probability: float
     share: float | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,15 @@ def from_rows(rows: ParentRows) -> Answer:
     )
     if not rows.accepted:
         return found
-    best = rows.accepted[0]
+    about_models = set(_ids_in(rows.reason.values if rows.reason else None))
+    accepted = sorted(
+        rows.accepted, key=lambda row: row["hub_id"] not in about_models
+    )  # the one that the reason is about first
+    best = accepted[0]
     return replace(
         found,
         answer="parent",
-        parents=tuple(_parent(row) for row in rows.accepted),
+        parents=tuple(_parent(row) for row in accepted),
         probability=best["probability"],
         decided_by=tuple(best["decided_by"] or ()),
         evidence=json.loads(best["evidence"] or "{}"),
@@ -129,10 +135,14 @@ def from_decision(
     """
     asserted = dict(decision.parents)
     relation = str(decision.relation or Relation.FINE_TUNED_FROM)
+    part = decision.evidence.get("part")
     return Answer(
         model,
         "parent" if asserted else _said(str(decision.answer)),
-        tuple(Parent(p, names[p], relation, decision.probability, share) for p, share in decision.parents),
+        (
+            *(Parent(p, names[p], relation, decision.probability, share, part) for p, share in decision.parents),
+            *(_of_part(other, names) for other in decision.other_parts if other.parent),
+        ),
         decision.probability,
         decision.reason.text(names.get),
         decision.decided_by,
@@ -164,5 +174,18 @@ def _said(answer: str | None) -> str:
     return answer if answer in ("root", "undecided", "no_relatives") else "unknown"
 
 
+def _of_part(decision: Decision, names: Mapping[str, str]) -> Parent:
+    """The parent of one part of a model."""
+    parent, relation = str(decision.parent), str(decision.relation or Relation.FINE_TUNED_FROM)
+    return Parent(parent, names[parent], relation, decision.probability, None, decision.evidence.get("part"))
+
+
 def _parent(row: Mapping[str, Any]) -> Parent:
-    return Parent(row["hub_id"], row["repo_id"], row["kind"], row["probability"], row["share"])
+    part = json.loads(row.get("evidence") or "{}").get("part")
+    return Parent(row["hub_id"], row["repo_id"], row["kind"], row["probability"], row["share"], part)
+
+
+def _ids_in(kept: Mapping[str, Any] | None) -> Iterator[str]:
+    """Identities of models that a reason is about."""
+    for models in (kept or {}).get("models", {}).values():
+        yield from [models] if isinstance(models, str) else models

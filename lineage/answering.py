@@ -195,14 +195,17 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     from lineage.detect.methods.to_decisions import decide_or_say
     from lineage.detection import declared_bases, originals_claimed, relatives_in
     from lineage.evidence import options_of
+    from lineage.other_names import OtherNames
     from lineage.queries.claim_check import compare_found
 
     model = looked.model
     keep = question.store_it and not looked.stored
+    options = options_of(**question.evidence)
     beside, named = _beside(question.among, looked)
     subject = looked.subject(declared_bases(graph, looked.declarations) | named)
     known = [*relatives_in(graph, sketches, subject, {model.hub_id}, None), *beside]
-    options = options_of(**question.evidence)
+    if graph is not None and options.method == PLAIN:
+        known += OtherNames(graph, sketches, options).around(subject)
     threshold = options.threshold if options.method == PLAIN else None
     with computing([s.sketch for s in (subject, *known)], options) as on:
         decision = decide_about(

@@ -61,10 +61,11 @@ class DecisionSubject:
 
 @dataclass(frozen=True, slots=True)
 class GroupAnswer:
-    """readable: hub_ids of the models whose sample could be read."""
+    """readable: hub_ids of the models whose sample could be read; sizes: of matrices, by which models of other names are looked for."""
 
     readable: frozenset[str]
     said: Sequence[tuple[DecisionSubject, Decision]]
+    sizes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,14 @@ def decide_models(
     read = subjects_of(known.models, known.declared, sketches)
     subjects = [subject for _, subject in read if subject is not None]
     said = decide_subjects(subjects, known, only, sketches, options, device)
-    return GroupAnswer(frozenset(subject.id for subject in subjects), said)
+    return GroupAnswer(frozenset(subject.id for subject in subjects), said, sizes_of(subjects))
+
+
+def sizes_of(subjects: Sequence[Subject]) -> tuple[str, ...]:
+    """Sizes that the models of a group have in common, see detect/renamed.py."""
+    from lineage.detect.renamed import size_words
+
+    return size_words(subjects[0].sketch) if subjects else ()
 
 
 def decide_subjects(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lineage.detect.options import Options
     from lineage.detect.sketch_store import SketchStore
     from lineage.graphdb.store import Store
+    from lineage.other_names import OtherNames
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,13 @@ class _Work:
     bound: set[str] = field(default_factory=set)
     heard: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    names: OtherNames = field(init=False)
     made: int = 0
+
+    def __post_init__(self) -> None:
+        from lineage.other_names import OtherNames
+
+        self.names = OtherNames(self.graph, self.sketches, self.options)
 
     def changed(self, decided: Mapping[str, str]) -> Iterator[GroupTask]:
         """Groups in which something changed since they were decided."""
@@ -181,6 +188,7 @@ class _Work:
         self.count["without_sketch"] += len(known.without_sketch) + len(known.models) - len(subjects)
         unread = [model.hub_id for model in known.models if model.hub_id not in answer.readable]
         self.bound |= known.bound | children_of(self.graph, unread)
+        self.names.learn(keys, answer.sizes)
         if digest is not None:
             self.count["architectures"] += 1
             if len(subjects) == len(known.models):  # what cannot be read now is no reason not to look again
@@ -207,7 +215,7 @@ class _Work:
         """Keeps which groups were decided about, of those that said nothing which is not stored yet."""
         waiting = {key for hub_id in self.said for key in self.heard[hub_id]}
         for key in self.digests.keys() - waiting:
-            self.graph.set_decided(key, self.digests.pop(key))
+            self.graph.set_decided(key, self.digests.pop(key), self.names.sizes.get(key, ()))
 
     def _joint(self, key: str, models: Sequence[Model]) -> tuple[str, ...]:
         signatures = {str(model.signature) for model in models}
@@ -224,10 +232,11 @@ class _Work:
             for hub_id, said in ready.items()
             if said and hub_id not in self.bound
         ]
+        decisions, others = self.names.weighed(decisions, self.models)
         edges, verdicts = as_edges(
             decisions,
             self.options,
-            {hub_id: model.revision for hub_id, model in self.models.items()},
+            {hub_id: model.revision for hub_id, model in (self.models | others).items()},
         )
         found = self.graph.replace_edges([d.model for d in decisions], edges, verdicts, self.run_id)
         answers = [decision.answer for decision in decisions]

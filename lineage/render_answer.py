@@ -37,7 +37,7 @@ def as_json(answer: Answer, stored: bool) -> dict[str, Any]:
         "revision": answer.model.revision,
         "reason": answer.reason,
         "evidence": dict(answer.evidence),
-        "parents": [{**_candidate(p), "share": p.share} for p in answer.parents],
+        "parents": [{**_candidate(p), "share": p.share, "part": p.part} for p in answer.parents],
         "other_parents": [_candidate(c) for c in answer.other_parents],
         "declared_agrees": None if agreement is None or agreement.agreement is None else str(agreement.agreement),
         "agreement": None if agreement is None or agreement.agreement is None else str(agreement.agreement),
@@ -87,6 +87,10 @@ def sentence(answer: Answer) -> str:
     name = answer.model.repo_id
     if answer.answer == "parent":
         how = Relation(answer.relation or Relation.FINE_TUNED_FROM).phrase
+        if any(parent.part for parent in answer.parents):
+            return f"{name} {how} " + " and ".join(
+                f"{p.repo_id} ({chance(p.probability)}{f', its {p.part}' if p.part else ''})" for p in answer.parents
+            )
         parents = [(parent.repo_id, parent.probability) for parent in answer.parents]
         if len(parents) == 1:
             return f"{name} {how} {answer.parent} (probability {chance(parents[0][1])})"

@@ -431,7 +431,7 @@ def test_a_million_rows_are_listed_page_by_page_beside_real_ones(hub: FakeHub, h
         assert len(set(seen)) == 8 and "acme/young" in seen
         assert [n for n in seen if n != "acme/young"] == [f"lots/model-{n:09d}" for n in range(999_999, 999_992, -1)]
     info = http.get(f"{hub.url}/api/models/lots/model-000000042").json()
-    assert info["downloads"] == 42 and {"rfilename": "model.ckpt"} in info["siblings"]
+    assert info["downloads"] == 42 and {"rfilename": "model.pkl"} in info["siblings"]
     assert http.get(f"{hub.url}/api/models/lots/model-001000000").status_code == 401
 
 

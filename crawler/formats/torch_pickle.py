@@ -109,14 +109,30 @@ def tensors_in(pickle: bytes) -> dict[str, StoredTensor]:
     Raises:
         BadPickle: not a pickle, something in it is not harmless, or it holds no named tensors.
     """
-    top = _run(pickle)
-    found = _weights(top)
+    return described_in(pickle, {})
+
+
+def described_in(pickle: bytes, storages: dict[str, Storage]) -> dict[str, StoredTensor]:
+    """The same, with every storage that the pickle mentions put into `storages` by its key, whatever it is of."""
+    found = _weights(_run(pickle, storages))
     if not found:
         raise BadPickle("it holds no tensors with names")
     return found
 
 
-def _run(pickle: bytes) -> Any:
+def texts_in(pickle: bytes) -> list[str]:
+    """The list of texts that a pickle describes.
+
+    Raises:
+        BadPickle: it describes something else.
+    """
+    found = _run(pickle, {})
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise BadPickle("the keys of its numbers are no list of texts")
+    return found
+
+
+def _run(pickle: bytes, storages: dict[str, Storage]) -> Any:
     """The object that a pickle describes, made of plain values and records."""
     if len(pickle) > MAX_PICKLE_BYTES:
         raise BadPickle(f"its description of {len(pickle)} bytes is beyond the limit of {MAX_PICKLE_BYTES}")
@@ -130,7 +146,7 @@ def _run(pickle: bytes) -> Any:
                 raise BadPickle(f"it has more than {MAX_OPCODES} instructions")
             if opcode.name == "STOP":
                 return stack.pop()
-            _step(opcode.name, argument, stack, memo)
+            _step(opcode.name, argument, stack, memo, storages)
     except BadPickle:
         raise
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
@@ -147,7 +163,7 @@ _LITERALS = frozenset(
 )  # fmt: skip
 
 
-def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> None:
+def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any], storages: dict[str, Storage]) -> None:
     """One opcode."""
     if name in _LITERALS:
         stack.append(argument)
@@ -200,7 +216,10 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> N
         if isinstance(stack[-1], PickledObject):
             stack[-1].state = state
     elif name in ("BINPERSID", "PERSID"):
-        stack.append(_storage(stack.pop() if name == "BINPERSID" else argument))
+        storage = _storage(stack.pop() if name == "BINPERSID" else argument)
+        if storages.setdefault(storage.key, storage) != storage:
+            raise BadPickle("it describes one storage in two ways")
+        stack.append(storage)
     elif name in ("POP", "POP_MARK"):
         _since_mark(stack) if name == "POP_MARK" else stack.pop()
     elif name == "DUP":
@@ -253,6 +272,8 @@ def _storage(identity: Any) -> Storage:
     kind, key, values = identity[1], identity[2], identity[4]
     if not isinstance(kind, _GlobalName) or not isinstance(key, str) or type(values) is not int or values < 0:
         raise BadPickle("it describes an invalid storage")
+    if len(identity) > 5 and identity[5] is not None:
+        raise BadPickle("it describes a window of a storage, as very old files have them")
     untyped = kind.name == "UntypedStorage"
     return Storage(None if untyped else DTYPES.get(kind.name.removesuffix("Storage")), key, values)
 

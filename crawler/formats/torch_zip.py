@@ -1,8 +1,8 @@
-"""Weights that PyTorch saved (`pytorch_model.bin`, `.pt`, `.pth`), read by ranges and never unpickled.
+"""Weights that PyTorch saved (`pytorch_model.bin`, `.pt`, `.pth`, `.ckpt`), read by ranges and never unpickled.
 
 The file is a zip archive whose members are stored as they are. Its directory, at the end, says where each lies; `data.pkl` describes the
 tensors (crawler/formats/torch_pickle.py) and `data/0`, `data/1`, … hold their numbers. Two or three short reads give a header
-as safetensors files have one. The older kind of file, one pickle after the other, is refused.
+as safetensors files have one. The older kind of file, one pickle after the other, is read by torch_old.py.
 
 Format: APPNOTE.TXT of PKWARE, 4.3; torch/serialization.py and caffe2/serialize/inline_container.cc (members begin at multiples of 64).
 """
@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from lineage.crawler.formats.interface import Format, Opening, Readable
+from lineage.crawler.formats.torch_old import MAGIC, read_old
 from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
 from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader
 from lineage.crawler.packing.unpacking import UnpackedWeights
+from lineage.crawler.selection import Choice
 from lineage.crawler.weights import WeightFile, Weights
 from lineage.graphdb.schema import Failure
 
 TAIL_BYTES = 64 * 1024  # holds the whole directory of most files
 MAX_DIRECTORY_BYTES = 64 << 20
 MAX_MEMBERS = 1_000_000
+CHECKPOINT = ".ckpt"
 STRIDED = "STRIDED"  # a dtype for tensors whose values do not lie in order
 _END, _END64, _LOCATOR64, _ENTRY, _LOCAL = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2", b"PK\3\4"
 _ALIGNMENT = 64
@@ -66,7 +69,12 @@ class TorchWeights(Weights):
 
 class TorchZip(Format):
     kind = "torch"
-    suffixes = (".bin", ".pt", ".pth")
+    suffixes = (".bin", ".pt", ".pth", CHECKPOINT)
+
+    def choose(self, paths: Collection[str]) -> Choice | None:
+        """As every format; checkpoints of a trainer count where there is nothing else."""
+        others = [path for path in paths if not path.lower().endswith(CHECKPOINT)]
+        return super().choose(others) or super().choose(paths)
 
     def open(self, files: Sequence[WeightFile], how: Opening) -> Readable:
         return UnpackedWeights(TorchWeights(files, how.header_limit_bytes, how.parallel))
@@ -82,6 +90,8 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
         BadArchive: not such a file, or it does not hold what it claims, or describing it would have to run something.
     """
     members = _members(read, file, file_bytes)
+    if members is None:
+        return _read_old(read, file, file_bytes)
     pickles = [m for m in members.values() if m.name.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
         raise BadArchive(
@@ -116,35 +126,56 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
 def _tensor(file: str, name: str, tensor: StoredTensor, member: ArchiveMember, start: int) -> TensorHeader:
     if member.method != 0 or member.flags & 1:
         raise BadArchive(file, f"the numbers of {name[:80]!r} are compressed or encrypted")
+    return _window(file, name, tensor, start, member.size)
+
+
+def _window(file: str, name: str, tensor: StoredTensor, start: int, size_bytes: int) -> TensorHeader:
+    """A tensor within a storage whose bytes begin at `start`."""
     dtype = tensor.dtype or "UNKNOWN"
     bits = DTYPE_BITS.get(dtype)
     if bits is None or not tensor.contiguous:
-        return TensorHeader(name, STRIDED if bits else dtype, tensor.shape, file, start, start + member.size)
+        return TensorHeader(name, STRIDED if bits else dtype, tensor.shape, file, start, start + size_bytes)
     values = 1
     for size in tensor.shape:
         values *= size
     first = tensor.offset * bits // 8
     last = first + values * bits // 8
-    if last > member.size:
+    if last > size_bytes:
         raise BadArchive(file, f"the tensor {name[:80]!r} is longer than its numbers")
     return TensorHeader(name, dtype, tensor.shape, file, start + first, start + last)
 
 
-def _members(read: Read, file: str, file_bytes: int) -> dict[str, ArchiveMember]:
-    """Name -> member, from the directory at the end."""
+def _read_old(read: Read, file: str, file_bytes: int) -> tuple[TensorHeader, ...]:
+    """The header of a file of the older kind."""
+    try:
+        found = read_old(read, file_bytes)
+    except BadPickle as error:
+        raise BadArchive(file, str(error)) from None
+    tensors: list[TensorHeader] = []
+    seen: set[tuple[str, int, tuple[int, ...]]] = set()
+    for name, tensor in found.tensors.items():
+        window = (tensor.storage.key, tensor.offset, tensor.shape)
+        if window in seen:
+            continue
+        seen.add(window)
+        if tensor.storage.key not in found.places:
+            raise BadArchive(file, f"the numbers of {name[:80]!r} are not in it")
+        start, size = found.places[tensor.storage.key]
+        tensors.append(_window(file, name, tensor, start, size))
+    return tuple(tensors)
+
+
+def _members(read: Read, file: str, file_bytes: int) -> dict[str, ArchiveMember] | None:
+    """Name -> member, from the directory at the end; None for a file of the older kind."""
     if file_bytes < 22:
         raise BadArchive(file, f"too few bytes: {file_bytes}")
     tail_at = max(0, file_bytes - TAIL_BYTES)
     tail = read(tail_at, file_bytes)
     end = tail.rfind(_END)
     if end < 0 or len(tail) - end < 22:
-        head = read(0, min(4, file_bytes))
-        kind = (
-            "an older kind of PyTorch file, one pickle after the other"
-            if head[:2] in (b"\x80\x02", b"\x80\x03")
-            else ""
-        )
-        raise BadArchive(file, f"{kind or 'not a zip archive'}, which is not read" if kind else "not a zip archive")
+        if read(0, min(len(MAGIC), file_bytes)) == MAGIC:
+            return None
+        raise BadArchive(file, "neither a zip archive nor an older file of PyTorch")
     count, size, at = struct.unpack("<HII", tail[end + 10 : end + 20])
     if 0xFFFF in (count,) or 0xFFFFFFFF in (size, at):
         count, size, at = _end64(tail, tail_at, end, file, read)

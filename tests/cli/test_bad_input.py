@@ -90,7 +90,7 @@ def test_damaged_models_do_not_stop_a_pass_or_a_scan(hub: FakeHub, lineage: Comm
     "model, says, tries",
     [
         ("acme/nothing", "repository acme/nothing does not exist", "check the name"),
-        ("acme/pickle", "only pickle weights (model.ckpt), which are never opened", "the model it was made from"),
+        ("acme/pickle", "only pickle weights (model.pkl), which are never opened", "the model it was made from"),
         ("acme/text", "no weight files", ""),
         ("acme/gated", "gated", "HF_TOKEN"),
         ("acme/a@nowhere", "no revision nowhere", "leave the revision out"),
@@ -119,7 +119,7 @@ def test_empty_folders_and_folders_of_pickles(offline: Command, tmp_path: Path) 
     empty, pickles = tmp_path / "empty", tmp_path / "pickles"
     for folder in (empty, pickles):
         folder.mkdir()
-    (pickles / "model.ckpt").write_bytes(b"no pickle is ever opened")
+    (pickles / "model.pkl").write_bytes(b"no pickle is ever opened")
     refused(offline("who-is-parent", empty), 4, "no weight files", ".safetensors")
     refused(offline("who-is-parent", pickles), 4, "never opened", ".safetensors")
     refused(offline("scan", empty), 4, "no model under", ".safetensors")

@@ -91,7 +91,7 @@ def test_a_dry_run_of_sync_costs_the_listing_and_changes_nothing(own_world: Worl
 
 
 def test_a_dry_run_of_a_folder_costs_no_request_and_says_what_is_read(offline: Command, tmp_path: Path) -> None:
-    for name, content in {"a.safetensors": save(start(1)), "b.safetensors": save(start(2)), "c.ckpt": b""}.items():
+    for name, content in {"a.safetensors": save(start(1)), "b.safetensors": save(start(2)), "c.pkl": b""}.items():
         (tmp_path / "zoo").mkdir(exist_ok=True)
         (tmp_path / "zoo" / name).write_bytes(content)
     plan = offline("sync", "--dry-run", "--folder", tmp_path / "zoo", "--json").json

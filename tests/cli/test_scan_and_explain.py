@@ -55,7 +55,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(start(5, OTHER), folder / "other" / "stranger" / "model.safetensors")
     (folder / "other" / "stranger" / "config.json").write_text("{}")
     (folder / "old").mkdir()
-    (folder / "old" / "model.ckpt").write_bytes(b"no pickle is ever opened")
+    (folder / "old" / "model.pkl").write_bytes(b"no pickle is ever opened")
     (folder / "broken.safetensors").write_bytes(b"\x00" * 40)
     (folder / "lora").mkdir()
     for name, content in adapter().items():

@@ -167,7 +167,7 @@ def test_models_keep_what_they_come_from_when_that_can_no_longer_be_read(small_h
     assert lineage("sync").code == 0
     before = [(row["repo_id"], row["depth"]) for row in lineage("descendants", "acme/a", "--json").json]
     assert len(before) >= 3
-    small_hub.commit("acme/a", {"model.safetensors": None, "model.ckpt": b"no pickle is ever opened"})
+    small_hub.commit("acme/a", {"model.safetensors": None, "model.pkl": b"no pickle is ever opened"})
     done = lineage("sync", "--json")
     assert done.code == 0 and done.json["detect"]["edges_superseded"] == 0
     question = "MATCH (m:Model {repo_id: 'acme/a'}) RETURN m.status AS status"

@@ -36,7 +36,7 @@ def publish(hub: FakeHub) -> dict[str, Weights]:
     for name, weights in models.items():
         hub.add_repo(f"acme/{name}", {"README.md": card(claims.get(name)), "model.safetensors": save(weights)})
     hub.add_repo("acme/adapter", {"README.md": card("a"), **adapter()})
-    hub.add_repo("acme/pickle", {"README.md": card("a"), "model.ckpt": b"no pickle is ever opened"})
+    hub.add_repo("acme/pickle", {"README.md": card("a"), "model.pkl": b"no pickle is ever opened"})
     hub.add_repo("acme/text", {"README.md": b"no weights at all"})
     hub.add_repo("acme/gated", {"model.safetensors": save(tune(models["a"], 9))}, gated="manual")
     return models

@@ -176,7 +176,7 @@ def test_a_repository_in_the_line_is_packed_without_what_has_nothing_to_do_with_
 
 
 def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing_behind(twelve: FakeHub, crawler: Crawl) -> None:
-    twelve.add_repo("acme/pickle", {"model.ckpt": b""})
+    twelve.add_repo("acme/pickle", {"model.pkl": b""})
     with Progress(crawler.progress_file) as progress:
         plan = plan_crawl(CrawlOptions(page_models=5), StoringReader(crawler.sketches), progress, hub_at(twelve))
     assert (plan.seen, plan.to_read, plan.unreadable, plan.pages) == (13, 12, 1, 3)

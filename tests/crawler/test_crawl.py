@@ -36,7 +36,7 @@ def test_every_kind_of_repository_comes_out_with_its_status_and_reason(fake: Fak
         {"part-a.safetensors": halves[0], "part-b.safetensors": halves[1], "model.safetensors.index.json": index},
     )
     fake.add_repo("acme/lacking", {"model-00001-of-00002.safetensors": halves[0]})
-    fake.add_repo("acme/pickle", {"model.ckpt": b"\x80\x04evil"})
+    fake.add_repo("acme/pickle", {"model.pkl": b"\x80\x04evil"})
     fake.add_repo("acme/nothing", {"README.md": b""})
     fake.add_repo("acme/gated", repository(2), gated="manual")
     fake.add_repo("acme/disabled", repository(3), disabled=True)
@@ -69,7 +69,7 @@ def test_every_kind_of_repository_comes_out_with_its_status_and_reason(fake: Fak
     for name, reason in reasons.items():
         assert models[name].status is Status.UNREADABLE and reason in (models[name].reason or ""), name
     assert len(models) == 13
-    assert not any("model.ckpt" in request.target for request in fake.log())
+    assert not any("model.pkl" in request.target for request in fake.log())
 
 
 def test_claims_of_card_tags_and_adapter_configuration_come_out_every_time(fake: FakeHub, crawler: Crawl) -> None:
@@ -86,7 +86,7 @@ def test_an_unchanged_hub_costs_the_listing_and_nothing_else(fake: FakeHub, craw
     for i in range(5):
         fake.add_repo(f"acme/m{i}", repository(i))
     fake.add_repo("acme/gated", repository(9), gated="auto")
-    fake.add_repo("acme/pickle", {"model.ckpt": b""})
+    fake.add_repo("acme/pickle", {"model.pkl": b""})
     first = crawler.models()
     assert crawler.models() == first
     assert crawler.requests() == {"list": 1}
@@ -353,7 +353,7 @@ def test_a_folder_is_crawled_with_the_same_code_and_read_once(
             (tmp_path / "zoo" / f"m{i}").mkdir(parents=True, exist_ok=True)
             (tmp_path / "zoo" / f"m{i}" / name).write_bytes(content)
     (tmp_path / "zoo" / "pickle").mkdir()
-    (tmp_path / "zoo" / "pickle" / "model.ckpt").write_bytes(b"")
+    (tmp_path / "zoo" / "pickle" / "model.pkl").write_bytes(b"")
     crawler = Crawl(fake, sketches)
     options = CrawlOptions(folder=tmp_path / "zoo")
     models = crawler.models(options)
@@ -398,7 +398,7 @@ def test_a_single_model_is_opened_without_storing_anything(fake: FakeHub, tmp_pa
 
 
 def test_an_unreadable_single_model_says_why(fake: FakeHub) -> None:
-    fake.add_repo("acme/pickle", {"model.ckpt": b""})
+    fake.add_repo("acme/pickle", {"model.pkl": b""})
     opened = open_model("acme/pickle", hub_at(fake))
     assert opened.model.status is Status.UNREADABLE
     with pytest.raises(Exception, match="never opened") as failure:

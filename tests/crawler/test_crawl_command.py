@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Path:
 def test_a_crawl_prints_its_summary_and_a_second_one_changes_nothing(fake: FakeHub, store: Path) -> None:
     for i in range(3):
         fake.add_repo(f"acme/m{i}", repository(i))
-    fake.add_repo("acme/pickle", {"model.ckpt": b""})
+    fake.add_repo("acme/pickle", {"model.pkl": b""})
     env = environment(fake, store)
     first, second = (lineage("crawl", "--json", env=env) for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr

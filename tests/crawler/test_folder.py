@@ -92,13 +92,13 @@ def test_the_parts_of_a_pipeline_are_models_of_their_own(tmp_path: Path) -> None
 def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
     put(
         tmp_path,
-        "pickle/model.ckpt",
+        "pickle/model.pkl",
         "pickle/config.json",
-        "bare/x.ckpt",
+        "bare/x.pkl",
         "gguf/q-00001-of-00002.gguf",
         "none/config.json",
     )
-    put(tmp_path, "lora/adapter_config.json", "lora/adapter_model.ckpt")
+    put(tmp_path, "lora/adapter_config.json", "lora/adapter_model.pkl")
     put(tmp_path, "shards/model-00001-of-00002.safetensors")
     put(tmp_path, "index/model.safetensors.index.json", content=b'{"weight_map": {"a": "gone.safetensors"}}')
     put(tmp_path, "index/there.safetensors", "index/another.safetensors")
@@ -166,7 +166,7 @@ def test_a_linked_model_of_the_cache_is_read(tmp_path: Path) -> None:
 
 
 def test_endings_in_upper_case_are_read(tmp_path: Path) -> None:
-    put(tmp_path, "C.SAFETENSORS", "x/Model.SafeTensors", "g/model-F16.GGUF", "p/OLD.CKPT")
+    put(tmp_path, "C.SAFETENSORS", "x/Model.SafeTensors", "g/model-F16.GGUF", "p/OLD.PKL")
     found = names(tmp_path)
     assert "never opened" in str(found.pop("p"))
     assert found == {"C": None, "x/Model": None, "g/model-F16.GGUF": None}
@@ -297,7 +297,7 @@ def test_names_of_blobs_are_not_believed(tmp_path: Path) -> None:
 
 
 def test_one_model_is_wanted_and_none_or_several_are_told(tmp_path: Path) -> None:
-    put(tmp_path, "two/a.safetensors", "two/b.safetensors", "pickle/model.ckpt")
+    put(tmp_path, "two/a.safetensors", "two/b.safetensors", "pickle/model.pkl")
     with pytest.raises(Unreadable, match="several models: a, b"):
         one_local_model(tmp_path / "two")
     with pytest.raises(Unreadable, match="never opened"):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lineage.crawler.folder import local_models, one_local_model
+from lineage.crawler.formats.registry import choose_model
 from lineage.crawler.formats.torch_pickle import BadPickle, tensors_in
 from lineage.crawler.formats.torch_zip import BadArchive, read_torch_header
 from lineage.crawler.open_model import locate_local
@@ -91,9 +92,9 @@ def test_a_file_that_would_call_something_is_refused_by_the_name_of_it() -> None
 @pytest.mark.parametrize(
     "what, why",
     [
-        (pickle.dumps({"a": list(range(99))}), "not a zip archive|older kind"),
+        (pickle.dumps({"a": list(range(99))}), "neither a zip archive nor"),
         (b"", "too few"),
-        (b"PK" + b"\0" * 100, "not a zip archive"),
+        (b"PK" + b"\0" * 100, "neither a zip archive nor"),
     ],
 )
 def test_other_files_are_refused(what: bytes, why: str) -> None:
@@ -101,11 +102,51 @@ def test_other_files_are_refused(what: bytes, why: str) -> None:
         header_of(what)
 
 
-def test_an_older_kind_of_file_and_a_compressed_one_are_refused() -> None:
+def saved_old(what: object) -> bytes:
     buffer = io.BytesIO()
-    torch.save(network().state_dict(), buffer, _use_new_zipfile_serialization=False)
-    with pytest.raises(BadArchive, match="older kind"):
-        header_of(buffer.getvalue())
+    torch.save(what, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda m: m.state_dict(),
+        lambda m: {"optimizer": {"state": {0: torch.ones(9)}}, "state_dict": m.state_dict()},
+        lambda m: {"net": {n: t.half() for n, t in m.state_dict().items()}},
+    ],
+    ids=["state_dict", "checkpoint", "halves"],
+)
+def test_files_of_before_version_1_6_give_the_same_tensors(wrap: object) -> None:
+    what = wrap(network())  # type: ignore[operator]
+    assert header_of(saved_old(what)) == header_of(saved(what))
+
+
+def test_old_files_that_call_something_or_end_too_early_are_refused() -> None:
+    with pytest.raises(BadArchive, match=r"it would call (posix|nt)\.system, and nothing is called"):
+        header_of(saved_old({"weight": torch.ones(2, 2), "extra": Evil()}))
+    content = saved_old(network().state_dict())
+    for length in range(0, len(content), 7):
+        with pytest.raises(BadArchive):
+            header_of(content[:length])
+
+
+def test_damaged_old_files_give_a_header_within_the_file_or_are_refused_by_name() -> None:
+    rng = np.random.default_rng(3)
+    content = saved_old(network().state_dict())
+    for _ in range(ROUNDS):
+        damaged = bytearray(content)
+        for at in rng.integers(0, len(content), rng.integers(1, 4)):
+            damaged[at] = rng.integers(0, 256)
+        mine = bytes(damaged)
+        try:
+            found = read_torch_header(lambda start, stop, mine=mine: mine[start:stop], "m.bin", len(mine))
+        except BadArchive:
+            continue
+        assert all(0 <= t.start <= t.stop <= len(mine) for t in found)
+
+
+def test_a_compressed_archive_is_refused() -> None:
     packed = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(saved(network().state_dict()))) as old,
@@ -194,3 +235,14 @@ def test_every_pt_file_of_a_folder_is_a_model_under_its_own_name(tmp_path: Path)
         (tmp_path / name).write_bytes(saved(network().state_dict()))
     assert [model.id for model in local_models(tmp_path)] == ["a.pt", "b.pth"]
     assert LocalFile(tmp_path / "a.pt").size_bytes > 0
+
+
+def test_a_checkpoint_of_a_trainer_is_the_model_where_there_is_nothing_else(tmp_path: Path) -> None:
+    state = {f"model.{name}": tensor for name, tensor in network().state_dict().items()}
+    file = tmp_path / "epoch=3-step=90.ckpt"
+    file.write_bytes(saved({"state_dict": state, "epoch": 3}))
+    model = one_local_model(tmp_path)
+    assert [path.name for path in model.files] == [file.name]
+    assert {t.name for t in locate_local(model).header} == set(state)
+    chosen = choose_model(["README.md", "model.pt", "last.ckpt"])[1].weights
+    assert chosen is not None and chosen.files == ("model.pt",)

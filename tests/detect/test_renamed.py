@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +18,11 @@ from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.renamed import size_keys, translated
 from lineage.detect.row_match import corresponding
-from lineage.graphdb.schema import share_key
+from lineage.detect.sketch_store import SketchStore
+from lineage.detection import detect_into
+from lineage.graphdb.schema import Model, Status, share_key
+from lineage.graphdb.store import Store, open_store
+from lineage.other_names import OtherNames
 from tests.builders import sketch_of
 
 WIDE, BETWEEN, DEPTH = 32, 80, 4
@@ -196,3 +203,43 @@ def test_a_table_that_strangers_have_alike_is_no_kinship_under_other_names() -> 
     one, other = {**BASE, "spectrum.weight": table}, {**renamed(STRANGER), "stft.basis": table}
     said = decide_groups([subject("one", one), subject("other", other)], plain, 0.8)
     assert [d.answer for d in said] == [AnswerKind.NO_RELATIVES] * 2
+
+
+def put(graph: Store, sketches: SketchStore, models: Mapping[str, Tensors]) -> None:
+    rows = []
+    for name, tensors in models.items():
+        sketch = replace(sketch_of(tensors), digest=hashlib.sha256(name.encode()).hexdigest())
+        sketches.keep(sketch)
+        rows.append(
+            Model(name, f"acme/{name}", Status.SKETCHED, weights_digest=sketch.digest, signature=sketch.signature)
+        )
+    graph.upsert_models(rows)
+
+
+def links(graph: Store) -> set[tuple[str, str]]:
+    rows = graph.read(
+        "MATCH (c:Model)-[:FINE_TUNED_FROM|POSSIBLE_PARENT]->(p:Model) RETURN c.hub_id AS c, p.hub_id AS p"
+    )
+    return {(row["c"], row["p"]) for row in rows}
+
+
+def test_the_graph_links_models_of_other_names_also_when_one_comes_later(tmp_path: Path) -> None:
+    sketches, options = SketchStore(tmp_path / "sketches"), Options(detector=False)
+    with open_store(str(tmp_path / "store")) as graph:
+        put(
+            graph, sketches, {"base": BASE, "again": grown(BASE, 3), "stranger": STRANGER, "strange": fused(network(5))}
+        )
+        detect_into(graph, sketches, options, "run-1")
+        first = links(graph)
+        assert ("again", "base") in first and not {"stranger", "strange"} & {name for pair in first for name in pair}
+        put(graph, sketches, {"fused": fused(grown(BASE, 2)), "turned": turned(grown(BASE, 4))})
+        detect_into(graph, sketches, options, "run-2")
+        assert {("fused", "base"), ("turned", "base")} <= links(graph)
+        assert detect_into(graph, sketches, options, "run-3")["architectures"] == 0, "nothing changed"
+        again = detect_into(graph, sketches, options, "run-4", everything=True)
+        assert {("fused", "base"), ("turned", "base"), ("again", "base")} <= links(graph)
+        assert again["edges_superseded"] == 0
+        subject_now = subject("new", renamed(grown(BASE, 8)))
+        around = OtherNames(graph, sketches, options).around(subject_now)
+        assert "base" in {other.id for other in around}
+        assert "base" in named(decide_about(subject_now, around, plain, 0.8))

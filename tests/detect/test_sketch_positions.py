@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bench.architectures import Spec
+from lineage.detect.row_match import corresponding
 from lineage.detect.sketch import SKETCH_VERSION, plan
+from tests.builders import sketch_of
 
 GOLDEN_PLACES = [("attn.q.weight", (258048, 262144)), ("attn_norm.weight", (0, 512)), ("mlp.up.weight", (0, 4096))]
 
@@ -35,3 +39,26 @@ def test_positions_of_a_tensor_depend_on_its_place_in_the_block_and_move_only_wi
     assert {name for name in deep if "norm" in name}, "norms are in the sample"
     assert any(b.tensor == "model.embed_tokens.weight" and b.start == 256 * wide for b in plan(header(12)))
     assert sorted(deep.items()) == GOLDEN_PLACES
+
+
+def test_models_under_other_names_have_sampled_rows_in_common_though_they_are_too_large_to_be_taken_whole() -> None:
+    rng = np.random.default_rng(0)
+    wide, depth = 128, 6
+    own, other = {}, {}
+    for i in range(depth):
+        parts = {p: rng.normal(size=(wide, wide)).astype(np.float32) for p in "qkvo"}
+        up, down = (rng.normal(size=s).astype(np.float32) for s in ((4 * wide, wide), (wide, 4 * wide)))
+        own |= {
+            f"blocks.{i}.attn.qkv.weight": np.concatenate([parts[p] for p in "qkv"]),
+            f"blocks.{i}.attn.proj.weight": parts["o"],
+        }
+        own |= {f"blocks.{i}.mlp.fc1.weight": up, f"blocks.{i}.mlp.fc2.weight": down}
+        other |= {
+            f"encoder.layer.{i}.attention.{n}.weight": parts[p]
+            for n, p in zip(("query", "key", "value"), "qkv", strict=True)
+        }
+        other |= {f"encoder.layer.{i}.attention.output.dense.weight": parts["o"]}
+        other |= {f"encoder.layer.{i}.intermediate.dense.weight": up, f"encoder.layer.{i}.output.dense.weight": down}
+    first, second = sketch_of(own), sketch_of(other)
+    assert first.sampled_values < first.total_values and second.sampled_values < second.total_values
+    assert corresponding(first, second).kin and corresponding(second, first).kin

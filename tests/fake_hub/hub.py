@@ -119,7 +119,7 @@ class FakeHub:
             files: what each of them holds; by default a pickle only, so that listing them is all a crawler can do.
             settings: author, created_at (of the first), step (between two), and fields of a repository.
         """
-        self._catalog.make_lots(count, files or {"README.md": b"", "model.ckpt": b"pickle"}, **settings)
+        self._catalog.make_lots(count, files or {"README.md": b"", "model.pkl": b"pickle"}, **settings)
 
     def add_token(self, token: str, user: str = "somebody", may_read: Iterable[str] = ()) -> str:
         """A token that is accepted; may_read names private and gated repositories beyond the user's own, or `*`."""

@@ -1,0 +1,175 @@
+"""Do relatives meet whatever lies between them: task heads, wrappers, files, vocabularies, depth, names, experts, class counts, channels?
+
+Families of `relatives_families.py`: real trainings of small networks, each child stored by the library that people publish with (or with
+the code of the usual converter). Each family is scanned alone, and all of them together. Counted for each kind: the true parent asserted,
+linked (among the candidates), another model asserted, the layer map; and links between families, which all are false.
+
+    python -m bench.relatives --out FOLDER [--families bert,llama] [--results]     # makes what is missing, scans, prints
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field
+from datetime import date
+from pathlib import Path
+
+from bench.relatives_families import FAMILIES, Relative
+from lineage.detect.decision import Decision
+from lineage.detect.options import Options
+from lineage.scanning import scan_folder
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+HEADING = "## Relatives of any head, wrapper, depth, names and file"
+_SUFFIX = re.compile(r"\.(ckpt|pt|pth|bin|onnx)$")
+
+
+@dataclass(slots=True)
+class Count:
+    """Of one kind: children; their parent asserted; linked at least; another model asserted; of layer maps, and right ones."""
+
+    children: int = 0
+    right: int = 0
+    linked: int = 0
+    wrong: int = 0
+    maps: int = 0
+    maps_right: int = 0
+    missed: list[str] = field(default_factory=list)
+
+
+def make(out: Path, wanted: Sequence[str]) -> dict[str, list[Relative]]:
+    """Trains the families that are not there yet; what is true of each."""
+    truth = {}
+    for family in FAMILIES:
+        name = family.__name__
+        if wanted and name not in wanted:
+            continue
+        kept = out / f"{name}.json"
+        if not kept.exists():
+            shutil.rmtree(out / name, ignore_errors=True)
+            (out / name).mkdir(parents=True)
+            began = time.monotonic()
+            made = [astuple(relative) for relative in family(out / name)]
+            kept.write_text(json.dumps(made))
+            print(f"{name}: {len(made)} models trained in {time.monotonic() - began:.0f} s", flush=True)
+        truth[name] = [Relative(*entry) for entry in json.loads(kept.read_text())]
+    return truth
+
+
+def named(decision: Decision) -> set[str]:
+    return {name for name in (decision.parent, *(c.parent for c in decision.candidates)) if name is not None}
+
+
+def compare(models: Iterable[Relative], said: dict[str, Decision], counts: dict[str, Count]) -> None:
+    for model in models:
+        decision = said.get(model.name) or said.get(_SUFFIX.sub("", model.name))
+        count = counts[model.kind]
+        count.children += 1
+        if decision is None:
+            count.missed.append(f"{model.name} (not read)")
+            continue
+        if model.parent is None:
+            count.right += decision.parent is None
+            count.wrong += decision.parent is not None
+            continue
+        told = {decision.parent, *(part.parent for part in decision.other_parts)}
+        count.right += model.parent in told
+        linked = model.parent in named(decision) | told
+        count.linked += linked
+        count.wrong += decision.parent not in (None, model.parent)
+        if not linked:
+            count.missed.append(model.name)
+        if model.layers:
+            count.maps += 1
+            count.maps_right += decision.evidence.get("layers") == model.layers
+
+
+def between(out: Path, truth: dict[str, list[Relative]]) -> tuple[int, int, float]:
+    """Models of all families scanned together: their number, links between families, seconds."""
+    began = time.monotonic()
+    decisions = scan_folder(out, Options()).decisions
+    family = {d.model: d.model.split("/")[0] for d in decisions}
+    false = [(d.model, other) for d in decisions for other in named(d) if family.get(other) != family[d.model]]
+    for child, parent in false:
+        print(f"between families: {child} {parent}")
+    return len(decisions), len(false), time.monotonic() - began
+
+
+def table(counts: dict[str, Count], models: int, false: int, seconds: float) -> list[str]:
+    rows = [
+        "| what lies between | children | parent asserted | linked | another asserted | layer maps right |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    total = Count()
+    for kind, c in sorted(counts.items(), key=lambda item: item[0]):
+        if kind == "base":
+            continue
+        for name in ("children", "right", "linked", "wrong", "maps", "maps_right"):
+            setattr(total, name, getattr(total, name) + getattr(c, name))
+        rows.append(_row(kind, c))
+    rows.append(_row("all", total))
+    base = counts["base"]
+    together = f"All {models} scanned together in {seconds:.0f} s: {false} links between families."
+    rows += ["", f"Of {base.children} bases {base.wrong} got a parent. {together}"]
+    return rows
+
+
+def _row(kind: str, c: Count) -> str:
+    share = f"{c.right / max(1, c.children):.2f}"
+    maps = f"{c.maps_right} of {c.maps}" if c.maps else ""
+    return f"| {kind} | {c.children} | {c.right} ({share}) | {c.linked} | {c.wrong} | {maps} |"
+
+
+def into_results(rows: Sequence[str]) -> None:
+    """Replaces the section of this bench in RESULTS.md."""
+    text = RESULTS.read_text()
+    section = "\n".join([f"{HEADING} ({date.today().isoformat()})", "", _ABOUT, "", *rows, ""])
+    start = text.find(HEADING)
+    if start >= 0:
+        end = text.find("\n## ", start + 1)
+        text = text[:start] + section + (text[end:] if end >= 0 else "")
+    else:
+        first = text.index("\n## ") + 1
+        text = text[:first] + section + "\n" + text[first:]
+    RESULTS.write_text(text)
+
+
+_ABOUT = """`python -m bench.relatives --out FOLDER --results`: small networks that were really trained, each child tuned on from the base
+and stored by transformers, timm, diffusers or torch, or by a converter's code; weights alone, threshold 0.8. Nothing is given: all models
+of a family lie in one folder. Kinds were added while the code was written, so that none of them is unseen."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where the models are, or will be")
+    parser.add_argument("--families", default="", help="some of them, separated by commas")
+    parser.add_argument("--results", action="store_true", help="write the table into RESULTS.md")
+    given = parser.parse_args()
+    truth = make(given.out, [name for name in given.families.split(",") if name])
+    counts: dict[str, Count] = defaultdict(Count)
+    for name, models in truth.items():
+        said = {d.model: d for d in scan_folder(given.out / name, Options()).decisions}
+        compare(models, said, counts)
+    for kind, count in counts.items():
+        for model in count.missed:
+            print(f"missed: {model} ({kind})")
+    models, false, seconds = between(given.out, truth)
+    rows = table(counts, models, false, seconds)
+    print("\n".join(rows))
+    if given.results:
+        into_results(rows)
+    print(
+        json.dumps(
+            {kind: [c.children, c.right, c.linked, c.wrong] for kind, c in counts.items()} | {"between_families": false}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

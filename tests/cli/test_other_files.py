@@ -1,0 +1,109 @@
+"""Models of a Hub whose files are not safetensors, and models of several parts, from crawl to answer."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save
+
+from tests.cli.command import Command
+from tests.crawler.onnxes import model as onnx
+from tests.fake_hub import FakeHub
+
+WIDE = 32
+Tensors = dict[str, np.ndarray]
+
+
+def blocks(prefix: str, seed: int, wide: int = WIDE, depth: int = 3) -> Tensors:
+    rng = np.random.default_rng(seed)
+    shapes = {"query.weight": (wide, wide), "up.weight": (2 * wide, wide), "down.weight": (wide, 2 * wide)}
+    return {
+        f"{prefix}layers.{i}.{name}": rng.normal(size=shape).astype(np.float32)
+        for i in range(depth)
+        for name, shape in shapes.items()
+    }
+
+
+def tuned(tensors: Tensors, seed: int) -> Tensors:
+    """Each row moves by an amount of its own, in one direction more than in others, as a gradient moves it."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, v in tensors.items():
+        own = rng.lognormal(0.0, 0.7, (len(v), 1))
+        found[name] = (v + 0.3 * own * v.std() * rng.normal(size=v.shape)).astype(np.float32)
+    return found
+
+
+def saved(tensors: Tensors, old: bool = False, wrapped: bool = False) -> bytes:
+    state = {name: torch.from_numpy(values) for name, values in tensors.items()}
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state, "epoch": 2} if wrapped else state, buffer, _use_new_zipfile_serialization=not old)
+    return buffer.getvalue()
+
+
+def sharded(tensors: Tensors) -> dict[str, bytes]:
+    names = list(tensors)
+    parts = {f"pytorch_model-0000{n + 1}-of-00002.bin": {name: tensors[name] for name in names[n::2]} for n in range(2)}
+    places = {name: file for file, part in parts.items() for name in part}
+    index = json.dumps({"metadata": {}, "weight_map": places}).encode()
+    return {file: saved(part) for file, part in parts.items()} | {"pytorch_model.bin.index.json": index}
+
+
+BASE = blocks("model.", 0)
+
+
+def files_of(kind: str, tensors: Tensors) -> dict[str, bytes]:
+    return {
+        "bin": lambda: {"pytorch_model.bin": saved(tensors)},
+        "old bin": lambda: {"pytorch_model.bin": saved(tensors, old=True)},
+        "sharded bin": lambda: sharded(tensors),
+        "ckpt": lambda: {"epoch=2.ckpt": saved({f"net.{n}": v for n, v in tensors.items()}, wrapped=True)},
+        "onnx": lambda: {"model.onnx": onnx(tensors)},
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", ["bin", "old bin", "sharded bin", "ckpt", "onnx"])
+def test_a_copy_in_another_file_format_is_equal_and_a_child_in_it_is_linked(
+    kind: str, small_hub: FakeHub, lineage: Command
+) -> None:
+    small_hub.add_repo("acme/base", {"model.safetensors": save(BASE)})
+    small_hub.add_repo("acme/stranger", {"model.safetensors": save(blocks("model.", 1))})
+    small_hub.add_repo("birch/copy", files_of(kind, BASE))
+    small_hub.add_repo("birch/child", files_of(kind, tuned(BASE, 5)))
+    done = lineage("sync", "--json", HF_ENDPOINT=small_hub.url)
+    assert done.code == 0, done.stderr
+    copy = lineage("who-is-parent", "birch/copy", "--json", HF_ENDPOINT=small_hub.url).json
+    near = {copy["parent"], *(row["parent"] for row in copy["runners_up"])}
+    assert near == {"acme/base"} or near == {None, "acme/base"}, copy
+    assert copy["relation"] in ("COPY_OF", None) and "equal" in json.dumps(copy)
+    child = lineage("who-is-parent", "birch/child", "--json", HF_ENDPOINT=small_hub.url).json
+    linked = {child["parent"], *(row["parent"] for row in child["runners_up"])}
+    assert linked & {"acme/base", "birch/copy"} and "acme/stranger" not in linked, child
+
+
+def test_a_model_of_two_parts_has_a_parent_for_each_and_they_are_listed(small_hub: FakeHub, lineage: Command) -> None:
+    vision = blocks("", 3, wide=48)
+    both = {f"language_model.{n}": v for n, v in tuned(BASE, 6).items()}
+    both |= {f"vision_tower.encoder.{n}": v for n, v in tuned(vision, 7).items()}
+    small_hub.add_repo("acme/language", {"model.safetensors": save(BASE)})
+    small_hub.add_repo("acme/vision", {"model.safetensors": save(vision)})
+    small_hub.add_repo("birch/both", {"model.safetensors": save(both)})
+    for number in range(2):  # a family tells more than a pair
+        small_hub.add_repo(f"acme/language-{number}", {"model.safetensors": save(tuned(BASE, 20 + number))})
+        small_hub.add_repo(f"acme/vision-{number}", {"model.safetensors": save(tuned(vision, 30 + number))})
+    assert lineage("sync", HF_ENDPOINT=small_hub.url).code == 0
+    found = lineage("who-is-parent", "birch/both", "--json", HF_ENDPOINT=small_hub.url).json
+    expected = {"acme/language": "language_model", "acme/vision": "vision_tower.encoder"}
+    assert {row["parent"]: row["part"] for row in found["parents"]} == expected
+    assert found["parent"] in found["reason"], "the reason is about the parent that is named first"
+    text = lineage("who-is-parent", "birch/both", HF_ENDPOINT=small_hub.url).stdout
+    assert "acme/language (0.99, its language_model)" in text and "acme/vision (0.99, its vision_tower.encoder)" in text
+    small_hub.add_repo(
+        "birch/never-crawled", {"model.safetensors": save(both | {"head.weight": BASE["model.layers.0.query.weight"]})}
+    )
+    live = lineage("who-is-parent", "birch/never-crawled", "--json", HF_ENDPOINT=small_hub.url).json
+    assert len({row["parent"] for row in live["parents"]} | {row["parent"] for row in live["runners_up"]}) >= 2, live
