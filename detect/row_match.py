@@ -29,6 +29,9 @@ LEAST_WIDTH = 8  # values of a row that says anything
 RELATED = 0.3  # mean cosine of a run above all other places
 DEVIATIONS = 6.0  # of chance
 EQUALLY_GOOD = 0.03  # of the mean cosine
+CLEAR, DISTINCT = 0.85, 0.15  # mean cosine that is enough by itself; less has to stand out from other places by as much
+STRONGEST = 4  # directions of a tensor that are left out
+MOST_COPIES = 64  # equally good places
 LEAST_TENSORS, LEAST_SHARE = 3, 0.05
 VECTOR_COSINE = 0.8  # of vectors, their mean taken off
 KERNEL = 8  # an axis from which on a tensor of three dimensions is a stack of matrices
@@ -121,9 +124,26 @@ def rows_of(sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    centred = rows - rows.mean(1, keepdims=True)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.where(length > 1e-12, centred / np.maximum(length, 1e-12), 0).astype(np.float32)
+    return _length_one(rows - rows.mean(1, keepdims=True))
+
+
+def _length_one(rows: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(
+        length > 1e-6 * max(1e-6, float(length.max(initial=0))), rows / np.maximum(length, 1e-30), 0
+    ).astype(np.float32)
+
+
+def _strongest(unit: np.ndarray) -> np.ndarray:
+    """(r, w): the strongest directions of a tensor's rows, which many of its rows share and which so do not tell them apart."""
+    count = min(STRONGEST, min(unit.shape) // 8)
+    if not count:
+        return np.zeros((0, unit.shape[1]), np.float32)
+    if unit.shape[0] <= unit.shape[1]:
+        _, left = np.linalg.eigh(unit @ unit.T)
+        found = left[:, -count:].T @ unit
+        return _length_one(found)
+    return np.linalg.eigh(unit.T @ unit)[1][:, -count:].T.astype(np.float32)
 
 
 def comparable(name: str, sample: Sample) -> bool:
@@ -192,7 +212,9 @@ def place_rows(rows: np.ndarray, table: RowTable, runs: Sequence[int] | None = N
     unit = _unit(rows)
     k, w = unit.shape
     place, alike = np.full(k, -1), np.zeros(k, np.float32)
-    cosines = unit @ table.unit.T  # (k, n)
+    strongest = _strongest(unit)  # (r, w)
+    unit = _length_one(unit - unit @ strongest.T @ strongest)
+    cosines = unit @ _length_one(table.unit - table.unit @ strongest.T @ strongest).T  # (k, n)
     copies, after = 0, -1
     for number, start in enumerate(range(0, k, RUN)):
         size = min(RUN, k - start)
@@ -213,8 +235,15 @@ def place_rows(rows: np.ndarray, table: RowTable, runs: Sequence[int] | None = N
             after = -1
             continue
         good = np.flatnonzero(excess >= excess[best] - EQUALLY_GOOD)
-        copies = max(copies, len({int(table.tensor[j]) for j in np.flatnonzero(excess >= 0.6 * excess[best])}))
+        near = np.abs(np.arange(ends)[:, None] - good[None]).min(1) < size if len(good) <= MOST_COPIES else None
+        if near is None or (excess[best] < CLEAR and excess[best] - excess[~near].max(initial=-1) < DISTINCT):
+            after = -1
+            continue
         chosen = after if after in good else int(good[0])
+        if (place[:start] == chosen).any():  # rows of one tensor lie at places of their own
+            after = -1
+            continue
+        copies = max(copies, len({int(table.tensor[j]) for j in np.flatnonzero(excess >= 0.6 * excess[best])}))
         place[start : start + size] = np.arange(chosen, chosen + size)
         alike[start : start + size] = excess[chosen]
         after = chosen + size

@@ -58,6 +58,8 @@ def explain_pair(
     from lineage.detect.computing import computing
     from lineage.detect.explain import explain as explain_subjects
     from lineage.detect.groups import comparable
+    from lineage.detect.renamed import kinship, translated
+    from lineage.detect.row_match import corresponding
     from lineage.detection import relatives_in
 
     (young, young_name), (old, old_name) = child, parent
@@ -68,11 +70,6 @@ def explain_pair(
             f"cannot tell: {old_name} is an adapter, and {young_name} holds whole weights",
             f"`lineage who-is-parent {young_name}` compares it with models",
         )
-    if not share_key(young.sketch.signature, old.sketch.signature):
-        raise CannotCompare(
-            f"cannot tell: {young_name} and {old_name} have no backbone in common, so no value can be compared",
-            f"`lineage who-is-parent {young_name}` compares it with the models of its own",
-        )
     same = young.model.hub_id == old.model.hub_id
     if same and young.model.weights_digest == old.model.weights_digest:
         raise SameModel(f"{young_name} and {old_name} are one and the same model", "name two different models")
@@ -80,7 +77,15 @@ def explain_pair(
         _subject(looked, name, graph, apart=same and not looked.stored)
         for looked, name in ((young, young_name), (old, old_name))
     ]
-    others = relatives_in(graph, sketches, subjects[0], {young.model.hub_id, old.model.hub_id}, device)
+    renamed = not share_key(young.sketch.signature, old.sketch.signature)
+    if renamed and kinship(*subjects) is None:
+        raise CannotCompare(
+            f"cannot tell: {young_name} and {old_name} have no backbone in common, and no rows of the one are found in the other",
+            f"`lineage who-is-parent {young_name}` compares it with the models of its own",
+        )
+    others = relatives_in(
+        graph, sketches, subjects[1 if renamed else 0], {young.model.hub_id, old.model.hub_id}, device
+    )
     others = [*others, *(s for s in beside if s.id not in {o.id for o in others})]
     pair = {
         young.sketch.digest,
@@ -88,6 +93,12 @@ def explain_pair(
     }  # a copy of either would be the nearest, and hide how the two are related
     others = [other for other in others if other.sketch.digest not in pair]
     try:
+        if renamed:
+            here, there = comparable(subjects[1], others, keys_in(old.sketch.signature)[0])
+            again = translated(subjects[0].sketch, here.sketch, corresponding(here.sketch, subjects[0].sketch))
+            again_subject = replace(subjects[0], sketch=again)
+            with computing([s.sketch for s in (again_subject, here, *there)], options, device) as on:
+                return explain_subjects(again_subject, here, there, options, on)
         key = next(k for k in keys_in(young.sketch.signature) if k in keys_in(old.sketch.signature))
         here, there = comparable(subjects[0], [subjects[1], *others], key)
         if not there or there[0].id.partition("\n")[0] != subjects[1].id:
