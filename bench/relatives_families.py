@@ -563,7 +563,7 @@ def encoder_decoder(folder: Path) -> Made:
     child.model.decoder.layers = torch.nn.ModuleList(child.model.decoder.layers[i] for i in (0, 2))
     child.config.decoder_layers, child.config.use_cache = 2, False
     tuned(child, words, 2).save_pretrained(folder / "bart-distilled")
-    yield Relative("bart-distilled", "bart", "layers dropped", "0,1,2,0,2")
+    yield Relative("bart-distilled", "bart", "layers dropped", "0,2")
     t5 = T5Config(
         vocab_size=VOCABULARY,
         d_model=64,

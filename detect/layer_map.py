@@ -215,17 +215,19 @@ def decide_by_layers(
     return _nearest(child, whole, _weigher(child, decide)) if whole else None
 
 
-Weigher = Callable[[Sequence[tuple[Subject, LayerMap]]], dict[str, float]]
+Weigher = Callable[[Sequence[tuple[Subject, LayerMap]]], tuple[dict[str, float], float]]
 
 
 def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision]] | None) -> Weigher:
-    """What `decide` says of the candidates, each cut to the blocks that the child took from it."""
+    """What `decide` says of the candidates, each cut to the blocks that the child took from it, and of a parent that is not at hand."""
 
-    def weigh(found: Sequence[tuple[Subject, LayerMap]]) -> dict[str, float]:
+    def weigh(found: Sequence[tuple[Subject, LayerMap]]) -> tuple[dict[str, float], float]:
         if decide is None or len(found) < 2:
-            return {}
+            return {}, 0.0
         cut = [replace(c, sketch=_cut_to(child.sketch, c.sketch, there)) for c, there in found[:WEIGHED]]
-        return {c.parent: c.probability for c in decide([child, *cut])[0].candidates}
+        decision = decide([child, *cut])[0]
+        said = {c.parent: c.probability for c in decision.candidates}
+        return said, float(decision.evidence.get("unseen_parent") or 0.0)
 
     return weigh
 
@@ -269,13 +271,15 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: W
     order = np.argsort(distances, kind="stable")
     found, distances = [found[i] for i in order], [distances[i] for i in order]
     weights = [(distances[0] / d) ** FAR for d in distances]
-    weighed = weigh(found)
+    weighed, unseen = weigh(found)
+    sure_of_one = 1.0
     if found[0][0].id in weighed or sum(weighed.values()) >= 0.5:
         weights = [weighed.get(c.id, 0.0) for c, _ in found]
+        sure_of_one = sum(weights) / (sum(weights) + unseen)
     best = int(np.argmax(weights))
     parent, layers = found[best]
     likeness = float(np.nanmedian(layers.alike))
-    sure = SAME_LAYERS_PROBABILITY * layers.covered * min(1.0, 0.6 + 0.4 * likeness / ALIKE_COSINE)
+    sure = SAME_LAYERS_PROBABILITY * sure_of_one * layers.covered * min(1.0, 0.6 + 0.4 * likeness / ALIKE_COSINE)
     chances = [sure * w / sum(weights) for w in weights]
     evidence = {
         "layers": layers.text,

@@ -164,7 +164,8 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
     published = [s for s in members if not s.id.startswith(LOCAL)]
     if len(published) == 1:
         return published[0], "published"  # what lies on disk was fetched from there
-    return min(members, key=lambda s: (len(s.label), natural_key(s.label))), None
+    # of a model and one that has it as a part, the model
+    return min(members, key=lambda s: (s.sketch.total_values, len(s.label), natural_key(s.label))), None
 
 
 def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) -> Decision:

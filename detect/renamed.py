@@ -1,7 +1,7 @@
 """Relatives whose tensors are called otherwise: found by their values, and decided about under the names of one of them.
 
-A model without relatives under its own names is compared with others without relatives, or the oldest of theirs, that have matrices of the
-same sizes but share no backbone with it (`row_match.py`). Where enough rows of the one lie in the other, its sketch is written
+A model without a known parent under its own names is compared with others without one that have matrices of the same sizes but share no
+backbone with it (`row_match.py`). Where enough rows of the one lie in the other, its sketch is written
 again under the other's names: fused projections are taken apart, transposed layers turned, of experts that were copied one is taken. So
 translated it is decided about like any model of that backbone, by everything that detection knows.
 """
@@ -35,7 +35,7 @@ BESIDE = 200  # models of a backbone beside which a translated one is decided ab
 SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
 UPCYCLED = 0.25  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
-_ROOT = (AnswerKind.ROOT, AnswerKind.NO_RELATIVES)
+_NO_PARENT = (AnswerKind.ROOT, AnswerKind.NO_RELATIVES, AnswerKind.UNDECIDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def across_names(
         decide: see groups.decide_groups; restrict: see groups.comparable.
     """
     said = {d.model: d for d in decisions}
-    heads = [s for s in subjects if said[s.id].answer in _ROOT and not s.quantized]
+    heads = [s for s in subjects if said[s.id].answer in _NO_PARENT and not s.quantized]
     kin = [found for a, b in _pairs(combinations(heads, 2)) if (found := kinship(a, b)) is not None]
     if not kin:
         return list(decisions)

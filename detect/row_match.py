@@ -31,6 +31,7 @@ DEVIATIONS = 6.0  # of chance
 EQUALLY_GOOD = 0.03  # of the mean cosine
 CLEAR, DISTINCT = 0.85, 0.15  # mean cosine that is enough by itself; less has to stand out from other places by as much
 STRONGEST = 4  # directions of a tensor that are left out
+BACKGROUND = 8  # places from which on their median is what chance gives
 MOST_COPIES = 64  # equally good places
 LEAST_TENSORS, LEAST_SHARE = 3, 0.05
 VECTOR_COSINE = 0.8  # of vectors, their mean taken off
@@ -229,7 +230,7 @@ def place_rows(rows: np.ndarray, table: RowTable, runs: Sequence[int] | None = N
         sums = np.where(inside, sums / size, -1)
         if not inside.any():
             continue
-        excess = sums - np.median(sums[inside])
+        excess = sums - (np.median(sums[inside]) if inside.sum() >= BACKGROUND else 0)
         best = int(excess.argmax())
         if excess[best] < max(RELATED, DEVIATIONS / (size * w) ** 0.5):
             after = -1

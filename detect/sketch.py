@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median_low
 
 from lineage.detect.backbone_names import NamedBackbone, named_parts
@@ -37,7 +37,7 @@ WIDE_ROW = 1.5  # of the usual row: kinds of matrices with wider ones are left o
 NORM_VALUES = 8192  # of a vector, at most
 BESIDE = 2  # vectors taken along beside a matrix, at most
 ANCHOR_ROWS, ANCHOR_BLOCKS, MOST_ANCHORS = (16, 8, 4), 2, 24
-MOST_UNIQUE = 12  # anchors of a network without blocks
+MOST_UNIQUE, NARROWEST = 12, 16  # anchors of a network without blocks
 ANCHOR_SHARE = 4  # of the budget: at most a fourth of it on top
 _ANOTHER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")  # a number within a block that is not 0: another expert
 _NORM = re.compile(r"norm|(^|[._])ln[._\d]|layernorm|_ln\b", re.I)
@@ -128,7 +128,11 @@ def _anchored(named: NamedBackbone, tensors: dict[str, TensorInfo], blocks: int)
         return [t for name, t in inside if t.role is Role.WEIGHT and t.rows > 1 and not _ANOTHER.search(name)]
     weights = [tensors[n] for n in named.names if n in tensors and tensors[n].role is Role.WEIGHT]
     shapes = Counter(t.shape for t in weights)
-    return sorted((t for t in weights if shapes[t.shape] == 1), key=lambda t: (-t.values, t.shape))[:MOST_UNIQUE]
+    unique = sorted((t for t in weights if shapes[t.shape] == 1), key=lambda t: (t.row_values, t.shape))
+    fewest = ANCHOR_ROWS[-1]
+    known = [t for t in unique if t.row_values >= NARROWEST and t.rows >= fewest]
+    held = accumulate(fewest * t.row_values for t in known)
+    return [t for t, values in zip(known, held, strict=True) if values <= BUDGET_VALUES // ANCHOR_SHARE][-MOST_UNIQUE:]
 
 
 def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Block]:

@@ -310,6 +310,12 @@ class Tensor(np.ndarray):
     def log(self) -> Tensor:
         return wrap(np.log(plain(self)))
 
+    def log2(self) -> Tensor:
+        return wrap(np.log2(plain(self)))
+
+    def floor(self) -> Tensor:
+        return wrap(np.floor(plain(self)))
+
     def tanh(self) -> Tensor:
         return wrap(np.tanh(plain(self)))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = 8  # of other names, with the same sizes: those with the most sizes in common
 MODELS = 48  # of each
-_HEADS = ("root", "no_relatives")
+_HEADS = ("root", "no_relatives", "undecided")
 
 
 class OtherNames:
