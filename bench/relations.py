@@ -1,6 +1,6 @@
 """The relations that people publish, by real libraries. One part a file; this is the entry.
 
-python -m bench.relations adapters            (needs: pip install -e '.[relations]')
+python -m bench.relations adapters quantized     (needs: pip install -e '.[relations,quantized]')
 
 Merges are made of families that are at hand, so bench/relations_merges.py is run by itself.
 """
@@ -11,7 +11,7 @@ import argparse
 import json
 from importlib import import_module
 
-PARTS = ("adapters",)  # bench/relations_<part>.py, each with a function `run` that prints and gives numbers
+PARTS = ("adapters", "quantized")  # bench/relations_<part>.py, each with a function `run` that prints and gives numbers
 
 
 def main() -> None:

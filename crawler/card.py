@@ -8,7 +8,7 @@ are read before they are parsed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 FIELDS = ("base_model", "base_model_relation", "license", "license_name", "license_link")
@@ -29,24 +29,31 @@ def front_matter(text: str) -> Mapping[str, Any]:
     Returns:
         An empty mapping where there is no front matter, or none that is YAML.
     """
-    import yaml
-
     found = _FRONT_MATTER.match(text)
     if not found:
         return {}
     matter = found[1]
     if len(matter) > PARSED_CHARACTERS:
         matter = "\n".join(_lines_of_fields(matter))[:PARSED_CHARACTERS]
+    return plain_fields(matter, FIELDS, MAX_DEPTH)
+
+
+def plain_fields(text: str, wanted: Collection[str], depth: int) -> Mapping[str, Any]:
+    """Fields of a YAML mapping: texts, lists and mappings of texts; empty where it is none, or longer than any real one."""
+    import yaml
+
+    if len(text) > PARSED_CHARACTERS:
+        return {}
     try:
-        root = yaml.compose(matter, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     if not isinstance(root, yaml.MappingNode):
         return {}
     fields = {}
     for key, node in root.value:
-        if isinstance(key, yaml.ScalarNode) and key.value in FIELDS:
-            fields[key.value] = _Reader().value(node, MAX_DEPTH)
+        if isinstance(key, yaml.ScalarNode) and key.value in wanted:
+            fields[key.value] = _Reader().value(node, depth)
     return fields
 
 

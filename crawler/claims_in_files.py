@@ -39,10 +39,10 @@ def base_in_adapter_config(text: bytes) -> str | None:
     """
     config = _object(text.decode("utf-8", errors="replace"))
     if config is not None:
-        return _named(config.get("base_model_name_or_path"))
+        return named_base(config.get("base_model_name_or_path"))
     found = _BASE_IN_JSON.search(text.decode("utf-8", errors="replace"))
     try:
-        return _named(json.loads(found[1])) if found else None
+        return named_base(json.loads(found[1])) if found else None
     except ValueError:
         return None
 
@@ -61,16 +61,16 @@ def _claims(metadata: Mapping[str, str]) -> Iterator[Claim]:
     hashed = _SHA256.fullmatch(metadata.get("ss_new_sd_model_hash", "").strip())
     if hashed:
         yield BY_HASH + hashed[1].lower(), "adapter"
-    trained_on = _named(metadata.get("ss_sd_model_name"))
+    trained_on = named_base(metadata.get("ss_sd_model_name"))
     if trained_on:
         yield trained_on, "adapter"
     for key in _NAMES:
-        named = _named(metadata.get(key))
+        named = named_base(metadata.get(key))
         if named:
             yield named, None
     config = _object(metadata.get("lora_adapter_metadata", ""))
     for key, value in (config or {}).items():
-        if key.rpartition(".")[2] == "base_model_name_or_path" and (named := _named(value)):
+        if key.rpartition(".")[2] == "base_model_name_or_path" and (named := named_base(value)):
             yield named, "adapter"
     for sha256 in _object(metadata.get("sd_merge_models", "")) or {}:
         hashed = _SHA256.fullmatch(sha256)
@@ -88,7 +88,7 @@ def _object(text: str) -> Mapping[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _named(value: Any) -> str | None:
+def named_base(value: Any) -> str | None:
     """A short printable text that may name a base."""
     if not isinstance(value, str):
         return None

@@ -23,6 +23,7 @@ from lineage.crawler.hub import FileEntry, Hub
 from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license
 from lineage.crawler.local_names import names_of
+from lineage.crawler.merge_recipe import RECIPE, bases_in_recipe
 from lineage.crawler.pipeline_components import adapters_beside, parts_of
 from lineage.crawler.quantized_claims import quantization_of
 from lineage.crawler.remote import RemoteFile
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 FATAL = (HubDown, BadToken, Offline, RateLimited, BudgetSpent)  # whatever is asked next would fail as well
 MAX_WEIGHT_FILES = 2_000
 DISABLED = "disabled on the Hub"
+MERGEKIT = "mergekit_config"  # source of the claims in a recipe
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 CONFIG_LIMIT_BYTES = 1024 * 1024
 LOOKUP_PARALLEL = 8
@@ -181,6 +183,8 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
     if adapter:
         claims = (*repository.declarations, *_adapter_claim(repository, choice, hub))
         repository = replace(repository, declarations=claims)
+    if RECIPE in (repository.files or ()) and all(claim.relation != "merge" for claim in repository.declarations):
+        repository = replace(repository, declarations=(*repository.declarations, *_recipe_claims(repository, hub)))
     if choice.weights is not None and choice.weights.layout is Layout.INDEXED:
         choice = files_by_index(choice.weights, set(_index(repository, choice.weights, hub).values()))
     weights = choice.weights
@@ -211,6 +215,9 @@ def locate_local(
     identity = hub_id or local_id(local.path)
     card, config = _card(local.folder), _json_file(local.folder / "config.json")
     claims = list(declarations(identity, card, (), config))
+    claims += [
+        Declaration(identity, base, "merge", MERGEKIT) for base in bases_in_recipe(_text_file(local.folder / RECIPE))
+    ]
     base = base_in_adapter_config(_text_file(local.folder / ADAPTER_CONFIG).encode()) if local.adapter else None
     if base:
         claims.append(Declaration(identity, base, "adapter", "adapter_config"))
@@ -321,6 +328,20 @@ def _adapter_claim(repository: Repository, choice: Choice, hub: Hub) -> Iterator
         return
     if base:
         yield Declaration(repository.hub_id, base, "adapter", "adapter_config")
+
+
+def _recipe_claims(repository: Repository, hub: Hub) -> Iterator[Declaration]:
+    """What the recipe of a merge names, where no card does."""
+    assert repository.sha is not None
+    try:
+        text = hub.small_file(repository.repo_id, repository.sha, RECIPE)
+    except FATAL:
+        raise
+    except HubFailure as error:
+        logger.info("%s: %s is not read: %s", repository.repo_id, RECIPE, error.message)
+        return
+    for base in bases_in_recipe(text.decode("utf-8", errors="replace")):
+        yield Declaration(repository.hub_id, base, "merge", MERGEKIT)
 
 
 def _card(folder: Path) -> Mapping[str, Any]:

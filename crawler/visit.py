@@ -49,7 +49,12 @@ from lineage.graphdb.schema import Declaration, Failure, Model, Status, WeightFa
 logger = logging.getLogger(__name__)
 
 STOPPING = (BadToken, Offline, RateLimited, BudgetSpent)  # the next request would get the same answer
-READ_CLAIMS = ("adapter_config", "gguf", "metadata")  # sources of claims that the listing does not hold
+READ_CLAIMS = (
+    "adapter_config",
+    "gguf",
+    "metadata",
+    "mergekit_config",
+)  # sources of claims that the listing does not hold
 NOT_READ_BEFORE = "a low-rank adapter, which has no full weights"  # what earlier versions wrote, which read no adapter
 ASK_GATED_AGAIN = timedelta(days=7)
 

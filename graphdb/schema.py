@@ -188,8 +188,8 @@ class Declaration:
         base: what is written there: mostly `org/name`, at times a path, an address or the model's own name; `sha256:<64 hex>` where
             a file names its parent by hash.
         relation: `finetune`, `adapter`, `merge`, `quantized` or None where nothing is said.
-        source: `card`, `tag`, `config` (`_name_or_path`), `adapter_config`, `gguf` (metadata of a GGUF file) or `metadata` (of a
-            safetensors file).
+        source: `card`, `tag`, `config` (`_name_or_path`), `adapter_config`, `mergekit_config` (a merge's recipe), `gguf` (metadata of a
+            GGUF file) or `metadata` (of a safetensors file).
     """
 
     child: str

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from lineage.crawler.claims_in_files import MAX_CLAIMS, base_in_adapter_config, bases_in_metadata
+from lineage.crawler.merge_recipe import bases_in_recipe
 
 HASH = "ab" * 32
 
@@ -53,3 +54,33 @@ def test_hostile_texts_of_a_header_claim_little() -> None:
     assert len(bases_in_metadata(many)) == MAX_CLAIMS
     deep = {"sd_merge_models": '{"a":' * 50_000, "lora_adapter_metadata": "[" * 10_000, "ss_sd_model_name": "None"}
     assert bases_in_metadata(deep) == ()
+
+
+SLERP = """
+slices:
+  - sources:
+      - model: acme/one
+        layer_range: [0, 32]
+      - model: {model: {path: acme/two, revision: main}}
+        layer_range: [0, 32]
+merge_method: slerp
+base_model: acme/one
+parameters: {t: [{filter: self_attn, value: [0, 0.5]}, {value: 0.5}]}
+"""
+
+
+def test_a_recipe_of_mergekit_names_its_models() -> None:
+    assert bases_in_recipe(SLERP) == ("acme/one", "acme/two")
+    ties = "models:\n- model: acme/a+acme/lora\n- model: acme/b@main\n- acme/c\nbase_model: /models/base\nmerge_method: ties\n"
+    assert bases_in_recipe(ties) == ("acme/a", "acme/b", "/models/base")
+
+
+def test_hostile_recipes_claim_little() -> None:
+    bomb = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True))
+    assert bases_in_recipe(bomb + "models: *i\n") == ()
+    circle = "models: &m\n- model: acme/a\n- *m\n"
+    assert bases_in_recipe(circle) == ("acme/a",)
+    many = "models:\n" + "".join(f"- model: acme/m{i}\n" for i in range(1_000))
+    assert len(bases_in_recipe(many)) <= MAX_CLAIMS
+    for text in ("", "[", "models: {", "- a", "models: 3", "models:\n- model: 3\n", "x" * 50_000_000, "[" * 60_000):
+        assert bases_in_recipe(text) == ()
