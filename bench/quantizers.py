@@ -1,8 +1,8 @@
 """The libraries that quantize models for the Hub, each as a function of two folders: a model of transformers in, its copy out.
 
-Libraries: bitsandbytes, torchao, optimum-quanto, compressed-tensors, gptqmodel (GPTQ and AWQ), mlx, gguf, and fp8 as torch casts it. `gguf`
-packs no K-quants, so Q4_K and Q6_K are packed here, without llama.cpp's search for better scales. DeepSeek's and ModelOpt's fp8
-and ComfyUI's are written here as their layouts are described. What runs is on the CPU.
+Libraries: bitsandbytes, torchao, optimum-quanto, compressed-tensors, gptqmodel (GPTQ and AWQ), mlx, gguf, onnxruntime, and fp8 as torch
+casts it. `gguf` packs no K-quants, so Q4_K and Q6_K are packed here, without llama.cpp's search for better scales; fp8 in blocks
+is written here as DeepSeek publishes it. All of it runs on the CPU.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def quantizers(heads: int, keys: int) -> Mapping[str, tuple[str, int, Quantize]]
         "MLX 6 bits": ("mlx", 6, partial(_mlx, group_size=32, bits=6)),
         "MLX 8 bits": ("mlx", 8, partial(_mlx, group_size=64, bits=8)),
         "MLX mxfp4": ("mlx", 4, partial(_mlx, mode="mxfp4")),
+        "ONNX int8": ("onnx", 8, _onnx),
         "fp8, a scale a block": ("fp8", 8, _blocks_fp8),
         "fp8, a cast": ("fp8", 8, _cast_fp8),
     }  # fmt: skip
-    for kind, bits in {"Q8_0": 8, "Q6_K": 6, "Q5_1": 5, "Q5_0": 5, "Q4_K": 4, "Q4_1": 4, "Q4_0": 4, "TQ1_0": 1}.items():
-        if kind != "TQ1_0":
-            found[f"GGUF {kind}"] = ("gguf", bits, partial(_gguf, kind=kind, heads=heads, keys=keys))
+    for kind, bits in {"Q8_0": 8, "Q6_K": 6, "Q5_1": 5, "Q5_0": 5, "Q4_K": 4, "Q4_1": 4, "Q4_0": 4}.items():
+        found[f"GGUF {kind}"] = ("gguf", bits, partial(_gguf, kind=kind, heads=heads, keys=keys))
     return found
 
 
@@ -181,6 +181,28 @@ def _mlx(source: Path, target: Path, **how: Any) -> None:
     config = json.loads((source / "config.json").read_text())
     config["quantization"] = {"group_size": 64, "bits": 4, **how}
     (target / "config.json").write_text(json.dumps(config))
+
+
+def _onnx(source: Path, target: Path) -> None:
+    """Exported by torch and quantized by onnxruntime."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from transformers import AutoModelForCausalLM
+
+    class Logits(torch.nn.Module):
+        def __init__(self, model: Any):
+            super().__init__()
+            self.model, self.lm_head = model.model, model.lm_head
+
+        def forward(self, tokens: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> Any:
+            found = self.model(input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=False)
+            return self.lm_head(found.last_hidden_state)
+
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager")
+    given = (torch.zeros(1, 16, dtype=torch.long), torch.zeros(1, 1, 16, 16), torch.arange(16)[None])
+    target.mkdir(parents=True)
+    torch.onnx.export(Logits(model).eval(), given, str(target / "whole.onnx"), dynamo=False, opset_version=17)
+    quantize_dynamic(target / "whole.onnx", target / "model.onnx", weight_type=QuantType.QInt8, per_channel=True)
+    (target / "whole.onnx").unlink()
 
 
 def _blocks_fp8(source: Path, target: Path) -> None:

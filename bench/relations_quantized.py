@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -24,6 +25,9 @@ import torch
 
 from bench.datasets import from_environment
 from bench.quantizers import quantizers
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
+from lineage.scanning import read_folder
 
 HEADS, KEYS = 8, 4
 ORIGINALS = ("base", "tuned", "adapter")
@@ -117,6 +121,7 @@ def _copies_of(architecture: str, folder: Path, table: dict[str, Counter[str]], 
         began = time.process_time()
         found = lineage.scan(folder / "copies", declared=False)
         seconds += time.process_time() - began
+        subjects = read_folder(folder / "copies").subjects()
         for original in ORIGINALS:
             (answer,) = [answer for model, answer in found.items() if model.startswith(f"copy-of-{original}")]
             named = [parent.repo_id for parent in answer.parents]
@@ -129,12 +134,14 @@ def _copies_of(architecture: str, folder: Path, table: dict[str, Counter[str]], 
             row["relation and format right"] += right and said.get("bits") == bits
             if named != [original] or not right or said.get("bits") != bits:
                 wrong.append(f"{architecture}, {form}, {original}: {answer.relation} {named} {said} {answer.reason}")
-            shutil.move(folder / "copies" / original, folder / "away")
-            for model, one in lineage.scan(folder / "copies", declared=False).items():
-                if model.startswith(f"copy-of-{original}") and one.parents:
-                    row["gone: another asserted"] += 1
-                    wrong.append(f"{architecture}, {form}, {original} gone: {one.reason} {one.evidence}")
-            shutil.move(folder / "away", folder / "copies" / original)
+            gone = {name: subject for name, subject in subjects.items() if not name.startswith("copy-of-")}
+            (copy,) = [name for name in subjects if name.startswith(f"copy-of-{original}")]
+            del gone[original]
+            decision = decide([*gone.values(), subjects[copy]], Options(declared=False, detector=False))[-1]
+            if decision.parent is not None:
+                row["gone: another asserted"] += 1
+                wrong.append(f"{architecture}, {form}, {original} gone: {decision.reason} {decision.evidence}")
+        print(architecture, form, dict(table[form]), file=sys.stderr, flush=True)
     return seconds
 
 

@@ -64,6 +64,7 @@ TO_NEAREST = (  # packings whose usual quantizers round each value to the neares
     "mlx 3",
     "mlx 4",
     "gguf Q",
+    "onnx",
     "fp8",
     "int8",
 )

@@ -29,6 +29,7 @@ MAX_FIELDS = 4_000_000
 MAX_READS = 20_000
 MAX_NAME_BYTES = 4096
 MAX_RANK = 64
+MAX_VARINTS = 65_536  # of a tensor whose numbers are read with the graph
 DTYPES = {
     1: "F32",
     2: "U8",
@@ -59,7 +60,8 @@ class BadOnnx(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Initialiser:
-    """One tensor of a graph. start, stop: of its bytes in `file`, which is another one where its numbers lie beside the graph."""
+    """One tensor of a graph. start, stop: of its bytes in `file`, which is another one where its numbers lie beside the graph; of
+    `written` where they are varints, as zero points are."""
 
     name: str
     dtype: str
@@ -67,6 +69,7 @@ class Initialiser:
     file: str
     start: int
     stop: int
+    written: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,8 @@ class OnnxWeights:
         raise BadOnnx(tensor.file, f"the scale {tensor.name[:80]!r} fits no matrix")
 
     def _bytes(self, tensor: Initialiser, start: int, stop: int) -> bytes:
+        if tensor.written is not None:
+            return tensor.written[start:stop]
         file = self._by_name.get(PurePosixPath(tensor.file).name)
         if file is None:
             raise Unreadable(f"the numbers of {tensor.name[:80]!r} lie in {tensor.file}, which is not there")
@@ -255,6 +260,7 @@ def _initialiser(walk: _Walk, start: int, stop: int) -> Initialiser | None:
     shape: list[int] = []
     kind, name, place, beside = 0, "", (0, 0), False
     external: dict[str, str] = {}
+    varints: list[tuple[int, int]] = []
     for number, first, last in walk.fields(start, stop):
         if number == 1:
             shape += [last] if first < 0 else walk.packed(first, last)
@@ -267,6 +273,8 @@ def _initialiser(walk: _Walk, start: int, stop: int) -> Initialiser | None:
         elif number == 13 and first >= 0:
             pair = {n: walk.text(a, b) for n, a, b in walk.fields(first, last) if n in (1, 2) and a >= 0}
             external[pair.get(1, "")] = pair.get(2, "")
+        elif number == 5:
+            varints.append((first, last))
         elif number == 14:
             beside = last == 1
     if len(shape) > MAX_RANK or any(not 0 <= size < 1 << 40 for size in shape):
@@ -284,6 +292,10 @@ def _initialiser(walk: _Walk, start: int, stop: int) -> Initialiser | None:
     values = 1
     for size in shape:
         values *= size
+    if dtype in ("I8", "U8") and varints and values <= MAX_VARINTS and place == (0, 0):
+        numbers = [n for first, last in varints for n in (walk.packed(first, last, values) if first >= 0 else [last])]
+        if len(numbers) == values:
+            return Initialiser(name, dtype, tuple(shape), file, 0, values, bytes(number & 0xFF for number in numbers))
     if dtype not in BYTES or place[1] - place[0] != values * BYTES[dtype]:
         return None  # strings, numbers as varints, nothing at all: no weights
     return Initialiser(name, dtype, tuple(shape), file, *place)
@@ -337,8 +349,8 @@ class _Walk:
                 yield number, at, at + length
             at += length
 
-    def packed(self, start: int, stop: int) -> list[int]:
-        if stop - start > 10 * MAX_RANK:
+    def packed(self, start: int, stop: int, at_most: int = MAX_RANK) -> list[int]:
+        if stop - start > 10 * at_most:
             raise BadOnnx(self.file.name, "a tensor has an impossible shape")
         numbers, at = [], start
         while at < stop:

@@ -14,7 +14,7 @@ from lineage.crawler.open_model import locate_local
 from lineage.crawler.weights import LocalFile
 from lineage.detect.sketch import Block
 from lineage.graphdb.schema import Failure
-from tests.crawler.onnxes import field, model, varint
+from tests.crawler.onnxes import KINDS, field, model, tensor, varint
 
 ROUNDS = int(os.environ.get("LINEAGE_FUZZ_ROUNDS", "1500"))
 RNG = np.random.default_rng(0)
@@ -66,6 +66,19 @@ def test_eight_bit_matrices_are_unpacked_and_the_model_is_a_quantized_copy(tmp_p
     weights = weights_at(tmp_path / "m.onnx", content)
     assert weights.quantization and [t.name for t in weights.header] == ["encoder.layer.0.attention.self.query.weight"]
     assert np.abs(read(weights, "encoder.layer.0.attention.self.query.weight") - QUERY).max() <= scale / 2 + 1e-6
+
+
+def test_zero_points_that_are_written_as_varints_count(tmp_path: Path) -> None:
+    """As onnxruntime writes them; of an embedding they are far from 0."""
+    table = np.random.default_rng(1).normal(0.1, 1, (40, 16)).astype(np.float32)
+    scale, zero = np.array((table.max() - table.min()) / 255, np.float32), 131
+    packed = np.clip(np.round(table / scale) + zero, 0, 255).astype(np.uint8)
+    point = field(2, KINDS["uint8"]) + field(8, "embed.weight_zero_point")
+    for written in (field(5, varint(zero)), field(5, zero)):
+        graph = field(5, tensor("embed.weight_quantized", packed)) + field(5, tensor("embed.weight_scale", scale))
+        weights = weights_at(tmp_path / "m.onnx", field(7, graph + field(5, point + written)))
+        values = read(weights, "embed.weight")
+        assert np.abs(values - (packed.astype(np.float32) - zero) * scale).max() < 1e-6
 
 
 def test_numbers_beside_the_graph_are_read_from_their_file(tmp_path: Path) -> None:
