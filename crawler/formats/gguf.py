@@ -66,6 +66,7 @@ _LAYER = {
     "ffn_down": "mlp.down_proj",
 }
 _NAME = re.compile(r"(?:blk\.(\d{1,6})\.)?([a-z_]+)\.(weight|bias)", re.ASCII)
+_LORA = re.compile(r"(.+\.weight)\.lora_([ab])", re.ASCII)
 _COMPUTED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 
 
@@ -217,6 +218,9 @@ class GgufWeights:
 
 def translated(name: str, architecture: str) -> str:
     """A tensor's name in the files of the original, where that is known; else its name in GGUF."""
+    half = _LORA.fullmatch(name)
+    if half:  # llama.cpp adds a half's name to that of the weight, peft to that of its module
+        return f"{translated(half[1], architecture).removesuffix('.weight')}.lora_{half[2].upper()}.weight"
     match = _NAME.fullmatch(name)
     if not match or architecture not in _RENAMED:
         return name
@@ -256,8 +260,6 @@ class Gguf(Format):
 
     def companion(self, files: Sequence[WeightFile]) -> Companion | None:
         kind = GgufWeights(files).kind
-        if kind == "adapter":
-            return Companion("an adapter in a GGUF file, whose tensors are not read", adapter=True)
         return Companion(NO_MODEL[kind]) if kind in NO_MODEL else None
 
 
