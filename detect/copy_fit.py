@@ -35,6 +35,7 @@ MOST_PARTS, ON_LEVEL = (
     0.02,
 )  # levels that the nearest two values of a block may be apart, and how far off a level they may lie
 CANDIDATES, PREVIEW_VALUES = 64, 16_384  # models compared in full, and values by which these are chosen
+KEPT_VALUES = 1 << 26  # decoded values in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,23 @@ class CopyFit:
 
 
 class SampledValues:
-    """Samples as numbers, each decoded once."""
+    """Samples as numbers, decoded once as long as they are few."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], np.ndarray] = {}
+        self._left = KEPT_VALUES
+        self._previews: dict[tuple[tuple[str, int, int], ...], np.ndarray] = {}
 
     def of(self, subject: Subject, sample: Sample) -> np.ndarray:
         """(values,) float32 or float64."""
         key = subject.id, sample.name
-        if key not in self._known:
-            self._known[key] = sample.values()
-        return self._known[key]
+        if key in self._known:
+            return self._known[key]
+        found = sample.values()
+        if self._left >= len(found):
+            self._known[key] = found
+            self._left -= len(found)
+        return found
 
     def shared(self, one: Subject, other: Subject, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """The values of a tensor that both samples hold, (values,) each; None where there are none."""
@@ -78,21 +85,48 @@ class SampledValues:
         mine = self.of(one, first)[start - first.start : stop - first.start]
         return mine, self.of(other, second)[start - second.start : stop - second.start]
 
+    def previews(self, places: tuple[tuple[str, int, int], ...], models: Sequence[Subject]) -> np.ndarray:
+        """Values of all models at some places, NaN where a model has none there; made once for all copies of one layout.
+
+        Args:
+            places: (tensor, first, last) offsets within it.
+        Returns:
+            (models, values) float32.
+        """
+        if places not in self._previews:
+            found = np.full((len(models), sum(last - first for _, first, last in places)), np.nan, np.float32)
+            for row, subject in zip(found, models, strict=True):
+                at = 0
+                for name, first, last in places:
+                    sample = subject.sketch.samples.get(name)
+                    if (
+                        sample is not None
+                        and sample.start <= first
+                        and last <= sample.stop
+                        and sample.dtype in FLOAT_DTYPES
+                    ):
+                        row[at : at + last - first] = sample.values()[first - sample.start : last - sample.start]
+                    at += last - first
+            self._previews = {places: found}  # copies of one group mostly have one layout
+        return self._previews[places]
+
 
 def likely_originals(copy: Subject, models: Sequence[Subject], values: SampledValues) -> list[Subject]:
     """The models that a copy is compared with in full: where there are many, the nearest by some of its values."""
     if len(models) <= CANDIDATES:
         return list(models)
-    apart = []
-    for place, subject in enumerate(models):
-        squared, total, left = 0.0, 0.0, PREVIEW_VALUES
-        for name in copy.sketch.samples:
-            pair = values.shared(copy, subject, name) if left > 0 else None
-            if pair is not None:
-                mine, its = (side[:left].astype(np.float64) for side in pair)
-                squared, total, left = squared + _sq(mine - its), total + _sq(mine), left - len(mine)
-        apart.append((squared / total if total else np.inf, place))
-    return [models[place] for place in sorted(place for _, place in sorted(apart)[:CANDIDATES])]
+    places: list[tuple[str, int, int]] = []
+    left = PREVIEW_VALUES
+    for name, sample in copy.sketch.samples.items():
+        if left > 0 and sample.dtype in FLOAT_DTYPES:
+            places.append((name, sample.start, min(sample.stop, sample.start + left)))
+            left -= places[-1][2] - places[-1][1]
+    mine = np.concatenate([values.of(copy, copy.sketch.samples[n])[: last - first] for n, first, last in places])
+    its = values.previews(tuple(places), models)  # (models, values)
+    with np.errstate(all="ignore"):
+        apart = np.nansum(np.square(its - mine.astype(np.float32)), 1) / (~np.isnan(its)).sum(1)  # (models,)
+    order = np.argsort(np.where(np.isnan(apart), np.inf, apart), kind="stable")[:CANDIDATES]
+    return [models[place] for place in sorted(order.tolist())]
 
 
 def fit_of(copy: Subject, subject: Subject, values: SampledValues) -> CopyFit | None:

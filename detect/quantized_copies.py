@@ -224,10 +224,8 @@ def _decide(copy: Subject, how: str, fits: Sequence[CopyFit], values: SampledVal
 
 def _digits(how: str, copy: Subject) -> int:
     """Digits of the significand after a cast: GGUF has vectors in float32 whatever its matrices are in."""
-    named = next(
-        (digits for digits, name in CASTS.items() if name.removeprefix("fp") in how.lower().replace("f16", "16")), 0
-    )
-    return named if named and "bf16" not in how.lower() else 8 if "bf16" in how.lower() else precision(copy.sketch)
+    named = how.lower()
+    return 8 if "bf16" in named else 11 if "f16" in named or "fp16" in named else precision(copy.sketch)
 
 
 def bits_of(how: str) -> int | None:

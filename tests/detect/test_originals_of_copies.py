@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 import lineage
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
+from lineage.detect import copy_fit
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -132,6 +133,17 @@ def test_scales_moved_between_norms_and_matrices_hide_no_original() -> None:
     assert (copy.parent, copy.relation) == ("two", Relation.QUANTIZED_FROM)
     del models["two"]
     assert decided(models | {"copy": packed(smoothed)}, "awq 4 bits")["copy"].parent is None
+
+
+def test_among_many_models_only_the_nearest_are_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = family(moved=0.1)
+    copies = {"copy": packed(models["two"]), "copy-8": packed(models["one"], 8)}
+    everything = decided(models | copies)
+    monkeypatch.setattr(copy_fit, "CANDIDATES", 2)
+    monkeypatch.setattr(copy_fit, "KEPT_VALUES", 1_000)
+    few = decided(models | copies)
+    assert {name: few[name].parent for name in copies} == {"copy": "two", "copy-8": "one"}
+    assert few["copy"].probability == everything["copy"].probability
 
 
 def test_a_cast_is_called_a_cast() -> None:
