@@ -148,7 +148,7 @@ def decide_about(
         if any(_model(member.subject.id) == subject.id for member in group.members):
             said += [(m, d) for m, d in decide_group(group, decide, threshold) if _model(m.subject.id) == subject.id]
     found = put_together(subject.id, said)
-    if threshold is None or found.answer not in (AnswerKind.ROOT, AnswerKind.NO_RELATIVES):
+    if threshold is None or found.answer is AnswerKind.PARENT:
         return found
     strange = kin_of_other_names(subject, known)
     if not strange:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from lineage.detect.signature import FLOAT_DTYPES, Role, natural_key, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 
 RUN = 16  # rows
+MOST_ROWS, MOST_TENSORS = 2048, 512  # that are looked for: of a tensor, and of a model
 SHORTEST_RUN = 4
 LEAST_WIDTH = 8  # values of a row that says anything
 RELATED = 0.3  # mean cosine of a run above all other places
@@ -215,7 +217,7 @@ def place_rows(rows: np.ndarray, table: RowTable, runs: Sequence[int] | None = N
     place, alike = np.full(k, -1), np.zeros(k, np.float32)
     strongest = _strongest(unit)  # (r, w)
     unit = _length_one(unit - unit @ strongest.T @ strongest)
-    cosines = unit @ _length_one(table.unit - table.unit @ strongest.T @ strongest).T  # (k, n)
+    others = _length_one(table.unit - table.unit @ strongest.T @ strongest).T  # (w, n)
     copies, after = 0, -1
     for number, start in enumerate(range(0, k, RUN)):
         size = min(RUN, k - start)
@@ -223,9 +225,10 @@ def place_rows(rows: np.ndarray, table: RowTable, runs: Sequence[int] | None = N
             after = -1
             continue
         ends = len(table.unit) - size + 1
+        cosines = unit[start : start + size] @ others  # (size, n)
         sums = np.zeros(ends, np.float32)
         for i in range(size):
-            sums += cosines[start + i, i : i + ends]
+            sums += cosines[i, i : i + ends]
         inside = table.tensor[:ends] == table.tensor[size - 1 : size - 1 + ends]
         sums = np.where(inside, sums / size, -1)
         if not inside.any():
@@ -253,11 +256,12 @@ def place_rows(rows: np.ndarray, table: RowTable, runs: Sequence[int] | None = N
 
 def _asked(sketch: Sketch) -> Iterator[tuple[str, np.ndarray]]:
     """(name, (k, w) rows) of what a model's tensors can be found by."""
-    for name, sample in sketch.samples.items():
+    step = -(-len(sketch.samples) // MOST_TENSORS)
+    for name, sample in islice(sketch.samples.items(), 0, None, step):
         if comparable(name, sample):
             rows = next((rows for rows, _ in rows_of(sample)), None)
             if rows is not None and rows.shape[1] >= LEAST_WIDTH and len(rows) >= SHORTEST_RUN:
-                yield name, rows
+                yield name, rows[:MOST_ROWS]
 
 
 def corresponding(sketch: Sketch, other: Sketch) -> Correspondence:

@@ -204,13 +204,20 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     beside, named = _beside(question.among, looked)
     subject = looked.subject(declared_bases(graph, looked.declarations) | named)
     known = [*relatives_in(graph, sketches, subject, {model.hub_id}, None), *beside]
-    if graph is not None and options.method == PLAIN:
-        known += OtherNames(graph, sketches, options).around(subject)
     threshold = options.threshold if options.method == PLAIN else None
-    with computing([s.sketch for s in (subject, *known)], options) as on:
-        decision = decide_about(
-            subject, known, lambda some: decide_or_say(options.method, some, options, on), threshold
-        )
+
+    def decided() -> Decision:
+        with computing([s.sketch for s in (subject, *known)], options) as on:
+            return decide_about(
+                subject, known, lambda some: decide_or_say(options.method, some, options, on), threshold
+            )
+
+    decision = decided()
+    if graph is not None and options.method == PLAIN and decision.parent is None and not subject.quantized:
+        at_hand = {other.id for other in known}
+        if around := [s for s in OtherNames(graph, sketches, options).around(subject) if s.id not in at_hand]:
+            known += around
+            decision = decided()
     names = {other.id: other.label for other in known}
     if subject.quantized and options.method == PLAIN:
         originals = originals_claimed(graph, subject, looked.declarations) if options.declared else []

@@ -107,3 +107,21 @@ def test_a_model_of_two_parts_has_a_parent_for_each_and_they_are_listed(small_hu
     )
     live = lineage("who-is-parent", "birch/never-crawled", "--json", HF_ENDPOINT=small_hub.url).json
     assert len({row["parent"] for row in live["parents"]} | {row["parent"] for row in live["runners_up"]}) >= 2, live
+
+
+def test_a_model_of_other_names_that_was_never_crawled_is_linked_to_its_base(
+    small_hub: FakeHub, lineage: Command
+) -> None:
+    small_hub.add_repo("acme/base", {"model.safetensors": save(BASE)})
+    for number in range(3):
+        small_hub.add_repo(f"acme/child-{number}", {"model.safetensors": save(tuned(BASE, 20 + number))})
+    small_hub.add_repo("acme/stranger", {"model.safetensors": save(blocks("model.", 1))})
+    assert lineage("sync", HF_ENDPOINT=small_hub.url).code == 0
+    words = {"model": "net", "layers": "h", "query": "attn.w", "up": "ff.first", "down": "ff.second"}
+    other = {".".join(words.get(piece, piece) for piece in name.split(".")): v for name, v in tuned(BASE, 9).items()}
+    small_hub.add_repo("new/renamed", {"pytorch_model.bin": saved(other)})
+    found = lineage("who-is-parent", "new/renamed", "--json", HF_ENDPOINT=small_hub.url).json
+    assert "acme/base" in {found["parent"], *(row["parent"] for row in found["runners_up"])}, found
+    assert found["evidence"]["renamed"] is True and "other names" in found["reason"]
+    shown = lineage("explain", "new/renamed", "acme/base", HF_ENDPOINT=small_hub.url)
+    assert shown.code in (0, 3) and "query" in shown.stdout, shown.stderr
