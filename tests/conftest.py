@@ -18,3 +18,6 @@ os.environ["HF_HOME"] = _home.name
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+# one thread a process, also for the processes that tests start: `make test` runs as many processes as there are cores, and the many
+# small operations of the tests take three times the processor where torch's threads wait for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -178,7 +178,9 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Serve counts for Prometheus at http://HOST:PORT/metrics while it runs.",
         ),
         click.option(
-            "--dry-run", is_flag=True, help="Walk the listing, read and store nothing, say what it would cost."
+            "--dry-run",
+            is_flag=True,
+            help="Walk the listing or the folder, read and store nothing, say what it would cost.",
         ),
     ):
         command = option(command)

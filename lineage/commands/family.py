@@ -40,7 +40,7 @@ def ancestors(
     form: str | None,
     generation: int | None,
 ) -> None:
-    """What a model comes from, nearest first. MODEL is a repository, its id, or a path.
+    """What a model comes from, nearest first. MODEL is a repository, its id, a path, or the end of a path.
 
     Example: lineage ancestors acme/digits-mlp-rotated
     """
@@ -71,7 +71,7 @@ def descendants(
     form: str | None,
     limit: int | None,
 ) -> None:
-    """What comes from a model, nearest first. MODEL is a repository, its id, or a path.
+    """What comes from a model, nearest first. MODEL is a repository, its id, a path, or the end of a path.
 
     Example: lineage descendants acme/digits-mlp --depth 2
     """

@@ -51,7 +51,7 @@ def scan(
 ) -> None:
     """Every model under FOLDER -> the directed edges between them. Nothing is stored.
 
-    A model is a `.safetensors` file, or a folder that holds one or a sharded set.
+    A model is a file of weights (safetensors, PyTorch, GGUF, ONNX), or a folder that holds one or a sharded set.
 
     \b
     lineage scan ./checkpoints
