@@ -25,7 +25,7 @@ from lineage.detect.parts import part_of, parts_of
 from lineage.detect.reasons import Reason
 from lineage.detect.renamed import across_names, kin_of_other_names
 from lineage.detect.sketch_file import Sketch
-from lineage.graphdb.schema import Relation, share_key
+from lineage.graphdb.schema import Relation, keys_in, share_key
 
 Decide = Callable[[Sequence[Subject]], list[Decision]]
 
@@ -158,8 +158,15 @@ def decide_about(
     return decide_groups([subject, *around], decide, threshold)[0]
 
 
-def comparable(subject: Subject, others: Sequence[Subject], key: str) -> tuple[Subject, list[Subject]]:
-    """A model and those of the others that can be compared with it in one piece, all restricted to one backbone."""
+def comparable(subject: Subject, others: Sequence[Subject], key: str | None) -> tuple[Subject, list[Subject]]:
+    """A model and those of the others that can be compared with it in one piece, all restricted to one backbone.
+
+    Args:
+        key: of that backbone; None: to all backbones of the model, beside the others that have the same.
+    """
+    if key is None:
+        own = set(keys_in(subject.sketch.signature))
+        others = [other for other in others if set(keys_in(other.sketch.signature)) == own]
     (group, *_) = groups_of([subject, *others], key)
     piece = next((p for p in pieces(group.members) if p[0].subject.id.startswith(subject.id)), [])
     here = next((m.subject for m in piece if _model(m.subject.id) == subject.id), subject)

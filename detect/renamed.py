@@ -28,7 +28,7 @@ from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation, share_key
 
 Decide = Callable[[Sequence[Subject]], list[Decision]]
-Restrict = Callable[[Subject, Sequence[Subject], str], tuple[Subject, list[Subject]]]
+Restrict = Callable[[Subject, Sequence[Subject], str | None], tuple[Subject, list[Subject]]]
 
 PAIRS = 2048  # of models with other names that are compared
 BESIDE = 200  # models of a backbone beside which a translated one is decided about
@@ -153,7 +153,8 @@ def _decided(
     if not parts:
         return []
     lower = {k.second.id: k for k in kin}
-    here, others = restrict(upper, [s for s in subjects if s is not upper and s.id not in lower], parts[0].backbone.key)
+    key = parts[0].backbone.key if len({part.backbone.key for part in parts}) == 1 else None
+    here, others = restrict(upper, [s for s in subjects if s is not upper and s.id not in lower], key)
     if len(others) > BESIDE:
         near = {d.model for d in said.values() if upper.id in {d.parent, *(c.parent for c in d.candidates)}}
         others = [s for s in others if s.id in near][:BESIDE]

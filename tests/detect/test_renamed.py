@@ -242,3 +242,15 @@ def test_the_graph_links_models_of_other_names_also_when_one_comes_later(tmp_pat
         around = OtherNames(graph, sketches, options).around(subject_now)
         assert "base" in {other.id for other in around}
         assert "base" in named(decide_about(subject_now, around, plain, 0.8))
+
+
+def test_all_parts_of_a_model_under_other_names_are_compared() -> None:
+    def two_parts(seed: int) -> Tensors:
+        second = {f"decoder.{n}": v for n, v in network(seed + 50).items() if "embed" not in n and "mlp" not in n}
+        return {f"encoder.{n}": v for n, v in network(seed).items() if "embed" not in n} | second
+
+    base = two_parts(0)
+    models = {"base": base, "again": grown(base, 3), "child": renamed(grown(base, 2))}
+    said = {d.model: d for d in decide_groups([subject(n, t) for n, t in models.items()], plain, 0.8)}
+    matrices = sum(v.size for v in base.values() if v.ndim == 2)
+    assert "base" in named(said["child"]) and said["child"].evidence["values_compared"] >= matrices
