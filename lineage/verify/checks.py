@@ -167,6 +167,7 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
     candidate = next((e for e in subject.possible if subject.is_one_of(e.parent, expected)), None)
     if candidate is not None and not subject.parents:
         message = f"{visible(wanted)} is a possible parent (probability {percent(candidate.probability)}), too uncertain to say"
+        message += f": {visible(subject.member.reason)}" if subject.member.reason else ""
         return Check(rule, subject.name, Outcome.CANNOT_TELL, message, details)
     if subject.parents or subject.member.answer in ("root", "no_relatives"):
         return Check(

@@ -31,7 +31,18 @@ NAMES = {
 }
 
 
-RANDOM = (Q.Q4_K, Q.Q6_K, Q.IQ4_NL, Q.IQ4_XS, Q.IQ3_S, Q.IQ2_XXS, Q.IQ1_M, Q.TQ2_0, Q.MXFP4)  # not packed by `gguf`
+RANDOM = (
+    Q.Q4_K,
+    Q.Q6_K,
+    Q.IQ4_NL,
+    Q.IQ4_XS,
+    Q.IQ3_S,
+    Q.IQ2_XXS,
+    Q.IQ1_M,
+    Q.TQ2_0,
+    Q.MXFP4,
+    Q.NVFP4,
+)  # not packed by `gguf`
 
 
 def llama(seed: int = 0) -> dict[str, np.ndarray]:

@@ -214,7 +214,7 @@ def test_the_label_is_what_the_name_says(name: str, label: str) -> None:
     assert gguf_label(name) == label
 
 
-@pytest.mark.parametrize("kind", [Q.IQ4_NL, Q.IQ4_XS, Q.IQ3_S, Q.IQ2_XXS, Q.IQ1_M, Q.TQ2_0, Q.MXFP4])
+@pytest.mark.parametrize("kind", [Q.IQ4_NL, Q.IQ4_XS, Q.IQ3_S, Q.IQ2_XXS, Q.IQ1_M, Q.TQ2_0, Q.MXFP4, Q.NVFP4])
 def test_types_of_few_bits_are_dequantized_too(kind: Q, tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", llama(), kind, architecture="qwen2")
     weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 import lineage
+from lineage.commands import main
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect import copy_fit
@@ -24,6 +25,8 @@ from lineage.graphdb.schema import Relation
 from lineage.graphdb.store import open_store
 from lineage.queries.parent_query import parent_of
 from tests.builders import Weights, sketch_of, start, tune
+from tests.crawler.toys import hub_at
+from tests.fake_hub import FakeHub
 
 OPTIONS = Options(detector=False)
 SHAPES = {f"layers.{i}.{part}": shape for i in range(3) for part, shape in {
@@ -195,3 +198,27 @@ def test_every_road_names_the_original_of_a_packed_copy(tmp_path: Path) -> None:
     assert (scanned.parent, scanned.relation) == ("two", "QUANTIZED_FROM")
     assert "two" in stored["repo_id"] and stored["kind"] == "QUANTIZED_FROM"
     assert explained.decision.parent == explained.parent
+
+
+def test_a_packed_copy_on_the_hub_is_read_by_ranges_and_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = family()
+    write_int8(models["two"], tmp_path / "packed" / "model.safetensors")
+    with FakeHub() as fake:
+        for name, weights in models.items():
+            fake.add_repo(f"acme/{name}", {"model.safetensors": save(weights)})
+        fake.add_repo("q/packed", {"model.safetensors": (tmp_path / "packed" / "model.safetensors").read_bytes()})
+        with open_store(str(tmp_path / "home")) as graph:
+            sketches = SketchStore(tmp_path / "home" / "sketches")
+            crawl_into(graph, sketches, tmp_path / "p.sqlite", CrawlOptions(), hub=hub_at(fake))
+            detect_into(graph, sketches, Options(), "run")
+            model = graph.model("q/packed")
+            assert model is not None
+            (stored,) = parent_of(graph, model).accepted
+            assert (stored["repo_id"], stored["kind"]) == ("acme/two", "QUANTIZED_FROM")
+    store = str(tmp_path / "home")
+    for wanted, code, said in (("acme/two", 0, "quantized from acme/two"), ("acme/one", 5, "acme/two")):
+        with pytest.raises(SystemExit) as ended:
+            main(["verify", "q/packed", "--quantized-from", wanted, "--store", store])
+        assert ended.value.code == code and said in capsys.readouterr().out
