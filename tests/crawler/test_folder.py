@@ -235,12 +235,12 @@ def test_what_only_goes_along_with_a_gguf_model_is_told_where_it_is_alone(tmp_pa
     found = names(tmp_path)
     assert found.pop("with/m.gguf") is None
     assert "projector" in str(found.pop("alone/mmproj-m.gguf"))
-    assert "adapter" in str(found.pop("with/m-lora.gguf"))
+    assert found.pop("with/m-lora.gguf") is None  # an adapter, which is read as one
     assert "no tensors" in str(found.pop("vocab/m-vocab.gguf"))
     assert found == {}
     with pytest.raises(Unreadable, match="importance matrix"):
         one_local_model(tmp_path / "with" / "m-imatrix.gguf")
-    assert one_local_model(tmp_path / "with" / "m-lora.gguf").adapter
+    assert one_local_model(tmp_path / "with" / "m-lora.gguf").files
 
 
 def test_the_cache_gives_the_newest_revision_that_has_weights(tmp_path: Path) -> None:
