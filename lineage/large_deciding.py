@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lineage.architecture import ArchitectureModels, subjects_of
-from lineage.deciding import DecisionSubject, GroupAnswer, decide_subjects
+from lineage.deciding import DecisionSubject, GroupAnswer, decide_subjects, sizes_of
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision
@@ -34,10 +34,11 @@ class LargeFamily:
 
 @dataclass(frozen=True, slots=True)
 class DividedGroup:
-    """readable: hub_ids of the models whose sample could be read; families: those that are to be decided."""
+    """readable: hub_ids of the models whose sample could be read; families: those that are to be decided; sizes: see `GroupAnswer`."""
 
     readable: frozenset[str]
     families: Sequence[LargeFamily]
+    sizes: tuple[str, ...] = ()
 
 
 def decide_large(
@@ -52,7 +53,7 @@ def decide_large(
     """Decisions about the models of those families that have to be decided; see `divided`."""
     found = divided(known, key, only, sketches, options, device, folder)
     said = [pair for family in found.families for pair in decide_family(family, only, sketches, options, device)]
-    return GroupAnswer(found.readable, said)
+    return GroupAnswer(found.readable, said, found.sizes)
 
 
 def divided(
@@ -97,7 +98,8 @@ def divided(
         families.append(LargeFamily(frozenset(models[at[place]].hub_id for place in task.members), _only(known, some)))
     count = len(set(group.family))
     logger.info("%d models of one backbone: %d of %d families are decided", len(at), len(families), count)
-    return DividedGroup(frozenset(models[place].hub_id for place in at), families)
+    first = [subject for subject in _subjects(models[:1], known.declared, sketches) if subject is not None]
+    return DividedGroup(frozenset(models[place].hub_id for place in at), families, sizes_of(first))
 
 
 def decide_family(

@@ -89,9 +89,10 @@ class _TaskInputs:
 
 @dataclass(slots=True)
 class _Parts:
-    """A large group under way. left: families that have not been decided yet; said: what the others say."""
+    """A large group under way. sizes: see `GroupAnswer`; left: families that have not been decided yet; said: what the others say."""
 
     readable: frozenset[str]
+    sizes: tuple[str, ...]
     left: int
     said: list[Any] = field(default_factory=list)
 
@@ -139,13 +140,13 @@ class OnRay:
                     task, own = self.running.pop(reference)
                     found = self._result(reference, task)
                     if isinstance(found, DividedGroup):
-                        parts = _Parts(found.readable, len(found.families))
+                        parts = _Parts(found.readable, found.sizes, len(found.families))
                         families.extend((task, parts, some) for some in found.families)
-                        found = GroupAnswer(found.readable, []) if not found.families else None
+                        found = GroupAnswer(found.readable, [], found.sizes) if not found.families else None
                     elif isinstance(found, list) and own is not None:
                         own.said += found
                         own.left -= 1
-                        found = None if own.left else GroupAnswer(own.readable, own.said)
+                        found = None if own.left else GroupAnswer(own.readable, own.said, own.sizes)
                     elif isinstance(found, NotDecided) and own is not None:
                         self._give_up(own)
                         families = deque(one for one in families if one[1] is not own)
