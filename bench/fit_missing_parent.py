@@ -21,12 +21,11 @@ from sklearn.metrics import roc_auc_score
 
 from bench.boosted import fit, write
 from bench.families import Truth, by_kind, of_one_signature, read_sketches, read_truth
-from lineage.detect.measurement import SettledFamily, measure
+from lineage.detect.measurement import Measurement, SettledFamily, measure
 from lineage.detect.missing_parent import FEATURES, LIMIT, SIGNS, top_features
 from lineage.detect.options import MISSING_PARENTS, Options
 from lineage.detect.pipeline import families_of
-from lineage.detect.root import DETECTOR, GROWTH, came_before_all, centre
-from lineage.detect.signals.opposition import opposition
+from lineage.detect.root import root_scores
 
 CPU = torch.device("cpu")
 SIZES = (3, 4, 5, 6, 8, 12, 24, 40)
@@ -72,7 +71,7 @@ def _row(
 ) -> Iterator[Row]:
     here = [names[i] for i in members]
     measured = measure(own, Options(detector=False))
-    root = _best_root(own, measured.evidence.growth, measured.evidence.detector)
+    root = _best_root(measured)
     lost = [k for k, name in enumerate(here) if not any(a in here for a in truth.line(name))]
     if unseen and root in lost and len(lost) > 2:
         children = [k for k in lost if k != root]
@@ -87,13 +86,10 @@ def _row(
         yield top_features(root, torch.tensor(children), own, measured).numpy(), unseen
 
 
-def _best_root(own: SettledFamily, growth: torch.Tensor, detector: torch.Tensor) -> int:
-    every = torch.arange(len(own.own))
-    score = opposition(own.gram.products.sum(0), own.lengths, every, int(own.gram.values.sum()))
-    score += centre(own.distance, every)
-    for worth, said in ((GROWTH, growth), (DETECTOR, detector)):
-        score += worth * came_before_all(said, own.distance, own.lengths, every)
-    return int(score.argmax())
+def _best_root(measured: Measurement) -> int:
+    every = torch.arange(len(measured.geometry.distance))
+    scores = root_scores(measured.geometry, measured.evidence.growth, measured.evidence.detector, {}, every)
+    return int(torch.stack(list(scores.values())).sum(0).argmax())
 
 
 def fit_rows(kinds: Sequence[Sequence[Row]]) -> object:

@@ -18,19 +18,22 @@ import torch
 from torch import Tensor
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
+from lineage.detect.geometry import Geometry
 from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
-from lineage.detect.root import CENTRE, DETECTOR, GROWTH, came_before_all, centre
-from lineage.detect.signals.opposition import LIMIT, LOG_ODDS, strength
-from lineage.detect.tree import Evidence
+from lineage.detect.root import CAME_AFTER, DETECTOR, GROWTH, HUB, came_after, root_scores, weights_of_pairs
+from lineage.detect.signals.drift import drift
+from lineage.detect.signals.opposition import LIMIT, LOG_ODDS, against, strength
+from lineage.detect.tree import Evidence, nearest
 
 CPU = torch.device("cpu")
 SIZES, DRAWS = (2, 3, 5, 9, 16, 40), 4
 SURE = 0.85
-COLUMNS = ("growth", "detector", "opposition", "centre")
-START = (1.0, 0.6, 30.0, 1.5)
-Question = tuple[Tensor, int]  # (m, 4) evidence of each member, place of the true root
+COLUMNS = ("growth", "came after", "detector", "opposition", "centre")
+START = (0.6, 0.6, 0.6, 13.0, 10.0)
+OPPOSED = COLUMNS.index("opposition")
+Question = tuple[Tensor, int]  # (m, 5) evidence of each member, place of the true root
 
 
 def questions(folder: Path) -> Iterator[Question]:
@@ -68,25 +71,32 @@ def _handfuls(names: Sequence[str], lines: Sequence[set[str]], dice: random.Rand
 
 
 def _evidence(family: SettledFamily, evidence: Evidence, members: Tensor) -> Tensor:
-    distance, lengths = family.distance[members][:, members], family.lengths[members]
-    products = family.gram.products.sum(0)[members][:, members]
-    every = torch.arange(len(members))
-    opposed = strength(products, lengths, every, int(family.gram.values.sum()))
-    said = [
-        came_before_all(odds[members][:, members], distance, lengths, every)
-        for odds in (evidence.growth, evidence.detector)
+    own = family.only(members)
+    geometry = Geometry(own.gram, own.distance, own.lengths, own.shared, nearest(own.distance))
+    every, values = torch.arange(len(members)), int(own.gram.values.sum())
+    growth, detector = (odds[members][:, members] for odds in (evidence.growth, evidence.detector))
+    said = root_scores(geometry, growth, detector, {}, every)
+    half = 0.5 if len(members) == 2 else 1.0
+    weights = weights_of_pairs(own.distance, own.lengths, every)
+    after = half * torch.stack([came_after(odds, weight) for odds, weight in zip(growth, weights, strict=True)])
+    products = own.gram.products.sum(0)
+    opposed = [
+        strength(against(drift(products, root), own.distance[root] / own.lengths[root], root, values))
+        for root in every.tolist()
     ]
-    return torch.stack([*said, opposed, centre(distance, every) / CENTRE], 1)
+    before = (said["growth"] - CAME_AFTER * after) / GROWTH
+    return torch.stack([before, after, said["detector"] / DETECTOR, torch.stack(opposed), said["centre"] / HUB], 1)
 
 
 def score(evidence: Tensor, weight: Tensor) -> Tensor:
-    """(m, 4), (4,) -> (m,) log-odds, opposition bounded as in signals/opposition.py."""
-    rest = evidence[:, [0, 1, 3]] @ weight[[0, 1, 3]]
-    return rest - LIMIT * (weight[2] * evidence[:, 2] / LIMIT).tanh()
+    """(m, 5), (5,) -> (m,) log-odds, opposition bounded as in signals/opposition.py."""
+    said = evidence * weight
+    rest = said.sum(1) - said[:, OPPOSED]
+    return rest - LIMIT * (said[:, OPPOSED] / LIMIT).tanh()
 
 
 def fit(asked: list[list[Question]]) -> Tensor:
-    """(4,) weights; asked: the questions of each family."""
+    """(5,) weights; asked: the questions of each family."""
     weight = torch.tensor(START, dtype=torch.float64).log().requires_grad_()
     optimiser = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -125,7 +135,7 @@ def main() -> None:
         for folder in folders(arguments.families, arguments.split)
         if (found := list(questions(folder)))
     }
-    shipped = torch.tensor([GROWTH, DETECTOR, LOG_ODDS, CENTRE], dtype=torch.float64)
+    shipped = torch.tensor([GROWTH, CAME_AFTER, DETECTOR, LOG_ODDS, HUB], dtype=torch.float64)
     print("| family | questions | root first | log loss | sure | right where sure |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, family in asked.items():

@@ -62,11 +62,12 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
     Returns:
         (f,) float64 in the order of FEATURES.
     """
-    products, distance, lengths = family.gram.products.sum(0), family.distance, family.lengths
+    distance, lengths = family.distance, family.lengths
     values = int(family.gram.values.sum())
     count = len(children)
     first, second = torch.triu_indices(count, count, 1)
-    cosines = drift(products, root)[children][:, children]
+    seen = drift(family.gram.products.sum(0), root)
+    cosines = seen[children][:, children]
     cosine = cosines[first, second]
     with_others = (cosines.sum(1) - 1) / (count - 1)  # (c,)
     apart = distance[root][children].clamp(min=1e-300).log() / 2
@@ -78,7 +79,7 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
     # both of a sibling in the place of the unseen parent: it moved itself what the others share
     stand_in = 1 - 2 * with_others
     direction = found.evidence.growth[root][children].clamp(-6, 6)
-    voted = against(products, lengths, root, values)
+    voted = against(seen, distance[root] / lengths[root], root, values)
     return torch.tensor(
         [
             float(torch.tensor(float(count)).log()), float(cosine.min()), float(cosine.quantile(0.1)), float(cosine.median()),

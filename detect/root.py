@@ -4,57 +4,133 @@ Under each hypothesis the root came before *all* other members, whatever tree li
 tree instead rewards a candidate for edges that were chosen because their direction is sure (a winner's curse).
 
 A member that hardly moved from the candidate says little about which of the two came first, so pairs count by how far apart they are:
-against the family's median, and against the candidate's own length (growth orders 0.54 of 371 pairs of
-a base and its child below a hundredth of the length right, 0.71 below a twentieth, 0.83 below a fifth and 0.98 beyond).
-Members share what misleads them, so their sum counts about as the square root of their number. For two models the scores of the two
-roots are half the pair's log-odds and minus that half, so that their difference is the pair's log-odds.
+against the family's median, and against the candidate's own length (growth orders 0.54 of 371 pairs of a base and its child below a
+hundredth of the length right, 0.71 below a twentieth, 0.83 below a fifth and 0.98 beyond).
 
-And models that many others are nearest to are likelier the ones that the others were trained from (`centre`). That is a prior of how
-people publish: what is tuned once is likelier to be tuned again; compare the root of a tree that grows by preferential attachment
-(Bubeck, Devroye & Lugosi 2017, arXiv 1411.3317).
+And pairs are worth together as many as are independent of each other: seen from a member far out on a star, everything else lies in one
+direction, so that its many pairs are the one pair with the middle of the star over and over; seen from the middle they are as many as there
+are directions (`independent_pairs`). Pairs share what misleads them beyond that, so that many are worth little more than one; the one that
+speaks most against the candidate counts by itself (`came_after`), or the second of a chain would be as good a root as the first.
+The trained detector errs alike about all pairs of a model, so its mean counts once. For two models each gets half of what the pair says,
+since what speaks for one speaks against the other.
+
+Models that many others are nearest to are likelier the ones that the others were trained from (`centre`). That is a prior of how people
+publish: what is tuned once is likelier to be tuned again; compare the root of a tree that grows by preferential attachment (Bubeck,
+Devroye & Lugosi 2017, arXiv 1411.3317).
 
 Dimension letters: m models, r possible roots.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.geometry import Geometry
+from lineage.detect.signals.drift import drift
+from lineage.detect.signals.opposition import opposition
 
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
 STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
-GROWTH, DETECTOR, CENTRE = 1.6, 0.6, 1.0  # worth of each, see bench.fit_root; for two models half of the first two
+# worth of each, see bench.fit_root
+GROWTH, CAME_AFTER, DETECTOR = 0.8, 0.9, 0.95
+POWER = 0.25  # of the number of independent pairs
+HUB = 14.0  # log-odds of a hub
 
 
-def came_before_all(came_first: Tensor, distance: Tensor, lengths: Tensor, roots: Tensor) -> Tensor:
+def root_scores(
+    geometry: Geometry, growth: Tensor, detector: Tensor, ordered: Mapping[str, Tensor], roots: Tensor
+) -> dict[str, Tensor]:
     """
     Args:
-        came_first: (m, m) float64, [a, b]: log-odds that a came before b, 0 where not computed; distance: (m, m) and
-        lengths: (m,) float64, squared; roots: (r,) int64.
+        growth, detector: (m, m) float64, [a, b]: log-odds that a came before b, 0 where not computed; ordered: kind of evidence that
+            counts as it is -> the same.
+        roots: (r,) int64.
     Returns:
-        (r,) float64: the weighted mean over the other members, times what their number is worth.
+        Kind of evidence -> (r,) float64 log-odds of each root.
     """
-    models = len(distance)
-    apart = distance[~torch.eye(models, dtype=torch.bool)].median()
+    distance, products = geometry.distance, geometry.gram.products.sum(0)
+    values = int(geometry.gram.values.sum())
+    half = 0.5 if len(distance) == 2 else 1.0
+    weights = weights_of_pairs(distance, geometry.lengths, roots)
+    found: dict[str, list[Tensor]] = {kind: [] for kind in ("growth", "detector", "opposition", *ordered)}
+    for weight, root in zip(weights, roots.tolist(), strict=True):
+        cosines = drift(products, root)
+        before_all, after = came_before_all(growth[root], weight, cosines), came_after(growth[root], weight)
+        found["growth"].append(half * (GROWTH * before_all + CAME_AFTER * after))
+        found["detector"].append(half * DETECTOR * mean_before(detector[root], weight))
+        for kind, odds in ordered.items():
+            found[kind].append(half * order_of_all(odds[root], cosines))
+        found["opposition"].append(opposition(cosines, distance[root] / geometry.lengths[root], root, values))
+    return {"centre": centre(distance)[roots], **{kind: torch.stack(scores) for kind, scores in found.items()}}
+
+
+def weights_of_pairs(distance: Tensor, lengths: Tensor, roots: Tensor) -> Tensor:
+    """(m, m) and (m,) squared, (r,) roots -> (r, m) float64, 0 to 1: what each model says about whether a root came before it."""
+    apart = distance[~torch.eye(len(distance), dtype=torch.bool)].median()
     away = distance[roots]  # (r, m)
     weight = away / (away + HARDLY_MOVED * apart).clamp(min=1e-300)
-    weight = weight * away / (away + STILL * lengths[roots][:, None]).clamp(min=1e-300)
-    weight = weight.masked_fill(came_first[roots] == 0, 0.0)
-    mean = (weight * came_first[roots].clamp(-CLIP, CLIP)).sum(1) / weight.sum(1).clamp(min=1e-9)
-    return worth(weight.sum(1).clamp(max=models - 1)) * mean
+    return weight * away / (away + STILL * lengths[roots][:, None]).clamp(min=1e-300)
+
+
+def mean_before(came_first: Tensor, weight: Tensor) -> Tensor:
+    """(..., m) log-odds that a root came before each model, weights of the same -> (...) the weighted mean over those computed."""
+    weight = weight.masked_fill(came_first == 0, 0.0)
+    return (weight * came_first.clamp(-CLIP, CLIP)).sum(-1) / weight.sum(-1).clamp(min=1e-9)
+
+
+def came_before_all(came_first: Tensor, weight: Tensor, cosines: Tensor) -> Tensor:
+    """
+    Args:
+        came_first: (m,) float64: log-odds that the root came before each model, 0 where not computed; weight: (m,) of the same.
+        cosines: (m, m) float64, of the other models' differences from the root, see signals/drift.py.
+    Returns:
+        () float64: the weighted mean over the other members, times what so many independent pairs are worth.
+    """
+    independent = independent_pairs(weight.masked_fill(came_first == 0, 0.0), cosines)
+    return worth(independent) * mean_before(came_first, weight)
+
+
+def came_after(came_first: Tensor, weight: Tensor) -> Tensor:
+    """() float64, 0 or negative: the strongest evidence that some model came before the root, see `came_before_all`."""
+    return (weight * came_first.clamp(-CLIP, 0)).amin()
+
+
+def order_of_all(ordered: Tensor, cosines: Tensor) -> Tensor:
+    """() float64, from (m,) log-odds that the root certainly came before each model: what they say for it is a mean over all models,
+    since a part of a merge is no likelier the root for being older than the merge; what they say against it counts in full."""
+    others = (cosines.diagonal() > 0).double()  # all but the root
+    against = ordered.clamp(max=0)
+    mean = ordered.clamp(0, CLIP).sum() / others.sum().clamp(min=1)
+    return worth(independent_pairs(others, cosines)) * mean + came_before_all(against, others, cosines)
+
+
+def independent_pairs(weight: Tensor, cosines: Tensor) -> Tensor:
+    """(m,) weights of 0 to 1, (m, m) cosines of the differences that they are about -> () float64: the number of independent ones of the
+    greatest of these weights that would be worth as much: the square of their sum over what each two have in common."""
+    shared = cosines.square()
+    shared.fill_diagonal_(1.0)
+    return weight.amax() * weight.sum().square() / (weight @ shared @ weight).clamp(min=1e-300)
 
 
 def worth(pairs: Tensor) -> Tensor:
-    """How much pairs that share what misleads them are worth together, in pairs: a half of one pair, which speaks for either order."""
-    return torch.where(pairs > 1, pairs.clamp(min=1).sqrt() - 0.5, pairs / 2)
+    """How much independent pairs are worth together, in pairs."""
+    return torch.where(pairs > 1, pairs.clamp(min=1) ** POWER, pairs)
 
 
-def centre(distance: Tensor, roots: Tensor) -> Tensor:
-    """(m, m) squared distances, (r,) roots -> (r,) float64 log-odds of each: the log of the number of models that it is nearest to,
-    beyond the one on either side that a member of a chain has."""
-    return CENTRE * (nearest_to(distance)[roots] - 1.0).clamp(min=1).double().log()
+def centre(distance: Tensor) -> Tensor:
+    """(m, m) squared distances -> (m,) float64 log-odds of each model to be the root, 0 or positive; see `nearest_to`."""
+    if len(distance) < 3:
+        return torch.zeros(len(distance), dtype=torch.float64)
+    beyond = (nearest_to(distance) - 2).clamp(min=0)  # a member of a chain has one on either side
+    return HUB * (1 + beyond / 2).log()
 
 
 def nearest_to(distance: Tensor) -> Tensor:
-    """(m, m) squared distances -> (m,) int64: the number of models that each is nearest to."""
-    return distance.clone().fill_diagonal_(torch.inf).argmin(1).bincount(minlength=len(distance))
+    """(m, m) squared distances -> (m,) float64: the number of models that each is nearest to. Each model has one vote and shares it among
+    those that are about as near, as the inverse fourth power of their distance: which of the root and a child that hardly moved is
+    a little nearer to a far one is chance."""
+    near = distance.clone().fill_diagonal_(torch.inf).clamp(min=1e-300)
+    share = (near.amin(1, keepdim=True) / near).square()
+    return (share / share.sum(1, keepdim=True)).sum(0)

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
-from lineage.detect.root import DETECTOR, GROWTH, came_before_all, centre, nearest_to
+from lineage.detect.root import mean_before, nearest_to, root_scores, weights_of_pairs
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.interface import Kind
-from lineage.detect.signals.opposition import opposition
 from lineage.detect.signals.registry import of_kind
 from lineage.detect.signals.retention import UnitDistances, Votes, votes
 from lineage.detect.signals.shared_start import kin
@@ -170,7 +169,9 @@ def possible_roots(came_first: Tensor, distance: Tensor, lengths: Tensor) -> Ten
     every = torch.arange(len(came_first))
     if len(every) <= ALL_PAIRS_UP_TO:
         return every
-    oldest = came_before_all(came_first, distance, lengths, every).topk(ROOTS - HUBS).indices
+    weight = weights_of_pairs(distance, lengths, every)
+    known = weight.masked_fill(came_first == 0, 0.0).sum(1)
+    oldest = (known.clamp(max=1) * mean_before(came_first, weight)).topk(ROOTS - HUBS).indices
     hubs = nearest_to(distance).topk(HUBS).indices
     return torch.cat([oldest, hubs]).unique()
 
@@ -183,19 +184,13 @@ def decide_tree(
         geometry: of the family's m >= 2 models.
         roots: see `possible_roots`; units: of the same; found: values of the same as characters.
     """
-    gram, neighbours = geometry.gram, geometry.neighbours
-    distance, lengths, shared = geometry.distance, geometry.lengths, geometry.shared
-    models = len(distance)
-    products = gram.products.sum(0)
-    ordered = {signal.name: evidence.signals[signal.name] for signal in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
-    likely_kin = kin(shared).clamp(min=1e-3).log()  # (m, m)
+    neighbours, models = geometry.neighbours, len(geometry.distance)
+    ordered = {s.name: evidence.signals[s.name].T for s in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
+    likely_kin = kin(geometry.shared).clamp(min=1e-3).log()  # (m, m)
     scores = {
-        "growth": GROWTH * came_before_all(evidence.growth, distance, lengths, roots),
-        "detector": DETECTOR * came_before_all(evidence.detector, distance, lengths, roots),
-        "centre": centre(distance, roots),
-        "opposition": opposition(products, lengths, roots, int(gram.values.sum())),
+        **root_scores(geometry, evidence.growth, evidence.detector, ordered, roots),
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
-        **{name: torch.zeros(len(roots), dtype=torch.float64) for name in (*ordered, "declared")},
+        "declared": torch.zeros(len(roots), dtype=torch.float64),
     }
     trees: list[RootedTree] = []
     for place, root in enumerate(roots.tolist()):
@@ -207,8 +202,6 @@ def decide_tree(
             exact_inheritance(found, root),
         )
         share = under.share
-        for name, odds in ordered.items():  # either order of a pair gets half of what is between them
-            scores[name][place] = _over_edges(share, odds, root, neighbours) / 2
         scores["declared"][place] = _over_edges(share, evidence.declared, root, neighbours)
         trees.append(under)
     likely = torch.stack(list(scores.values())).sum(0).softmax(0)  # (r,)

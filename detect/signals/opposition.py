@@ -11,40 +11,41 @@ shows mean votes up to 0.15, nearly all of them about one such member, so that w
 from __future__ import annotations
 
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.signals.drift import drift
 
 TOLERANCE = 0.02  # cosines down to minus this are seen from true roots
 STANDARD_ERRORS = 3.0  # of the cosine of two random directions with this number of values
-LOG_ODDS = 30.0  # for each unit of the mean vote and each square root of the number of members, see bench.fit_root
+LOG_ODDS = 22.0  # for each unit of the mean vote and each square root of the number of members, see bench.fit_root
 LIMIT = 12.0  # log-odds that opposition may add: all votes may be about one member that lies opposite by chance
 SAME = 1e-7  # squared distance, in squared lengths of the model, below which a difference has no direction
 
 
-def opposition(products: Tensor, lengths: Tensor, roots: Tensor, values: int) -> Tensor:
+def opposition(cosines: Tensor, moved: Tensor, root: int, values: int) -> Tensor:
     """
     Args:
-        products: (m, m) float64: inner products of the models over all values, around any point.
-        lengths: (m,) float64: squared length of each model; roots: (r,) int64: the models that may be the root.
-        values: number of values that the products are sums of.
+        cosines, moved, root, values: see `against`.
     Returns:
-        (r,) float64: log-odds of each against a root that nothing opposes: 0 or negative.
+        () float64: log-odds against a root that nothing opposes: 0 or negative.
     """
-    return -LIMIT * (LOG_ODDS * strength(products, lengths, roots, values) / LIMIT).tanh()
+    return -LIMIT * (LOG_ODDS * strength(against(cosines, moved, root, values)) / LIMIT).tanh()
 
 
-def strength(products: Tensor, lengths: Tensor, roots: Tensor, values: int) -> Tensor:
-    """(r,) float64, 0 or positive: mean vote against each root, times the square root of their number; see `opposition`."""
-    votes = [against(products, lengths, root, values) for root in roots.tolist()]
-    return torch.stack([len(vote) ** 0.5 * vote.mean() if len(vote) > 1 else vote.sum() * 0 for vote in votes])
+def strength(votes: Tensor) -> Tensor:
+    """(o,) votes against a root -> () float64, 0 or positive: their mean, times the square root of their number."""
+    return len(votes) ** 0.5 * votes.mean() if len(votes) > 1 else votes.sum() * 0
 
 
-def against(products: Tensor, lengths: Tensor, origin: int, values: int) -> Tensor:
-    """(o,) float64: for each of the other models that differs from the origin, how far below what a true root shows its most negative
-    cosine with another one lies; 0 where it does not."""
-    own = products.diagonal()
-    kept = own - 2 * products[origin] + own[origin] > SAME * lengths[origin]  # (m,)
+def against(cosines: Tensor, moved: Tensor, origin: int, values: int) -> Tensor:
+    """
+    Args:
+        cosines: (m, m) float64, of the models' differences from the origin, see signals/drift.py; moved: (m,) float64: their squared
+            distance from it, in its squared lengths; values: number of values that they are about.
+    Returns:
+        (o,) float64: for each of the other models that differs from the origin, how far below what a true root shows its most negative
+        cosine with another one lies; 0 where it does not.
+    """
+    kept = moved > SAME  # (m,)
     kept[origin] = False
-    cosine = drift(products, origin)[kept][:, kept]
+    cosine = cosines[kept][:, kept]
     if len(cosine) < 2:
         return torch.zeros(len(cosine), dtype=torch.float64)
     lowest = cosine.fill_diagonal_(1.0).amin(1)

@@ -41,13 +41,13 @@ def star(
     count: int, seed: int, with_root: bool = True, moved: Callable[[int], float] = lambda i: 0.1
 ) -> dict[str, Weights]:
     """A root and children that moved unlike far."""
-    dice, root = np.random.default_rng(seed), start(seed)
+    dice, root = np.random.default_rng(seed + 1000), start(seed)  # not the numbers of the start once more
     models = {"root": root} if with_root else {}
     return models | {f"child{i}": child(root, dice, moved(i), 0.0, 0.5) for i in range(count)}
 
 
 def chain() -> list[Subject]:
-    dice, models = np.random.default_rng(5), {"e0": start(5)}
+    dice, models = np.random.default_rng(1005), {"e0": start(5)}
     for i in range(1, 9):
         models[f"e{i}"] = child(models[f"e{i - 1}"], dice, 0.1, 0.0, 0.5)
     return subjects(models)

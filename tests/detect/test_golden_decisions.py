@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lineage.detect import acceptance, ancestor, missing_parent, tree
+from lineage.detect import acceptance, ancestor, missing_parent, root, tree
 from lineage.detect.signals import exact_retention
 from tests.detect.golden_decisions import FILE, decisions
 
@@ -18,7 +18,10 @@ def test_every_decision_is_the_one_that_was_kept():
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (tree, "DETECTOR", 0.0),
+        (root, "DETECTOR", 0.0),
+        (root, "CAME_AFTER", 0.0),
+        (root, "POWER", 1.0),
+        (root, "HUB", 0.0),
         (tree, "SLOPE_LIMIT", 0.9),
         (exact_retention, "FEWEST", 10**9),
         (ancestor, "SHARPENED", 1.0),

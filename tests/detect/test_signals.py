@@ -114,11 +114,22 @@ def test_opposition_agrees_with_the_obvious_reference_and_picks_the_root_of_a_st
         cosine = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a in away] for b in away]
         lowest = [min(c for j, c in enumerate(row) if j != i) for i, row in enumerate(cosine)]
         expected = [max(0.0, -c - TOLERANCE - 3 / 20) for c in lowest]
-        assert against(products, lengths, origin, 400).tolist() == pytest.approx(expected, abs=1e-9)
-    few, many = (opposition(products, lengths, torch.arange(5), values) for values in (400, 1 << 20))
-    assert int(many.argmax()) == 0
-    assert float(many[1]) < float(few[1]) <= 0, "the same cosine says more of more values"
-    assert float(opposition(products[:2, :2], lengths[:2], torch.tensor([0]), 400)[0]) == 0, "two models have no angle"
+        moved = drift_of(products, lengths, origin)
+        assert against(*moved, origin, 400).tolist() == pytest.approx(expected, abs=1e-9)
+
+    def opposed(root, values, count=5):
+        return float(opposition(*drift_of(products[:count, :count], lengths[:count], root), root, values))
+
+    few, many = ([opposed(root, values) for root in range(5)] for values in (400, 1 << 20))
+    assert many.index(max(many)) == 0
+    assert many[1] < few[1] <= 0, "the same cosine says more of more values"
+    assert opposed(0, 400, count=2) == 0, "two models have no angle"
+
+
+def drift_of(products, lengths, origin):
+    """Cosines seen from a model, and how far the others moved from it in its lengths."""
+    away = lengths - 2 * products[origin] + products[origin, origin]
+    return drift(products, origin), away / lengths[origin]
 
 
 def test_kept_agrees_with_slopes_of_single_units_and_tells_an_ancestor_from_a_sibling():
