@@ -102,6 +102,17 @@ def workers() -> list[int]:
     return found
 
 
+def held_worker() -> int | None:
+    """One of them, stopped in the middle, so that the run cannot end without it; None if it was between two groups."""
+    for worker in workers():
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGSTOP)
+            if worker in workers():
+                return worker
+            os.kill(worker, signal.SIGCONT)
+    return None
+
+
 def until(what: Any, seconds: float = 60) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -219,8 +230,11 @@ def test_ctrl_c_leaves_no_tasks(crawled: Path, cluster: Any, tmp_path: Path) -> 
         stdout=subprocess.PIPE,
         text=True,
     )
-    until(workers)
+    held = until(held_worker)
+    time.sleep(1.5)  # the others end, and the run waits for this one
     running.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    os.kill(held, signal.SIGCONT)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130 and told.splitlines()[-1] == "stopped"
     until(lambda: not workers(), 20)
