@@ -7,9 +7,11 @@ is written here as DeepSeek publishes it. All of it runs on the CPU.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -154,6 +156,12 @@ def _compressed(source: Path, target: Path, preset: str) -> None:
 
 def _gptqmodel(source: Path, target: Path, **how: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    source, target = source.absolute(), target.absolute()
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):  # it leaves its logs in the working folder
+        _calibrated(source, target, **how)
+
+
+def _calibrated(source: Path, target: Path, **how: Any) -> None:
     import gptqmodel
 
     gptqmodel._default_cpu_workers = lambda: 2  # its pool refuses to start with one processor
