@@ -62,10 +62,6 @@ def make(out: Path, wanted: Sequence[str]) -> dict[str, list[Relative]]:
     return truth
 
 
-def named(decision: Decision) -> set[str]:
-    return {name for name in (decision.parent, *(c.parent for c in decision.candidates)) if name is not None}
-
-
 def compare(models: Iterable[Relative], said: dict[str, Decision], counts: dict[str, Count]) -> None:
     for model in models:
         decision = said.get(model.name) or said.get(_SUFFIX.sub("", model.name))
@@ -80,7 +76,7 @@ def compare(models: Iterable[Relative], said: dict[str, Decision], counts: dict[
             continue
         told = {decision.parent, *(part.parent for part in decision.other_parts)}
         count.right += model.parent in told
-        linked = model.parent in named(decision) | told
+        linked = model.parent in decision.named | told
         count.linked += linked
         count.wrong += decision.parent not in (None, model.parent)
         if not linked:
@@ -95,7 +91,7 @@ def between(out: Path, truth: dict[str, list[Relative]]) -> tuple[int, int, floa
     began = time.monotonic()
     decisions = scan_folder(out, Options()).decisions
     family = {d.model: d.model.split("/")[0] for d in decisions}
-    false = [(d.model, other) for d in decisions for other in named(d) if family.get(other) != family[d.model]]
+    false = [(d.model, other) for d in decisions for other in d.named if family.get(other) != family[d.model]]
     for child, parent in false:
         print(f"between families: {child} {parent}")
     return len(decisions), len(false), time.monotonic() - began

@@ -79,7 +79,7 @@ class SampledValues:
             return None
         if len(first.shape) != len(second.shape) or first.shape[1:] != second.shape[1:]:
             return None
-        start, stop = max(first.start, second.start), min(first.stop, second.stop)
+        start, stop = first.common(second)
         if stop <= start:
             return None
         mine = self.of(one, first)[start - first.start : stop - first.start]

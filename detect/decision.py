@@ -18,6 +18,9 @@ class AnswerKind(StrEnum):
     UNDECIDED = "undecided"  # one of the candidates, or an unseen model: cannot tell which
 
 
+WITHOUT_PARENT = (AnswerKind.ROOT, AnswerKind.NO_RELATIVES, AnswerKind.UNDECIDED)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A model that may be the parent, with its probability."""
@@ -62,3 +65,8 @@ class Decision:
         if self.parent is None:
             return ()
         return self.merged_from or tuple((base, None) for base in self.bases or (self.parent,))
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The parent and the candidates."""
+        return frozenset(name for name in (self.parent, *(c.parent for c in self.candidates)) if name is not None)

@@ -22,7 +22,8 @@ def overlap(first: Sketch, second: Sketch) -> float:
     for name, own in first.samples.items():
         its = second.samples.get(name)
         if its is not None and its.shape[1:] == own.shape[1:] and len(its.shape) == len(own.shape):
-            common += max(0, min(own.stop, its.stop) - max(own.start, its.start))
+            start, stop = own.common(its)
+            common += max(0, stop - start)
     return common / max(1, min(first.sampled_values, second.sampled_values))
 
 

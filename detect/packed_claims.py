@@ -109,7 +109,7 @@ def _equal_values(copy: Sketch, base: Sketch) -> tuple[int, int]:
         one, other = copy.samples[name], base.samples[name]
         if one.shape != other.shape or not {one.dtype, other.dtype} <= FLOAT_DTYPES:
             continue
-        start, stop = max(one.start, other.start), min(one.stop, other.stop)
+        start, stop = one.common(other)
         if stop <= start:
             continue
         mine = one.values()[start - one.start : stop - one.start]  # (values,)

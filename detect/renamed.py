@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from lineage.detect.cohorts import cohorts
-from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
 from lineage.detect.decode import DTYPE_BYTES
 from lineage.detect.model_input import Subject
 from lineage.detect.overlap import lowered
@@ -35,7 +35,6 @@ BESIDE = 200  # models of a backbone beside which a translated one is decided ab
 SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
 UPCYCLED = 0.25  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
-_NO_PARENT = (AnswerKind.ROOT, AnswerKind.NO_RELATIVES, AnswerKind.UNDECIDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def across_names(
         decide: see groups.decide_groups; restrict: see groups.comparable.
     """
     said = {d.model: d for d in decisions}
-    heads = [s for s in subjects if said[s.id].answer in _NO_PARENT and not s.quantized]
+    heads = [s for s in subjects if said[s.id].answer in WITHOUT_PARENT and not s.quantized]
     kin = [found for a, b in _pairs(combinations(heads, 2)) if (found := kinship(a, b)) is not None]
     if not kin:
         return list(decisions)
@@ -156,7 +155,7 @@ def _decided(
     key = parts[0].backbone.key if len({part.backbone.key for part in parts}) == 1 else None
     here, others = restrict(upper, [s for s in subjects if s is not upper and s.id not in lower], key)
     if len(others) > BESIDE:
-        near = {d.model for d in said.values() if upper.id in {d.parent, *(c.parent for c in d.candidates)}}
+        near = {d.model for d in said.values() if upper.id in d.named}
         others = [s for s in others if s.id in near][:BESIDE]
     again = [
         replace(k.second, sketch=translated(k.second.sketch, here.sketch, corresponding(here.sketch, k.second.sketch)))
@@ -174,18 +173,14 @@ def _decided(
         if subject.id in lower:
             changed.append(_translated_decision(decision, lower[subject.id], threshold))
         elif before is not None and before.answer is not AnswerKind.PARENT and not before.other_parts:
-            changed.append(decision if not lower.keys() & _named(decision) else _with(decision, {"renamed": True}))
+            changed.append(decision if not lower.keys() & decision.named else _with(decision, {"renamed": True}))
     for k in kin:  # the other way round: the one whose names count is the upcycled one
         if k.back.doubled >= UPCYCLED > 2 * k.there.doubled:
             changed = [d for d in changed if d.model not in (upper.id, k.second.id)]
             changed.append(_upcycled(own[upper.id], k.second, {"renamed": True}, threshold))
             changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
-    named = {name for d in changed for name in _named(d)}
-    return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or _named(d))]
-
-
-def _named(decision: Decision) -> set[str]:
-    return {name for name in (decision.parent, *(c.parent for c in decision.candidates)) if name is not None}
+    named = {name for d in changed for name in d.named}
+    return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or d.named)]
 
 
 def _translated_decision(decision: Decision, found: Kinship, threshold: float) -> Decision:

@@ -46,6 +46,10 @@ class Sample:
         """(stop - start,) float32, or float64 for dtypes that float32 cannot hold exactly."""
         return decode(self.raw, self.dtype)
 
+    def common(self, other: Sample) -> tuple[int, int]:
+        """Start and end of what both samples hold of one tensor, in its elements; the end is the start or less where that is nothing."""
+        return max(self.start, other.start), min(self.stop, other.stop)
+
 
 @dataclass(frozen=True, slots=True)
 class Sketch:

@@ -13,7 +13,15 @@ from lineage.graphdb.records import Element, Row
 
 Read = Callable[[str, Mapping[str, Any]], list[Row]]
 
-NAME = "coalesce({0}.repo_id, {0}.signature, {0}.key, {0}.run_id, {0}.name, {0}.hub_id)"
+NAMES = (
+    "repo_id",
+    "signature",
+    "key",
+    "run_id",
+    "name",
+    "hub_id",
+)  # of the properties of a node, the first that it has
+NAME = f"coalesce({', '.join('{0}.' + name for name in NAMES)})"
 ENDS = f"""MATCH (a)-[e]->(b) WHERE elementId(e) IN $keys
 RETURN elementId(e) AS key, e AS element, {NAME.format("a")} AS start, {NAME.format("b")} AS end"""
 NODES = "MATCH (n) WHERE elementId(n) IN $keys RETURN elementId(n) AS key, n AS element"
@@ -87,5 +95,4 @@ def _values(value: Any) -> Iterator[Any]:
 
 
 def _name(node: Element) -> str:
-    names = (node.get(key) for key in ("repo_id", "signature", "key", "run_id", "name", "hub_id"))
-    return str(next((name for name in names if name), "?"))
+    return str(next((node[key] for key in NAMES if node.get(key)), "?"))

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lineage.architecture import declared_in, subjects_of
+from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Decision
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Model, keys_in
 
 if TYPE_CHECKING:
-    from lineage.detect.decision import Decision
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
     from lineage.detect.sketch_store import SketchStore
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = 8  # of other names, with the same sizes: those with the most sizes in common
 MODELS = 48  # of each
-_HEADS = ("root", "no_relatives", "undecided")
 
 
 class OtherNames:
@@ -79,7 +78,7 @@ class OtherNames:
         Returns:
             Decisions, and the models outside of `models` that some of them are about.
         """
-        heads = [d for d in decisions if str(d.answer) in _HEADS]
+        heads = [d for d in decisions if d.answer in WITHOUT_PARENT]
         if self.options.method != PLAIN or not heads:
             return decisions, {}
         keys = {key for d in heads for key in keys_in(str(models[d.model].signature))}
@@ -115,7 +114,5 @@ class OtherNames:
 
 def _stored(name: str, answer: str | None) -> Decision:
     """What the graph says of a model, as far as it matters here: whether it has a parent."""
-    from lineage.detect.decision import AnswerKind, Decision
-
-    kind = AnswerKind(answer) if answer in _HEADS else AnswerKind.PARENT
+    kind = AnswerKind(answer) if answer in WITHOUT_PARENT else AnswerKind.PARENT
     return Decision(name, kind, 1.0)

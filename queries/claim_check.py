@@ -177,10 +177,9 @@ def _judge(
                     f"{base['repo_id']} is declared and an ancestor; the parent is {parents[0]['repo_id']}",
                 )
         for base in known:
-            if not (found | above).isdisjoint(kin.equal_to(base["hub_id"])):
-                what = (
-                    "the parent" if not found.isdisjoint(kin.equal_to(base["hub_id"])) else "an ancestor; the parent is"
-                )
+            equal = kin.equal_to(base["hub_id"])
+            if not (found | above).isdisjoint(equal):
+                what = "an ancestor; the parent is" if found.isdisjoint(equal) else "the parent"
                 return (
                     Agreement.AGREE,
                     f"{base['repo_id']} is declared and has the same weights as {what} {parents[0]['repo_id']}",

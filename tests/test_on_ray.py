@@ -229,6 +229,9 @@ def test_ctrl_c_leaves_no_tasks(crawled: Path, cluster: Any, tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a job in the background is started without it
     )
     held = until(held_worker)
     time.sleep(1.5)  # the others end, and the run waits for this one

@@ -27,7 +27,7 @@ from lineage.crawler.packing.interface import (
     stem_of,
     usable,
 )
-from lineage.crawler.packing.scaled import BESIDE
+from lineage.crawler.packing.scaled import beside
 
 _BACK = re.compile(
     r"(^|[._])(o_proj|out_proj|down_proj|fc2|w2|wo|c_proj|dense_4h_to_h|lin2|proj_out|to_out\.0"
@@ -99,7 +99,6 @@ def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
         rows = bias.values if bias is not None else usual if _BACK.search(stem) else values // max(1, usual)
         if rows < 1 or values % rows:
             continue
-        more = [f"{stem}{end}" for end in BESIDE if f"{stem}{end}" in tensors]
-        parts = (name, scales.name, shifts.name, *more)
+        parts = (name, scales.name, shifts.name, *beside(stem, tensors))
         shape, how = (rows, values // rows), f"quanto {bits} bits"
         yield QuantoMatrix(f"{stem}.weight", shape, how, parts, bits, numbers.shape[1], numbers, scales, shifts)

@@ -102,6 +102,11 @@ def _fits(tensor: TensorHeader, shape: tuple[int, ...]) -> bool:
     return None not in (_length(shape[0], tensor.shape[0]), _length(width, tensor.values // tensor.shape[0]))
 
 
+def beside(stem: str, tensors: Tensors) -> list[str]:
+    """Names of the tensors of a module that are about its activations."""
+    return [f"{stem}{end}" for end in BESIDE if f"{stem}{end}" in tensors]
+
+
 def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices of eight bits with fitting scales, and fp8 without any."""
     for name, numbers in tensors.items():
@@ -126,8 +131,7 @@ def _with_scales(tensors: Tensors, numbers: TensorHeader, texts: Mapping[str, st
         kind = "fp8" if numbers.dtype in FLOAT8 else "int8" if not method else "8 bits"
         if method == "torchao" and (narrow := _TORCHAO_BITS.search(texts.get(f"{stem}{original}", ""))):
             kind = f"{narrow[1]} bits"
-        more = [f"{stem}{end}" for end in BESIDE if f"{stem}{end}" in tensors]
-        parts = (numbers.name, scales.name, *([zeros.name] if zeros else []), *more)
+        parts = (numbers.name, scales.name, *([zeros.name] if zeros else []), *beside(stem, tensors))
         how = f"{method} {kind}".strip()
         return ScaledMatrix(f"{stem}{original}", numbers.shape, how, parts, numbers, scales, zeros, divisor)
     return None

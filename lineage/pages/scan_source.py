@@ -186,23 +186,17 @@ def _with_claims(
 
 def _equal(document: Mapping[str, Any], ties: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """Id -> ids of models with the same weights: files, copies, and ties between equal models."""
-    group = {row["id"]: row["id"] for row in document["models"]}
+    import networkx as nx
 
-    def top(model: str) -> str:
-        while group[model] != model:
-            model = group[model]
-        return model
-
+    alike: nx.Graph[str] = nx.Graph()
     first: dict[str, str] = {}
     for row in document["models"]:
-        group[top(row["id"])] = top(first.setdefault(row["digest"], row["id"]))
-    pairs = [(row["child"], row["parent"]) for row in document["edges"] if row["relation"] == Relation.COPY_OF]
-    for child, parent in (*pairs, *ties.items()):
-        group[top(child)] = top(parent)
-    found: dict[str, set[str]] = {}
-    for model in group:
-        found.setdefault(top(model), set()).add(model)
-    return {model: frozenset(found[top(model)]) for model in group}
+        alike.add_edge(row["id"], first.setdefault(row["digest"], row["id"]))
+    copies = [edge for edge in document["edges"] if edge["relation"] == Relation.COPY_OF]
+    alike.add_edges_from((edge["child"], edge["parent"]) for edge in copies)
+    alike.add_edges_from(ties.items())
+    groups = (frozenset(members) for members in nx.connected_components(alike))
+    return {model: group for group in groups for model in group}
 
 
 def _above(model: str, edges: Sequence[EdgeFacts]) -> set[str]:
