@@ -22,9 +22,8 @@ from lineage.detect.geometry import Geometry
 from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
-from lineage.detect.root import CAME_AFTER, DETECTOR, GROWTH, HUB, came_after, root_scores, weights_of_pairs
-from lineage.detect.signals.drift import drift
-from lineage.detect.signals.opposition import LIMIT, LOG_ODDS, against, strength
+from lineage.detect.root import CAME_AFTER, DETECTOR, GROWTH, HUB, centre, root_evidence
+from lineage.detect.signals.opposition import LIMIT, LOG_ODDS
 from lineage.detect.tree import Evidence, nearest
 
 CPU = torch.device("cpu")
@@ -73,19 +72,9 @@ def _handfuls(names: Sequence[str], lines: Sequence[set[str]], dice: random.Rand
 def _evidence(family: SettledFamily, evidence: Evidence, members: Tensor) -> Tensor:
     own = family.only(members)
     geometry = Geometry(own.gram, own.distance, own.lengths, own.shared, nearest(own.distance))
-    every, values = torch.arange(len(members)), int(own.gram.values.sum())
     growth, detector = (odds[members][:, members] for odds in (evidence.growth, evidence.detector))
-    said = root_scores(geometry, growth, detector, {}, every)
-    half = 0.5 if len(members) == 2 else 1.0
-    weights = weights_of_pairs(own.distance, own.lengths, every)
-    after = half * torch.stack([came_after(odds, weight) for odds, weight in zip(growth, weights, strict=True)])
-    products = own.gram.products.sum(0)
-    opposed = [
-        strength(against(drift(products, root), own.distance[root] / own.lengths[root], root, values))
-        for root in every.tolist()
-    ]
-    before = (said["growth"] - CAME_AFTER * after) / GROWTH
-    return torch.stack([before, after, said["detector"] / DETECTOR, torch.stack(opposed), said["centre"] / HUB], 1)
+    said = root_evidence(geometry, growth, detector, {}, torch.arange(len(members)))
+    return torch.stack([said.before, said.after, said.detector, said.opposed, centre(own.distance) / HUB], 1)
 
 
 def score(evidence: Tensor, weight: Tensor) -> Tensor:

@@ -24,11 +24,12 @@ Dimension letters: m models, r possible roots.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
 from lineage.detect.signals.drift import drift
-from lineage.detect.signals.opposition import opposition
+from lineage.detect.signals.opposition import against, bounded, strength
 
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
@@ -36,7 +37,7 @@ STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
 # worth of each, see bench.fit_root
 GROWTH, CAME_AFTER, DETECTOR = 0.8, 0.9, 0.95
 POWER = 0.25  # of the number of independent pairs
-HUB = 14.0  # log-odds of a hub
+HUB = 14.0  # for each factor e of the models that are nearest to it
 
 
 def root_scores(
@@ -50,20 +51,56 @@ def root_scores(
     Returns:
         Kind of evidence -> (r,) float64 log-odds of each root.
     """
+    found = root_evidence(geometry, growth, detector, ordered, roots)
+    return {
+        "centre": centre(geometry.distance)[roots],
+        "growth": GROWTH * found.before + CAME_AFTER * found.after,
+        "detector": DETECTOR * found.detector,
+        "opposition": bounded(found.opposed),
+        **found.ordered,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RootEvidence:
+    """What speaks for and against each possible root before it is weighed, all (r,) float64.
+
+    Attributes:
+        before, after, detector: see `came_before_all`, `came_after`, `mean_before`; opposed: see signals/opposition.py, `strength`.
+        ordered: kind of evidence that counts as it is -> see `order_of_all`.
+    """
+
+    before: Tensor
+    after: Tensor
+    detector: Tensor
+    opposed: Tensor
+    ordered: Mapping[str, Tensor]
+
+
+def root_evidence(
+    geometry: Geometry, growth: Tensor, detector: Tensor, ordered: Mapping[str, Tensor], roots: Tensor
+) -> RootEvidence:
+    """Args as of `root_scores`."""
     distance, products = geometry.distance, geometry.gram.products.sum(0)
     values = int(geometry.gram.values.sum())
     half = 0.5 if len(distance) == 2 else 1.0
     weights = weights_of_pairs(distance, geometry.lengths, roots)
-    found: dict[str, list[Tensor]] = {kind: [] for kind in ("growth", "detector", "opposition", *ordered)}
+    before, after, opposed = [], [], []
+    certain: dict[str, list[Tensor]] = {kind: [] for kind in ordered}
     for weight, root in zip(weights, roots.tolist(), strict=True):
         cosines = drift(products, root)
-        before_all, after = came_before_all(growth[root], weight, cosines), came_after(growth[root], weight)
-        found["growth"].append(half * (GROWTH * before_all + CAME_AFTER * after))
-        found["detector"].append(half * DETECTOR * mean_before(detector[root], weight))
+        before.append(half * came_before_all(growth[root], weight, cosines))
+        after.append(half * came_after(growth[root], weight))
+        opposed.append(strength(against(cosines, distance[root] / geometry.lengths[root], root, values)))
         for kind, odds in ordered.items():
-            found[kind].append(half * order_of_all(odds[root], cosines))
-        found["opposition"].append(opposition(cosines, distance[root] / geometry.lengths[root], root, values))
-    return {"centre": centre(distance)[roots], **{kind: torch.stack(scores) for kind, scores in found.items()}}
+            certain[kind].append(half * order_of_all(odds[root], cosines))
+    return RootEvidence(
+        torch.stack(before),
+        torch.stack(after),
+        half * mean_before(detector[roots], weights),
+        torch.stack(opposed),
+        {kind: torch.stack(each) for kind, each in certain.items()},
+    )
 
 
 def weights_of_pairs(distance: Tensor, lengths: Tensor, roots: Tensor) -> Tensor:

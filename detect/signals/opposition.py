@@ -19,14 +19,9 @@ LIMIT = 12.0  # log-odds that opposition may add: all votes may be about one mem
 SAME = 1e-7  # squared distance, in squared lengths of the model, below which a difference has no direction
 
 
-def opposition(cosines: Tensor, moved: Tensor, root: int, values: int) -> Tensor:
-    """
-    Args:
-        cosines, moved, root, values: see `against`.
-    Returns:
-        () float64: log-odds against a root that nothing opposes: 0 or negative.
-    """
-    return -LIMIT * (LOG_ODDS * strength(against(cosines, moved, root, values)) / LIMIT).tanh()
+def bounded(opposed: Tensor) -> Tensor:
+    """What `strength` says against roots -> log-odds of each against a root that nothing opposes: 0 or negative."""
+    return -LIMIT * (LOG_ODDS * opposed / LIMIT).tanh()
 
 
 def strength(votes: Tensor) -> Tensor:

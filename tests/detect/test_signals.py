@@ -11,7 +11,7 @@ from lineage.detect.signals.content import copies, is_rounded_copy, precision
 from lineage.detect.signals.counters import LOG_ODDS, counters
 from lineage.detect.signals.direction import direction
 from lineage.detect.signals.drift import drift
-from lineage.detect.signals.opposition import TOLERANCE, against, opposition
+from lineage.detect.signals.opposition import TOLERANCE, against, bounded, strength
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.retention import KEPT, unit_distances, votes
 from tests.builders import sketch_of, start, three_generations, tune
@@ -118,7 +118,8 @@ def test_opposition_agrees_with_the_obvious_reference_and_picks_the_root_of_a_st
         assert against(*moved, origin, 400).tolist() == pytest.approx(expected, abs=1e-9)
 
     def opposed(root, values, count=5):
-        return float(opposition(*drift_of(products[:count, :count], lengths[:count], root), root, values))
+        seen = drift_of(products[:count, :count], lengths[:count], root)
+        return float(bounded(strength(against(*seen, root, values))))
 
     few, many = ([opposed(root, values) for root in range(5)] for values in (400, 1 << 20))
     assert many.index(max(many)) == 0
