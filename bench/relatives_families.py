@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from bench.relatives_converters import as_transformers_vit, fused, internlm2, original_llama, upcycled
 from bench.relatives_training import Inputs, Recipe, arrays, both, text, train
 
 BASE, CHILD = Recipe(250, 2e-3, 1), Recipe(60, 5e-4, 2)
@@ -163,73 +164,6 @@ def _llama(kind: str = "Llama", **more: Any) -> Any:
     return getattr(transformers, f"{kind}ForCausalLM")(config)
 
 
-def fused(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Llama's names -> Phi-3's."""
-    found = {}
-    for name, tensor in state.items():
-        if name.endswith("q_proj.weight"):
-            q, k, v = (state[name.replace("q_proj", p)] for p in ("q_proj", "k_proj", "v_proj"))
-            found[name.replace("q_proj", "qkv_proj")] = torch.cat([q, k, v])
-        elif name.endswith("gate_proj.weight"):
-            found[name.replace("gate_proj", "gate_up_proj")] = torch.cat([tensor, state[name.replace("gate", "up")]])
-        elif not name.endswith(("k_proj.weight", "v_proj.weight", "up_proj.weight")):
-            found[name] = tensor
-    return found
-
-
-def internlm2(state: dict[str, torch.Tensor], heads: int, groups: int) -> dict[str, torch.Tensor]:
-    """Llama's names -> InternLM2's: q, k and v of each group of heads one behind the other."""
-    names = {
-        "self_attn.o_proj": "attention.wo",
-        "mlp.gate_proj": "feed_forward.w1",
-        "mlp.up_proj": "feed_forward.w3",
-        "mlp.down_proj": "feed_forward.w2",
-        "input_layernorm": "attention_norm",
-        "post_attention_layernorm": "ffn_norm",
-        "embed_tokens": "tok_embeddings",
-    }
-    found = {}
-    for name, tensor in state.items():
-        if name.endswith("q_proj.weight"):
-            width = tensor.shape[0] // heads
-            q = tensor.view(groups, heads // groups, width, -1)
-            k = state[name.replace("q_proj", "k_proj")].view(groups, 1, width, -1)
-            v = state[name.replace("q_proj", "v_proj")].view(groups, 1, width, -1)
-            found[name.replace("self_attn.q_proj", "attention.wqkv")] = torch.cat([q, k, v], 1).reshape(
-                -1, tensor.shape[1]
-            )
-        elif not name.endswith(("k_proj.weight", "v_proj.weight")):
-            new = next((name.replace(a, b) for a, b in names.items() if a in name), name)
-            found["output.weight" if name == "lm_head.weight" else new] = tensor
-    return found
-
-
-def original_llama(state: dict[str, torch.Tensor], heads: int, groups: int) -> dict[str, torch.Tensor]:
-    """transformers' names -> those of Meta's release: halves of each head's rows interleaved."""
-    names = {
-        "self_attn.q_proj": "attention.wq",
-        "self_attn.k_proj": "attention.wk",
-        "self_attn.v_proj": "attention.wv",
-        "self_attn.o_proj": "attention.wo",
-        "mlp.gate_proj": "feed_forward.w1",
-        "mlp.up_proj": "feed_forward.w3",
-        "mlp.down_proj": "feed_forward.w2",
-        "input_layernorm": "attention_norm",
-        "post_attention_layernorm": "ffn_norm",
-        "embed_tokens": "tok_embeddings",
-        "lm_head": "output",
-    }
-    found = {}
-    for name, tensor in state.items():
-        count = heads if "q_proj" in name else groups if "k_proj" in name else 0
-        if count:
-            rows, width = tensor.shape
-            tensor = tensor.view(count, 2, rows // count // 2, width).transpose(1, 2).reshape(rows, width)
-        new = next((name.replace(a, b) for a, b in names.items() if a in name), name)
-        found[new.removeprefix("model.")] = tensor
-    return found
-
-
 def llama(folder: Path) -> Made:
     torch.manual_seed(3)
     words = text(VOCABULARY)
@@ -267,26 +201,6 @@ def llama(folder: Path) -> Made:
     child.config.num_hidden_layers = len(order)
     tuned(child, words, 21).save_pretrained(folder / "llama-grown")
     yield Relative("llama-grown", "llama", "layers stacked", ",".join(map(str, order)))
-
-
-def upcycled(base: Any, moe: Any) -> Any:
-    """A mixture of experts that are a dense model's feed-forward, with a little noise, as mergekit and sparse upcycling make it."""
-    state, dense = moe.state_dict(), base.state_dict()
-    for name in state:
-        if name in dense and dense[name].shape == state[name].shape:
-            state[name] = dense[name].clone()
-        elif ".experts." in name or "shared_expert." in name:
-            layer = name.split("layers.")[1].split(".")[0]
-            mlp = {p: dense[f"model.layers.{layer}.mlp.{p}_proj.weight"] for p in ("gate", "up", "down")}
-            leaf = name.rsplit("experts.", 1)[-1].rsplit("shared_expert.", 1)[-1]
-            part = {"gate_up_proj": torch.cat([mlp["gate"], mlp["up"]]), "down_proj": mlp["down"]}.get(leaf)
-            if part is None:
-                part = mlp[leaf.split("_")[0]]
-            if state[name].dim() == 3:
-                part = torch.stack([part] * state[name].shape[0])
-            state[name] = part.reshape(state[name].shape).clone()
-    moe.load_state_dict(state)
-    return moe
 
 
 def clip(folder: Path) -> Made:
@@ -356,32 +270,6 @@ def vit(folder: Path) -> Made:
     child = tuned(copy.deepcopy(base), images, 2)
     store(as_transformers_vit(child.state_dict()), folder / "vit-transformers")
     yield Relative("vit-transformers", "vit", "renamed")
-
-
-def as_transformers_vit(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    names = {
-        "blocks.": "vit.encoder.layer.",
-        "attn.proj": "attention.output.dense",
-        "norm1": "layernorm_before",
-        "norm2": "layernorm_after",
-        "mlp.fc1": "intermediate.dense",
-        "mlp.fc2": "output.dense",
-        "cls_token": "vit.embeddings.cls_token",
-        "pos_embed": "vit.embeddings.position_embeddings",
-        "patch_embed.proj": "vit.embeddings.patch_embeddings.projection",
-        "head.": "classifier.",
-    }
-    found = {}
-    for name, tensor in state.items():
-        new = "vit.layernorm" + name[4:] if name.startswith("norm.") else name
-        for a, b in names.items():
-            new = new.replace(a, b)
-        if ".attn.qkv." in name:
-            for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                found[new.replace("attn.qkv", f"attention.attention.{part}")] = piece
-        else:
-            found[new] = tensor
-    return found
 
 
 def convnets(folder: Path) -> Made:
