@@ -18,6 +18,7 @@ from lineage.detect.sketch import BUDGET_VALUES, plan
 from lineage.detect.sketch_store import Sketch, make_sketch
 
 Weights = dict[str, np.ndarray]
+WIDE = 32
 SHAPES = {
     "layers.0.weight": (96, 128),
     "layers.0.bias": (96,),
@@ -33,6 +34,17 @@ def start(seed: int, shapes: Mapping[str, tuple[int, ...]] = SHAPES) -> Weights:
     random = np.random.default_rng(seed)
     return {
         name: (random.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32) for name, shape in shapes.items()
+    }
+
+
+def stack(prefix: str, seed: int, wide: int = WIDE, depth: int = 3) -> Weights:
+    """Three matrices a block, names and sizes of the blocks to choose."""
+    rng = np.random.default_rng(seed)
+    shapes = {"query.weight": (wide, wide), "up.weight": (2 * wide, wide), "down.weight": (wide, 2 * wide)}
+    return {
+        f"{prefix}layers.{i}.{name}": rng.normal(size=shape).astype(np.float32)
+        for i in range(depth)
+        for name, shape in shapes.items()
     }
 
 

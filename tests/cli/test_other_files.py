@@ -10,22 +10,12 @@ import pytest
 import torch
 from safetensors.numpy import save
 
+from tests.builders import stack
 from tests.cli.command import Command
 from tests.crawler.onnxes import model as onnx
 from tests.fake_hub import FakeHub
 
-WIDE = 32
 Tensors = dict[str, np.ndarray]
-
-
-def blocks(prefix: str, seed: int, wide: int = WIDE, depth: int = 3) -> Tensors:
-    rng = np.random.default_rng(seed)
-    shapes = {"query.weight": (wide, wide), "up.weight": (2 * wide, wide), "down.weight": (wide, 2 * wide)}
-    return {
-        f"{prefix}layers.{i}.{name}": rng.normal(size=shape).astype(np.float32)
-        for i in range(depth)
-        for name, shape in shapes.items()
-    }
 
 
 def tuned(tensors: Tensors, seed: int) -> Tensors:
@@ -53,7 +43,7 @@ def sharded(tensors: Tensors) -> dict[str, bytes]:
     return {file: saved(part) for file, part in parts.items()} | {"pytorch_model.bin.index.json": index}
 
 
-BASE = blocks("model.", 0)
+BASE = stack("model.", 0)
 
 
 def files_of(kind: str, tensors: Tensors) -> dict[str, bytes]:
@@ -71,7 +61,7 @@ def test_a_copy_in_another_file_format_is_equal_and_a_child_in_it_is_linked(
     kind: str, small_hub: FakeHub, lineage: Command
 ) -> None:
     small_hub.add_repo("acme/base", {"model.safetensors": save(BASE)})
-    small_hub.add_repo("acme/stranger", {"model.safetensors": save(blocks("model.", 1))})
+    small_hub.add_repo("acme/stranger", {"model.safetensors": save(stack("model.", 1))})
     small_hub.add_repo("birch/copy", files_of(kind, BASE))
     small_hub.add_repo("birch/child", files_of(kind, tuned(BASE, 5)))
     done = lineage("sync", "--json", HF_ENDPOINT=small_hub.url)
@@ -86,7 +76,7 @@ def test_a_copy_in_another_file_format_is_equal_and_a_child_in_it_is_linked(
 
 
 def test_a_model_of_two_parts_has_a_parent_for_each_and_they_are_listed(small_hub: FakeHub, lineage: Command) -> None:
-    vision = blocks("", 3, wide=48)
+    vision = stack("", 3, wide=48)
     both = {f"language_model.{n}": v for n, v in tuned(BASE, 6).items()}
     both |= {f"vision_tower.encoder.{n}": v for n, v in tuned(vision, 7).items()}
     small_hub.add_repo("acme/language", {"model.safetensors": save(BASE)})
@@ -115,7 +105,7 @@ def test_a_model_of_other_names_that_was_never_crawled_is_linked_to_its_base(
     small_hub.add_repo("acme/base", {"model.safetensors": save(BASE)})
     for number in range(3):
         small_hub.add_repo(f"acme/child-{number}", {"model.safetensors": save(tuned(BASE, 20 + number))})
-    small_hub.add_repo("acme/stranger", {"model.safetensors": save(blocks("model.", 1))})
+    small_hub.add_repo("acme/stranger", {"model.safetensors": save(stack("model.", 1))})
     assert lineage("sync", HF_ENDPOINT=small_hub.url).code == 0
     words = {"model": "net", "layers": "h", "query": "attn.w", "up": "ff.first", "down": "ff.second"}
     other = {".".join(words.get(piece, piece) for piece in name.split(".")): v for name, v in tuned(BASE, 9).items()}

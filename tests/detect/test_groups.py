@@ -19,20 +19,9 @@ from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Status
 from lineage.graphdb.store import open_store
-from tests.builders import sketch_of
+from tests.builders import WIDE, sketch_of, stack
 
-WIDE = 32
 Tensors = dict[str, np.ndarray]
-
-
-def stack(prefix: str, seed: int, wide: int = WIDE, depth: int = 3) -> Tensors:
-    rng = np.random.default_rng(seed)
-    shapes = {"query.weight": (wide, wide), "up.weight": (2 * wide, wide), "down.weight": (wide, 2 * wide)}
-    return {
-        f"{prefix}layers.{i}.{name}": rng.normal(size=shape).astype(np.float32)
-        for i in range(depth)
-        for name, shape in shapes.items()
-    }
 
 
 def tuned(tensors: Tensors, seed: int, amount: float = 0.05) -> Tensors:
