@@ -15,15 +15,18 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import math
 import os
 import platform
 import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,13 +74,13 @@ def run(folder: Path, size: int, requests: int) -> int:
     server, port = serve(folder)
     try:
         surveyed = wait_for_survey(port)
-        rows, spent = measure(port, size, requests, pid=server.pid)
+        quiet = measure(port, size, requests, pid=server.pid)
         busy = measure_busy(port, folder, size, requests)
         memory = memory_mb(server.pid)
     finally:
         server.terminate()
         server.wait(timeout=60)
-    return tell(size, rows, spent, busy, memory, surveyed)
+    return report(size, quiet, busy, memory, surveyed)
 
 
 def fill(store: Store, size: int) -> None:
@@ -188,16 +191,27 @@ def targets(size: int, seed: int) -> Iterator[tuple[str, str]]:
         yield "edge", f"/model/{some}?format=json"
 
 
-def measure(
-    port: int, size: int, requests: int, seed: int = 1, pid: int | None = None
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Milliseconds by kind of page, one request after the other; the first ten of each kind do not count.
+@dataclass
+class Timings:
+    """By kind of page: milliseconds of each answer, processor milliseconds of the server in all, failed requests by what came back."""
+
+    took: dict[str, list[float]] = field(default_factory=dict)
+    processor: dict[str, float] = field(default_factory=dict)
+    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, other: Timings) -> None:
+        for kind, rows in other.took.items():
+            self.took.setdefault(kind, []).extend(rows)
+        self.failed += other.failed
+
+
+def measure(port: int, size: int, requests: int, seed: int = 1, pid: int | None = None) -> Timings:
+    """Asks for pages one after the other; the first ten of each kind do not count. A failed request is counted and has no time.
 
     Args:
-        pid: of the server, to know its processor time; then the mean of each kind is returned as well.
+        pid: of the server, to know its processor time.
     """
-    found: dict[str, list[float]] = {}
-    spent: dict[str, float] = {}
+    found = Timings()
     kinds = 7
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     for place, (kind, address) in enumerate(targets(size, seed)):
@@ -205,18 +219,23 @@ def measure(
             break
         ticks = processor_ms(pid) if pid else 0.0
         began = time.perf_counter()
-        connection.request("GET", address)
-        answer = connection.getresponse()
-        answer.read()
+        try:
+            connection.request("GET", address)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()  # the next request opens it again
+            found.failed[kind, type(error).__name__] += 1
+            continue
         took = 1e3 * (time.perf_counter() - began)
         if answer.status != 200:
-            raise SystemExit(f"{address}: {answer.status}")
-        if place >= 10 * kinds:
-            found.setdefault(kind, []).append(took)
+            found.failed[kind, str(answer.status)] += 1
+        elif place >= 10 * kinds:
+            found.took.setdefault(kind, []).append(took)
             if pid:
-                spent[kind] = spent.get(kind, 0.0) + processor_ms(pid) - ticks
+                found.processor[kind] = found.processor.get(kind, 0.0) + processor_ms(pid) - ticks
     connection.close()
-    return found, {kind: total / len(found[kind]) for kind, total in spent.items()}
+    return found
 
 
 def processor_ms(pid: int) -> float:
@@ -237,32 +256,25 @@ def wait_for_survey(port: int, seconds: float = 900.0) -> float:
     raise SystemExit("the survey did not end")
 
 
-def measure_busy(port: int, folder: Path, size: int, requests: int) -> dict[str, list[float]]:
+def measure_busy(port: int, folder: Path, size: int, requests: int) -> Timings:
     """The same with READERS at once, while another process writes edges."""
     writer = subprocess.Popen(
         [sys.executable, "-m", "bench.web_writer", str(folder), str(size)], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout is not None
     writer.stdout.readline()  # it has begun
-    found: dict[str, list[float]] = {}
-    lock = threading.Lock()
-
-    def read(seed: int) -> None:
-        own, _ = measure(port, size, max(10, requests // READERS), seed)
-        with lock:
-            for kind, rows in own.items():
-                found.setdefault(kind, []).extend(rows)
-
-    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(100, 100 + READERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = Timings()
+    with ThreadPoolExecutor(READERS) as readers:
+        each = max(10, requests // READERS)
+        for own in readers.map(lambda seed: measure(port, size, each, seed), range(100, 100 + READERS)):
+            found.add(own)
     alive = writer.poll() is None
     writer.terminate()
     rest = writer.stdout.read()
     writer.wait(timeout=60)
     print(f"the writer was {'still writing' if alive else 'done or dead'}: {rest.splitlines()[-1:]}", file=sys.stderr)
+    if not alive:
+        found.failed["writer", f"exit code {writer.returncode}"] += 1
     return found
 
 
@@ -274,37 +286,39 @@ def memory_mb(pid: int) -> float:
 
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
+    if not ordered:
+        return math.nan
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def tell(
-    size: int,
-    quiet: dict[str, list[float]],
-    spent: dict[str, float],
-    busy: dict[str, list[float]],
-    memory: float,
-    surveyed: float,
-) -> int:
-    """The table, and a line of JSON; 1 where a bound is not kept."""
+def report(size: int, quiet: Timings, busy: Timings, memory: float, surveyed: float) -> int:
+    """The table, failed requests, and a line of JSON; 1 where a bound is not kept or a request failed."""
     print(f"\n{size:,} models, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     heads = ("page", "p50 ms", "p99 ms", "bound", "processor ms, mean", "p50 ms, 20 readers and a writer", "p99 ms")
     print(f"| {' | '.join(heads)} |\n| --- |{' ---: |' * (len(heads) - 1)}")
-    kept = True
+    failed = quiet.failed + busy.failed
+    kept = not failed
     document: dict[str, Any] = {
         "models": size,
         "memory_mb": round(memory),
         "survey_seconds": round(surveyed),
+        "failed": {f"{kind}: {what}": number for (kind, what), number in sorted(failed.items())},
         "pages": {},
     }
-    for kind, values in quiet.items():
-        numbers = [percentile(rows, share) for rows in (values, busy.get(kind, [0.0])) for share in (0.5, 0.99)]
+    for kind, values in quiet.took.items():
+        numbers = [percentile(rows, share) for rows in (values, busy.took.get(kind, [])) for share in (0.5, 0.99)]
         bound = BOUNDS.get(kind)
         kept &= bound is None or numbers[1] <= bound
         cells = [f"{number:.0f}" for number in numbers]
-        row = [kind, *cells[:2], f"{bound:.0f}" if bound else "–", f"{spent.get(kind, 0.0):.0f}", *cells[2:]]
+        processor = quiet.processor.get(kind, 0.0) / len(values)
+        row = [kind, *cells[:2], f"{bound:.0f}" if bound else "–", f"{processor:.0f}", *cells[2:]]
         print(f"| {' | '.join(row)} |")
-        document["pages"][kind] = [round(number, 1) for number in numbers]
-    print(f"\nmemory at most {memory:.0f} MB (bound 300); survey of the whole graph complete after {surveyed:.0f} s")
+        document["pages"][kind] = [None if math.isnan(number) else round(number, 1) for number in numbers]
+    asked = sum(len(rows) for timings in (quiet, busy) for rows in timings.took.values())
+    print(f"\n{failed.total()} of {asked + failed.total():,} requests failed")
+    for (kind, what), number in sorted(failed.items()):
+        print(f"  {kind}: {what}, {number}")
+    print(f"memory at most {memory:.0f} MB (bound 300); survey of the whole graph complete after {surveyed:.0f} s")
     print(json.dumps(document))
     return 0 if kept and memory <= 300 else 1
 
