@@ -1,7 +1,8 @@
 """The transcripts in README.md and docs/: read, run again, compared, and rewritten (`make readme`, after `make demo`).
 
 A block of ```console after the line `<!-- transcript: demo -->` holds commands after `$ ` and what they print in the demo's folder, about
-its graph. After `<!-- transcript: hub -->` the graph is a new one, and the Hub is a loopback one with the demo's models.
+its graph. After `<!-- transcript: hub -->` the graph is a new one, and the Hub is a loopback one with the demo's models. The table
+between `<!-- evidence -->` and `<!-- end -->` is made of `lineage.pages.evidence_terms`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lineage.pages.evidence_terms import MEANINGS
+
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(
@@ -23,6 +26,7 @@ BLOCK = re.compile(
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+\.\d+(?!\w)")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|(?<=revision )[0-9a-f]{12}")  # and the commit of those bytes
 DURATION = re.compile(r"(?<=, )\d+(\.\d+)? s$", re.MULTILINE)
+EVIDENCE = re.compile(r"(?<=<!-- evidence -->\n).*?(?=<!-- end -->)", re.DOTALL)
 TOLERANCE = 0.1  # of numbers: training is the same to the bit on one kind of processor only
 
 
@@ -96,6 +100,15 @@ def alike(written: str, printed: str) -> bool:
     return shape(written) == shape(printed) and all(near)
 
 
+def evidence_table() -> str:
+    """What an edge's evidence may hold, as docs/evidence.md lists it."""
+    rows = ("| entry | values | means |", "| --- | --- | --- |")
+    return "".join(
+        f"{row}\n"
+        for row in ("", *rows, *(f"| `{name}` | {m.values} | {m.meaning} |" for name, m in MEANINGS.items()), "")
+    )
+
+
 def main() -> None:
     """Rewrites README.md and the pages of docs/."""
     store = ROOT / ".demo" / "store"
@@ -108,7 +121,7 @@ def main() -> None:
 
     for page in PAGES:
         before = page.read_text()
-        after = BLOCK.sub(renewed, before)
+        after = EVIDENCE.sub(lambda _: evidence_table(), BLOCK.sub(renewed, before))
         if after != before:
             page.write_text(after)
 
