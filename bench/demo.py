@@ -172,7 +172,7 @@ def ask(environment: Mapping[str, str]) -> list[dict[str, Any]]:
     )
     names = {row["hub_id"]: row["model"] for row in rows}
     for row in rows:
-        row["reason"] = sentence_of(kept_reason(row["answer_reason"], row["answer_reason_values"], names, names.get))
+        row["reason"] = sentence_of(kept_reason(row["answer_reason"], row["answer_reason_values"], names))
     return rows
 
 

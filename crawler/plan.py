@@ -162,7 +162,7 @@ def plan_text(plan: CrawlPlan) -> str:
     if not plan.pages:
         return (
             f"{counted(plan.seen, 'model')} on disk: {plan.to_read} to read, {plan.unreadable} not readable\n"
-            f"no request; {plan.disk_bytes / 1e6:.1f} MB read from the disk, those whose files are known as they are now less"
+            f"no request; {plan.disk_bytes / 1e6:.1f} MB to read from the disk, less where files are unchanged"
         )
     lines = [
         f"{counted(plan.seen, 'model')} listed on {counted(plan.pages, 'page')}: "

@@ -240,8 +240,8 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
     """The verdict, the numbers of the pair, layer by layer, and the child beside the other models at hand."""
     pair = [
         ("distance", f"{found.relative_distance:.2f} of the parent's length"),
-        ("related", f"{found.related:.2f}   (copies 1, strangers 0)"),
-        ("growth", f"z = {found.growth_z:+.2f}, gamma {found.growth_gamma:+.2f}   ({_growth_says(found.growth_z)})"),
+        ("related", f"{found.related:z.2f}   (copies 1, trained apart 0)"),
+        ("growth", f"z = {found.growth_z:+z.2f}, gamma {found.growth_gamma:+z.2f}   ({_growth_says(found.growth_z)})"),
         *_signals(found.decision, found.names.get(found.decision.parent or "") == found.names[found.parent]),
         ("equal", f"{found.equal:.2f} of the units, bit for bit"),
         ("compared", f"{found.values:,} values in {counted(len(found.layers), 'tensor')}"),
@@ -269,7 +269,7 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
     beside = [(found.names[name], value) for name, value in found.background]
     width = max(len(name) for name, _ in beside)
     lines += ["", f"  {found.names[found.child]} beside the models of its architecture, by relatedness"]
-    lines += [f"    {name:<{width}}  {value:>5.2f}" for name, value in beside]
+    lines += [f"    {name:<{width}}  {value:>z5.2f}" for name, value in beside]
     return "\n".join(map(printable, lines))
 
 
@@ -320,7 +320,7 @@ def _z(value: float) -> str:
 
 
 def _with_error(value: float | None, error: float | None) -> str:
-    return "" if value is None or error is None else f"{value:.2f} ± {error:.2f}"
+    return "" if value is None or error is None else f"{value:z.2f} ± {error:.2f}"
 
 
 def _rounded(value: float | None) -> float | None:

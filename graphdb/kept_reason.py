@@ -28,23 +28,23 @@ class KeptReason:
     names: Mapping[str, str]
 
 
-def kept_reason(
-    key: str | None, values: str | None, names: Mapping[str, str], name_of: Callable[[str], str | None]
-) -> KeptReason | None:
+def kept_reason(key: str | None, values: str | None, names: Mapping[str, str]) -> KeptReason | None:
     """
     Args:
         key, values: `answer_reason` and `answer_reason_values` of a model.
-        names: identity -> name of models that are at hand; name_of: finds others.
+        names: identity -> name of the models that it mentions, as far as the graph knows them.
     """
     if not key:
         return None
     filled = json.loads(values) if values else None
-    found: dict[str, str] = {}
-    for identity in identities_in(key) if filled is None else models_in(filled):
-        name = names.get(identity) or name_of(identity)
-        if name is not None:
-            found[identity] = name
-    return KeptReason(key, filled, found)
+    return KeptReason(key, filled, {model: names[model] for model in mentioned(key, values) if model in names})
+
+
+def mentioned(key: str | None, values: str | None) -> list[str]:
+    """Identities of the models that a reason names."""
+    if not key:
+        return []
+    return list(models_in(json.loads(values))) if values else identities_in(key)
 
 
 def models_in(values: Mapping[str, Any]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation, Statu
 from lineage.graphdb.store import Store
 from lineage.queries import load
 from lineage.queries.same_weights import same_weights
-from lineage.queries.walk import Limits, ancestors
+from lineage.queries.walk import EVERYTHING, AncestorEdges, Limits, Relative, ancestors
 
 BATCH = 1_000  # models a statement
 POSSIBLE = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT))
@@ -48,6 +48,7 @@ class Comparison:
         reason: one sentence.
         declared: its claims, without those that only name the model itself.
         detected: repo_ids of the parents found, the most probable first.
+        answer: of detection, as the graph keeps it; None where the model was never compared.
     """
 
     hub_id: str
@@ -56,14 +57,16 @@ class Comparison:
     reason: str
     declared: tuple[Declaration, ...]
     detected: tuple[str, ...]
+    answer: str | None = None
 
 
 def compare(store: Store, models: Iterable[str]) -> Iterator[Comparison]:
     """Comparisons of some models (hub_ids), those without anything to compare too."""
     source = iter(models)
     while batch := list(islice(source, BATCH)):
+        kin = Kin(store, AncestorEdges(store))  # of a batch: models of one family have their ancestors in common
         for row in store.read(load("declared_vs_detected").text, {"models": batch}):
-            yield compare_row(store, row)
+            yield compare_row(kin, row)
 
 
 def compare_all(store: Store) -> Iterator[Comparison]:
@@ -96,14 +99,17 @@ def compare_found(
     ]
     found = [{"hub_id": hub_id, "repo_id": repo_id} for hub_id, repo_id in parents]
 
+    kin = Kin(store, AncestorEdges(store))
+
     def above() -> set[str]:
-        return {relative.hub_id for hub_id, _ in parents for relative in ancestors(store, hub_id)}
+        return {relative.hub_id for hub_id, _ in parents for relative in kin.ancestors(hub_id)}
 
-    agreement, reason = _judge(row, worth, known, found, above, Kin(store))
-    return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), tuple(name for _, name in parents))
+    agreement, reason = _judge(row, worth, known, found, above, kin)
+    detected = tuple(name for _, name in parents)
+    return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), detected, answer)
 
 
-def compare_row(store: Store, row: Mapping[str, Any]) -> Comparison:
+def compare_row(kin: Kin, row: Mapping[str, Any]) -> Comparison:
     """The comparison of one row of declared_vs_detected.cypher."""
     claims = claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])
     claims = _without_itself(claims, row["repo_id"])
@@ -113,9 +119,9 @@ def compare_row(store: Store, row: Mapping[str, Any]) -> Comparison:
     )
 
     def above() -> set[str]:
-        return {relative.hub_id for relative in ancestors(store, row["hub_id"])}
+        return {relative.hub_id for relative in kin.ancestors(row["hub_id"])}
 
-    agreement, reason = _judge(row, claims, known, parents, above, Kin(store))
+    agreement, reason = _judge(row, claims, known, parents, above, kin)
     return Comparison(
         row["hub_id"],
         row["repo_id"],
@@ -123,14 +129,24 @@ def compare_row(store: Store, row: Mapping[str, Any]) -> Comparison:
         reason,
         tuple(claims),
         tuple(dict.fromkeys(p["repo_id"] for p in parents)),
+        row["answer"],
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Kin:
-    """What else the graph knows of models, asked only where a claim would be contradicted."""
+    """What else the graph knows of models, asked only where a claim would be contradicted.
+
+    Attributes:
+        above: edges to parents that were read already.
+    """
 
     store: Store
+    above: AncestorEdges
+
+    def ancestors(self, model: str, limits: Limits = EVERYTHING) -> list[Relative]:
+        """What a model was derived from, nearest first."""
+        return ancestors(self.store, model, limits, self.above)
 
     def equal_to(self, model: str) -> frozenset[str]:
         """Identities of a model and of those with the same weights."""
@@ -138,7 +154,7 @@ class Kin:
 
     def possibly_above(self, models: Iterable[str]) -> frozenset[str]:
         """Identities of what those models that have no parent possibly come from."""
-        tops = [model for model in models if not ancestors(self.store, model, Limits(depth=1))]
+        tops = [model for model in models if not self.ancestors(model, Limits(depth=1))]
         return frozenset(r.hub_id for top in tops for r in ancestors(self.store, top, POSSIBLE))
 
 

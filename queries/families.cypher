@@ -1,4 +1,4 @@
-// The largest families: models that come from none, with all that comes from them.
+// The largest families: models without a known parent, and all that comes from them.
 // params: limit      columns: repo_id, children, descendants
 MATCH (c:Model)-[:FINE_TUNED_FROM|QUANTIZED_FROM|ADAPTER_OF|MERGED_FROM|COPY_OF]->(m:Model)
 WHERE NOT EXISTS { (m)-[:FINE_TUNED_FROM|QUANTIZED_FROM|ADAPTER_OF|MERGED_FROM|COPY_OF]->(:Model) }

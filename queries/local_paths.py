@@ -28,9 +28,10 @@ class ShortNames:
 def shortened(names: Iterable[str]) -> ShortNames:
     """
     Args:
-        names: of models of any kind; those that are no paths change nothing.
+        names: of models of any kind; paths are whole where one without its folder would be the name of another model.
     """
-    paths = sorted({name for name in names if name.startswith("/")})
+    named = set(names)
+    paths = sorted(name for name in named if name.startswith("/"))
     if not paths:
         return ShortNames()
     if len(paths) == 1:
@@ -38,4 +39,5 @@ def shortened(names: Iterable[str]) -> ShortNames:
         folder = "/".join(parts[: max(len(parts) - KEPT_PARTS, 0)])
     else:
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 - text, not files
-    return ShortNames(folder) if folder.count("/") >= LEAST_PARTS else ShortNames()
+    ambiguous = any(path.removeprefix(f"{folder}/") in named for path in paths)
+    return ShortNames(folder) if folder.count("/") >= LEAST_PARTS and not ambiguous else ShortNames()

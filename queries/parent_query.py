@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lineage.graphdb.kept_reason import KeptReason, kept_reason
+from lineage.graphdb.kept_reason import KeptReason, kept_reason, mentioned
 from lineage.graphdb.records import claims_of, model_of, name_key
 from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation
 from lineage.graphdb.store import Store
 from lineage.queries import load
-from lineage.queries.claim_check import Comparison, compare_row
+from lineage.queries.claim_check import Comparison, Kin, compare_row
 from lineage.queries.resolve import ending_in, keys
+from lineage.queries.walk import AncestorEdges
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +58,22 @@ def parent_of(store: Store, model: Model) -> ParentRows:
     return rows
 
 
-def reason_in(store: Store, row: Mapping[str, Any], names: Mapping[str, str]) -> KeptReason | None:
-    """The reason of an answer with the names that models have now.
+def reasons_in(
+    store: Store, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str] | None = None
+) -> list[KeptReason | None]:
+    """The reasons of answers with the names that models have now.
 
     Args:
-        row: with `answer_reason` and `answer_reason_values`.
-        names: identity -> name of models that are at hand; others are looked up.
+        rows: with `answer_reason` and `answer_reason_values`.
+        names: identity -> name of models that are at hand; where it is left out, those of the rows. Others are looked up, all at once.
     """
-
-    def name_of(identity: str) -> str | None:
-        model = store.model(identity)
-        return model.repo_id if model else None
-
-    return kept_reason(row.get("answer_reason"), row.get("answer_reason_values"), names, name_of)
+    known = names if names is not None else {row["hub_id"]: row["repo_id"] for row in rows}
+    kept = [(row.get("answer_reason"), row.get("answer_reason_values")) for row in rows]
+    absent = sorted({model for key, values in kept for model in mentioned(key, values)} - known.keys())
+    if absent:
+        found = store.read(load("names_of").text, {"models": absent})
+        known = {**known, **{row["hub_id"]: row["repo_id"] for row in found}}
+    return [kept_reason(key, values, known) for key, values in kept]
 
 
 def _rows(store: Store, hub_id: str, key: str) -> ParentRows | None:
@@ -89,9 +93,9 @@ def _rows(store: Store, hub_id: str, key: str) -> ParentRows | None:
     return ParentRows(
         model,
         about,
-        reason_in(store, about, names),
+        reasons_in(store, [about], names)[0],
         accepted,
         [row for row in near if row["kind"] == Relation.POSSIBLE_PARENT],
         tuple(claims_of(model.hub_id, **claims)),
-        compare_row(store, beside | {"parents": accepted}),
+        compare_row(Kin(store, AncestorEdges(store)), beside | {"parents": accepted}),
     )

@@ -50,9 +50,11 @@ class Limits:
 EVERYTHING = Limits()
 
 
-def ancestors(store: Store, model: str, limits: Limits = EVERYTHING) -> list[Relative]:
-    """What a model (hub_id) was derived from, nearest first, then by name."""
-    return walk(store, [Relative(model, "", 0)], limits, question="parents")[1:]
+def ancestors(
+    store: Store, model: str, limits: Limits = EVERYTHING, above: AncestorEdges | None = None
+) -> list[Relative]:
+    """What a model (hub_id) was derived from, nearest first, then by name. above: edges that were read already."""
+    return walk(store, [Relative(model, "", 0)], limits, question="parents", above=above)[1:]
 
 
 def descendants(store: Store, model: str, limits: Limits = EVERYTHING, limit: int | None = None) -> list[Relative]:
@@ -61,20 +63,25 @@ def descendants(store: Store, model: str, limits: Limits = EVERYTHING, limit: in
 
 
 def walk(
-    store: Store, starts: Sequence[Relative], limits: Limits, question: str, limit: int | None = None
+    store: Store,
+    starts: Sequence[Relative],
+    limits: Limits,
+    question: str,
+    limit: int | None = None,
+    above: AncestorEdges | None = None,
 ) -> list[Relative]:
     """Everything reached from `starts`, which come first, by depth and then by name.
 
     Args:
         question: `parents` to go up, `children` to go down.
         limit: models wanted besides the starts; no generation is looked at that is not needed for them.
+        above: edges to parents that were read already.
     """
     reached = {start.hub_id: start for start in starts}
-    above = (
-        AncestorEdges(store)
-        if question == "parents" and limits.depth != 1 and set(limits.kinds) <= set(ACCEPTED)
-        else None
-    )
+    if question != "parents" or not set(limits.kinds) <= set(ACCEPTED):
+        above = None
+    elif above is None and limits.depth != 1:
+        above = AncestorEdges(store)
     frontier = list(reached)
     depth = 0
     while frontier and (limits.depth is None or depth < limits.depth) and not _enough(reached, starts, limit):

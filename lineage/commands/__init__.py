@@ -78,7 +78,7 @@ COMMANDS = {
         "lineage.commands.family:blast_radius",
         "Models that inherit a flaw of a model, with probabilities.",
     ),
-    "roots": ("lineage.commands.whole_graph:roots", "Models that others come from and that come from none."),
+    "roots": ("lineage.commands.whole_graph:roots", "Models with children and without a known parent."),
     "leaves": ("lineage.commands.whole_graph:leaves", "Models that come from another and that nothing comes from."),
     "families": ("lineage.commands.whole_graph:families", "The largest families."),
     "copies": ("lineage.commands.whole_graph:copies", "Models with equal weight files under several names."),

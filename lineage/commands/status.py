@@ -98,7 +98,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["state"] == "empty":
         return [*lines, ("holds", "nothing yet: `lineage sync --author NAME --limit 50` fills it")]
     counts = found["counts"]
-    kinds = ", ".join(f"{counts[str(kind)]:,} {kind}" for kind in ACCEPTED if counts[str(kind)])
+    kinds = ", ".join(f"{counts[str(kind)]:,} {kind.word}" for kind in ACCEPTED if counts[str(kind)])
     lines += [
         ("holds", f"{counted(counts['models'], 'model')} of {counted(counts['architectures'], 'architecture')}"),
         ("edges", f"{found['edges']:,} found in weights ({kinds})" if kinds else "none found yet"),

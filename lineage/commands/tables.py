@@ -153,11 +153,11 @@ def short_names(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def _names_in(rows: Rows) -> Iterator[str]:
-    """Every name of a model in rows: whole cells, items of lists, and the stations of a way."""
+    """Every text in rows that may be the name of a model: whole cells, items of lists, and the stations of a way."""
     for row in rows:
         for value in row.values():
             for text in value if isinstance(value, list) else (value,):
-                if isinstance(text, str) and text.startswith("/"):
+                if isinstance(text, str):
                     yield from text.split(WAY)
 
 

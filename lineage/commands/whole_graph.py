@@ -21,7 +21,7 @@ from lineage.commands.tables import RELATIVE, Rows, edge_options, format_options
 @edge_options
 @limit_option(100)
 def roots(store: str, kinds: tuple[str, ...], min_probability: float, form: str | None, limit: int) -> None:
-    """Models that others come from and that come from none, those with most children first.
+    """Models with children and without a known parent, those with most children first.
 
     Example: lineage roots --limit 10
     """
@@ -67,7 +67,7 @@ leaves = _listing(
 )
 families = _listing(
     "families",
-    """The largest families: models that come from none, with all that comes from them.
+    """The largest families: models without a known parent, and all that comes from them.
 
     Example: lineage families --limit 5
     """,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from lineage.pages.folding import FoldedFamily
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.provenance import model_provenance
 from lineage.pages.sheet import Sheet
@@ -22,26 +24,7 @@ def sheet_json(sheet: Sheet) -> dict[str, Any]:
         "sentence": sheet.sentence,
         "parents": [edge_json(edge, sheet.member, facts.get(edge.parent)) for edge in sheet.parents],
         "possible": [edge_json(edge, sheet.member, facts.get(edge.parent)) for edge in sheet.possible],
-        "family": {
-            "models": [
-                {
-                    "hub_id": i,
-                    "model": named(i),
-                    "children_hidden": sheet.folded.hidden.get(i, 0),
-                    "children_closed": sheet.folded.closed.get(i, 0),
-                }
-                for i in sheet.folded.ids
-            ],
-            "edges": [
-                {
-                    "child": named(e.child),
-                    "parent": named(e.parent),
-                    "relation": e.relation,
-                    "probability": e.probability,
-                }
-                for e in sheet.folded.edges
-            ],
-        },
+        "family": family_json(sheet.folded, facts),
         "licences": [
             {
                 "model": named(link.id),
@@ -59,6 +42,34 @@ def sheet_json(sheet: Sheet) -> dict[str, Any]:
         "history": [edge_json(edge, sheet.member, facts.get(edge.parent)) for edge in sheet.history],
         "doubts": list(sheet.doubts),
         "provenance": dict(model_provenance(sheet)),
+    }
+
+
+def family_json(folded: FoldedFamily, facts: Mapping[str, Member]) -> dict[str, Any]:
+    """A family as far as it is shown."""
+
+    def named(model: str) -> str:
+        return facts[model].name if model in facts else model
+
+    return {
+        "models": [
+            {
+                "hub_id": i,
+                "model": named(i),
+                "children_hidden": folded.hidden.get(i, 0),
+                "children_closed": folded.closed.get(i, 0),
+            }
+            for i in folded.ids
+        ],
+        "edges": [
+            {
+                "child": named(e.child),
+                "parent": named(e.parent),
+                "relation": e.relation,
+                "probability": e.probability,
+            }
+            for e in folded.edges
+        ],
     }
 
 

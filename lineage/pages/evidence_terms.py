@@ -138,7 +138,12 @@ MEANINGS: Mapping[str, Meaning] = {
         ),
         ("base", "base", "name", "model whose differences a merge adds up"),
         ("unseen_part", "unseen part", "true", "part of a merge comes from a model that is not known here"),
-        ("off_the_line", "off the line", "0 and up", "what the parents of a merge leave unexplained, over the distance between them"),
+        (
+            "off_the_line",
+            "off the line",
+            "0 and up",
+            "what the parents of a merge leave unexplained, over the distance between them",
+        ),
         ("layers", "layers", "numbers", "layer of the parent that each layer comes from"),
         ("layers_alike", "layers alike", "cosine, -1 to 1", "of a layer and the one that it comes from, median"),
         ("layers_compared", "layers compared", COUNT, "layers of the child that the samples hold"),

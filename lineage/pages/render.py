@@ -15,6 +15,7 @@ from lineage.graphdb.schema import counted
 from lineage.pages import words
 from lineage.pages.evidence_terms import terms
 from lineage.pages.layers import layer_picture
+from lineage.pages.tree_svg import pixels, tree_svg
 
 PLACE = "lineage.pages"
 
@@ -46,9 +47,9 @@ def environment() -> jinja2.Environment:
         "slug": lambda text: str(text).lower().replace("_", "-").replace(" ", "-"),
         "size": lambda value: f"{value:,}",
         "duration": words.duration,
-        "pixels": lambda value: f"{value:.1f}".rstrip("0").rstrip("."),
+        "pixels": pixels,
     }
-    made.globals |= {"count": counted}
+    made.globals |= {"count": counted, "tree_svg": tree_svg}
     return made
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lineage.graphdb.schema import counted
 from lineage.pages.folding import FITTING, SHOWN, FoldedFamily, fold
-from lineage.pages.graph_source import GraphRelatives, KeptBroods, edges_above, members
+from lineage.pages.graph_relatives import GraphRelatives, KeptBroods
+from lineage.pages.graph_source import edges_above, members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.words import percent, relation_phrase, visible
 from lineage.queries import load
@@ -80,6 +81,28 @@ class Sheet:
     @property
     def conflicts(self) -> tuple[Licence, ...]:
         return tuple(link for link in self.licences if link.outcome == "conflict")
+
+
+def family_of(
+    store: Store,
+    hub_id: str,
+    *,
+    at: str | None = None,
+    opened: Collection[str] = (),
+    more: Mapping[str, int] | None = None,
+    fitting: int = FITTING,
+    shown: int = SHOWN,
+    min_probability: float = 0.0,
+    kept: KeptBroods | None = None,
+) -> tuple[FoldedFamily, dict[str, Member]]:
+    """The family of a model as far as it is shown, and what its drawing says of the members.
+
+    Args:
+        as for `sheet_of`.
+    """
+    source = GraphRelatives(store, at, min_probability, kept)
+    folded = fold(source, hub_id, opened=opened, more=more, fitting=fitting, shown=shown)
+    return folded, source.drawn(folded.ids)
 
 
 def sheet_of(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import Model, share_key
 from lineage.pages.folding import FoldedFamily, fold
-from lineage.pages.graph_source import GraphRelatives, edges_above, members
+from lineage.pages.graph_relatives import GraphRelatives
+from lineage.pages.graph_source import edges_above, members
 from lineage.pages.layers import LayerRow, layers_of
 from lineage.pages.members import Brood, EdgeFacts, Member, Relatives
 from lineage.pages.sheet import Licence, Sheet, compared, doubts_about, licence_rows, sheet_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.picture import Links
@@ -30,7 +30,12 @@ def model_address(member: Member, page: str = "model") -> str:
 
 
 def edge_address(child: str, parent: str) -> str:
-    return "/edge" + query([("child", child), ("parent", parent)])
+    return f"/edge?child={_quoted(child)}&parent={_quoted(parent)}"
+
+
+def _quoted(identity: str) -> str:
+    """Most identities need no quoting, and a page has a hundred of them."""
+    return identity if identity.isascii() and identity.isalnum() else quote_plus(identity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from lineage.pages.render import asset, dumps, environment, render
 from lineage.pages.words import visible
 from lineage.web import lists
 from lineage.web.addresses import read_more
-from lineage.web.explorer import MOST_CHILDREN, BadAddress, Explorer, NoSuchPage, Page
+from lineage.web.explorer import FOUND, MOST_CHILDREN, BadAddress, Explorer, NoSuchPage, Page
 from lineage.web.guard import Access, Guard
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def application(explorer: Explorer, access: Access) -> Guard:
     """The whole application, behind its guard."""
     routes = [
         Route("/", partial(_answer, explorer, lambda e, r: e.overview())),
-        Route("/search", partial(_answer, explorer, lambda e, r: e.search(_text(r, "q")))),
+        Route("/search", partial(_answer, explorer, lambda e, r: e.search(_text(r, "q"), _number(r, "shown", FOUND)))),
         Route("/complete", partial(_complete, explorer)),
         Route("/model/{name:path}", partial(_answer, explorer, _model)),
         Route("/family/{name:path}", partial(_answer, explorer, _family)),
@@ -128,10 +128,10 @@ def _text(request: Request, name: str) -> str:
     return request.query_params.get(name, "")
 
 
-def _number(request: Request) -> int:
-    text = request.query_params.get("page", "1")
+def _number(request: Request, name: str = "page", default: int = 1) -> int:
+    text = request.query_params.get(name, str(default))
     if not (text.isascii() and text.isdigit() and 0 < int(text[:7]) <= 100_000):
-        raise BadAddress("page is a number from 1 on")
+        raise BadAddress(f"{name} is a number from 1 on")
     return int(text)
 
 

@@ -11,13 +11,14 @@ from markupsafe import Markup
 
 from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import counted, share_key
-from lineage.pages.documents import edge_json, member_json, sheet_json
-from lineage.pages.graph_source import KeptBroods, edges_above, edges_between, members
+from lineage.pages.documents import edge_json, family_json, member_json, sheet_json
+from lineage.pages.graph_relatives import KeptBroods
+from lineage.pages.graph_source import edges_above, edges_between, members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.picture import picture
 from lineage.pages.provenance import model_provenance
 from lineage.pages.render import render
-from lineage.pages.sheet import compared, sheet_of
+from lineage.pages.sheet import compared, family_of, sheet_of
 from lineage.pages.words import visible
 from lineage.queries import load
 from lineage.queries.family import common_ancestors, path
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from lineage.web.samples import Samples
     from lineage.web.survey import Survey
 
-FOUND = 50  # names of a search
+FOUND = 20  # names of a search at first: each is a record somewhere in the store, and most people find theirs among the first
+MOST_FOUND = 200  # names of a search that was asked for more
 OFFERED = 10  # names of a completion
 LONGEST_QUERY = 200
 MOST_CHILDREN = 2_000  # of one model, drawn
@@ -110,9 +112,14 @@ class Explorer:
         }
         return Page("overview.html", "Overview", values, document, "overview")
 
-    def search(self, text: str) -> Page:
-        rows = self._named(text, FOUND)
+    def search(self, text: str, shown: int = FOUND) -> Page:
+        """
+        Args:
+            shown: models at most.
+        """
+        rows = self._named(text, min(shown, MOST_FOUND))
         close = close_names(self.store, text) if text and not rows else []
+        more = "/search" + query([("q", text), ("shown", MOST_FOUND)]) if shown <= len(rows) < MOST_FOUND else None
         document = {
             "query": text,
             "models": [{k: row[k] for k in ("hub_id", "repo_id", "license", "downloads", "answer")} for row in rows],
@@ -121,7 +128,7 @@ class Explorer:
         return Page(
             "search.html",
             f"Search: {visible(text)}" if text else "Search",
-            {"text": text, "rows": rows, "close": close, "most": FOUND},
+            {"text": text, "rows": rows, "close": close, "more": more},
             document,
         )
 
@@ -165,7 +172,7 @@ class Explorer:
 
     def family(self, name: str, at: str | None, opened: Sequence[str], more: Mapping[str, int], least: float) -> Page:
         found = self.model_named(name)
-        sheet = sheet_of(
+        folded, facts = family_of(
             self.store,
             found.hub_id,
             at=moment(at),
@@ -175,26 +182,26 @@ class Explorer:
             min_probability=least,
             kept=self.kept,
         )
+        member = facts[found.hub_id]
         kept = [(key, value) for key, value in (("at", at or ""), ("least", f"{least:g}" if least else "")) if value]
-        address = model_address(sheet.member, "family")
+        address = model_address(member, "family")
         links = Addresses(address, kept, frozenset(opened), more)
-        drawn = picture(sheet.folded, sheet.facts, links, sheet.id)
+        drawn = picture(folded, facts, links, found.hub_id)
         about = f"Family of {visible(found.repo_id)}" + (f" as of {at}" if at else "")
-        hidden = sum(sheet.folded.hidden.values()) + sum(sheet.folded.closed.values())
-        hint = f"{counted(len(sheet.folded.ids), 'model')} shown" + (
+        hidden = sum(folded.hidden.values()) + sum(folded.closed.values())
+        hint = f"{counted(len(folded.ids), 'model')} shown" + (
             f", {hidden:,} directly below them folded." if hidden else "."
         )
-        family = Markup(render("_family.html", drawing=drawn, about=about, hint=hint))
         values = {
-            "sheet": sheet,
+            "member": member,
             "links": links,
-            "family": family,
+            "family": Markup(render("_family.html", drawing=drawn, about=about, hint=hint)),
             "at": at,
             "least": least,
             "address": address,
             **self._range(),
         }
-        document = {"model": found.repo_id, "as_of": at, **sheet_json(sheet)["family"]}
+        document = {"model": found.repo_id, "as_of": at, **family_json(folded, facts)}
         return Page("family.html", about, values, document)
 
     def _range(self) -> dict[str, Any]:

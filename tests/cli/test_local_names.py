@@ -81,3 +81,9 @@ def test_the_end_of_a_path_is_enough_where_it_means_one_model(crawled: Command) 
 )
 def test_what_names_share_is_left_out(names: list[str], shown: list[str]) -> None:
     assert list(map(shortened(names), names)) == shown
+
+
+def test_a_path_stays_whole_where_its_end_is_the_name_of_another_model() -> None:
+    both = shortened(["/data/models/org/name", "org/name"])
+    assert both("/data/models/org/name is a copy of org/name") == "/data/models/org/name is a copy of org/name"
+    assert shortened(["/data/models/org/name", "org/other"])("/data/models/org/name") == "org/name"

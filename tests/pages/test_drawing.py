@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from xml.etree import ElementTree
 
 import pytest
 
 from lineage.pages.drawing import Drawing, Line, Node, draw
+from lineage.pages.tree_svg import tree_svg
 
 
 def overlapping(drawing: Drawing) -> list[tuple[str, str]]:
@@ -61,3 +63,24 @@ def test_a_long_name_is_cut_in_the_middle() -> None:
 
 def test_lines_to_models_that_are_not_shown_are_left_out() -> None:
     assert draw([Node("a", "a")], [Line("a", "b", "x"), Line("a", "a", "x")]).curves == ()
+
+
+def test_a_drawing_is_written_as_svg_that_a_parser_reads_whatever_names_hold() -> None:
+    hostile = "<b>&\"'/</svg><script>alert(1)</script>"
+    nodes = [
+        Node("a", hostile, hostile, "root", href="/model/a?b=1&c=2", about=hostile),
+        Node("b", "org/b", "fine-tuned 0.9", marked=True, href="/b", about="b"),
+        Node("f", "3 more", "folded", "fold"),
+        Node("g", "4 below", "show", "fold", href="/more"),
+    ]
+    lines = [Line("b", "a", "merged-from", 0.9, "/edge?child=b&parent=a", hostile), Line("f", "a", "fold")]
+    drawing = draw(nodes, lines)
+    tree = ElementTree.fromstring(str(tree_svg(drawing, hostile)))
+    name = "{http://www.w3.org/2000/svg}"
+    assert tree.attrib["aria-label"] == hostile and not list(tree.iter(f"{name}script"))
+    links = {link.attrib["href"]: link for link in tree.iter(f"{name}a")}
+    assert set(links) == {"/model/a?b=1&c=2", "/b", "/more", "/edge?child=b&parent=a"}
+    assert links["/b"].attrib["aria-current"] == "true" and "data-node" in links["/b"].attrib
+    assert "data-unfold" in links["/more"].attrib and "data-edge" in links["/edge?child=b&parent=a"].attrib
+    assert [title.text for title in tree.iter(f"{name}title")].count(hostile) == 2
+    assert {group.attrib["class"] for group in tree.findall(f"{name}g")} == {"e fold-line", "n fold"}

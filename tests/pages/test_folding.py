@@ -8,7 +8,10 @@ import pytest
 from lineage.graphdb.schema import ACCEPTED
 from lineage.graphdb.store import Store
 from lineage.pages.folding import fold
-from lineage.pages.graph_source import GraphRelatives
+from lineage.pages.graph_relatives import GraphRelatives, KeptBroods
+from lineage.pages.graph_source import members
+from lineage.pages.sheet import compared
+from lineage.queries.descent import edges_below
 from tests.graphs import a_model, an_edge, fill, random_graph
 from tests.pages.families import tell
 
@@ -74,3 +77,56 @@ def test_improbable_edges_are_left_out_when_asked(store: Store) -> None:
     tell(store)
     folded = fold(GraphRelatives(store, min_probability=0.9), "id-b")
     assert "id-c" not in folded.ids and "id-d" in folded.ids
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_family_read_whole_is_folded_like_one_that_is_read_generation_by_generation(
+    store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = random_graph(seed, size=40)
+    fill(store, graph.models, graph.edges)
+    asked = [(model.hub_id, {"fitting": fitting, "shown": 1}) for model in graph.models[::4] for fitting in (1, 8, 100)]
+    whole = [fold(GraphRelatives(store, min_probability=0.6), model, **limits) for model, limits in asked]
+    monkeypatch.setattr("lineage.queries.descent.FEWEST_WAYS", 1)
+    monkeypatch.setattr("lineage.queries.descent.WAYS", 1)
+    parts = [fold(GraphRelatives(store, min_probability=0.6), model, **limits) for model, limits in asked]
+    assert parts == whole
+    assert any(folded.hidden for folded in whole)
+
+
+def test_what_is_read_whole_says_which_cards_name_a_base(store: Store) -> None:
+    tell(store)
+    read = edges_below(store, ["id-b", "id-f"])
+    assert {edge.hub_id for edge in read.edges["id-b"]} == {"id-d", "id-e", "id-q", "id-lie"} and read.edges[
+        "id-f"
+    ] == []
+    assert read.claimants == {"id-lie", "id-q"}
+
+
+def test_a_drawing_shows_the_card_that_is_contradicted_whoever_reads_the_members(store: Store) -> None:
+    tell(store)
+    source = GraphRelatives(store)
+    folded = fold(source, "id-d")
+    drawn, known = source.drawn(folded.ids), compared(store, members(store, folded.ids))
+    assert {i: (m.name, m.answer) for i, m in drawn.items()} == {i: (m.name, m.answer) for i, m in known.items()}
+    contradicted = {i for i, member in known.items() if member.outcome == "contradicts"}
+    assert (
+        contradicted
+        == {"id-lie", "id-hostile-0"}
+        == {i for i, member in drawn.items() if member.outcome == "contradicts"}
+    )
+
+
+def test_large_families_are_remembered_for_a_while(store: Store) -> None:
+    star(store, 450)
+    now = [0.0]
+    kept = KeptBroods(clock=lambda: now[0])
+    first = fold(GraphRelatives(store, kept=kept), "id-451")
+    assert kept.is_large("id-0") and not kept.is_large("id-450")
+    assert fold(GraphRelatives(store, kept=kept), "id-451") == first == fold(GraphRelatives(store), "id-451")
+    assert first.hidden == {"id-0": 438}
+    fill(store, [a_model("late")], [an_edge("late", 0)])
+    assert fold(GraphRelatives(store, kept=kept), "id-451") == first
+    now[0] = 31.0
+    assert not kept.is_large("id-0")
+    assert fold(GraphRelatives(store, kept=kept), "id-451").hidden == {"id-0": 439}

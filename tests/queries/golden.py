@@ -104,7 +104,7 @@ def answer(store: Store, name: str) -> list[dict[str, Any]]:
                     value.sort(key=lambda item: (str(item.get("hub_id")), str(item.get("kind"))))
     if name in ("named_like", "close_names", "licensed_parents"):  # in the order of an index
         rows.sort(key=lambda row: str(sorted(row.items(), key=str)))
-    if name in ("ancestry", "children_at_once"):  # parallel lists in no order
+    if name in ("ancestry", "children_at_once", "descent"):  # parallel lists in no order
         (lists,) = rows
         ordered = sorted(zip(*lists.values(), strict=True))
         rows = [dict(zip(lists, map(list, zip(*ordered, strict=True)), strict=True))]

@@ -13,6 +13,7 @@ UNORDERED = (
     "ancestry",
     "claimed_or_found",
     "children_at_once",
+    "descent",
     "named_like",
     "close_names",
     "licensed_parents",

@@ -10,9 +10,11 @@ from urllib.parse import quote
 import pytest
 
 from lineage.graphdb.store import Store
-from lineage.web.explorer import Explorer
-from lineage.web.guard import Guard
+from lineage.web.app import application
+from lineage.web.explorer import FOUND, Explorer
+from lineage.web.guard import Access, Guard
 from lineage.web.survey import Survey
+from tests.graphs import a_model
 from tests.pages.families import HOSTILE, tell
 from tests.web.asking import ask
 
@@ -203,6 +205,18 @@ def test_names_are_found_in_any_case_by_both_parts_and_by_identity(app: Guard) -
     assert "org/lie" in ask(app, "/model/org/lies").text
 
 
+def test_a_search_shows_the_first_models_and_more_when_asked(store: Store) -> None:
+    store.upsert_models([a_model(f"many-{place:02}", downloads=place) for place in range(30)])
+    app = application(Explorer(store, Survey(store), None), Access())
+    first = ask(app, "/search?q=many&format=json").json["models"]
+    assert len(first) == FOUND
+    assert [row["downloads"] for row in first] == sorted((row["downloads"] for row in first), reverse=True)
+    assert "/search?q=many&amp;shown=200" in ask(app, "/search?q=many").text
+    everything = ask(app, "/search?q=many&shown=200")
+    assert everything.text.count("/model/org/many-") == 30 and "Show more" not in everything.text
+    assert ask(app, "/search?q=many&shown=none").status == 400
+
+
 def test_an_edge_has_its_numbers_with_their_meaning(app: Guard) -> None:
     text = ask(app, "/edge?child=org/b&parent=org/a").text
     assert "trained detector" in text and "a new number" in text and "−" not in text
@@ -233,9 +247,6 @@ def test_the_lists_are_those_of_the_survey(app: Guard) -> None:
 
 
 def test_the_overview_while_it_is_surveyed(told_store: Store) -> None:
-    from lineage.web.app import application
-    from lineage.web.guard import Access
-
     young = application(Explorer(told_store, Survey(told_store), None), Access())
     answer = ask(young, "/")
     assert answer.status == 200 and "is being surveyed" in answer.text
