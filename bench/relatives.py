@@ -1,10 +1,11 @@
 """Do relatives meet whatever lies between them: task heads, wrappers, files, vocabularies, depth, names, experts, class counts, channels?
 
-Families of `relatives_families.py`: real trainings of small networks, each child stored by the library that people publish with (or with
-the code of the usual converter). Each family is scanned alone, and all of them together. Counted for each kind: the true parent asserted,
-linked (among the candidates), another model asserted, the layer map; and links between families, which all are false.
+Families of relatives_text.py, relatives_images.py and relatives_parts.py: real trainings of small networks, each child stored by the
+library that people publish with (or with the code of the usual converter). Each family is scanned alone, and all of them together.
+Counted for each kind: the true parent asserted, linked (among the candidates), another model asserted, the layer map; and links between
+families, which all are false.
 
-    python -m bench.relatives --out FOLDER [--families bert,llama] [--results]     # makes what is missing, scans, prints
+    python -m bench.relatives --out FOLDER [--families bert,llama] [--shift 1000] [--results]     # makes what is missing, scans, prints
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from dataclasses import astuple, dataclass, field
 from datetime import date
 from pathlib import Path
 
-from bench.relatives_families import FAMILIES, Relative
+from bench.relatives_images import convnets, detectors, unet, vit
+from bench.relatives_making import Making, Relative
+from bench.relatives_parts import audio, clip, multimodal, taggers
+from bench.relatives_text import bert, encoder_decoder, gpt2, llama
 from lineage.detect.decision import Decision
 from lineage.detect.options import Options
 from lineage.scanning import scan_folder
 
+FAMILIES = (bert, gpt2, llama, clip, vit, convnets, unet, taggers, detectors, encoder_decoder, audio, multimodal)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADING = "## Relatives of any head, wrapper, depth, names and file"
 _SUFFIX = re.compile(r"\.(ckpt|pt|pth|bin|onnx)$")
@@ -43,7 +48,7 @@ class Count:
     missed: list[str] = field(default_factory=list)
 
 
-def make(out: Path, wanted: Sequence[str]) -> dict[str, list[Relative]]:
+def make(out: Path, wanted: Sequence[str], shift: int) -> dict[str, list[Relative]]:
     """Trains the families that are not there yet; what is true of each."""
     truth = {}
     for family in FAMILIES:
@@ -55,7 +60,7 @@ def make(out: Path, wanted: Sequence[str]) -> dict[str, list[Relative]]:
             shutil.rmtree(out / name, ignore_errors=True)
             (out / name).mkdir(parents=True)
             began = time.monotonic()
-            made = [astuple(relative) for relative in family(out / name)]
+            made = [astuple(relative) for relative in family(Making(out / name, shift))]
             kept.write_text(json.dumps(made))
             print(f"{name}: {len(made)} models trained in {time.monotonic() - began:.0f} s", flush=True)
         truth[name] = [Relative(*entry) for entry in json.loads(kept.read_text())]
@@ -145,9 +150,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where the models are, or will be")
     parser.add_argument("--families", default="", help="some of them, separated by commas")
+    parser.add_argument("--shift", type=int, default=0, help="added to every seed: families that nobody has seen")
     parser.add_argument("--results", action="store_true", help="write the table into RESULTS.md")
     given = parser.parse_args()
-    truth = make(given.out, [name for name in given.families.split(",") if name])
+    truth = make(given.out, [name for name in given.families.split(",") if name], given.shift)
     counts: dict[str, Count] = defaultdict(Count)
     for name, models in truth.items():
         said = {d.model: d for d in scan_folder(given.out / name, Options()).decisions}

@@ -16,6 +16,7 @@ _LOW_RANK = re.compile(
     r"|prompt_embeddings|adaption_(prompt|gate)|fourierft_spectrum|vblora_(logits_[AB]|vector_bank)|ln_tuning_layers)([._]|$)"
 )
 _OF_LOW_RANK = re.compile(r"(^|[._])(alpha|scale|rank)$")  # a number beside the halves
+_BASE_WEIGHT = ".base_layer.weight"  # of a module that peft has wrapped
 _CONFIG_KEYS = {  # where configurations say that numbers are packed -> the method, where that is all they say
     "quantization_config": "an unknown method",
     "compression_config": "compressed-tensors",
@@ -111,6 +112,10 @@ def quantization_in(header: Iterable[HasName]) -> str | None:
 
 
 def is_low_rank(header: Iterable[HasName]) -> bool:
-    """Whether most tensors are halves of low-rank products or the like: an adapter, whatever its file is called."""
+    """Whether most tensors are halves of low-rank products or the like: an adapter, whatever its file is called; unless the weights that
+    it adapts are there as well."""
     names = [tensor.name for tensor in header if not _OF_LOW_RANK.search(tensor.name)]
-    return 2 * sum(_LOW_RANK.search(name) is not None for name in names) > len(names)
+    found = [(name, at) for name in names if (at := _LOW_RANK.search(name)) is not None]
+    adapted = {name[: at.start()] for name, at in found}
+    with_weights = {name.rpartition(_BASE_WEIGHT)[0] for name in names if name.endswith(_BASE_WEIGHT)}
+    return 2 * len(found) > len(names) and 2 * len(adapted & with_weights) <= len(adapted)

@@ -95,6 +95,8 @@ def align(sketches: Sequence[Sketch], device: torch.device) -> list[Layer]:
             part = _PARTS[tensor.role]
             if part is Part.BODY and len({sample.shape for sample in samples if sample}) > 1:
                 part = Part.REST  # a head, whatever it is called: the rows of other classes
+            if part is Part.BODY and _constant(found):
+                continue
             layers.append(Layer(tensor.name, depth, part, tensor.values, found))
     if not any(layer.part is Part.BODY for layer in layers):
         raise NotComparable(
@@ -102,6 +104,12 @@ def align(sketches: Sequence[Sketch], device: torch.device) -> list[Layer]:
             "compare models of one architecture, stored as floats",
         )
     return layers
+
+
+def _constant(values: Tensor) -> bool:
+    """Whether all values of all models are one number, such as the zeros of a table that is filled later."""
+    first = values[0]
+    return bool(first.min() == first.max()) and bool(values.min() == values.max())
 
 
 def _stack(tensor: TensorInfo, samples: Sequence[Sample | None], device: torch.device) -> Tensor | None:

@@ -39,7 +39,7 @@ _WRAPPED = re.compile(
     r"(^|\.)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer|_forward_module)(?=\.)"
 )
 _ADAPTER = re.compile(
-    r"(^|[._])(lora|loha|lokr|ia3|oft|vera|adapters?|adapter_layer|prompt_encoder|prompt_embeddings|prefix|modules_to_save"
+    r"(^|[._])(lora|loha|hada|lokr|ia3|b?oft|hra_u|vera|vblora|fourierft|adapters?|adapter_layer|prompt_encoder|prompt_embeddings|prefix|modules_to_save"
     r"|ranknum)([._]|$)"
 )
 _PART = re.compile(
@@ -47,8 +47,8 @@ _PART = re.compile(
     r"|discriminator|student|teacher|prior|vocoder|backbone|(^|_)vit($|_)"
 )
 _SURROUNDING = re.compile(
-    r"(^|\.)(cls|classifier|[a-z_]*pooler|pooling|[a-z_]*head|heads|score|scorer|qa_outputs|predictions?|[a-z_]*projection|sop_classifier"
-    r"|logits?|fc_norm|vocab_[a-z_]+|mask_token|[a-z_]*position[a-z_]*|[a-z_]*projector|lm_bias|embed_out|pre_classifier|sequence_summary"
+    r"(^|\.)(cls|[a-z_]*classifier[a-z_]*|[a-z_]*pooler|pooling|[a-z_]*head|heads|score|scorer|qa_outputs|predictions?|[a-z_]*projection"
+    r"|logits?|fc_norm|vocab_[a-z_]+|mask_token|[a-z_]*position[a-z_]*|[a-z_]*projector|lm_bias|embed_out|sequence_summary"
     r"|discriminator_predictions|generator_predictions|generator_lm_head|num_labels)(\.|$)"
 )
 
@@ -122,6 +122,11 @@ def _backbones(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[Ba
 def _table(shape: tuple[int, ...]) -> bool:
     """Rows of a vocabulary, by the look of it."""
     return len(shape) == 2 and shape[0] >= TALL * shape[1]
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a tensor is an adapter's that lies within a model."""
+    return _ADAPTER.search(name) is not None
 
 
 def clean_name(name: str) -> str:
@@ -260,9 +265,11 @@ def _by_part(lists: Mapping[str, set[tuple[str, tuple[int, ...]]]], held: Mappin
     parts: dict[str, list[str]] = defaultdict(list)
     for container in lists:
         parts[_part_of(container)].append(container)
+    plain = [container for container in parts[""] if not _SURROUNDING.search(container)]
+    parts[""] = plain or parts[""]
     everything = sum(held.values())
     found = []
-    for part, containers in parts.items():
+    for part, containers in ((part, some) for part, some in parts.items() if some):
         values = sum(held[c] for c in containers)
         if values >= (MIN_NAMED if part else MIN_UNNAMED) * everything:
             found.append(Backbone(_key_of(containers, lists), part, tuple(sorted(containers)), values))
@@ -303,10 +310,9 @@ def common_path(paths: Iterable[str]) -> str:
 
 def _whole(matrices: list[Matrix]) -> Backbone:
     """A network without repeated blocks: names and shapes of its matrices, open at either end."""
-    prefix = wrapper_of([name.clean for name, _, _ in matrices])
-    start = len(prefix)
     body = [m for m in matrices if m[0].body] or matrices
-    named = [(n.clean[start:] if n.clean.startswith(prefix) else n.clean, shape) for n, shape, _ in body]
+    prefix = wrapper_of([name.clean for name, _, _ in body])
+    named = [(beside(name.clean, prefix), shape) for name, shape, _ in body]
     named.sort(key=lambda item: natural_key(item[0]))
     inputs = {
         shape[1] for _, shape in named[1:]
@@ -338,14 +344,20 @@ def wrapper_of(names: Sequence[str]) -> str:
         deeper = {
             n[len(prefix) + len(head) + 1 :].partition(".")[0] for n in inside if n.startswith(f"{prefix}{head}.")
         }
-        if (
-            all(piece.isdigit() for piece in deeper)
-            or 3 * count < 2 * len(names)
-            or count < 2
-            or (len(deeper) < 2 and prefix == "")
-        ):
+        if all(piece.isdigit() for piece in deeper) or 3 * count < 2 * len(names) or count < 2:
             return prefix
         prefix += head + "."
+
+
+def beside(path: str, wrapper: str) -> str:
+    """A path relative to what it shares with a wrapper: within it, or beside it in what surrounds both."""
+    pieces = path.split(".")
+    shared = 0
+    for piece, other in zip(pieces[:-1], wrapper.split("."), strict=False):
+        if piece != other:
+            break
+        shared += 1
+    return ".".join(pieces[shared:])
 
 
 def _size(shape: tuple[int, ...]) -> int:

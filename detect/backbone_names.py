@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lineage.detect.backbone import Backbone, backbones_of, clean_name, common_path, wrapper_of
+from lineage.detect.backbone import Backbone, backbones_of, beside, clean_name, common_path, wrapper_of
 from lineage.detect.signature import natural_key
 
 BLOCKS = "layers"  # what every container is called within a backbone
@@ -57,8 +57,8 @@ def named_parts(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[N
     backbones = backbones_of([_TensorShape(*entry) for entry in header])
     clean = {name: clean_name(name) for name, _, _ in header}
     if len(backbones) == 1 and not backbones[0].containers:
-        prefix = wrapper_of(list(clean.values()))
-        names = {name: c.removeprefix(prefix) for name, c in clean.items()}
+        prefix = wrapper_of([clean[name] for name in backbones[0].matrices])
+        names = {name: beside(path, prefix) for name, path in clean.items()}
         return (NamedBackbone(backbones[0], _once(names, clean, {}), {}, ()),)
     roots = [[_root(c) for c in b.containers] for b in backbones]
     found = []

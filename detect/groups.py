@@ -34,6 +34,7 @@ BLOCKWISE, FEWEST_CANDIDATES = (
     8,
 )  # pairs of a group whose blocks are compared one by one, and of one model at least
 FEW = 48  # group size up to which blocks are compared even where depths are equal
+PARTLY_RELATED = 0.05  # cosine of models of several backbones above that of strangers: one backbone may be of another's
 _AGAIN = "\n"  # before the path of a part, in the id of a model that has one backbone twice
 
 
@@ -59,10 +60,20 @@ class GroupMember:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Models that share backbones. keys: of these; members: in the order given."""
+    """Models that share backbones. keys: of these; members: in the order given; having: of each key the models with that backbone."""
 
     keys: tuple[str, ...]
     members: tuple[GroupMember, ...]
+    having: tuple[Sequence[tuple[Subject, NamedBackbone]], ...] = ()
+
+    @property
+    def parts(self) -> list[Group]:
+        """One group for each backbone, where there are several."""
+        return (
+            [_group((key,), [found]) for key, found in zip(self.keys, self.having, strict=True)]
+            if self.having[1:]
+            else []
+        )
 
 
 def groups_of(subjects: Sequence[Subject], only: str | None = None) -> list[Group]:
@@ -112,7 +123,7 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBa
                 tuple(d for n in own for d in n.depth),
             )
         )
-    return Group(tuple(keys), tuple(members))
+    return Group(tuple(keys), tuple(members), tuple(having))
 
 
 def _labels(having: Sequence[Sequence[tuple[Subject, NamedBackbone]]]) -> list[str]:
@@ -174,7 +185,21 @@ def comparable(subject: Subject, others: Sequence[Subject], key: str | None) -> 
 
 
 def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[GroupMember, Decision]]:
-    """What one group says of each of its members; see `decide_groups`."""
+    """What one group says of each of its members; see `decide_groups`. Of several backbones also what one of them says alone of members
+    that have something in common with others, and yet no relative in all of them together."""
+    said = _decided_together(group, decide, threshold)
+    apart = {m.subject.id for m, d in said if _partly_related(d)} if threshold is not None else set()
+    for part in group.parts if apart else ():
+        said += [(m, d) for m, d in _decided_together(part, decide, threshold) if m.subject.id in apart]
+    return said
+
+
+def _partly_related(decision: Decision) -> bool:
+    nearest = decision.evidence.get("related")
+    return decision.answer is AnswerKind.NO_RELATIVES and isinstance(nearest, float) and nearest >= PARTLY_RELATED
+
+
+def _decided_together(group: Group, decide: Decide, threshold: float | None) -> list[tuple[GroupMember, Decision]]:
     said: list[tuple[GroupMember, Decision]] = []
     members_of = {member.subject.id: member for member in group.members}
     for members in pieces(group.members):
@@ -274,8 +299,13 @@ def put_together(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> De
         return plain[0][1]
     asserted = [(member, decision) for member, decision in plain if decision.parent is not None]
     if not asserted:
-        telling = [d for _, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
-        return telling[0] if telling else plain[0][1]
+        telling = [(member, d) for member, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
+        if not telling:
+            return plain[0][1]
+        (member, first), *_ = telling
+        return (
+            _about(first, member.part) if first.answer is AnswerKind.UNDECIDED and len(telling) < len(plain) else first
+        )
     main_part, main = asserted[0]
     others: dict[tuple[str | None, object], Decision] = {}
     for member, decision in asserted[1:]:

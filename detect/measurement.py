@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lineage.detect.adapters_inside import with_adapters
 from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import Decision
@@ -101,6 +102,7 @@ def settle(
     size = squared_lengths(layers).cpu()  # (m,)
     relative = distance / size[:, None]
     coarser = rounded(subjects, relative)
+    coarser |= {name: said for name, said in with_adapters(subjects, relative).items() if name not in coarser}
     coarser |= disguised(subjects, relative, options, frozenset(coarser))
     decisions = list(coarser.values())
     full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]

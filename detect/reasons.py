@@ -44,6 +44,7 @@ TEMPLATES = {
     "unseen_parent": "descends from {parent}, or from an unseen model near it (they are {distance:.2g} of its length apart)",
     "equal_body": "every weight of its body is equal bit for bit; only the head or vectors were trained",
     "equal_body_first": "cannot tell which of {count} such models came first",
+    "adapter_inside": "every weight of its body is that of {models} bit for bit, and it holds an adapter that was not merged",
     "equal_bodies": "the bodies of {models} are equal bit for bit; cannot tell which of them came first",
     "merge": "every weight is a mean of those of {first} ({first_share:.2f}) and {second} ({second_share:.2f})",
     "merge_mean": "every weight is a mean of those of {models}, in shares of {shares}",

@@ -15,6 +15,7 @@ from itertools import combinations
 
 import numpy as np
 
+from lineage.detect.backbone import is_adapter
 from lineage.detect.cohorts import cohorts
 from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
 from lineage.detect.decode import DTYPE_BYTES
@@ -22,7 +23,15 @@ from lineage.detect.model_input import Subject
 from lineage.detect.overlap import lowered
 from lineage.detect.parts import parts_of
 from lineage.detect.reasons import Reason
-from lineage.detect.row_match import Correspondence, RowPlaces, corresponding, look_alike, tables_of
+from lineage.detect.row_match import (
+    LEAST_WIDTH,
+    Correspondence,
+    RowPlaces,
+    corresponding,
+    look_alike,
+    stacked,
+    tables_of,
+)
 from lineage.detect.signature import natural_key
 from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation, share_key
@@ -52,10 +61,9 @@ def size_keys(sketch: Sketch) -> frozenset[tuple[int, int]]:
     held: dict[tuple[int, int], int] = defaultdict(int)
     for name, shape in sketch.layout.items():
         if len(shape) > 1 and "embed" not in name:
-            *outer, last = shape if len(shape) < 3 or min(shape[1:]) < 8 else shape[1:]
-            first, width = outer[0], int(np.prod([*outer[1:], last]))
-            if min(first, width) >= 8:
-                held[min(first, width), max(first, width)] += int(np.prod(shape))
+            _, *sides = stacked(shape)
+            if min(sides) >= LEAST_WIDTH:
+                held[min(sides), max(sides)] += int(np.prod(shape))
     return frozenset(sorted(held, key=lambda pair: -held[pair])[:SIZE_KEYS])
 
 
@@ -235,7 +243,9 @@ def translated(sketch: Sketch, names: Sketch, found: Correspondence) -> Sketch:
     for name, other in found.vectors.items():
         own, its = names.samples[name], sketch.samples[other]
         samples[name] = replace(own, dtype=its.dtype, raw=its.raw)
-    return replace(sketch, signature=names.signature, layout=names.layout, samples=samples, packed=frozenset())
+    adapters = {name: shape for name, shape in sketch.layout.items() if is_adapter(name)}
+    layout = {**names.layout, **adapters}
+    return replace(sketch, signature=names.signature, layout=layout, samples=samples, packed=frozenset())
 
 
 def _taken(own: Sample, sketch: Sketch, there: RowPlaces) -> Sample | None:

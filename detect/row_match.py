@@ -37,7 +37,7 @@ BACKGROUND = 8  # places from which on their median is what chance gives
 MOST_COPIES = 64  # equally good places
 LEAST_TENSORS, LEAST_SHARE = 3, 0.05
 VECTOR_COSINE = 0.8  # of vectors, their mean taken off
-KERNEL = 8  # an axis from which on a tensor of three dimensions is a stack of matrices
+KERNEL = 8  # length of an axis from which on it is none of a filter's: the tensor is a stack of matrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +105,29 @@ class Correspondence:
         return sum(there.copies > 1 for there in self.places.values()) / max(1, len(self.places))
 
 
+def stacked(shape: Sequence[int]) -> tuple[int, int, int]:
+    """(number of matrices, rows, width) of a tensor of two or more dimensions.
+
+    Matrices may lie on one another, such as those of experts, or of experts in layers; the rows of a convolution are its filters.
+    """
+    if len(shape) > 2 and min(shape[1:]) >= KERNEL:
+        return int(np.prod(shape[:-2])), shape[-2], shape[-1]
+    return 1, shape[0], int(np.prod(shape[1:]))
+
+
 def rows_of(sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """((k, w) values, (k, 2) offset and step of each row) of a sampled tensor: its rows, and where the sample is whole its columns."""
     values = sample.values().astype(np.float32)
-    shape = sample.shape
-    if len(shape) == 3 and min(shape[1:]) >= KERNEL:  # matrices on one another, such as experts
-        shape = (shape[0] * shape[1], shape[2])
-    width = int(np.prod(shape[1:]))
+    matrices, height, width = stacked(sample.shape)
     if not width or sample.start % width or len(values) < width:
         return
     count = len(values) // width
     rows = values[: count * width].reshape(count, width)
     yield rows, np.stack([np.arange(count) * width, np.ones(count, int)], 1)
-    whole = sample.stop - sample.start == int(np.prod(sample.shape))
-    if len(shape) == 2 and whole:
-        stacked = sample.shape[0] if len(sample.shape) == 3 else 1
-        for number in range(stacked):
-            part = rows[number * count // stacked : (number + 1) * count // stacked]
-            first = number * (count // stacked) * width
-            yield part.T, np.stack([first + np.arange(width), np.full(width, width)], 1)
+    if (len(sample.shape) == 2 or matrices > 1) and count == matrices * height:
+        for number in range(matrices):
+            part = rows[number * height : (number + 1) * height]
+            yield part.T, np.stack([number * height * width + np.arange(width), np.full(width, width)], 1)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

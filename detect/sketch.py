@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from statistics import median_low
 
+from lineage.detect.backbone import is_adapter
 from lineage.detect.backbone_names import NamedBackbone, named_parts
 from lineage.detect.signature import Role, TensorInfo, TensorSpec, natural_key, tensors_of
 
@@ -39,6 +40,7 @@ BESIDE = 2  # vectors taken along beside a matrix, at most
 ANCHOR_ROWS, ANCHOR_BLOCKS, MOST_ANCHORS = (16, 8, 4), 2, 24
 MOST_UNIQUE, NARROWEST = 12, 16  # anchors of a network without blocks
 ANCHOR_SHARE = 4  # of the budget: at most a fourth of it on top
+_WRAPPED = ".base_layer."
 _ANOTHER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")  # a number within a block that is not 0: another expert
 _NORM = re.compile(r"norm|(^|[._])ln[._\d]|layernorm|_ln\b", re.I)
 
@@ -61,6 +63,7 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
     Returns:
         Blocks in natural order of names, at most one a tensor, none overlapping, none empty. Empty if nothing can be compared.
     """
+    header = without_adapters(header)
     tensors = [t for t in tensors_of(header) if t.values]
     comparable = [t for t in tensors if t.role not in (Role.CONSTANT, Role.PACKED)]
     if sum(t.values for t in comparable) <= budget_values and len(comparable) <= WHOLE_MODEL_TENSORS:
@@ -77,6 +80,13 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
     for counter in [t for t in tensors if t.role is Role.COUNTER][:1]:
         blocks[counter.source] = Block(counter.source, 0, counter.values)
     return [blocks[t.source] for t in tensors if t.source in blocks]
+
+
+def without_adapters(header: Sequence[TensorSpec]) -> Sequence[TensorSpec]:
+    """The header without the adapters that peft has put around modules: such a model is sampled like its base."""
+    if not any(_WRAPPED in spec.name for spec in header):
+        return header
+    return [spec for spec in header if not is_adapter(spec.name)]
 
 
 def _named(header: Sequence[TensorSpec]) -> tuple[NamedBackbone, ...]:

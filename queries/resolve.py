@@ -10,7 +10,7 @@ from lineage.graphdb.store import Store
 from lineage.queries import load
 
 PATH_STARTS = ("./", "../", "/", "~")
-FILE_ENDINGS = (".safetensors", ".gguf", ".onnx", ".pt", ".pth", ".bin")
+FILE_ENDINGS = (".safetensors", ".gguf", ".onnx", ".pt", ".pth", ".pth.tar", ".ckpt", ".bin")
 CANDIDATES = 200  # names looked at when one is not found
 SUGGESTIONS = 3
 

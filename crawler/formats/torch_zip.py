@@ -69,7 +69,7 @@ class TorchWeights(Weights):
 
 class TorchZip(Format):
     kind = "torch"
-    suffixes = (".bin", ".pt", ".pth", CHECKPOINT)
+    suffixes = (".bin", ".pt", ".pth", ".pth.tar", CHECKPOINT)
 
     def choose(self, paths: Collection[str]) -> Choice | None:
         """As every format; checkpoints of a trainer count where there is nothing else."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lineage.detect.backbone import is_adapter
 from lineage.detect.decode import round_to
 from lineage.detect.sketch_store import Sketch
 
@@ -17,12 +18,15 @@ DIGITS = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significa
 
 
 def value_digest(sketch: Sketch) -> str:
-    """sha256 over all sampled values, whatever dtype stores them: a float32 file of bfloat16 values equals the bfloat16 file."""
+    """sha256 over all sampled values, whatever dtype stores them: a float32 file of bfloat16 values equals the bfloat16 file. An adapter
+    inside, whose values are not sampled, makes a difference."""
     digest = hashlib.sha256()
     for name in sorted(sketch.samples):
         sample = sketch.samples[name]
         digest.update(f"{name}|{sample.shape}|{sample.start}|{sample.stop}|".encode())
         digest.update(np.ascontiguousarray(sample.values(), np.float64).tobytes())
+    adapters = sorted(name for name in sketch.layout if is_adapter(name))
+    digest.update("|".join(adapters).encode())
     return digest.hexdigest()
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save
 
+from lineage.crawler.formats.registry import WEIGHT_SUFFIXES
 from lineage.queries.local_paths import shortened
+from lineage.queries.resolve import FILE_ENDINGS
 from tests.builders import three_generations
 from tests.cli.command import Command
 from tests.cli.world import card
@@ -65,6 +67,10 @@ def test_the_end_of_a_path_is_enough_where_it_means_one_model(crawled: Command) 
         done = crawled(*command)
         assert done.code == 0 and done.stdout, (command, done)
     assert crawled("who-is-parent", "last").code == 4
+
+
+def test_a_file_of_every_format_that_is_read_may_be_named_without_its_ending() -> None:
+    assert set(FILE_ENDINGS) == set(WEIGHT_SUFFIXES)
 
 
 @pytest.mark.parametrize(

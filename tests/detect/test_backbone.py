@@ -13,8 +13,6 @@ from lineage.graphdb.schema import keys_in, share_key
 APART = {  # a text-to-speech model whose language model is of another type, and one class that keeps other layers than its base
     ("cosmos3_omni", "Cosmos3OmniForConditionalGeneration"),
     ("gradium_phonon_tts", "GradiumPhononTTSForConditionalGeneration"),
-    ("pocket_tts", "PocketTTSForConditionalGeneration"),
-    ("textnet", "TextNetForImageClassification"),
 }
 
 
@@ -105,6 +103,22 @@ def test_classes_and_input_channels_do_not_part_small_networks() -> None:
 
     assert group_signature(network(1, 10)) == group_signature(network(3, 47))
     assert group_signature(network(1, 10)) != group_signature(network(1, 10, wide=32))
+
+
+def test_a_wrapper_and_heads_do_not_part_networks_without_repeated_blocks() -> None:
+    shapes = {
+        "encoder.stages.0.a.weight": (32, 16),
+        "encoder.stages.1.b.weight": (64, 32),
+        "embedder.patch.weight": (16, 12),
+    }
+    base = [Spec(name, "F32", shape) for name, shape in shapes.items()]
+    inside = [Spec(f"net.{name}", "F32", shape) for name, shape in shapes.items()]
+    heads = [Spec("classifier.linear.weight", "F32", (2, 64)), Spec("classifier_distill.linear.weight", "F32", (2, 64))]
+    assert group_signature(base) == group_signature(inside) == group_signature([*inside, *heads])
+    (own,), (wrapped,) = (
+        named_parts(tuple((s.name, s.dtype, s.shape) for s in header)) for header in (base, [*inside, *heads])
+    )
+    assert {own.names[name] for name in shapes} == {wrapped.names[f"net.{name}"] for name in shapes}
 
 
 @pytest.mark.parametrize("prefix", ["", "bert.", "0.auto_model."])

@@ -72,6 +72,23 @@ def test_a_multimodal_model_is_related_to_the_parents_of_its_parts_and_to_nothin
     assert all("stranger" not in named(decision) for decision in everyone)
 
 
+def test_of_models_with_the_same_two_parts_one_part_alone_may_come_from_the_other_model() -> None:
+    other = under("language_model.", stack("model.", 8)) | under("vision_tower.encoder.", tuned(VISION, 4))
+    base = under("language_model.", LANGUAGE) | under("vision_tower.encoder.", VISION)
+    apart = under("language_model.", stack("model.", 9)) | under("vision_tower.encoder.", stack("", 10, wide=48))
+    models = {"base": base, "other": other, "apart": apart}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert named(said["other"]) == {"base"} and "vision" in str(said["other"].evidence["part"])
+    assert named(said["apart"]) == set() and said["apart"].answer is AnswerKind.NO_RELATIVES
+
+
+def test_tables_of_zeros_do_not_hide_that_models_are_related() -> None:
+    zeros = {f"{name}_integer": np.zeros_like(values) for name, values in LANGUAGE.items()}
+    models = {"base": LANGUAGE, "child": tuned(LANGUAGE, 2), "again": tuned(LANGUAGE, 3)}
+    said = {d.model: d for d in decide_groups([subject(n, t | zeros) for n, t in models.items()], plain, 0.8)}
+    assert "base" in named(said["child"]) and float(said["child"].evidence["related"]) > 0.9
+
+
 def test_an_odd_member_does_not_shrink_what_the_others_have_in_common() -> None:
     whole = [tuned(LANGUAGE, n) for n in range(4)]
     odd = {name: values for name, values in tuned(LANGUAGE, 5).items() if "query" in name}

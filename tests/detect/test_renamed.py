@@ -17,7 +17,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.renamed import size_keys, translated
-from lineage.detect.row_match import corresponding
+from lineage.detect.row_match import corresponding, tables_of
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Status, share_key
@@ -128,6 +128,15 @@ def stacked_experts(tensors: Tensors) -> Tensors:
     return found
 
 
+def stacked_layers(tensors: Tensors) -> Tensors:
+    """Experts of all layers as one tensor of four dimensions."""
+    found = {n: v for n, v in tensors.items() if ".mlp." not in n}
+    for part in ("gate", "up", "down"):
+        layers = [np.stack([tensors[f"layers.{i}.mlp.{part}.weight"]] * 8) for i in range(DEPTH)]
+        found[f"experts.{part}_proj"] = np.stack(layers)
+    return found
+
+
 def subject(name: str, tensors: Tensors) -> Subject:
     return Subject(name, sketch_of(tensors))
 
@@ -141,7 +150,7 @@ def named(decision: Decision) -> set[str]:
 
 
 BASE, STRANGER = network(0), network(1)
-WRITERS = [renamed, fused, interleaved, turned, upcycled, stacked_experts]
+WRITERS = [renamed, fused, interleaved, turned, upcycled, stacked_experts, stacked_layers]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -163,10 +172,21 @@ def test_a_child_under_other_names_is_linked_to_its_base_and_strangers_to_nothin
     assert (said["child"].evidence.get("renamed") and "other names" in str(said["child"].reason)) or write in (
         upcycled,
         stacked_experts,
+        stacked_layers,
     )
     assert named(said["stranger"]) == named(said["strange"]) == set()
     assert said["strange"].answer is AnswerKind.NO_RELATIVES
     assert not {"stranger", "strange"} & set().union(*(named(d) for d in said.values()))
+
+
+@pytest.mark.parametrize("write", [stacked_experts, stacked_layers, upcycled])
+def test_sizes_and_rows_of_a_model_are_those_of_the_same_matrices(write: Callable[[Tensors], Tensors]) -> None:
+    dense, experts = sketch_of(BASE), sketch_of(write(BASE))
+    assert size_keys(experts) == size_keys(dense) == {(WIDE, WIDE), (WIDE, BETWEEN)}
+    assert all(
+        tables_of(one).by_width.keys() - {len(BASE["embed_tokens.weight"])} == {WIDE, BETWEEN}
+        for one in (dense, experts)
+    )
 
 
 @pytest.mark.parametrize("write", [fused, upcycled])
