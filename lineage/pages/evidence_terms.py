@@ -41,7 +41,7 @@ class Meaning:
     meaning: str
 
 
-LOG_ODDS = "log-odds, base e; above 0 for the parent"
+LOG_ODDS = "any number; above 0 for it"
 SHARE = "0 to 1"
 COUNT = "count"
 NAMES = "names"
@@ -53,16 +53,16 @@ MEANINGS: Mapping[str, Meaning] = {
             "direction_log_odds",
             "direction, without training",
             LOG_ODDS,
-            "the parent came first, by growth, decay and balance",
+            "log-odds that the parent came first, by growth, decay and balance",
         ),
         (
             "detector_log_odds",
             "trained detector",
             LOG_ODDS,
-            "the parent came first, by the trained detector, which sees neither names nor dates; 0 where it was left out",
+            "log-odds that the parent came first; the detector sees neither names nor dates; 0 where it was left out",
         ),
         *(
-            (f"{signal.name}_log_odds", signal.name, LOG_ODDS, f"the parent came first: {signal.phrase}")
+            (f"{signal.name}_log_odds", signal.name, LOG_ODDS, f"log-odds that the parent came first: {signal.phrase}")
             for signal in of_kind(Kind.CERTAIN)
         ),
         (
