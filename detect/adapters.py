@@ -17,7 +17,7 @@ from lineage.detect.adapter_structure import AdapterStructure
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.options import Options
 from lineage.detect.reasons import Reason
-from lineage.graphdb.schema import Relation
+from lineage.graphdb.schema import CONTRADICTED_ADAPTER, Relation
 
 WRITTEN_BY_PROGRAMS = (
     "metadata",
@@ -127,7 +127,7 @@ def decide_adapter(
         return _unsettled(model, adapter, unsettled)
     if tried and not claims.elsewhere:
         claim, found = tried[0]
-        reason = Reason("adapter_contradicted", {"misfit": found.misfit if found else ""}, {"base": claim.ids})
+        reason = Reason(CONTRADICTED_ADAPTER, {"misfit": found.misfit if found else ""}, {"base": claim.ids})
         evidence = _evidence(adapter, found) | {"claimed_in": list(claim.sources)}
         return Decision(model, AnswerKind.NO_RELATIVES, 0.0, evidence=evidence, reason=reason)
     if claims.elsewhere:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lineage.detect.methods.registry import METHODS
+from lineage.graphdb.schema import CONTRADICTED_ADAPTER
 
 TEMPLATES = {
     "alone": "no other model of its architecture is known",
@@ -82,7 +83,7 @@ TEMPLATES = {
     "adapter_renamed": "under other names, block by block",
     "adapter_through": "by way of {adapters}",
     "adapter_vocabulary": "it has {rows:,} rows of vocabulary, its base {rows_of_base:,}",
-    "adapter_contradicted": "{base} is declared and cannot be its base: {misfit}",
+    CONTRADICTED_ADAPTER: "{base} is declared and cannot be its base: {misfit}",
     "adapter_unchecked": "it names {base}",
     "adapter_base_unread": "it names {base}, whose tensors were not read",
     "adapter_incomplete": "it names {base}, where {lacking} of {of} parts are not found by name, such as {module}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.registry import of_kind
-from lineage.graphdb.schema import Relation, chance, counted, printable
+from lineage.graphdb.schema import TIED, Relation, chance, counted, printable
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
@@ -140,7 +140,7 @@ def ties(scan: Scan) -> dict[str, str]:
 
 def _equal_to(decision: Decision, by_model: Mapping[str, Decision]) -> str | None:
     """The model with the same weights that an undecided one is shown below: its group's representative."""
-    if decision.answer is not AnswerKind.UNDECIDED or decision.reason.key not in ("tie_same_files", "tie_equal_values"):
+    if decision.answer is not AnswerKind.UNDECIDED or decision.reason.key not in TIED:
         return None
     original = decision.reason.models.get("original")
     return original if isinstance(original, str) and original in by_model else None

@@ -68,6 +68,13 @@ class Relation(StrEnum):
         return _WORDS[self]
 
 
+TIED = (
+    "tie_same_files",
+    "tie_equal_values",
+)  # reasons of an undecided answer that name a model with the same weights as `original`
+CONTRADICTED_ADAPTER = "adapter_contradicted"  # the reason of an adapter that does not fit what it declares
+
+
 _PHRASES = {
     Relation.FINE_TUNED_FROM: "was fine-tuned from",
     Relation.QUANTIZED_FROM: "was quantized from",

@@ -102,7 +102,8 @@ class Family(Mapping[str, Answer]):
     def _on_top(self, name: str) -> str:
         answer = self[name]
         perhaps = ", ".join(f"{p.repo_id} {chance(p.probability)}" for p in answer.runners_up[:3])
-        return "; ".join(part for part in (answer.answer, answer.reason, perhaps) if part)
+        why = "; ".join(part for part in (answer.reason, perhaps) if part)
+        return f"{answer.answer}: {why}" if why else str(answer.answer)
 
     def _how(self, child: str) -> str:
         answer = self[child]

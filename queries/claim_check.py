@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from lineage.graphdb.records import claims_of, name_key
-from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation, Status, share_key
+from lineage.graphdb.schema import ACCEPTED, CONTRADICTED_ADAPTER, Declaration, Model, Relation, Status, share_key
 from lineage.graphdb.store import Store
 from lineage.queries import load
 from lineage.queries.same_weights import same_weights
@@ -27,7 +27,6 @@ from lineage.queries.walk import EVERYTHING, AncestorEdges, Limits, Relative, an
 
 BATCH = 1_000  # models a statement
 POSSIBLE = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT))
-CONTRADICTED_ADAPTER = "adapter_contradicted"  # key of the reason, see detect/reasons.py
 
 
 class Agreement(StrEnum):

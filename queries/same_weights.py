@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-from lineage.graphdb.schema import Relation
+from lineage.graphdb.schema import TIED, Relation
 from lineage.graphdb.store import Store
 from lineage.queries import load
 from lineage.queries.walk import Limits, ancestors, descendants
 
 COPIES = Limits(kinds=(Relation.COPY_OF,))
-TIES = "tie_"  # how the keys of reasons begin that name the equal model, see detect/reasons.py
 
 
 def same_weights(store: Store, model: str) -> frozenset[str]:
@@ -18,7 +17,7 @@ def same_weights(store: Store, model: str) -> frozenset[str]:
     found = {model}
     for row in store.read(load("facts").text, {"models": [model]}):
         found |= _equal_files(store, row["weights_digest"])
-        if (row["answer_reason"] or "").startswith(TIES):
+        if row["answer_reason"] in TIED:
             original = json.loads(row["answer_reason_values"] or "{}").get("models", {}).get("original")
             found |= {original} if isinstance(original, str) else set()
     for start in list(found):

@@ -11,6 +11,7 @@ import lineage
 from lineage.detect import reasons
 from lineage.detect.methods.registry import METHODS, PLAIN
 from lineage.detect.reasons import OF_METHOD, TEMPLATES, Reason, template
+from lineage.graphdb import schema
 
 DETECT = Path(reasons.__file__).parent
 JOINING = Path(lineage.__file__).parent
@@ -27,9 +28,11 @@ def keys_in_code() -> set[str]:
                 and node.func.id == "Reason"
                 and node.args
             ):
-                found |= {
-                    c.value for c in ast.walk(node.args[0]) if isinstance(c, ast.Constant) and isinstance(c.value, str)
-                }
+                for part in ast.walk(node.args[0]):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        found.add(part.value)
+                    elif isinstance(part, ast.Name) and part.id in vars(schema):
+                        found.add(getattr(schema, part.id))
     return found - {""}
 
 
@@ -39,6 +42,11 @@ def test_every_reason_in_the_code_has_a_template_and_every_template_is_used() ->
     assert used - beginnings <= TEMPLATES.keys()
     unused = {key for key in TEMPLATES if key.partition(".")[0] not in used and not key.startswith(tuple(beginnings))}
     assert not unused
+
+
+def test_questions_to_the_graph_know_every_reason_that_names_an_equal_model() -> None:
+    assert set(schema.TIED) == {key for key in TEMPLATES if key.startswith("tie_")}
+    assert all("{original}" in TEMPLATES[key] for key in schema.TIED)
 
 
 @pytest.mark.parametrize(
