@@ -31,6 +31,8 @@ from tests.crawler.toys import hub_at
 from tests.detect.test_quantized_copies import gptq
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.slow
+
 Said = tuple[str, frozenset[str], str | None]  # answer, parents, relation
 BASES = {"packed": "original", "again": "c", "b": "a"}  # what cards name
 

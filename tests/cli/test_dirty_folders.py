@@ -16,6 +16,8 @@ from tests.builders import Weights, start, three_generations
 from tests.cli.command import Command
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.slow
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 
 

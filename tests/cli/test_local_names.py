@@ -14,6 +14,8 @@ from tests.builders import three_generations
 from tests.cli.command import Command
 from tests.cli.world import card
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def crawled(offline: Command, tmp_path: Path) -> Command:

@@ -11,6 +11,8 @@ from tests.builders import start, three_generations, write
 from tests.cli.command import Command
 from tests.cli.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def family(tmp_path: Path) -> Path:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.world import World
 
+pytestmark = pytest.mark.slow
+
 RED = "\x1b[31m"
 
 

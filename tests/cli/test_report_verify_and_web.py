@@ -15,6 +15,8 @@ from tests.builders import start, three_generations, tune, write
 from tests.cli.command import Command
 from tests.cli.world import World
 
+pytestmark = pytest.mark.slow
+
 ADDRESSES = re.compile(r"""(?:src|href|action)=(?!["']#)""")
 
 

@@ -20,6 +20,8 @@ from tests.cli.test_sync import requests, wait_for
 from tests.cli.world import World
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.slow
+
 
 def test_runs_tells_what_each_pass_did_and_cost(small_hub: FakeHub, tmp_path: Path) -> None:
     lineage = command_at(tmp_path, small_hub.url)

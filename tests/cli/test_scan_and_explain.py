@@ -13,6 +13,8 @@ from tests.builders import Weights, start, three_generations, tune, write
 from tests.cli.command import Command
 from tests.cli.world import OTHER, World, adapter
 
+pytestmark = pytest.mark.slow
+
 TEXT, PROBABILITY = {"type": "string"}, {"type": "number", "minimum": 0, "maximum": 1}
 
 

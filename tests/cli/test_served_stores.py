@@ -14,6 +14,8 @@ from tests.cli.world import World
 from tests.neo4j_server import free_port
 from tests.stores import neo4j_url, served_url  # noqa: F401  (fixtures)
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "kind", [pytest.param("served", marks=pytest.mark.slow), pytest.param("neo4j", marks=pytest.mark.neo4j)]

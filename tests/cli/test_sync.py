@@ -18,6 +18,8 @@ from tests.cli.command import Command, Running, command_at
 from tests.cli.world import World, card
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = 10
 
 

@@ -26,6 +26,8 @@ from lineage.graphdb.store import open_store
 from lineage.queries.display import print_table
 from tests.graphs import a_model, an_edge
 
+pytestmark = pytest.mark.slow
+
 LONG = "acme-research-laboratories/Mistral-Small-3.2-24B-Instruct-2506-customer-support-continued-pretraining-v17"
 HOSTILE = "org/evil\x1b[31m\x1b]0;owned\x07\nsecond line\u202e"
 Ask = Callable[..., str]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from safetensors.numpy import save, save_file
 
 from tests.builders import start, tune
 from tests.cli.command import Command
 from tests.cli.world import World, adapter, card
 from tests.fake_hub import FakeHub
+
+pytestmark = pytest.mark.slow
 
 CONTRACT = {
     "model", "answer", "parent", "relation", "probability", "decided_by", "runners_up", "declared", "as_of",

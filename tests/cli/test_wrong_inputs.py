@@ -12,6 +12,8 @@ import pytest
 from lineage.commands import main
 from tests.cli.wrong_inputs import HOSTILE, commands, wrong_invocations
 
+pytestmark = pytest.mark.slow
+
 EACH = int(os.environ.get("LINEAGE_WRONG_INPUTS", "50"))
 COMMANDS = list(commands())
 

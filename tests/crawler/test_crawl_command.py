@@ -17,6 +17,8 @@ from lineage.graphdb.store import open_store
 from tests.crawler.toys import repository
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_nobodymayeverseethis"
 
 

@@ -10,6 +10,8 @@ from lineage.detect.backbone import backbones_of, group_signature
 from lineage.detect.backbone_names import named_parts
 from lineage.graphdb.schema import keys_in, share_key
 
+pytestmark = pytest.mark.slow
+
 APART = {  # a text-to-speech model whose language model is of another type, and one class that keeps other layers than its base
     ("cosmos3_omni", "Cosmos3OmniForConditionalGeneration"),
     ("gradium_phonon_tts", "GradiumPhononTTSForConditionalGeneration"),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from lineage.detect.sketch_store import SketchStore
 from lineage.pages.layers import LayerRow
 from lineage.web.samples import Samples
 from tests.builders import sketch_of, start, three_generations
+
+pytestmark = pytest.mark.slow
 
 
 def test_layers_come_from_the_samples_and_are_kept(tmp_path: Path) -> None:
