@@ -65,6 +65,7 @@ def test_an_honest_recipe_of_slerp_agrees_and_a_false_one_is_contradicted(tmp_pa
     assert judged == {"honest": "agree", "liar": "contradicts"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("road", ["scan", "sync"])
 def test_recipes_that_name_themselves_or_each_other_or_are_enormous_lose_nothing(road: str, tmp_path: Path) -> None:
     folder = tmp_path / "models"

@@ -88,6 +88,7 @@ def test_ours_without_abstaining_names_the_most_probable() -> None:
     assert most_probable(Decision("x", AnswerKind.ROOT, 0.9)) is None
 
 
+@pytest.mark.slow
 def test_a_zoo_is_trained_once_and_goes_on_where_it_was(tmp_path: Path) -> None:
     models = tuple(
         PlannedNetwork(name, parent, int(parent is not None), "mnist", "adam", 1e-3, 8, 3, seed)

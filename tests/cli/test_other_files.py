@@ -15,6 +15,8 @@ from tests.cli.command import Command
 from tests.crawler.onnxes import model as onnx
 from tests.fake_hub import FakeHub
 
+pytestmark = pytest.mark.slow
+
 Tensors = dict[str, np.ndarray]
 
 

@@ -15,6 +15,7 @@ def test_every_decision_is_the_one_that_was_kept():
     assert found == kept, "if the change is meant, `python -m tests.detect.golden_decisions` writes the decisions anew"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [

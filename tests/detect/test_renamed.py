@@ -243,6 +243,7 @@ def links(graph: Store) -> set[tuple[str, str]]:
     return {(row["c"], row["p"]) for row in rows}
 
 
+@pytest.mark.slow
 def test_the_graph_links_models_of_other_names_also_when_one_comes_later(tmp_path: Path) -> None:
     sketches, options = SketchStore(tmp_path / "sketches"), Options(detector=False)
     with open_store(str(tmp_path / "store")) as graph:

@@ -141,6 +141,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["explain", "scan"])
 def test_two_files_are_compared_without_importing_torch_with_the_answer_that_torch_gives(
     tmp_path: Path, command: str

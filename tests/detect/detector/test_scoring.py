@@ -45,6 +45,7 @@ def test_the_order_of_models_does_not_matter():
     assert torch.allclose(there, here[order][:, order], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_large_families_are_asked_about_the_neighbours_only():
     layers = [layer.of(torch.arange(70) % 8) for layer in layers_of_family()]
     dice = torch.Generator().manual_seed(0)

@@ -147,6 +147,7 @@ def test_a_saved_detector_answers_as_before(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.probabilities(example()), network.probabilities(example()))
 
 
+@pytest.mark.slow
 def test_the_commands_train_on_features_and_scan_with_what_was_trained(tmp_path: Path) -> None:
     zoo(tmp_path / "zoo", 2)
     save_file({"x": networks.inputs(64)}, tmp_path / "inputs.safetensors")
