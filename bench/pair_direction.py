@@ -56,7 +56,7 @@ def said_of(parent: Sketch, child: Sketch) -> dict[str, float] | None:
     evidence = pair_evidence(layers, other)
     free, learned = float(evidence.direction[0, 1]), float(directions(layers, other)[0, 1])
     both = (free + learned) / 2 if learned else free
-    certain = float((evidence.decay + counters([parent, child]))[0, 1])
+    certain = float(evidence.decay[0, 1] + counters([parent, child])[1, 0])
     return dict(zip(RULES, (float(evidence.growth_z[0, 1]), free, learned, both, both + certain), strict=True))
 
 

@@ -121,11 +121,11 @@ def _of_trimmed(places: Sequence[int], model: int, trimmed: TrimmedMerge) -> Mer
 
 
 def parts_first(found: Mapping[int, Merge], models: int) -> Tensor:
-    """(m, m) float64, [a, b]: log-odds that a came before b: the parts of a merge were there before it."""
+    """(m, m) float64, [child, parent]: log-odds that the parent came first: the parts of a merge were there before it."""
     odds = torch.zeros(models, models, dtype=torch.float64)
     for merge in found.values():
         for part in merge.sources:
-            odds[part, merge.model], odds[merge.model, part] = CERTAIN, -CERTAIN
+            odds[merge.model, part], odds[part, merge.model] = CERTAIN, -CERTAIN
     return odds
 
 

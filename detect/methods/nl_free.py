@@ -88,7 +88,7 @@ def candidates_among(subjects: Sequence[Subject], patterns: str, name: str) -> l
 
 
 def on_weights(similarity: str, subjects: Sequence[Subject], device: torch.device) -> Tensor:
-    """(m, m) float64, [parent, child]: similarity of the sampled weights themselves.
+    """(m, m) float64, [child, parent]: similarity of the sampled weights themselves.
 
     Raises:
         CannotTake: they share no weights.
@@ -113,14 +113,14 @@ def on_features(
     approximation: Approximation,
     device: torch.device,
 ) -> Tensor:
-    """(m, m) float64, [parent, child]: similarity of features; nan in the rows of models that are no candidates."""
+    """(m, m) float64, [child, parent]: similarity of features; nan in the columns of models that are no candidates."""
     forward = forward_of(given, layer, samples, device)
     models = [{n: t.to(device) for n, t in given.tensors(s.id).items()} for s in subjects]
     theirs = [features_of(model, forward) for model in models]
     table = torch.full((len(subjects), len(subjects)), torch.nan, dtype=torch.float64)
     for place in parents:
         others = [i for i in range(len(subjects)) if i != place]
-        table[place, others] = similarities(
+        table[others, place] = similarities(
             models[place],
             [models[i] for i in others],
             forward,
@@ -158,22 +158,22 @@ def forward_of(given: MethodInputs, layer: str, samples: int, device: torch.devi
 def answers(
     name: str, subjects: Sequence[Subject], parents: Sequence[int], table: Tensor, children_only: bool
 ) -> list[Decision]:
-    """Decisions from similarities [parent, child]: the most similar candidate is the parent; candidates that were named are roots."""
+    """Decisions from similarities [child, parent]: the most similar candidate is the parent; candidates that were named are roots."""
     allowed = torch.zeros(len(subjects), dtype=torch.bool)
     allowed[list(parents)] = True
-    table = torch.where(allowed[:, None], table, -torch.inf).clone().fill_diagonal_(-torch.inf)
-    best = table.argmax(0).tolist()
+    table = torch.where(allowed, table, -torch.inf).clone().fill_diagonal_(-torch.inf)
+    best = table.argmax(1).tolist()
     chosen: list[int | None] = []
     evidence: list[dict[str, Any]] = []
     for child, parent in enumerate(best):
-        numbers = {} if children_only and bool(allowed[child]) else _evidence(table[:, child], subjects)
+        numbers = {} if children_only and bool(allowed[child]) else _evidence(table[child], subjects)
         chosen.append(parent if numbers else None)
         evidence.append(numbers)
     return as_decisions(name, subjects, chosen, evidence=evidence)
 
 
-def _evidence(column: Tensor, subjects: Sequence[Subject]) -> dict[str, Any]:
-    values, order = column.sort(descending=True)
+def _evidence(similar: Tensor, subjects: Sequence[Subject]) -> dict[str, Any]:
+    values, order = similar.sort(descending=True)
     if not bool(values[0].isfinite()):
         return {}
     numbers: dict[str, Any] = {"similarity": float(values[0])}

@@ -23,10 +23,10 @@ def batches_seen(sketch: Sketch) -> float | None:
 
 
 def counters(sketches: Sequence[Sketch]) -> Tensor:
-    """(m, m) float64, [a, b]: log-odds that a came first: LOG_ODDS where its count is lower, 0 where equal or not kept."""
+    """(m, m) float64, [child, parent]: LOG_ODDS where the count of the parent is lower, 0 where equal or not kept; antisymmetric."""
     seen = [batches_seen(sketch) for sketch in sketches]
     return torch.tensor(
-        [[0.0 if a is None or b is None else LOG_ODDS * ((b > a) - (b < a)) for b in seen] for a in seen],
+        [[0.0 if c is None or p is None else LOG_ODDS * ((p < c) - (p > c)) for p in seen] for c in seen],
         dtype=torch.float64,
     ).reshape(len(seen), len(seen))
 
@@ -37,4 +37,4 @@ class CountersSignal:
     phrase = "counters of batch norm, which only grow"
 
     def measure(self, family: SignalInputs) -> Tensor:
-        return counters([model.sketch for model in family.models]).T
+        return counters([model.sketch for model in family.models])

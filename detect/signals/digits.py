@@ -34,7 +34,8 @@ def digits(
         precisions: of each model, digits of the significand, 0 if unknown, see signals/content.py.
         distance: (m, m), lengths: (m,) float64, squared; neighbours: (m, k) int64, those of each model that are looked at.
     Returns:
-        (m, m) float64, [a, b]: log-odds that a came first; 0 where both have the same digits, or differ by more than a step. Antisymmetric.
+        (m, m) float64, [child, parent]: log-odds that the parent came first; 0 where both have the same digits, or differ by more
+            than a step. Antisymmetric.
     """
     said = torch.zeros(len(precisions), len(precisions), dtype=torch.float64)
     step = torch.tensor([2.0**-digits for digits in precisions], dtype=torch.float64)
@@ -42,8 +43,8 @@ def digits(
     for fine, row in enumerate(neighbours.tolist()):
         for coarse in row:
             if 0 < precisions[coarse] < precisions[fine] and bool(within[coarse, fine]):
-                said[coarse, fine] = LOG_ODDS * coarse_first(layers, coarse, fine, precisions[coarse])
-                said[fine, coarse] = -said[coarse, fine]
+                said[fine, coarse] = LOG_ODDS * coarse_first(layers, coarse, fine, precisions[coarse])
+                said[coarse, fine] = -said[fine, coarse]
     return said
 
 
@@ -78,4 +79,4 @@ class DigitsSignal:
         where = family.geometry
         precisions = [precision(model.sketch) for model in family.models]
         near = where.neighbours[:, :NEAREST_COMPARED]
-        return digits(family.layers, precisions, where.distance, where.lengths, near).T
+        return digits(family.layers, precisions, where.distance, where.lengths, near)

@@ -13,4 +13,4 @@ class PartsOfMeansSignal:
     phrase = "its weights are one weighted mean of its parents' weights"
 
     def measure(self, family: SignalInputs) -> Tensor:
-        return parts_first(family.mixed, len(family.models)).T
+        return parts_first(family.mixed, len(family.models))

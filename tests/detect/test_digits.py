@@ -15,7 +15,7 @@ def said(first, second, precisions):
     layer = Layer("layer.weight", 0.5, Part.BODY, len(first), values)
     found = digits([layer], precisions, distance, lengths, torch.tensor([[1], [0]]))
     assert torch.equal(found, -found.T)
-    return float(found[0, 1])
+    return float(found[1, 0])  # that the first one is the parent
 
 
 def start():

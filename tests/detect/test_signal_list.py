@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import torch
 
+from lineage import detect
 from lineage.detect.acceptance import certain_log_odds
 from lineage.detect.decided_by import CERTAIN_TERM, by_signal
 from lineage.detect.measurement import measure
@@ -31,6 +34,18 @@ def measured():
     )
     (family,) = families_of([first, second], Options(), CPU)
     return measure(family, Options()).evidence
+
+
+def test_tensors_of_pairs_say_child_before_parent() -> None:
+    """The one order of axes; a table that is antisymmetric and about order alone may say [a, b]."""
+    folder = Path(detect.__file__).parent
+    said = {path.name: path.read_text() for path in folder.rglob("*.py")}
+    assert sum(text.count("[child, parent]") for text in said.values()) > 10
+    assert not [
+        name
+        for name, text in said.items()
+        if re.search(r"float\d+, \[parent, child\]|\(m, m\).*\[parent, child\]", text)
+    ]
 
 
 def test_names_and_words_are_one_for_each_signal() -> None:

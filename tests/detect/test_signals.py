@@ -70,8 +70,8 @@ def test_the_lower_count_of_batches_came_first_and_equal_or_missing_counts_say_n
         return sketch_of(start(1) | more)
 
     found = counters([counted(10), counted(25), counted(25), counted(None)])
-    assert found[0].tolist() == [0, LOG_ODDS, LOG_ODDS, 0]
-    assert found[1].tolist() == [-LOG_ODDS, 0, 0, 0]
+    assert found[:, 0].tolist() == [0, LOG_ODDS, LOG_ODDS, 0]
+    assert found[:, 1].tolist() == [-LOG_ODDS, 0, 0, 0]
 
 
 def test_drift_is_the_cosine_of_the_movements_seen_from_a_model():
