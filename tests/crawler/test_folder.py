@@ -16,7 +16,9 @@ from lineage.crawler.folder import NoSuchFolder, content_hash, local_models, one
 from lineage.crawler.open_model import locate_local
 from lineage.crawler.weights import Unreadable, local_weights
 from lineage.detect.sketch import Block
+from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.schema import local_id
+from tests.builders import sketch_of
 from tests.crawler.toys import model_file, weights
 
 
@@ -364,3 +366,14 @@ def test_every_gguf_is_a_model_of_its_own_and_the_best_one_stands_for_the_folder
     assert one_local_model(tmp_path / "m").files[0].name == "m-Q8_0.gguf"
     assert one_local_model(tmp_path / "both").files[0].name == "model.safetensors"
     assert one_local_model(tmp_path / "m" / "m-Q4_0.gguf").files
+
+
+def test_samples_of_a_store_that_lies_in_the_folder_are_no_models(tmp_path: Path) -> None:
+    put(tmp_path, "models/one/model.v2.safetensors", content=model_file(1))
+    store = SketchStore(tmp_path / "store" / "sketches")
+    for seed in (1, 2):
+        store.keep(sketch_of(weights(seed)))
+    assert [model.id for model in local_models(tmp_path)] == ["models/one/model.v2"]
+    store.compact(everything=True)
+    assert [file.parent.name for file in (tmp_path / "store").rglob("*.safetensors")] == ["shards"]
+    assert [model.id for model in local_models(tmp_path)] == ["models/one/model.v2"]
