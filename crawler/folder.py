@@ -113,6 +113,8 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
                 yield cached
             elif _CACHED_OTHER.fullmatch(name) and (path / "snapshots").is_dir():
                 pass  # data sets and programs
+            elif name == "graph" and (path / "schema.json").is_file() and (path / "configuration.json").is_file():
+                pass  # the database of a store of ours
             elif links.in_circle(path):
                 yield LocalModel(_name(folder, path), path, path, (), "a link to a folder that it lies in itself")
             elif links.enter(path):

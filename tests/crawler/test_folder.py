@@ -18,6 +18,7 @@ from lineage.crawler.weights import Unreadable, local_weights
 from lineage.detect.sketch import Block
 from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.schema import local_id
+from lineage.graphdb.store import open_store
 from tests.builders import sketch_of
 from tests.crawler.toys import model_file, weights
 
@@ -368,8 +369,10 @@ def test_every_gguf_is_a_model_of_its_own_and_the_best_one_stands_for_the_folder
     assert one_local_model(tmp_path / "m" / "m-Q4_0.gguf").files
 
 
-def test_samples_of_a_store_that_lies_in_the_folder_are_no_models(tmp_path: Path) -> None:
+def test_a_store_that_lies_in_the_folder_is_no_model(tmp_path: Path) -> None:
     put(tmp_path, "models/one/model.v2.safetensors", content=model_file(1))
+    open_store(str(tmp_path / "store")).close()
+    assert (tmp_path / "store" / "graph").is_dir()
     store = SketchStore(tmp_path / "store" / "sketches")
     for seed in (1, 2):
         store.keep(sketch_of(weights(seed)))
