@@ -192,7 +192,7 @@ def declared(model: str | None, store: str, only: str | None, fail_on: str | Non
             "repo_id": comparison.repo_id,
             "agreement": comparison.agreement,
             "reason": comparison.reason,
-            "declared": [claim.base for claim in comparison.declared],
+            "declared": list(dict.fromkeys(claim.base for claim in comparison.declared)),
             "detected": list(comparison.detected),
         }
         for comparison in chosen

@@ -108,7 +108,7 @@ def check_declared(subject: ModelChecked) -> Check:
     if member.outcome == "missing":
         message += "; the card could say so"
     details = {
-        "declared": [claim.base for claim in member.claims],
+        "declared": list(dict.fromkeys(claim.base for claim in member.claims)),
         "detected": [subject.called(e.parent) for e in subject.parents],
     }
     return Check("declared", subject.name, outcome, visible(message), details)

@@ -41,7 +41,8 @@ def run(store_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
         ]
         scope = [f"id-{name}" for name in "abcdef"]
         store.replace_edges(scope, edges, [Verdict("id-a", "root", "oldest", 0.9)], "run-1")
-        store.upsert_declarations(["id-b", "id-c"], [Declaration("id-b", "org/f", "finetune", "card")])
+        claims = [Declaration("id-b", "org/f", "finetune", "card"), Declaration("id-b", "org/f", None, "tag")]
+        store.upsert_declarations(["id-b", "id-c"], claims)
         store.link_declarations()
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -319,6 +320,7 @@ def test_claims_are_shown_beside_what_was_found(run: Run) -> None:
     assert code == 0
     found = {row["repo_id"]: row["agreement"] for row in json.loads(out)}
     assert found == {"org/b": "contradicts", "org/c": "missing", "org/d": "missing", "org/e": "missing"}
+    assert json.loads(out)[0]["declared"] == ["org/f"], "once, though card and tag name it"
     _, out, _ = run("declared", "--only", "contradicts")
     assert out.splitlines()[1].split(maxsplit=2) == [
         "org/b",
