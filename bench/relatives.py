@@ -18,19 +18,18 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field
-from datetime import date
 from pathlib import Path
 
 from bench.relatives_images import convnets, detectors, unet, vit
 from bench.relatives_making import Making, Relative
 from bench.relatives_parts import audio, clip, multimodal, taggers
 from bench.relatives_text import bert, encoder_decoder, gpt2, llama
+from bench.results_section import put_section
 from lineage.detect.decision import Decision
 from lineage.detect.options import Options
 from lineage.scanning import scan_folder
 
 FAMILIES = (bert, gpt2, llama, clip, vit, convnets, unet, taggers, detectors, encoder_decoder, audio, multimodal)
-RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADING = "## Relatives of any head, wrapper, depth, names and file"
 _SUFFIX = re.compile(r"\.(ckpt|pt|pth|bin|onnx)$")
 
@@ -127,20 +126,6 @@ def _row(kind: str, c: Count) -> str:
     return f"| {kind} | {c.children} | {c.right} ({share}) | {c.linked} | {c.wrong} | {maps} |"
 
 
-def into_results(rows: Sequence[str]) -> None:
-    """Replaces the section of this bench in RESULTS.md."""
-    text = RESULTS.read_text()
-    section = "\n".join([f"{HEADING} ({date.today().isoformat()})", "", _ABOUT, "", *rows, ""])
-    start = text.find(HEADING)
-    if start >= 0:
-        end = text.find("\n## ", start + 1)
-        text = text[:start] + section + (text[end:] if end >= 0 else "")
-    else:
-        first = text.index("\n## ") + 1
-        text = text[:first] + section + "\n" + text[first:]
-    RESULTS.write_text(text)
-
-
 _ABOUT = """`python -m bench.relatives --out FOLDER --results`: small networks that were really trained, each child tuned on from the base
 and stored by transformers, timm, diffusers or torch, or by a converter's code; weights alone, threshold 0.8. Nothing is given: all models
 of a family lie in one folder. Kinds were added while the code was written, so that none of them is unseen."""
@@ -165,7 +150,7 @@ def main() -> None:
     rows = table(counts, models, false, seconds)
     print("\n".join(rows))
     if given.results:
-        into_results(rows)
+        put_section(HEADING, _ABOUT, rows)
     print(
         json.dumps(
             {kind: [c.children, c.right, c.linked, c.wrong] for kind, c in counts.items()} | {"between_families": false}

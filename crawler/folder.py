@@ -27,6 +27,7 @@ from lineage.crawler.selection import (
     no_weights_reason,
     without_suffix,
 )
+from lineage.crawler.sentence_modules import MODULES, modules_behind
 from lineage.crawler.weights import LocalFile, Unreadable, places_in
 from lineage.graphdb.schema import Failure, NoSuchModel
 
@@ -101,7 +102,8 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
         folder, onerror=lambda error: closed.append(Path(str(error.filename))), followlinks=True
     ):
         here = Path(place)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        parts = modules_behind(here) if MODULES in names else frozenset[str]()
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in parts)
         yield from _of_folder(folder, here, [name for name in sorted(names) if _matters(name)])
         for path in (here / name for name in sorted(names) if "." not in name):
             if path.is_symlink() and not path.exists():

@@ -58,6 +58,28 @@ def test_a_folder_with_a_configuration_is_one_model(tmp_path: Path) -> None:
     assert (model.id, model.path, [f.name for f in model.files]) == ("x", tmp_path / "x", ["model.safetensors"])
 
 
+def test_modules_behind_a_sentence_encoder_are_no_models(tmp_path: Path) -> None:
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
+    said = [
+        {"idx": i, "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(kinds.items())
+    ]
+    put(tmp_path, "x/config.json", "x/model.safetensors", "x/2_Dense/model.safetensors", "x/other/model.safetensors")
+    put(tmp_path, "x/modules.json", content=json.dumps(said).encode())
+    assert names(tmp_path).keys() == {"x", "x/other"}
+    said[0]["path"] = "0_Transformer"
+    put(tmp_path, "y/0_Transformer/model.safetensors", "y/2_Dense/model.safetensors")
+    put(tmp_path, "y/modules.json", content=json.dumps(said).encode())
+    assert names(tmp_path / "y").keys() == {"0_Transformer"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1, null]", b'[{}, {"path": 3}]', b"[" * 70_000, b'"' + b"\xff" * 9])
+def test_a_list_of_modules_that_says_something_else_hides_nothing(content: bytes, tmp_path: Path) -> None:
+    put(tmp_path, "x/model.safetensors", "x/2_Dense/model.safetensors")
+    put(tmp_path, "x/modules.json", content=content)
+    assert {model.folder.name for model in local_models(tmp_path)} == {"x", "2_Dense"}
+
+
 def test_a_sharded_folder_is_one_model(tmp_path: Path) -> None:
     shards = [f"s/model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     put(tmp_path, *shards, "s/model.safetensors.index.json")
