@@ -58,6 +58,7 @@ class ModelChecked:
         member: what is known of the model, its card compared with the weights.
         parents: accepted ones, the most probable first; above: ids of all ancestors; facts: id -> member, of all of them.
         same_as: id of a model -> ids of models with the same weights.
+        of_copied: edges to the parents of the models that it is a copy of.
         place: file or folder that a report points to; None for a repository.
     """
 
@@ -67,6 +68,7 @@ class ModelChecked:
     above: tuple[str, ...] = ()
     facts: Mapping[str, Member] = field(default_factory=dict)
     same_as: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    of_copied: tuple[EdgeFacts, ...] = ()
     place: str | None = None
 
     @property
@@ -141,7 +143,8 @@ def check_quantized(subject: ModelChecked, expected: str, wanted: str) -> Check:
     found = _check_parent("quantized-from", subject, expected, wanted)
     if found.outcome is not Outcome.HOLDS:
         return found
-    edge = next(edge for edge in subject.parents if subject.is_one_of(edge.parent, expected))
+    edges = (*subject.parents, *subject.of_copied)
+    edge = next(edge for edge in edges if subject.is_one_of(edge.parent, expected))
     if edge.relation == Relation.QUANTIZED_FROM:
         return found
     how = relation_phrase(edge.relation)
@@ -157,6 +160,12 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
             name = subject.called(edge.parent)
             of_copy = "" if edge.parent == expected else f", which has the same weights as {visible(wanted)}"
             message = f"it {relation_phrase(edge.relation)} {name}{of_copy} (probability {percent(edge.probability)})"
+            return Check(rule, subject.name, Outcome.HOLDS, message, details)
+    for edge in subject.of_copied:
+        if subject.is_one_of(edge.parent, expected):
+            details |= {"relation": edge.relation, "probability": edge.probability}
+            found = f"{relation_phrase(edge.relation)} {subject.called(edge.parent)} (probability {percent(edge.probability)})"
+            message = f"it has the weights of {subject.called(edge.child)}, which {found}"
             return Check(rule, subject.name, Outcome.HOLDS, message, details)
     if subject.is_one_of(subject.member.id, expected):
         return Check(rule, subject.name, Outcome.CONTRADICTED, f"it has the same weights as {visible(wanted)}", details)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import Failure, NoSuchModel, Relation
-from lineage.pages.graph_source import members
+from lineage.pages.graph_source import GraphRelatives, members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.scan_source import ScannedFamilies, same_model, scanned
 from lineage.pages.sheet import Licence, Sheet
@@ -79,7 +79,21 @@ def _subject(sheet: Sheet, graph: Store | None, place: str | None) -> ModelCheck
     missing = set(above) - set(facts)
     if graph and missing:
         facts |= {member.id: member for member in members(graph, missing)}
-    return ModelChecked(sheet.member, sheet.parents, sheet.possible, tuple(above), facts, {}, place)
+    copied = _of_copied(sheet.parents, GraphRelatives(graph).parents) if graph else ()
+    return ModelChecked(sheet.member, sheet.parents, sheet.possible, tuple(above), facts, {}, copied, place)
+
+
+def _of_copied(
+    parents: Sequence[EdgeFacts], parents_of: Callable[[Collection[str]], Sequence[EdgeFacts]]
+) -> tuple[EdgeFacts, ...]:
+    """Edges above the models of which another one is a copy, through copies of copies."""
+    found: list[EdgeFacts] = []
+    seen = set[str]()
+    while copied := [e.parent for e in parents if e.relation == Relation.COPY_OF and e.parent not in seen]:
+        seen.update(copied)
+        parents = parents_of(copied)
+        found += parents
+    return tuple(edge for edge in found if edge.relation != Relation.COPY_OF)
 
 
 def _beside(
@@ -206,7 +220,8 @@ def _within(found: ScannedFamilies, name: str, expected: Expectation) -> list[Ch
     for member in found.members.values():
         equal = frozenset(i for i, other in found.members.items() if other.digest == member.digest)
         same[member.id] = equal
-    subject = ModelChecked(found.members[name], parents, possible, above, found.members, same)
+    copied = _of_copied(parents, lambda models: [edge for edge in found.edges if edge.child in models])
+    subject = ModelChecked(found.members[name], parents, possible, above, found.members, same, copied)
     checks = [check_origin(subject)] if expected.origin else []
     checks += [check_declared(subject)] if expected.declared else []
     for rule, wanted, check in (

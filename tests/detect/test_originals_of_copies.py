@@ -222,3 +222,8 @@ def test_a_packed_copy_on_the_hub_is_read_by_ranges_and_verified(
         with pytest.raises(SystemExit) as ended:
             main(["verify", "q/packed", "--quantized-from", wanted, "--store", store])
         assert ended.value.code == code and said in capsys.readouterr().out
+    fetched = str(tmp_path / "packed" / "model.safetensors")
+    for wanted, code, said in (("acme/two", 0, "the weights of q/packed"), ("acme/one", 5, "a copy of q/packed")):
+        with pytest.raises(SystemExit) as ended:
+            main(["verify", fetched, "--quantized-from", wanted, "--store", store])
+        assert ended.value.code == code and said in capsys.readouterr().out

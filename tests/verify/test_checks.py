@@ -62,6 +62,20 @@ def test_a_fine_tuned_model_is_no_quantized_copy() -> None:
     assert check_quantized(subject(parent=None, answer="undecided"), "base", "b").outcome is Outcome.CANNOT_TELL
 
 
+def test_a_copy_of_a_quantized_copy_holds_for_its_original_and_for_no_other() -> None:
+    above = (EdgeFacts("copy", "base", "QUANTIZED_FROM", 0.97),)
+    copied = subject("COPY_OF", "copy", above=("copy", "base", "grand"), of_copied=above)
+    found = check_quantized(copied, "base", "org/base")
+    assert (
+        found.outcome is Outcome.HOLDS and "the weights of org/copy, which was quantized from org/base" in found.message
+    )
+    assert check_quantized(copied, "grand", "org/grand").outcome is Outcome.CONTRADICTED
+    tuned = subject(
+        "COPY_OF", "copy", above=("copy", "base"), of_copied=(EdgeFacts("copy", "base", "FINE_TUNED_FROM", 0.97),)
+    )
+    assert check_quantized(tuned, "base", "org/base").outcome is Outcome.CONTRADICTED
+
+
 @pytest.mark.parametrize(
     "outcome, expected",
     [
