@@ -34,6 +34,14 @@ MOST_PARTS, ON_LEVEL = (
     8,
     0.02,
 )  # levels that the nearest two values of a block may be apart, and how far off a level they may lie
+NEAR_ZERO, FINE_SLACK = (
+    1.5,
+    1.01,
+)  # levels from zero up to which values are looked at more closely, and of a level's width
+FEWEST_ROWS, MOST_IN_FIRST = (
+    32,
+    0.1,
+)  # rows of a tensor, and share of a column's values up to which it may have been rounded first
 CANDIDATES, PREVIEW_VALUES = 64, 16_384  # models compared in full, and values by which these are chosen
 KEPT_VALUES = 1 << 26  # decoded values in memory
 
@@ -218,18 +226,57 @@ def outside_share(
     """
     outside = seen = 0
     for name in packed:
-        sample, pair = copy.sketch.samples[name], values.shared(copy, model, name)
-        if pair is None or len(sample.shape) < 2 or sample.shape[-1] % LEVELS_IN or sample.start % LEVELS_IN:
+        blocks = _blocks(copy, model, name, values, LEVELS_IN)
+        if blocks is None:
             continue
-        x, y = (
-            side[: len(side) // LEVELS_IN * LEVELS_IN].reshape(-1, LEVELS_IN)[:BLOCKS_SEEN].astype(np.float64)
-            for side in pair
-        )
+        x, y = blocks
         below, above = _even_levels(x) if even else _levels(x)  # (blocks, width) each
         slack = SCALES_ROUNDED * np.abs(x)
         far = (y - x > SLACK * above / 2 + slack) | (x - y > SLACK * below / 2 + slack)
         outside, seen = outside + int(far.sum()), seen + far.size
     return outside / seen if seen else None
+
+
+def outside_near_zero(
+    copy: Subject, model: Subject, packed: Sequence[str], values: SampledValues, width: int, even: bool
+) -> Mapping[str, tuple[int, int]]:
+    """As `outside_share`, of values near zero, where the rounding of scales counts for next to nothing: so a hundredth of a level tells.
+
+    Args:
+        width: values that share a scale, at least.
+    Returns:
+        tensor -> (values that are nearer to another level, values), of those tensors that can be looked at.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for name in packed:
+        blocks = _blocks(copy, model, name, values, width)
+        if blocks is None:
+            continue
+        x, y = blocks  # (blocks, width) each
+        below, above = _even_levels(x) if even else _levels(x)
+        near = np.abs(x) < NEAR_ZERO * np.minimum(below, above)
+        far = near & ((y - x > FINE_SLACK * above / 2) | (x - y > FINE_SLACK * below / 2))
+        if near.any():
+            found[name] = int(far.sum()), int(near.sum())
+    return found
+
+
+def _blocks(
+    copy: Subject, model: Subject, name: str, values: SampledValues, width: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Some blocks of a copy's and a model's tensor, (blocks, width) float64 each; None where the sample does not consist of such blocks."""
+    sample, pair = copy.sketch.samples[name], values.shared(copy, model, name)
+    if (
+        pair is None
+        or len(sample.shape) < 2
+        or sample.shape[-1] % width
+        or sample.start % width
+        or len(pair[0]) < width
+    ):
+        return None
+    blocks = max(1, BLOCKS_SEEN * LEVELS_IN // width)
+    x, y = (side[: len(side) // width * width].reshape(-1, width)[:blocks].astype(np.float64) for side in pair)
+    return x, y
 
 
 def _levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -247,6 +294,14 @@ def _levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _even_levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distance of which all differences within a block are multiples; infinite where there is none of a likely size."""
+    step = _even_steps(x)
+    below = np.where(x > x.min(1, keepdims=True), step[:, None], np.inf)
+    above = np.where(x < x.max(1, keepdims=True), step[:, None], np.inf)  # beyond the last level all is rounded to it
+    return below, above
+
+
+def _even_steps(x: np.ndarray) -> np.ndarray:
+    """(blocks,) of blocks (blocks, width)."""
     gaps = np.diff(np.sort(x, 1), axis=1)  # (blocks, width - 1)
     gaps[gaps <= 1e-6 * np.abs(x).max(1, keepdims=True)] = np.nan
     with np.errstate(all="ignore"):
@@ -256,9 +311,7 @@ def _even_levels(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             counts = gaps / (least / parts)[:, None]
             fits = np.nanmax(np.abs(counts - np.round(counts)), 1, initial=0.0) < ON_LEVEL
             step = np.where(fits & np.isfinite(least), least / parts, step)
-    below = np.where(x > x.min(1, keepdims=True), step[:, None], np.inf)
-    above = np.where(x < x.max(1, keepdims=True), step[:, None], np.inf)  # beyond the last level all is rounded to it
-    return below, above
+    return step
 
 
 def _sq(values: np.ndarray) -> float:

@@ -23,11 +23,13 @@ import numpy as np
 from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.arrays import Tensor
 from lineage.detect.copy_fit import (
+    LEVELS_IN,
     CopyFit,
     SampledValues,
     fit_of,
     is_coarser,
     likely_originals,
+    outside_near_zero,
     outside_share,
     unfolded,
 )
@@ -67,9 +69,29 @@ TO_NEAREST = (  # packings whose usual quantizers round each value to the neares
     "onnx",
     "fp8",
     "int8",
+    "compressed-tensors fp8",
+    "compressed-tensors nvfp4",
+    "compressed-tensors mxfp4",
 )
 EVEN_BITS = 5  # from which on whole numbers leave levels of a block unused
-MOST_OUTSIDE = 0.003  # share of the original's values that are nearer to another level
+MOST_OUTSIDE = {  # share of the original's values that are nearer to another level, by the beginning of what a format is called
+    "mlx 6": 0.03,
+    "mlx 8": 0.1,
+    **dict.fromkeys(TO_NEAREST, 0.003),
+}
+MOST_NEAR_ZERO = {  # the same of values near zero; some quantizers change a scale after they have rounded with it
+    "quanto": 1.0,
+    "mlx 3": 0.001,
+    "mlx 4": 0.005,
+    "mlx 6": 1.0,
+    "mlx 8": 1.0,
+    "gguf Q4_": 0.005,
+    "gguf Q5_": 0.005,
+    "": 0.0025,
+}
+FEWEST_OUTSIDE = 4
+CLEAN = 0.006  # share up to which a tensor may be rounded to the nearest level
+FLOATS_SHARE = 64
 AS_FLOATS = ", as floats again"
 RELATED_ERROR = 0.9  # relative error beyond which a model is no relative
 
@@ -288,11 +310,29 @@ def _original_is_missing(found: _BestFits, how: str, nearest: CopyFit, error: fl
     bits = bits_of(how)
     if error > MOST_ERROR.get(bits or 4, FINE_ERROR):
         return True
-    if found.folded or not how.startswith(TO_NEAREST):
+    if found.folded:
         return False
-    even = (bits or 4) >= EVEN_BITS and "fp" not in how
-    outside = outside_share(found.copy, nearest.subject, found.packed, values, even)
-    return outside is not None and outside > MOST_OUTSIDE
+    even = "fp" not in how and not how.startswith("bitsandbytes 4")
+    near_zero = outside_near_zero(found.copy, nearest.subject, found.packed, values, _width(how), even)
+    if how.startswith(TO_NEAREST) or _to_nearest(near_zero):
+        outside, seen = (sum(pair[i] for pair in near_zero.values()) for i in (0, 1))
+        limit = next((most for form, most in MOST_NEAR_ZERO.items() if how.startswith(form)), MOST_NEAR_ZERO[""])
+        if outside > FEWEST_OUTSIDE and outside > limit * seen:
+            return True
+    limit = next((most for form, most in MOST_OUTSIDE.items() if how.startswith(form)), 1.0)
+    outside_all = outside_share(found.copy, nearest.subject, found.packed, values, even and (bits or 4) >= EVEN_BITS)
+    return outside_all is not None and outside_all > limit
+
+
+def _width(how: str) -> int:
+    """Values that share a scale: where levels lie unevenly, the more of them are seen, the more is told."""
+    return FLOATS_SHARE if how.startswith(("fp8", "compressed-tensors fp8")) else LEVELS_IN
+
+
+def _to_nearest(near_zero: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether some tensors are another model's, rounded to the nearest level: then the quantizer did so with all of them."""
+    clean = [outside <= CLEAN * seen for outside, seen in near_zero.values() if seen >= MIN_EQUAL_VALUES]
+    return 3 * sum(clean) >= len(clean) > 0
 
 
 GRID = {8: (127, 128), 4: (7, 8)}  # bits -> the largest whole number that the largest value of a row or block may be

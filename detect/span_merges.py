@@ -18,7 +18,7 @@ mergekit (arXiv 2403.13257) for what the methods compute; Model Stock, arXiv 240
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -32,15 +32,17 @@ ROUNDED_IN_BETWEEN = (
 )
 OFF_SQ = 1e-6  # of the squared distance of the parents, beside rounding
 TELLING = 4.0  # squared distance of the parents over what a tensor may be off, from which on its coefficients are read
-NEEDED = 25.0  # what remains when a parent is left out, over what remains with it
+FAR = 25.0  # squared distance over what rounding leaves: nearer models are copies
+NEEDED = 8.0  # what remains when a parent is left out, over what remains with it
 RIDGE = 1e-12  # of the mean squared length, so that dependent models can be solved for
 SCREENED_TENSORS, FIRST_TENSORS = 12, 3  # tensors that are screened; in which sets are tried before the others
 POOL, POOL_OF_FOUR = 24, 12
 SMALL_FAMILY = 64  # models that are all searched where a tensor has too few values to be screened
 LEAST_SHARE = 0.02
-LEAST_OF_STACK = 0.1  # share of a part whose tensors were taken as they are: less is what freezing leaves
 LARGEST_WEIGHT = 1.5  # of a difference from the base
-BETWEEN = 1.3  # a base is that much farther, squared, from a parent than the parents are from each other at most
+BETWEEN = 1.3  # a base is that much farther, squared, from all models than the merge is at most
+AS_EXACT = 3.0  # remainders within this factor are equally good
+AS_NEAR = 1.1  # the same where sets differ in one light sibling
 SAME_EVERYWHERE = 0.02  # coefficients of all tensors lie that near to each other where one number holds for all
 SCALED = 0.998  # cosine of the line and of the model from which on the parts differ by scaling alone
 SMALLEST = 32.0  # values that much below the usual length count as that long
@@ -92,6 +94,10 @@ class FamilyValues:
         hubs = np.array([place[h] for h in self.hubs.tolist() if h in place], np.int64)
         index = np.array(models, np.int64)
         return FamilyValues(tuple(t[index] for t in self.tensors), self.digits[index], self.central[index], hubs)
+
+    def rank(self, model: int) -> int:
+        """Place among the models in the middle."""
+        return int(np.flatnonzero(self.hubs == model)[0])
 
     def rounded(self, models: Sequence[int], digits: int) -> list[np.ndarray]:
         """(k, v) float64 values of some models in each tensor, rounded to so many digits, as they are before they are merged in a dtype."""
@@ -156,24 +162,70 @@ def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, Weight
         model -> what it is a sum of, for those that are one.
     """
     choices = {m: _explanations(values, m, regressed.pool(m, POOL)) for m in regressed.explained}
-    merged = {model for model, some in choices.items() if some}
-    best: dict[frozenset[int], tuple[int, WeightedSum]] = {}
+    likeliest: dict[frozenset[int], tuple[int, WeightedSum]] = {}
     for model, some in choices.items():
-        if some:  # means of the same parts lie between each other: parts that are no merges come first
-            span = min(some, key=lambda span: (len(span.all & merged), span.off))
+        for span in some:
             dependent = frozenset(span.all | {model})
-            known = best.get(dependent)
-            if known is None or _likelier(span, known[1], values.central):
-                best[dependent] = model, span
-    return dict(best.values())
+            known = likeliest.get(dependent)
+            if known is None or _likelier(values, (model, span), known):
+                likeliest[dependent] = model, span
+    of_model: dict[int, list[WeightedSum]] = {}
+    for model, span in likeliest.values():
+        of_model.setdefault(model, []).append(span)
+    chosen = {model: _nearest_parts(some, set(of_model), values) for model, some in of_model.items()}
+    order = sorted(
+        chosen, key=lambda m: (chosen[m].base is not None, len(chosen[m].all & chosen.keys()), chosen[m].off)
+    )
+    found: dict[int, WeightedSum] = {}
+    for model in order:
+        if not _made_of(model, chosen[model].all, found):
+            found[model] = chosen[model]
+    return found
 
 
-def _likelier(span: WeightedSum, other: WeightedSum, central: np.ndarray) -> bool:
-    """Which of two of the same models is the merge: positive coefficients before negative ones, then the base that lies in the middle."""
-    mine, its = (s.base is not None and s.base_weight < 0 for s in (span, other))
-    if mine and its:
-        return float(central[span.base or 0]) < float(central[other.base or 0])
-    return its
+def _nearest_parts(some: Sequence[WeightedSum], merged: set[int], values: FamilyValues) -> WeightedSum:
+    """Means of the same parts lie between each other, so parts that are no merges come first, then what fits best; of a base and its
+    light siblings, which fit alike, the base."""
+    fewest = min(len(span.all & merged) for span in some)
+    some = [span for span in some if len(span.all & merged) == fewest]
+    least = min(span.off for span in some)
+    return min((span for span in some if span.off <= AS_NEAR * least), key=lambda s: sum(map(values.rank, s.all)))
+
+
+def _made_of(model: int, parts: set[int], found: Mapping[int, WeightedSum]) -> bool:
+    """Whether a model is among its own parts, once those that are merges are taken apart: the relation is known already."""
+    seen, left = set[int](), list(parts)
+    while left:
+        part = left.pop()
+        if part not in seen:
+            seen.add(part)
+            left += found[part].all if part in found else ()
+    return model in seen
+
+
+def _likelier(values: FamilyValues, mine: tuple[int, WeightedSum], other: tuple[int, WeightedSum]) -> bool:
+    """Which of two of the same models is the merge: one without a base first, then the one that is a sum most exactly (solved for a
+    part, the error of rounding grows), then the one whose base lies in the middle."""
+    base, its = mine[1].base, other[1].base
+    if base is None or its is None:
+        return base is None and its is not None
+    left, others = _left(values, *mine), _left(values, *other)
+    if left > AS_EXACT * others or others > AS_EXACT * left:
+        return left < others
+    return values.rank(base) < values.rank(its)
+
+
+def _left(values: FamilyValues, model: int, span: WeightedSum) -> float:
+    """Squared length of what a set leaves of a model, from the values themselves."""
+    first, *rest = sorted(span.all)
+    left = 0.0
+    for tensor in values.tensors:
+        base = tensor[first].astype(np.float64)
+        moved = tensor[rest].astype(np.float64) - base  # (n - 1, v)
+        own = tensor[model] - base
+        found, *_ = np.linalg.lstsq(moved.T, own, rcond=None)
+        left += float(np.square(own - found @ moved).sum())
+    return left
 
 
 def _with_origin(inner: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -292,7 +344,7 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list
     seen = _view(values, model, pool)
     least = seen.allowed(np.arange(len(pool))[:, None]).sum(1)  # (p,)
     far = (
-        np.diagonal(seen.inner, axis1=1, axis2=2).sum(0)[: len(pool)] > NEEDED * least
+        np.diagonal(seen.inner, axis1=1, axis2=2).sum(0)[: len(pool)] > FAR * least
     )  # the others are copies but for rounding
     if int(far.sum()) < 2:
         return []
@@ -386,17 +438,21 @@ def _span(
         if not _really_stacked(values, seen, chosen, coefficients, telling):
             return None
         method = "passthrough"
-    elif size > 2 and not constant and (stock := _stocked(each)) is not None:
+    elif (
+        size > 2
+        and not constant
+        and (stock := _stocked(each[_all_differ(distance[telling], allowed[telling])])) is not None
+    ):
         base, method = models[stock], "model stock"
         mean = np.full_like(mean, 1 / (size - 1))
     elif float(mean.min()) < -LEAST_SHARE / 2:
         negative = int(mean.argmin())
-        if size < 3 or not _may_be_base(negative, mean, whole, values.central, models, seen.model):
+        if size < 3 or not _may_be_base(negative, mean, values.central, models, seen.model):
             return None
         base = models[negative]
         method = "task arithmetic" + ("" if constant else ", with weights of its own in each tensor")
     shares = [(m, float(a)) for m, a in zip(models, mean, strict=True) if m != base]
-    if any(share < (LEAST_OF_STACK if method == "passthrough" else LEAST_SHARE) for _, share in shares):
+    if any(share < LEAST_SHARE for _, share in shares):
         return None
     own_weight = 0.0 if base is None else 1 - sum(share for _, share in shares)
     off = (remainder / max(1e-300, float(whole.max()))) ** 0.5
@@ -417,15 +473,18 @@ def _scaled(seen: _View, chosen: np.ndarray, distance: float) -> bool:
     return along >= SCALED * (distance * float(inner[-1, -1])) ** 0.5
 
 
-def _may_be_base(
-    base: int, mean: np.ndarray, distance: np.ndarray, central: np.ndarray, models: Sequence[int], model: int
-) -> bool:
-    """Whether the one with a negative coefficient can be the base whose differences were summed: it lies in the middle of the parents,
-    and of the family rather than the merge does. distance: (n, n) squared."""
-    others = [i for i in range(len(models)) if i != base]
-    positive = all(0 < float(mean[i]) <= LARGEST_WEIGHT for i in others)
-    between = all(float(distance[base, i]) < BETWEEN * float(distance[i, j]) for i in others for j in others if i != j)
-    return positive and between and float(central[models[base]]) < BETWEEN * float(central[model])
+def _may_be_base(base: int, mean: np.ndarray, central: np.ndarray, models: Sequence[int], model: int) -> bool:
+    """Whether the one with a negative coefficient can be the base whose differences were summed: it lies in the middle of the family
+    rather than the merge does."""
+    positive = all(0 < float(a) <= LARGEST_WEIGHT for i, a in enumerate(mean.tolist()) if i != base)
+    return positive and float(central[models[base]]) < BETWEEN * float(central[model])
+
+
+def _all_differ(distance: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """(t,) tensors in which no two members (t, n, n) are equal; all where there are none, since equal ones share their coefficients."""
+    nearest = (distance + np.where(np.eye(distance.shape[1], dtype=bool), np.inf, 0.0)).min((1, 2))
+    differ = nearest > TELLING * allowed
+    return differ if bool(differ.any()) else np.ones_like(differ)
 
 
 def _stocked(each: np.ndarray) -> int | None:
@@ -433,7 +492,7 @@ def _stocked(each: np.ndarray) -> int | None:
     for base in range(each.shape[1]):
         others = np.delete(each, base, 1)
         even = float(np.abs(others - others.mean(1, keepdims=True)).max()) < SAME_EVERYWHERE
-        if even and float(others.mean()) > LEAST_SHARE / 4:
+        if even and float(np.abs(others).mean()) > LEAST_SHARE / 4:
             return base
     return None
 
@@ -459,19 +518,25 @@ def _really_stacked(
 def _one_from_another(
     values: FamilyValues, third: int, parts: Sequence[int], telling: np.ndarray, coefficients: np.ndarray
 ) -> bool:
-    """Whether, seen from a third model, what a part learned in the tensors that it gave is in another part, or is nothing."""
+    """Whether the model may lie between its parts, trained from one and continued to the others, with tensors frozen: then what a part
+    learned in the tensors that it gave, as seen from a third model, is in all others, one aside from which the model came; or is nothing.
+    """
     moved = [rows[1:] - rows[0] for rows in values.rounded([third, *parts], 24)]  # (n, v) each
-    for giver in range(len(parts)):
+    kept: set[tuple[int, int]] = set()
+    places = range(len(parts))
+    for giver in places:
         own = np.flatnonzero(telling & (coefficients[:, giver] > 0.5)).tolist()
         if not own or not _moved([moved[i][giver] for i in own]):
             return True
         inner = np.stack([moved[i] @ moved[i].T for i in own])  # (t, n, n)
-        for other in range(len(parts)):
-            if other != giver:
-                kept = inner[:, giver, other] / np.clip(inner[:, giver, giver], 1e-300, None)  # (t,)
-                if float(np.quantile(kept, 0.1)) > DERIVED and float(np.median(kept)) < OVERSHOT:
-                    return True
-    return False
+        for other in places:
+            share = inner[:, giver, other] / np.clip(inner[:, giver, giver], 1e-300, None)  # (t,)
+            if other != giver and float(np.quantile(share, 0.1)) > DERIVED and float(np.median(share)) < OVERSHOT:
+                kept.add((giver, other))
+    return any(
+        all((giver, other) in kept for giver in places for other in places if other not in (giver, parent))
+        for parent in places
+    )
 
 
 def _moved(changes: Sequence[np.ndarray]) -> bool:

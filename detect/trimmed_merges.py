@@ -4,7 +4,8 @@ Such a merge is no weighted sum of its parents. But at every single value its di
 times that parent's number, or a sum of some of these, so the ratio of the two differences has sharp peaks, which training never leaves. In:
 values of a family. Out: base, parents with their numbers, and how much of the values they explain; what is left comes from an unseen part.
 
-- Values near zero are taken, where the last digit is worth little: elsewhere rounding hides the peaks.
+- Half of the values are taken near zero, where the last digit is worth little: elsewhere rounding hides the peaks. Half are taken from
+  everywhere: where a parent's weights decayed, what it changed near zero is little, and all of it is trimmed.
 - Ratios of values that do not belong together (moved on by one) show how high a peak comes about by chance, on the grid of the same dtype.
 - A value equal to a parent's alone is what training in 16 bits leaves as well: it counts only beside values equal to the base's.
 
@@ -22,9 +23,12 @@ import numpy as np
 
 from lineage.detect.span_merges import FamilyValues, Regression, rounded
 
-TENSORS, VALUES = 8, 512
+TENSORS, VALUES = 8, 640
 COARSE = 11  # digits of 16-bit values
 PARENTS = 12  # candidates of one model
+SCREENED_WIDTH = 12.0  # a difference over what it may be off, from which on its ratio is looked at first
+CLASS, CLASSES = 0.04, 80  # width of a class of ratios, in powers of e, and how many there are on either side of one
+SCREENED = 128  # models of a family up to which all are compared value by value with each that may be such a merge
 FIRST_TENSORS, FIRST_PARENTS = 3, 5  # of these, in which a peak is looked for first
 WIDELY = 256  # candidates where the first ones leave something unexplained
 HUBS, FIRST_HUBS, MOST_EQUAL = (
@@ -48,7 +52,7 @@ ONE = 0.03  # numbers that near to one are what is left of a parent in a fine-tu
 DROPPED = 0.02  # share of informative values that equal the base, from which on values were dropped
 NEAR = 0.03  # of a parent's squared distance from the base: a model that near to it is its copy or its child
 GAIN = 0.03  # share of informative values that one more parent explains at least
-EXPLAINED, IN_PART = 0.9, 0.15
+EXPLAINED, IN_PART = 0.98, 0.15
 ALL_DIFFER = 0.8  # the same share where base and parents have different values
 MIXED = 0.05  # share of such values that are explained by no model alone
 FEWEST_INFORMATIVE = 64
@@ -111,7 +115,9 @@ def _picked(values: FamilyValues) -> np.ndarray:
         some = tensor[_spread(len(tensor), 32)]
         size = np.where((some != some[0]).any(0), np.median(np.abs(some), 0), np.inf)
         best = np.argsort(size, kind="stable")[: min(4 * count, tensor.shape[1])]
-        picked.append(tensor[:, best[_spread(len(best), count)]])
+        near = best[_spread(len(best), count // 2)]
+        rest = np.setdiff1d(np.arange(tensor.shape[1]), near)
+        picked.append(tensor[:, np.sort(np.concatenate([near, rest[_spread(len(rest), count - len(near))]]))])
     return np.stack(picked, 1)
 
 
@@ -141,11 +147,18 @@ def _explained(
     order = np.argsort(-equal, kind="stable")[:MOST_EQUAL].tolist()
     bases = dict.fromkeys([*hubs[:FIRST_HUBS], *(candidates[i] for i in order if float(equal[i]) >= EQUAL)])
 
-    def seen_from(base: int, pool: Sequence[int]) -> _Differences:
+    def seen_from(base: int, pool: Sequence[int], narrow: bool = False) -> _Differences:
         members = tuple(m for m in pool if m != base)
+        if narrow and len(members) > PARENTS:
+            members = _by_peak(own, of([base])[0], of(members), members, digits)
         return _differences(model, base, members, own, of([base])[0], of(members), digits)
 
-    promising = [seen for seen in (seen_from(base, pool) for base in bases) if seen.members and seen.promising()]
+    few = len(everyone) < SCREENED
+    promising = [
+        seen
+        for seen in (seen_from(base, everyone if few else pool, few) for base in bases)
+        if seen.members and seen.promising()
+    ]
     found = [merge for seen in promising if (merge := seen.explained()) is not None]
     if digits <= COARSE:  # differences of a few steps of one grid agree by chance, so every part has to be at hand
         found = [merge for merge in found if not merge.unseen]
@@ -156,6 +169,45 @@ def _explained(
         again = seen_from(best.base, everyone).explained()  # a parent that moved little is not among the first
         best = best if again is None or again.order > best.order else again
     return None if best.unseen and best.base not in hubs else best  # the base of an unseen part has more children
+
+
+def _by_peak(
+    own: np.ndarray, start: np.ndarray, parts: np.ndarray, members: Sequence[int], digits: int
+) -> tuple[int, ...]:
+    """The members (c, t, v) whose differences from the base (t, v) occur most in the model (t, v): as they are, as TIES leaves them, and
+    multiplied by some number, one of either in turn."""
+    some_tensors = _spread(len(own), FIRST_TENSORS)
+    own, start, parts = own[some_tensors, ::2], start[some_tensors, ::2], parts[:, some_tensors, ::2]
+    seen = _differences(-1, -1, tuple(members), own, start, parts, digits)
+    moved, by_chance = seen.moved, np.roll(seen.moved, 1, 1)
+    size = np.abs(seen.deltas)
+    as_they_are = [
+        ((np.abs(m - seen.deltas) <= seen.off) & (size > INFORMATIVE * seen.off) & (np.abs(m) > seen.off)).sum((1, 2))
+        for m in (moved, by_chance)
+    ]
+    some = size > SCREENED_WIDTH * seen.off
+    multiplied = [_most_alike(m, seen.deltas, some, seen.off) for m in (moved, by_chance)]
+    orders = [np.argsort(chance - here, kind="stable").tolist() for here, chance in (as_they_are, multiplied)]
+    order = dict.fromkeys(place for pair in zip(*orders, strict=True) for place in pair)
+    return tuple(members[place] for place in [*order][:PARENTS])
+
+
+def _most_alike(moved: np.ndarray, deltas: np.ndarray, some: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """(c,) how many ratios of (t, v) to (c, t, v) fall into the fullest of narrow classes of sizes, all tensors together."""
+    count = np.zeros(len(deltas))
+    some = some & (np.abs(moved) > off)
+    size = np.full(deltas.shape, np.nan)
+    size[some] = np.abs(np.broadcast_to(moved, deltas.shape)[some] / deltas[some])
+    with np.errstate(divide="ignore"):
+        place = np.floor(np.log(size) / CLASS)
+    right = some & (np.abs(place) < CLASSES)
+    same_sign = (np.broadcast_to(moved, deltas.shape) > 0) == (deltas > 0)
+    for c in range(len(deltas)):
+        for t in range(deltas.shape[1]):
+            at = right[c, t] & same_sign[c, t]
+            if at.any():
+                count[c] += np.bincount((place[c, t, at] + CLASSES).astype(np.int64)).max()
+    return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +257,8 @@ class _Differences:
             chosen.append(candidate)
             scales.append(scale)
             sums, left = more, still
+            if len(chosen) > 1:
+                left = self._left(self.moved, self._with_means(sums, left, chosen, scales))
         if not chosen:
             return None
         chosen = [self._exactest(place, chosen, scales) for place in range(len(chosen))]
