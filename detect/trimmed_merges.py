@@ -261,7 +261,8 @@ class _Differences:
                 left = self._left(self.moved, self._with_means(sums, left, chosen, scales))
         if not chosen:
             return None
-        chosen = [self._exactest(place, chosen, scales) for place in range(len(chosen))]
+        for place in range(len(chosen)):
+            chosen[place] = self._exactest(place, chosen, scales)
         sums = self._sums(chosen, scales)
         left = self._left(self.moved, sums)
         return self._judged(self._with_means(sums, left, chosen, scales), chosen, scales)
@@ -277,12 +278,17 @@ class _Differences:
             sums = np.concatenate([sums, sums + scale[:, None] * self.deltas[candidate]])
         return sums
 
+    def _far(self) -> list[int]:
+        """The candidates that are no copies or children of the model."""
+        far = np.square(self.deltas - self.moved).sum((1, 2)) > NEAR * np.square(self.deltas).sum((1, 2))  # (c,)
+        return [int(c) for c in np.flatnonzero(far)]
+
     def _exactest(self, place: int, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> int:
         """The parent at one place, or a candidate that is nearly the same and explains more: its copy but for a few values."""
         mine = self.deltas[chosen[place]]
         length = float(np.square(mine).sum())
         best, most = chosen[place], -1
-        for candidate in [chosen[place], *(c for c in range(len(self.deltas)) if c not in chosen)]:
+        for candidate in [chosen[place], *(c for c in self._far() if c not in chosen)]:
             if float(np.square(self.deltas[candidate] - mine).sum()) < 0.2 * length:
                 tried = [*chosen[:place], candidate, *chosen[place + 1 :]]
                 count = int((~self._left(self.moved, self._sums(tried, scales))).sum())
@@ -292,8 +298,7 @@ class _Differences:
 
     def _next(self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int]) -> tuple[int, np.ndarray] | None:
         """The candidate with the highest peak above chance, and its number in each tensor (t,)."""
-        far = np.square(self.deltas - self.moved).sum((1, 2)) > NEAR * np.square(self.deltas).sum((1, 2))  # (c,)
-        rest = [c for c in range(len(self.deltas)) if c not in chosen and far[c]]
+        rest = [c for c in self._far() if c not in chosen]
         best: tuple[float, int, np.ndarray] | None = None
         for known in sums[:SUMS_SUBTRACTED] if rest else ():
             own = self.moved - known
