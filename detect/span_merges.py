@@ -37,6 +37,9 @@ NEEDED = 8.0  # what remains when a parent is left out, over what remains with i
 RIDGE = 1e-12  # of the mean squared length, so that dependent models can be solved for
 SCREENED_TENSORS, FIRST_TENSORS = 12, 3  # tensors that are screened; in which sets are tried before the others
 POOL, POOL_OF_FOUR = 24, 12
+FIRST_HUBS = (
+    2  # models in the middle that are always tried: light siblings take the base's place among the partial correlations
+)
 SMALL_FAMILY = 64  # models that are all searched where a tensor has too few values to be screened
 LEAST_SHARE = 0.02
 LARGEST_WEIGHT = 1.5  # of a difference from the base
@@ -161,7 +164,11 @@ def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, Weight
     Returns:
         model -> what it is a sum of, for those that are one.
     """
-    choices = {m: _explanations(values, m, regressed.pool(m, POOL)) for m in regressed.explained}
+    hubs = values.hubs[:FIRST_HUBS].tolist()
+    choices = {
+        m: _explanations(values, m, [*dict.fromkeys([*(h for h in hubs if h != m), *regressed.pool(m, POOL)])])
+        for m in regressed.explained
+    }
     likeliest: dict[frozenset[int], tuple[int, WeightedSum]] = {}
     for model, some in choices.items():
         for span in some:

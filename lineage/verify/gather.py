@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import Failure, NoSuchModel, Relation
-from lineage.pages.graph_source import GraphRelatives, members
+from lineage.pages.graph_relatives import GraphRelatives
+from lineage.pages.graph_source import members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.scan_source import ScannedFamilies, same_model, scanned
 from lineage.pages.sheet import Licence, Sheet
