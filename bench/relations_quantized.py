@@ -1,6 +1,6 @@
 """Copies made by the libraries that quantize for the Hub (bench/quantizers.py): is the original named, beside its sisters?
 
-    python -m bench.relations quantized        (needs: pip install -e '.[quantized]')
+    python -m bench.relations_quantized [--seed 0] [--formats REGEX]        (needs: pip install -e '.[quantized]')
 
 Two architectures (Llama; Qwen2, which has biases), of each one base that learned text and three children in bfloat16: `tuned` on other
 text; `hardly`, a few steps of a small rate; `adapter`, of which queries and values alone were trained, so that norms and embeddings
@@ -10,9 +10,11 @@ No card names a base. Then each copy is asked for once more with its original go
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -85,17 +87,21 @@ def family(name: str, make: Any, folder: Path, seed: int) -> None:
         )
 
 
-def run() -> dict[str, Any]:
-    """Prints the tables and gives their numbers."""
+def run(first_seed: int = 0, formats: str = "") -> dict[str, Any]:
+    """Prints the tables and gives their numbers.
+
+    Args:
+        first_seed: of the first architecture, the next one has the next seed. formats: a regular expression that their names match.
+    """
     made = architectures()
     table: dict[str, Counter[str]] = defaultdict(Counter)
     wrong: list[str] = []
     seconds = 0.0
-    for seed, (name, make) in enumerate(made.items()):
+    for seed, (name, make) in enumerate(made.items(), first_seed):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             family(name, make, folder / "models", seed)
-            seconds += _copies_of(name, folder, table, wrong)
+            seconds += _copies_of(name, folder, table, wrong, formats)
     print("| format | " + " | ".join(COLUMNS) + " |\n| --- |" + " ---: |" * len(COLUMNS))
     for form, row in table.items():
         print(f"| {form} | " + " | ".join(str(row[column]) for column in COLUMNS) + " |")
@@ -107,12 +113,16 @@ def run() -> dict[str, Any]:
     }
 
 
-def _copies_of(architecture: str, folder: Path, table: dict[str, Counter[str]], wrong: list[str]) -> float:
+def _copies_of(
+    architecture: str, folder: Path, table: dict[str, Counter[str]], wrong: list[str], formats: str
+) -> float:
     """Counts of one family; seconds of the scans."""
     import lineage
 
     models, seconds = folder / "models", 0.0
     for form, (called, bits, quantize) in quantizers(HEADS, KEYS).items():
+        if not re.search(formats, form):
+            continue
         shutil.rmtree(folder / "copies", ignore_errors=True)
         shutil.copytree(models, folder / "copies")
         for original in ORIGINALS:
@@ -146,4 +156,8 @@ def _copies_of(architecture: str, folder: Path, table: dict[str, Counter[str]], 
 
 
 if __name__ == "__main__":
-    print(json.dumps({"bench": "relations_quantized", **run()}))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of the first architecture")
+    parser.add_argument("--formats", default="", help="a regular expression: the formats whose names match it")
+    arguments = parser.parse_args()
+    print(json.dumps({"bench": "relations_quantized", **run(arguments.seed, arguments.formats)}))

@@ -325,7 +325,7 @@ def _original_is_missing(found: _BestFits, how: str, nearest: CopyFit, error: fl
 
 
 def _width(how: str) -> int:
-    """Values that share a scale: where levels lie unevenly, the more of them are seen, the more is told."""
+    """Values that share a scale: where levels lie unevenly, the more of them are seen, the more they tell."""
     return FLOATS_SHARE if how.startswith(("fp8", "compressed-tensors fp8")) else LEVELS_IN
 
 

@@ -34,6 +34,7 @@ OFF_SQ = 1e-6  # of the squared distance of the parents, beside rounding
 TELLING = 4.0  # squared distance of the parents over what a tensor may be off, from which on its coefficients are read
 FAR = 25.0  # squared distance over what rounding leaves: nearer models are copies
 NEEDED = 8.0  # what remains when a parent is left out, over what remains with it
+NEEDED_OF_TWO = 60.0  # the same of two: what was trained a little lies nearly on the way to what was trained more
 RIDGE = 1e-12  # of the mean squared length, so that dependent models can be solved for
 SCREENED_TENSORS, FIRST_TENSORS = 12, 3  # tensors that are screened; in which sets are tried before the others
 POOL, POOL_OF_FOUR = 24, 12
@@ -417,7 +418,7 @@ def _span(
     """The set as a merge, or None where one member is not needed, or it is not one that a merge is made of."""
     size = len(chosen)
     needed = [float(seen.fit(np.delete(chosen, i)[None, :], origin)[0].sum()) for i in range(size)]
-    if min(needed) < NEEDED * max(remainder, float(allowed.sum())):
+    if min(needed) < (NEEDED_OF_TWO if size == 2 else NEEDED) * max(remainder, float(allowed.sum())):
         return None
     models = [seen.pool[i] for i in chosen.tolist()]
     own = seen.inner[:, chosen[:, None], chosen[None, :]]  # (l, n, n)
@@ -435,21 +436,19 @@ def _span(
         mean = coefficient
     else:
         constant = False
-    whole = distance.sum(0)
+    whole, differ = distance.sum(0), _all_differ(distance[telling], allowed[telling])
     if size == 2 and _scaled(seen, chosen, float(whole[0, 1])):
         return None
     base, method = None, "linear" if constant else "slerp or linear, with shares of its own in each tensor"
-    if origin:
-        method = "slerp"
-    elif not constant and _is_stack(each):
-        if not _really_stacked(values, seen, chosen, coefficients, telling):
+    if not constant and _is_stack(each):
+        if not _taken_as_they_are(own, telling, each) or not _really_stacked(
+            values, seen, chosen, coefficients, telling
+        ):
             return None
         method = "passthrough"
-    elif (
-        size > 2
-        and not constant
-        and (stock := _stocked(each[_all_differ(distance[telling], allowed[telling])])) is not None
-    ):
+    elif origin:
+        method = "slerp"
+    elif size > 2 and not constant and (stock := _stocked(each[differ])) is not None:
         base, method = models[stock], "model stock"
         mean = np.full_like(mean, 1 / (size - 1))
     elif float(mean.min()) < -LEAST_SHARE / 2:
@@ -506,7 +505,13 @@ def _stocked(each: np.ndarray) -> int | None:
 
 def _is_stack(each: np.ndarray) -> bool:
     """Whether every tensor is that of one member."""
-    return bool((np.abs(each.max(1) - 1) < 1e-3).all() and (np.abs(each).sum(1) - 1 < 1e-2).all())
+    return bool((np.abs(each.max(1) - 1) < 1e-2).all() and (np.abs(each).sum(1) - 1 < 2e-2).all())
+
+
+def _taken_as_they_are(inner: np.ndarray, telling: np.ndarray, each: np.ndarray) -> bool:
+    """Whether every tensor that tells equals that of the part that gave it, bit for bit. inner: (l, n, n) of differences to the model."""
+    squared = np.diagonal(inner, axis1=1, axis2=2)[telling]  # (t, n)
+    return not bool(np.take_along_axis(squared, each.argmax(1)[:, None], 1).any())
 
 
 def _really_stacked(
