@@ -22,17 +22,17 @@ from lineage.detect.geometry import Geometry
 from lineage.detect.measurement import SettledFamily, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
-from lineage.detect.root import CAME_AFTER, DETECTOR, GROWTH, HUB, centre, root_evidence
+from lineage.detect.root import CAME_AFTER, CENTRE, DETECTOR, GROWTH, HUB, centrality, root_evidence
 from lineage.detect.signals.opposition import LIMIT, LOG_ODDS
 from lineage.detect.tree import Evidence, nearest
 
 CPU = torch.device("cpu")
 SIZES, DRAWS = (2, 3, 5, 9, 16, 40), 4
 SURE = 0.85
-COLUMNS = ("growth", "came after", "detector", "opposition", "centre")
-START = (0.6, 0.6, 0.6, 13.0, 10.0)
+COLUMNS = ("growth", "came after", "detector", "opposition", "centre", "hub")
+START = (0.6, 0.6, 0.6, 13.0, 3.0, 10.0)
 OPPOSED = COLUMNS.index("opposition")
-Question = tuple[Tensor, int]  # (m, 5) evidence of each member, place of the true root
+Question = tuple[Tensor, int]  # (m, 6) evidence of each member, place of the true root
 
 
 def questions(folder: Path) -> Iterator[Question]:
@@ -74,18 +74,18 @@ def _evidence(family: SettledFamily, evidence: Evidence, members: Tensor) -> Ten
     geometry = Geometry(own.gram, own.distance, own.lengths, own.shared, nearest(own.distance))
     growth, detector = (odds[members][:, members] for odds in (evidence.growth, evidence.detector))
     said = root_evidence(geometry, growth, detector, {}, torch.arange(len(members)))
-    return torch.stack([said.before, said.after, said.detector, said.opposed, centre(own.distance) / HUB], 1)
+    return torch.stack([said.before, said.after, said.detector, said.opposed, *centrality(own.distance)], 1)
 
 
 def score(evidence: Tensor, weight: Tensor) -> Tensor:
-    """(m, 5), (5,) -> (m,) log-odds, opposition bounded as in signals/opposition.py."""
+    """(m, 6), (6,) -> (m,) log-odds, opposition bounded as in signals/opposition.py."""
     said = evidence * weight
     rest = said.sum(1) - said[:, OPPOSED]
     return rest - LIMIT * (said[:, OPPOSED] / LIMIT).tanh()
 
 
 def fit(asked: list[list[Question]]) -> Tensor:
-    """(5,) weights; asked: the questions of each family."""
+    """(6,) weights; asked: the questions of each family."""
     weight = torch.tensor(START, dtype=torch.float64).log().requires_grad_()
     optimiser = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -124,7 +124,7 @@ def main() -> None:
         for folder in folders(arguments.families, arguments.split)
         if (found := list(questions(folder)))
     }
-    shipped = torch.tensor([GROWTH, CAME_AFTER, DETECTOR, LOG_ODDS, HUB], dtype=torch.float64)
+    shipped = torch.tensor([GROWTH, CAME_AFTER, DETECTOR, LOG_ODDS, CENTRE, HUB], dtype=torch.float64)
     print("| family | questions | root first | log loss | sure | right where sure |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, family in asked.items():

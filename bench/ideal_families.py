@@ -30,20 +30,20 @@ def child(parent: Weights, dice: np.random.Generator, moved: float, decay: float
 
 
 def family(dice: np.random.Generator) -> tuple[dict[str, Weights], dict[str, str]]:
-    """Models by id, and child -> parent: 6 to 14 models, the parent of each drawn among those that are there."""
+    """Models by id, and child -> parent: 6 to 200 models, the parent of each drawn among those that are there."""
     models: dict[str, Weights] = {
-        "m00": {
+        "m000": {
             f"layers.{i}.weight": dice.normal(size=s).astype(np.float32) / s[1] ** 0.5 for i, s in enumerate(SHAPES)
         }
     }
     parents: dict[str, str] = {}
-    decay, usual = dice.choice((0.0, 0.005, 0.02, 0.05)), dice.choice((0.03, 0.1, 0.3))
-    for number in range(1, int(dice.integers(6, 15))):
-        name = f"m{number:02d}"
+    decay, usual = dice.choice((0.0, 0.01, 0.03, 0.1)), dice.choice((0.03, 0.1, 0.3))
+    for number in range(1, int(np.exp(dice.uniform(*np.log((6, 200)))))):
+        name = f"m{number:03d}"
         recent = dice.random() < 0.4  # chains as well as stars
-        parents[name] = f"m{number - 1:02d}" if recent else str(dice.choice(sorted(models)))
+        parents[name] = f"m{number - 1:03d}" if recent else str(dice.choice(sorted(models)))
         moved = usual * dice.lognormal(0.0, 0.6)
-        models[name] = child(models[parents[name]], dice, moved, decay, dice.uniform(0.2, 0.6))
+        models[name] = child(models[parents[name]], dice, moved, dice.uniform(0, decay), dice.uniform(0.2, 0.6))
     return models, parents
 
 
@@ -56,8 +56,8 @@ def write(folder: Path, models: dict[str, Weights], parents: dict[str, str]) -> 
         "split": "tune",
         "models": sorted(models),
         "pairs": [{"child": c, "parent": p, "relation": "finetune"} for c, p in parents.items()],
-        "roots": ["m00"],
-        "trees": {"m00": sorted(models)},
+        "roots": ["m000"],
+        "trees": {"m000": sorted(models)},
     }
     (folder / "truth.json").write_text(json.dumps(truth, indent=1))
 
@@ -65,7 +65,7 @@ def write(folder: Path, models: dict[str, Weights], parents: dict[str, str]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--families", type=int, default=16)
+    parser.add_argument("--families", type=int, default=24)
     arguments = parser.parse_args()
     for number in range(arguments.families):
         models, parents = family(np.random.default_rng(9000 + number))

@@ -24,6 +24,7 @@ SIGNS = (1, 1, 1, 1, -1, 0, -1, 0, 1, 1, 0, 1, 0, -1)  # of what each may say
 TREES = "ancestor_trees"
 CLIP = 6.0  # log-odds beyond which direction says no more
 SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a chain come out too timid; chosen on the tuning half
+MODELS_AT_MOST = 64  # beyond so many the number of models says no more: the families of the fit that are larger are stars
 SILENT = {
     "retention": ("retention",),
     "growth": ("direction", "even"),
@@ -56,7 +57,7 @@ def features(
     """
     nearer = (from_root[:, None].clamp(min=1e-300) / apart.clamp(min=1e-300)).log().clamp(-5, 5)
     both = (direction.clamp(-CLIP, CLIP) + certain).clamp(-CLIP, CLIP)
-    models = torch.full_like(nearer, float(len(from_root))).log()
+    models = torch.full_like(nearer, float(min(MODELS_AT_MOST, len(from_root)))).log()
     columns = [
         seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, retention, votes.lost, seen.total, votes.fell, votes.rose, both,
         certain.clamp(-CLIP, CLIP), even, order.clamp(-2, 2), apart / moved.clamp(min=1e-300), models,

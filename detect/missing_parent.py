@@ -34,7 +34,8 @@ FEATURES = (
 SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each may say for an unseen parent
 LIMIT = 1.2  # log-odds that the fitted trees may add either way
 CROWD = 1.0  # power of the number of children by which the prior odds fall
-OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that no true root has, and log-odds for each unit beyond it
+OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that few true roots have, and log-odds for each unit beyond it
+OPPOSED_AT_MOST = 2.5  # log-odds: in a star of networks whose norms keep no length a true root showed 0.15
 
 
 def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement, prior: float) -> Tensor:
@@ -103,8 +104,8 @@ def unseen_log_odds(features: Tensor | None, children: int, prior: float) -> flo
     if features is None:
         return odds
     seen = float(shipped(TREES).log_odds(features[None])[0].clamp(-LIMIT, LIMIT))
-    opposed = max(0.0, float(features[-1]) - OPPOSED)
-    return odds - CROWD * math.log(children) + seen + PER_OPPOSED * opposed
+    opposed = min(OPPOSED_AT_MOST, PER_OPPOSED * max(0.0, float(features[-1]) - OPPOSED))
+    return odds - CROWD * math.log(children) + seen + opposed
 
 
 def dated_first(root: int, children: Tensor, dates: Tensor) -> float:

@@ -11,7 +11,7 @@ And pairs are worth together as many as are independent of each other: seen from
 direction, so that its many pairs are the one pair with the middle of the star over and over; seen from the middle they are as many as there
 are directions (`independent_pairs`). Pairs share what misleads them beyond that, so that many are worth little more than one; the one that
 speaks most against the candidate counts by itself (`came_after`), or the second of a chain would be as good a root as the first.
-The trained detector errs alike about all pairs of a model, so its mean counts once. For two models each gets half of what the pair says,
+The trained detector errs alike about all pairs of a model, so its mean counts once, over what it says of nearly equal models as well. For two models each gets half of what the pair says,
 since what speaks for one speaks against the other.
 
 Models that many others are nearest to are likelier the ones that the others were trained from (`centre`). That is a prior of how people
@@ -34,10 +34,12 @@ from lineage.detect.signals.opposition import against, bounded, strength
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
 STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
+NEARLY_EQUAL = 0.1  # of the distance to another model: models that near to each other are about the same as seen from it
 # worth of each, see bench.fit_root
-GROWTH, CAME_AFTER, DETECTOR = 0.8, 0.9, 0.95
+GROWTH, CAME_AFTER, DETECTOR = 0.27, 1.6, 0.7
 POWER = 0.25  # of the number of independent pairs
-HUB = 14.0  # for each factor e of the models that are nearest to it
+CENTRE = 3.5  # for being about as near to every other model as its nearest
+HUB = 18.5  # for each factor e of the models that are nearest to it, times the root of the share that it is about as near to
 
 
 def root_scores(
@@ -85,19 +87,20 @@ def root_evidence(
     values = int(geometry.gram.values.sum())
     half = 0.5 if len(distance) == 2 else 1.0
     weights = weights_of_pairs(distance, geometry.lengths, roots)
-    before, after, opposed = [], [], []
+    before, after, opposed, said = [], [], [], []
     certain: dict[str, list[Tensor]] = {kind: [] for kind in ordered}
     for weight, root in zip(weights, roots.tolist(), strict=True):
         cosines = drift(products, root)
         before.append(half * came_before_all(growth[root], weight, cosines))
         after.append(half * came_after(growth[root], weight))
+        said.append(of_nearly_equal(detector, distance[root]))
         opposed.append(strength(against(cosines, distance[root] / geometry.lengths[root], root, values)))
         for kind, odds in ordered.items():
             certain[kind].append(half * order_of_all(odds[root], cosines))
     return RootEvidence(
         torch.stack(before),
         torch.stack(after),
-        half * mean_before(detector[roots], weights),
+        half * mean_before(torch.stack(said), weights),
         torch.stack(opposed),
         {kind: torch.stack(each) for kind, each in certain.items()},
     )
@@ -109,6 +112,19 @@ def weights_of_pairs(distance: Tensor, lengths: Tensor, roots: Tensor) -> Tensor
     away = distance[roots]  # (r, m)
     weight = away / (away + HARDLY_MOVED * apart).clamp(min=1e-300)
     return weight * away / (away + STILL * lengths[roots][:, None]).clamp(min=1e-300)
+
+
+def of_nearly_equal(came_first: Tensor, away: Tensor) -> Tensor:
+    """What pairs say about a root, each with the same pair of every model that is nearly equal to the root as seen from the other one:
+    which of those the detector looked at, and what it made of their difference, is chance.
+
+    Args:
+        came_first: (m, m) float64, [a, b]: log-odds that a came before b, 0 where not computed; away: (m,) squared distances of the root.
+    Returns:
+        (m,) float64 log-odds that the root came before each model, 0 where none was computed.
+    """
+    alike = (away[:, None] <= NEARLY_EQUAL**2 * away[None, :]) & (came_first != 0)  # (m, m), [model like the root, other]
+    return (came_first * alike).sum(0) / alike.double().sum(0).clamp(min=1)
 
 
 def mean_before(came_first: Tensor, weight: Tensor) -> Tensor:
@@ -157,17 +173,34 @@ def worth(pairs: Tensor) -> Tensor:
 
 
 def centre(distance: Tensor) -> Tensor:
-    """(m, m) squared distances -> (m,) float64 log-odds of each model to be the root, 0 or positive; see `nearest_to`."""
-    if len(distance) < 3:
-        return torch.zeros(len(distance), dtype=torch.float64)
+    """(m, m) squared distances -> (m,) float64 log-odds of each model to be the root, 0 or positive; see `nearest_to`, `as_near`.
+
+    In a deep tree the model that most others are nearest to is often not the root, so the number of these counts by the share of the
+    family that it is in the middle of.
+    """
+    among, hub = centrality(distance)
+    return CENTRE * among + HUB * hub
+
+
+def centrality(distance: Tensor) -> tuple[Tensor, Tensor]:
+    """(m, m) squared distances -> (m,) float64 each: the two parts of `centre` before they are weighed."""
+    models = len(distance)
+    if models < 3:
+        return torch.zeros(models, dtype=torch.float64), torch.zeros(models, dtype=torch.float64)
+    among = as_near(distance).sum(0) / (models - 1)
     beyond = (nearest_to(distance) - 2).clamp(min=0)  # a member of a chain has one on either side
-    return HUB * (1 + beyond / 2).log()
+    return among, among.sqrt() * (1 + beyond / 2).log()
 
 
 def nearest_to(distance: Tensor) -> Tensor:
     """(m, m) squared distances -> (m,) float64: the number of models that each is nearest to. Each model has one vote and shares it among
     those that are about as near, as the inverse fourth power of their distance: which of the root and a child that hardly moved is
     a little nearer to a far one is chance."""
-    near = distance.clone().fill_diagonal_(torch.inf).clamp(min=1e-300)
-    share = (near.amin(1, keepdim=True) / near).square()
+    share = as_near(distance).square()
     return (share / share.sum(1, keepdim=True)).sum(0)
+
+
+def as_near(distance: Tensor) -> Tensor:
+    """(m, m) squared distances -> (m, m) float64, 0 to 1: the squared distance of each model's nearest in that to each other one."""
+    near = distance.clone().fill_diagonal_(torch.inf).clamp(min=1e-300)
+    return near.amin(1, keepdim=True) / near

@@ -14,8 +14,8 @@ from lineage.detect.arrays import Tensor, torch
 
 TOLERANCE = 0.02  # cosines down to minus this are seen from true roots
 STANDARD_ERRORS = 3.0  # of the cosine of two random directions with this number of values
-LOG_ODDS = 22.0  # for each unit of the mean vote and each square root of the number of members, see bench.fit_root
-LIMIT = 12.0  # log-odds that opposition may add: all votes may be about one member that lies opposite by chance
+LOG_ODDS = 20.5  # for each unit of the mean vote and each square root of the number of members, see bench.fit_root
+LIMIT = 9.0  # log-odds that opposition may add: all votes may be about one member that lies opposite by chance
 SAME = 1e-7  # squared distance, in squared lengths of the model, below which a difference has no direction
 
 

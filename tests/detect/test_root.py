@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from lineage.detect.root import (
+    CENTRE,
     CLIP,
     HUB,
     came_before_all,
     centre,
     independent_pairs,
     nearest_to,
+    of_nearly_equal,
     order_of_all,
     weights_of_pairs,
     worth,
@@ -98,17 +100,34 @@ def test_certain_order_against_a_root_counts_in_full_and_for_it_as_a_mean():
     assert 0 < float(for_it) < 2
 
 
-def test_what_many_models_are_nearest_to_is_likelier_the_root_and_a_chain_says_nothing():
+def test_what_many_models_are_nearest_to_is_likelier_the_root_and_a_chain_says_little():
     torch.manual_seed(2)
     star = torch.cat([torch.zeros(1, 50), torch.randn(8, 50)]).double()
     chain = torch.tensor([[1.0], [2.1], [3.3], [4.6], [6.0]], dtype=torch.float64)
     of_star, of_chain = (centre(torch.cdist(p, p).square()) for p in (star, chain))
     count = float(nearest_to(torch.cdist(star, star).square())[0])
     assert count > 2.5
-    assert float(of_star[0]) == pytest.approx(HUB * math.log(count / 2))
-    assert of_star[1:].tolist() == [0] * 8
-    assert float(of_chain.max()) < 1
+    assert float(of_star[0]) == pytest.approx(CENTRE + HUB * math.log(count / 2))  # all others are nearest to it
+    assert float(of_star[1:].max()) < CENTRE
+    assert float(of_chain.max() - of_chain.min()) < 2
     assert centre(torch.cdist(star[:2], star[:2]).square()).tolist() == [0, 0]
+
+
+def test_the_centre_of_a_few_in_a_large_family_is_less_than_the_centre_of_all():
+    torch.manual_seed(4)
+    star = torch.cat([torch.zeros(1, 50), torch.randn(8, 50)]).double()
+    chain = 30 + 9 * torch.arange(40)[:, None] * torch.ones(1, 50).double()
+    alone, in_a_crowd = (float(centre(torch.cdist(p, p).square())[0]) for p in (star, torch.cat([star, chain])))
+    assert in_a_crowd < 0.6 * alone
+
+
+def test_what_the_detector_says_of_one_of_two_nearly_equal_models_it_says_of_both():
+    came_first = torch.zeros(4, 4, dtype=torch.float64)
+    came_first[0, 2], came_first[1, 2], came_first[1, 3] = 1.0, 3.0, 5.0
+    points = torch.tensor([[0.0, 0.0], [0.01, 0.0], [5.0, 0.0], [0.0, 0.02]], dtype=torch.float64)
+    away = torch.cdist(points, points).square()
+    assert of_nearly_equal(came_first, away[0]).tolist() == [0, 0, 2.0, 0]  # the last is not far enough to see them as one
+    assert of_nearly_equal(came_first, away[1]).tolist() == [0, 0, 2.0, 5.0]
 
 
 def test_a_far_model_shares_its_vote_among_those_that_are_about_as_near():
