@@ -16,6 +16,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 SHAPES = ((96, 128), (128, 96), (64, 128))
+SIZES = (6, 200)  # of the families, as many small as large ones
 Weights = dict[str, np.ndarray]
 
 
@@ -29,8 +30,8 @@ def child(parent: Weights, dice: np.random.Generator, moved: float, decay: float
     return tuned
 
 
-def family(dice: np.random.Generator) -> tuple[dict[str, Weights], dict[str, str]]:
-    """Models by id, and child -> parent: 6 to 200 models, the parent of each drawn among those that are there."""
+def family(dice: np.random.Generator, size: int) -> tuple[dict[str, Weights], dict[str, str]]:
+    """`size` models by id, and child -> parent: the parent of each drawn among those that are there."""
     models: dict[str, Weights] = {
         "m000": {
             f"layers.{i}.weight": dice.normal(size=s).astype(np.float32) / s[1] ** 0.5 for i, s in enumerate(SHAPES)
@@ -38,7 +39,7 @@ def family(dice: np.random.Generator) -> tuple[dict[str, Weights], dict[str, str
     }
     parents: dict[str, str] = {}
     decay, usual = dice.choice((0.0, 0.01, 0.03, 0.1)), dice.choice((0.03, 0.1, 0.3))
-    for number in range(1, int(np.exp(dice.uniform(*np.log((6, 200)))))):
+    for number in range(1, size):
         name = f"m{number:03d}"
         recent = dice.random() < 0.4  # chains as well as stars
         parents[name] = f"m{number - 1:03d}" if recent else str(dice.choice(sorted(models)))
@@ -68,7 +69,8 @@ def main() -> None:
     parser.add_argument("--families", type=int, default=24)
     arguments = parser.parse_args()
     for number in range(arguments.families):
-        models, parents = family(np.random.default_rng(9000 + number))
+        dice = np.random.default_rng(9000 + number)
+        models, parents = family(dice, int(np.exp(dice.uniform(*np.log(SIZES)))))
         write(arguments.out / f"ideal-{number:02d}", models, parents)
 
 

@@ -33,7 +33,7 @@ def subjects(models: dict[str, Weights], **more: dict[str, Any]) -> list[Subject
 
 
 def deep_tree() -> list[Subject]:
-    models, _ = family(np.random.default_rng(77))
+    models, _ = family(np.random.default_rng(77), 13)
     return subjects(models)
 
 
