@@ -17,6 +17,7 @@ from lineage.detect.tree import Evidence, FamilyTree
 from lineage.graphdb.schema import Relation
 
 CONFIDENT_DIRECTION_LOG_ODDS = 2.0  # log-odds from which a direction may not be contradicted
+TURNED_ROUND_LOG_ODDS = 1.0  # log-odds of both that the child came first, beyond which it is no child
 WORTH_NAMING = 0.02  # candidates below this are not listed
 NEARLY_EQUAL = 0.1  # of the child's own distance: candidates that near to each other are one for the threshold
 
@@ -62,8 +63,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         best = ranked[0][1]
         alike = nearly_equal(child, best, [i for _, i in ranked], family.distance)
         probability = sum(p for p, i in ranked if i == best or i in alike)
-        agreed = not _contradict(child, best, family)
-        if probability >= threshold and agreed:
+        agreed, turned = not _contradict(child, best, family), _turned_round(child, best, family)
+        if probability >= threshold and agreed and not turned:
             evidence = edge_evidence(child, best, family)
             if alike:
                 evidence["nearly_equal"] = [ids[i] for i in alike]
@@ -84,9 +85,9 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
     first, second = ids[best], ids[ranked[1][1]] if len(ranked) > 1 else None
     if not agreed:
         reason = Reason("contradiction", models={"parent": first})
-    elif second and max(none, unseen) < ranked[1][0]:
+    elif not turned and second and max(none, unseen) < ranked[1][0]:
         reason = Reason("two_candidates", models={"first": first, "second": second})
-    elif none > unseen:
+    elif turned or none > unseen:
         reason = Reason("no_direction", models={"parent": first})
     else:
         within = float(family.relative_distance[best, child])
@@ -143,6 +144,12 @@ def _contradict(child: int, parent: int, family: FamilyEvidence) -> bool:
     """Whether both are sure of opposite directions."""
     both = (float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child]))
     return _agree(child, parent, family) is False and min(map(abs, both)) > CONFIDENT_DIRECTION_LOG_ODDS
+
+
+def _turned_round(child: int, parent: int, family: FamilyEvidence) -> bool:
+    """Whether both say that the child came first: then being the middle of a family makes nobody the parent of its root."""
+    both = (float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child]))
+    return max(both) < -TURNED_ROUND_LOG_ODDS
 
 
 def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, ...]:

@@ -46,6 +46,16 @@ def star(
     return models | {f"child{i}": child(root, dice, moved(i), 0.0, 0.5) for i in range(count)}
 
 
+def nearly_equal(step: float) -> list[Subject]:
+    """A root whose child went on a little, and models that come from either of the two."""
+    dice, models = np.random.default_rng(1), {"root": start(21)}
+    models["first"] = child(models["root"], dice, 0.1, 0.0, 0.5)
+    models["second"] = child(models["first"], dice, step, 0.0, 0.5)
+    for i in range(4):
+        models[f"child{i}"] = child(models["first" if i % 2 else "second"], dice, 0.1, 0.0, 0.5)
+    return subjects(models)
+
+
 def chain() -> list[Subject]:
     dice, models = np.random.default_rng(1005), {"e0": start(5)}
     for i in range(1, 9):
@@ -80,6 +90,8 @@ def families() -> dict[str, tuple[list[Subject], Options]]:
         "star": (subjects(spread), Options()),
         "star without its root": (subjects({n: w for n, w in spread.items() if n != "root"}), Options()),
         "chain": (chain(), Options()),
+        "nearly equal": (nearly_equal(0.008), Options()),
+        "less nearly equal": (nearly_equal(0.015), Options()),
         "pair": (subjects(pair), Options()),
         "pair with dates": (subjects(pair, root={"created_at": OLD}, child={"created_at": NEW}), Options()),
         "pair with a card": (subjects(pair, child={"declared": frozenset({"root"})}), Options()),

@@ -29,6 +29,8 @@ def test_every_decision_is_the_one_that_was_kept():
         (missing_parent, "CROWD", 0.0),
         (missing_parent, "CLAIMED", 0.0),
         (acceptance, "NEARLY_EQUAL", 0.9),
+        (acceptance, "NEARLY_EQUAL", 0.0),
+        (acceptance, "TURNED_ROUND_LOG_ODDS", 100.0),
     ],
 )
 def test_a_rule_that_is_left_out_shows_in_the_decisions(monkeypatch, module, name, value):
