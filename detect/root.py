@@ -11,8 +11,8 @@ And pairs are worth together as many as are independent of each other: seen from
 direction, so that its many pairs are the one pair with the middle of the star over and over; seen from the middle they are as many as there
 are directions (`independent_pairs`). Pairs share what misleads them beyond that, so that many are worth little more than one; the one that
 speaks most against the candidate counts by itself (`came_after`), or the second of a chain would be as good a root as the first.
-The trained detector errs alike about all pairs of a model, so its mean counts once, over what it says of nearly equal models as well. For two models each gets half of what the pair says,
-since what speaks for one speaks against the other.
+The trained detector errs alike about all pairs of a model, so its mean counts once, over what it says of nearly equal models as well. For
+two models each gets half of what the pair says, since what speaks for one speaks against the other.
 
 Models that many others are nearest to are likelier the ones that the others were trained from (`centre`). That is a prior of how people
 publish: what is tuned once is likelier to be tuned again; compare the root of a tree that grows by preferential attachment (Bubeck,
