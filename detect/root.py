@@ -34,7 +34,9 @@ from lineage.detect.signals.opposition import against, bounded, strength
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
 STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
-NEARLY_EQUAL = 0.1  # of the distance to another model: models that near to each other are about the same as seen from it
+NEARLY_EQUAL = (
+    0.1  # of the distance to another model: models that near to each other are about the same as seen from it
+)
 # worth of each, see bench.fit_root
 GROWTH, CAME_AFTER, DETECTOR = 0.27, 1.6, 0.7
 POWER = 0.25  # of the number of independent pairs
@@ -123,7 +125,8 @@ def of_nearly_equal(came_first: Tensor, away: Tensor) -> Tensor:
     Returns:
         (m,) float64 log-odds that the root came before each model, 0 where none was computed.
     """
-    alike = (away[:, None] <= NEARLY_EQUAL**2 * away[None, :]) & (came_first != 0)  # (m, m), [model like the root, other]
+    # (m, m), [model like the root, other]
+    alike = (away[:, None] <= NEARLY_EQUAL**2 * away[None, :]) & (came_first != 0)
     return (came_first * alike).sum(0) / alike.double().sum(0).clamp(min=1)
 
 

@@ -126,7 +126,8 @@ def test_what_the_detector_says_of_one_of_two_nearly_equal_models_it_says_of_bot
     came_first[0, 2], came_first[1, 2], came_first[1, 3] = 1.0, 3.0, 5.0
     points = torch.tensor([[0.0, 0.0], [0.01, 0.0], [5.0, 0.0], [0.0, 0.02]], dtype=torch.float64)
     away = torch.cdist(points, points).square()
-    assert of_nearly_equal(came_first, away[0]).tolist() == [0, 0, 2.0, 0]  # the last is not far enough to see them as one
+    # the last is not far enough from the first to see it and the second as one
+    assert of_nearly_equal(came_first, away[0]).tolist() == [0, 0, 2.0, 0]
     assert of_nearly_equal(came_first, away[1]).tolist() == [0, 0, 2.0, 5.0]
 
 
