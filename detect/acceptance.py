@@ -147,7 +147,7 @@ def _contradict(child: int, parent: int, family: FamilyEvidence) -> bool:
 
 
 def _turned_round(child: int, parent: int, family: FamilyEvidence) -> bool:
-    """Whether both say that the child came first: then being the middle of a family makes nobody the parent of its root."""
+    """Whether both say that the child came first: being the middle of a family does not make a model the parent of its root."""
     both = (float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child]))
     return max(both) < -TURNED_ROUND_LOG_ODDS
 
