@@ -3,7 +3,7 @@
 Twice: the models of one type, or of one library's family, together; and all models in one folder, where every edge between types is
 false. Weights are deleted when they were read, unless kept.
 
-    python -m bench.derived --out FOLDER [--libraries] [--only bert,vit] [--keep] [--results]
+    python -m bench.derived --out FOLDER [--libraries] [--only bert,vit] [--keep]
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bench.derived_libraries import libraries
 from bench.derived_models import Derived, Maker, classes_of, make, said
-from lineage.detect.decision import Decision
+from bench.linked import Linked
 from lineage.detect.options import Options
 from lineage.reading import Reading
 from lineage.scanning import FolderReading, decide_about, read_folder
@@ -30,28 +30,13 @@ OF_TYPE, ALL = "models of one type", "all types in one folder"
 
 
 @dataclass(slots=True)
-class Count:
-    """children; those whose base is asserted, or named at least; another model asserted; edges to models of other types."""
+class Count(Linked):
+    """between: edges to models of other types."""
 
-    children: int = 0
-    right: int = 0
-    linked: int = 0
-    wrong: int = 0
     between: int = 0
-    missed: list[str] = field(default_factory=list)
-
-    def add(self, child: Derived, decision: Decision, base: str) -> None:
-        told = {decision.parent, *(part.parent for part in decision.other_parts)}
-        self.children += 1
-        self.right += base in told
-        linked = base in decision.named | told
-        self.linked += linked
-        self.wrong += decision.parent not in (None, base)
-        if not linked:
-            self.missed.append(f"{child.kind}/{child.called} ({decision.answer})")
 
 
-def read(made: Sequence[Derived], folder: Path) -> FolderReading:
+def read(folder: Path) -> FolderReading:
     """What was stored of one type."""
     found = read_folder(folder)
     for name, reason in found.unreadable.items():
@@ -66,10 +51,9 @@ def count_type(made: Sequence[Derived], found: FolderReading, count: Count) -> N
             continue
         decision = next((together[name] for name in (child.name, f"{child.name}/{OLD}") if name in together), None)
         if decision is None or child.base not in together:
-            count.children += 1
-            count.missed.append(f"{child.kind}/{child.called} (not read)")
+            count.unread(f"{child.kind}/{child.called}")
         else:
-            count.add(child, decision, child.base)
+            count.add(decision, child.base, f"{child.kind}/{child.called} ({decision.answer})")
 
 
 def count_all(made: Sequence[Derived], readings: Mapping[str, Reading], count: Count) -> float:
@@ -79,7 +63,8 @@ def count_all(made: Sequence[Derived], readings: Mapping[str, Reading], count: C
     for child in made:
         name = f"{child.kind}/{child.name}"
         if child.base is not None and not child.failed and name in decisions:
-            count.add(child, decisions[name], f"{child.kind}/{child.base}")
+            decision = decisions[name]
+            count.add(decision, f"{child.kind}/{child.base}", f"{child.kind}/{child.called} ({decision.answer})")
     for name, decision in decisions.items():
         for other in decision.named:
             if other.split("/")[0] != name.split("/")[0]:
@@ -114,7 +99,7 @@ def stored(
             if model.failed:
                 print(f"not made: {kind}/{model.called}: {model.failed}", flush=True)
         if any(not m.failed for m in made):
-            yield made, read(made, folder)
+            yield made, read(folder)
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -52,13 +52,13 @@ def main() -> int:
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lineage-ray-bench-") as folder:
         world = Path(folder)
-        crawled(world, wanted.groups, wanted.models)
+        store_of_families(world, wanted.groups, wanted.models)
         load = os.getloadavg()[0]
         runs = [run(world, workers) for _ in range(wanted.repeat) for workers in (1, 2)]
     return tell(runs, load, wanted.groups, wanted.models)
 
 
-def crawled(folder: Path, groups: int, models: int) -> None:
+def store_of_families(folder: Path, groups: int, models: int) -> None:
     """A store and sketches of some families, nothing decided."""
     for group in range(groups):
         wide = 64 + 8 * group

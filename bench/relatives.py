@@ -17,9 +17,10 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from bench.linked import Linked
 from bench.relatives_images import convnets, detectors, unet, vit
 from bench.relatives_making import Making, Relative
 from bench.relatives_parts import audio, clip, multimodal, taggers
@@ -35,16 +36,11 @@ _SUFFIX = re.compile(r"\.(ckpt|pt|pth|bin|onnx)$")
 
 
 @dataclass(slots=True)
-class Count:
-    """Of one kind: children; their parent asserted; linked at least; another model asserted; of layer maps, and right ones."""
+class Count(Linked):
+    """Of one kind. maps: layer maps; maps_right: right ones."""
 
-    children: int = 0
-    right: int = 0
-    linked: int = 0
-    wrong: int = 0
     maps: int = 0
     maps_right: int = 0
-    missed: list[str] = field(default_factory=list)
 
 
 def make(out: Path, wanted: Sequence[str], shift: int) -> dict[str, list[Relative]]:
@@ -70,21 +66,15 @@ def compare(models: Iterable[Relative], said: dict[str, Decision], counts: dict[
     for model in models:
         decision = said.get(model.name) or said.get(_SUFFIX.sub("", model.name))
         count = counts[model.kind]
-        count.children += 1
         if decision is None:
-            count.missed.append(f"{model.name} (not read)")
+            count.unread(model.name)
             continue
         if model.parent is None:
+            count.children += 1
             count.right += decision.parent is None
             count.wrong += decision.parent is not None
             continue
-        told = {decision.parent, *(part.parent for part in decision.other_parts)}
-        count.right += model.parent in told
-        linked = model.parent in decision.named | told
-        count.linked += linked
-        count.wrong += decision.parent not in (None, model.parent)
-        if not linked:
-            count.missed.append(model.name)
+        count.add(decision, model.parent, model.name)
         if model.layers:
             count.maps += 1
             count.maps_right += decision.evidence.get("layers") == model.layers

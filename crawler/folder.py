@@ -35,9 +35,8 @@ INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)
 _CACHED_OTHER = re.compile(r"(datasets|spaces|kernels)--[\w.\-]+", re.ASCII)  # beside models in Hugging Face's cache
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
-_SAMPLE = re.compile(
-    r"[0-9a-f]{16,64}\.v\d\.safetensors", re.ASCII
-)  # a file of our own: samples of other models, of a store that lies here
+# a file of our own: samples of other models, of a store that lies here
+_SAMPLE = re.compile(r"[0-9a-f]{16,64}\.v\d\.safetensors", re.ASCII)
 _WEIGHT_SUFFIXES = (*READ_SUFFIXES, ".pkl", ".h5", ".msgpack")  # the last are recognised, and not read
 _LONGEST_REF_BYTES = 100
 

@@ -10,6 +10,7 @@ from lineage.detect.arrays import Tensor
 from lineage.detect.decided_by import ancestor_terms, by_signal, root_terms, strongest_first
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import Reason
+from lineage.detect.root import NEARLY_EQUAL
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.pairs import PairEvidence
 from lineage.detect.signals.registry import of_kind
@@ -19,7 +20,6 @@ from lineage.graphdb.schema import Relation
 CONFIDENT_DIRECTION_LOG_ODDS = 2.0  # log-odds from which a direction may not be contradicted
 TURNED_ROUND_LOG_ODDS = 1.0  # log-odds of both that the child came first, beyond which it is no child
 WORTH_NAMING = 0.02  # candidates below this are not listed
-NEARLY_EQUAL = 0.1  # of the child's own distance: candidates that near to each other are one for the threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
 
 
 def nearly_equal(child: int, best: int, candidates: Sequence[int], distance: Tensor) -> list[int]:
-    """Those candidates that are nearer to the best one than NEARLY_EQUAL of the child's distance from it.
+    """Those candidates that are nearer to the best one than NEARLY_EQUAL of the child's distance from it: for the threshold they are one.
 
     Args:
         distance: (m, m) squared.
@@ -136,20 +136,24 @@ def edge_evidence(child: int, parent: int, family: FamilyEvidence) -> dict[str, 
 
 def _agree(child: int, parent: int, family: FamilyEvidence) -> bool | None:
     """Whether the trained detector and the learning-free evidence name the same of the two as the earlier one; None where one is silent."""
-    product = float(family.evidence.growth[parent, child] * family.evidence.detector[parent, child])
-    return None if product == 0 else product > 0
+    growth, detector = _directions(child, parent, family)
+    return None if growth * detector == 0 else growth * detector > 0
 
 
 def _contradict(child: int, parent: int, family: FamilyEvidence) -> bool:
     """Whether both are sure of opposite directions."""
-    both = (float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child]))
-    return _agree(child, parent, family) is False and min(map(abs, both)) > CONFIDENT_DIRECTION_LOG_ODDS
+    sure = min(map(abs, _directions(child, parent, family))) > CONFIDENT_DIRECTION_LOG_ODDS
+    return sure and _agree(child, parent, family) is False
 
 
 def _turned_round(child: int, parent: int, family: FamilyEvidence) -> bool:
     """Whether both say that the child came first: being the middle of a family does not make a model the parent of its root."""
-    both = (float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child]))
-    return max(both) < -TURNED_ROUND_LOG_ODDS
+    return max(_directions(child, parent, family)) < -TURNED_ROUND_LOG_ODDS
+
+
+def _directions(child: int, parent: int, family: FamilyEvidence) -> tuple[float, float]:
+    """Log-odds of growth and of the trained detector that the parent came first; 0 where one is silent."""
+    return float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child])
 
 
 def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, ...]:

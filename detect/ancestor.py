@@ -24,9 +24,7 @@ SIGNS = (1, 1, 1, 1, -1, 0, -1, 0, 1, 1, 0, 1, 0, -1)  # of what each may say
 TREES = "ancestor_trees"
 CLIP = 6.0  # log-odds beyond which direction says no more
 SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a chain come out too timid; chosen on the tuning half
-MODELS_AT_MOST = (
-    64  # beyond so many the number of models says no more: the families of the fit that are larger are stars
-)
+MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
 SILENT = {
     "retention": ("retention",),
     "growth": ("direction", "even"),

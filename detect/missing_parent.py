@@ -34,10 +34,7 @@ FEATURES = (
 SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each may say for an unseen parent
 LIMIT = 1.2  # log-odds that the fitted trees may add either way
 CROWD = 1.0  # power of the number of children by which the prior odds fall
-OPPOSED, PER_OPPOSED = (
-    0.05,
-    40.0,
-)  # mean vote of opposition that few true roots have, and log-odds for each unit beyond it
+OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that few true roots have, and log-odds a unit beyond it
 OPPOSED_AT_MOST = 2.5  # log-odds: in a star of networks whose norms keep no length a true root showed 0.15
 
 

@@ -78,6 +78,7 @@ MOST_OUTSIDE = {  # share of the original's values that are nearer to another le
     "mlx 6": 0.03,
     "mlx 8": 0.1,
     **dict.fromkeys(TO_NEAREST, 0.003),
+    "": 1.0,
 }
 MOST_NEAR_ZERO = {  # the same of values near zero; some quantizers change a scale after they have rounded with it
     "quanto": 1.0,
@@ -316,12 +317,15 @@ def _original_is_missing(found: _BestFits, how: str, nearest: CopyFit, error: fl
     near_zero = outside_near_zero(found.copy, nearest.subject, found.packed, values, _width(how), even)
     if how.startswith(TO_NEAREST) or _to_nearest(near_zero):
         outside, seen = (sum(pair[i] for pair in near_zero.values()) for i in (0, 1))
-        limit = next((most for form, most in MOST_NEAR_ZERO.items() if how.startswith(form)), MOST_NEAR_ZERO[""])
-        if outside > FEWEST_OUTSIDE and outside > limit * seen:
+        if outside > FEWEST_OUTSIDE and outside > _most(MOST_NEAR_ZERO, how) * seen:
             return True
-    limit = next((most for form, most in MOST_OUTSIDE.items() if how.startswith(form)), 1.0)
     outside_all = outside_share(found.copy, nearest.subject, found.packed, values, even and (bits or 4) >= EVEN_BITS)
-    return outside_all is not None and outside_all > limit
+    return outside_all is not None and outside_all > _most(MOST_OUTSIDE, how)
+
+
+def _most(limits: Mapping[str, float], how: str) -> float:
+    """The limit of the first beginning that a format has; every format begins with the last, which is empty."""
+    return next(most for form, most in limits.items() if how.startswith(form))
 
 
 def _width(how: str) -> int:

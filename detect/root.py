@@ -34,9 +34,7 @@ from lineage.detect.signals.opposition import against, bounded, strength
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
 STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
-NEARLY_EQUAL = (
-    0.1  # of the distance to another model: models that near to each other are about the same as seen from it
-)
+NEARLY_EQUAL = 0.1  # of the distance to another model: what lies that near together is one as seen from there
 # worth of each, see bench.fit_root
 GROWTH, CAME_AFTER, DETECTOR = 0.27, 1.6, 0.7
 POWER = 0.25  # of the number of independent pairs
@@ -190,8 +188,9 @@ def centrality(distance: Tensor) -> tuple[Tensor, Tensor]:
     models = len(distance)
     if models < 3:
         return torch.zeros(models, dtype=torch.float64), torch.zeros(models, dtype=torch.float64)
-    among = as_near(distance).sum(0) / (models - 1)
-    beyond = (nearest_to(distance) - 2).clamp(min=0)  # a member of a chain has one on either side
+    near = as_near(distance)
+    among = near.sum(0) / (models - 1)
+    beyond = (_votes(near) - 2).clamp(min=0)  # a member of a chain has one on either side
     return among, among.sqrt() * (1 + beyond / 2).log()
 
 
@@ -199,7 +198,12 @@ def nearest_to(distance: Tensor) -> Tensor:
     """(m, m) squared distances -> (m,) float64: the number of models that each is nearest to. Each model has one vote and shares it among
     those that are about as near, as the inverse fourth power of their distance: which of the root and a child that hardly moved is
     a little nearer to a far one is chance."""
-    share = as_near(distance).square()
+    return _votes(as_near(distance))
+
+
+def _votes(near: Tensor) -> Tensor:
+    """See `nearest_to`; near: (m, m), see `as_near`."""
+    share = near.square()
     return (share / share.sum(1, keepdim=True)).sum(0)
 
 

@@ -13,14 +13,8 @@ from lineage.graphdb.records import Element, Row
 
 Read = Callable[[str, Mapping[str, Any]], list[Row]]
 
-NAMES = (
-    "repo_id",
-    "signature",
-    "key",
-    "run_id",
-    "name",
-    "hub_id",
-)  # of the properties of a node, the first that it has
+# properties that name a node: the first that it has does
+NAMES = ("repo_id", "signature", "key", "run_id", "name", "hub_id")
 NAME = f"coalesce({', '.join('{0}.' + name for name in NAMES)})"
 ENDS = f"""MATCH (a)-[e]->(b) WHERE elementId(e) IN $keys
 RETURN elementId(e) AS key, e AS element, {NAME.format("a")} AS start, {NAME.format("b")} AS end"""

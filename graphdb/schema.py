@@ -68,10 +68,8 @@ class Relation(StrEnum):
         return _WORDS[self]
 
 
-TIED = (
-    "tie_same_files",
-    "tie_equal_values",
-)  # reasons of an undecided answer that name a model with the same weights as `original`
+# reasons of an undecided answer that name a model with the same weights as `original`
+TIED = ("tie_same_files", "tie_equal_values")
 CONTRADICTED_ADAPTER = "adapter_contradicted"  # the reason of an adapter that does not fit what it declares
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from lineage.crawler.plan import CrawlOptions
-from lineage.crawling import crawl_into
+from bench.ray_workers import store_of_families
 from lineage.deciding import GroupTask
 from lineage.detect.options import Options
 from lineage.detect.sketch_store import SketchStore
@@ -26,7 +25,6 @@ from lineage.graphdb.digest import graph_digest
 from lineage.graphdb.store import Store, open_store
 from lineage.on_ray import NoRay, RaySettings, WorkersDiffer, _in_worker, _Overdue, _TaskInputs, _within, on_ray
 from lineage.version import __version__
-from tests.builders import start, tune, write
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
@@ -51,16 +49,7 @@ def cluster() -> Iterator[Any]:
 def crawled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store and samples of families of several architectures, nothing decided."""
     folder = tmp_path_factory.mktemp("ray")
-    for group in range(GROUPS):
-        wide = 64 + 8 * group
-        shapes = {"layers.0.weight": (wide, 96), "layers.1.weight": (64, wide), "layers.1.bias": (64,)}
-        models = [start(1000 * group, shapes)]
-        for place in range(1, MODELS):
-            models.append(tune(models[(place - 1) // 3], 1000 * group + place))
-        write(folder / "models" / f"family{group}", {f"m{i}": model for i, model in enumerate(models)})
-    with open_store(str(folder / "store")) as graph:
-        sketches = SketchStore(folder / "sketches")
-        crawl_into(graph, sketches, folder / "progress.sqlite", CrawlOptions(folder=folder / "models"))
+    store_of_families(folder, GROUPS, MODELS)
     return folder
 
 

@@ -45,9 +45,8 @@ def visible(text: object) -> str:
     The Hub's names are harmless, but a folder or a card can hold any character. Escaping for HTML is the template's work.
     """
     shown = str(text)
-    if (
-        len(shown) <= LONGEST_NAME and shown.isascii() and shown.isprintable()
-    ):  # nearly all of them, and pages hold hundreds
+    # nearly all of them, and pages hold hundreds
+    if len(shown) <= LONGEST_NAME and shown.isascii() and shown.isprintable():
         return shown
     cut = shown if len(shown) <= LONGEST_NAME else shown[: LONGEST_NAME - 1] + "…"
     return "".join(c if _harmless(c) else f"\\u{{{ord(c):x}}}" for c in cut)
