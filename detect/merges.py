@@ -12,19 +12,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lineage.detect.align import Layer, Part
+from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.family_values import family_values, plain
 from lineage.detect.gram import Gram
 from lineage.detect.reasons import Reason
-from lineage.detect.span_merges import FamilyValues, WeightedSum, regression, span_merges
-from lineage.detect.trimmed_merges import TrimmedMerge, trimmed_merges
+from lineage.detect.regression import regression
+from lineage.detect.span_merges import span_merges
+from lineage.detect.trimmed_fit import TrimmedMerge
+from lineage.detect.trimmed_merges import trimmed_merges
+from lineage.detect.weighted_sum import WeightedSum
 from lineage.graphdb.schema import Relation
 
 MERGED = 0.98
 CERTAIN = 12.0
 CHILD = 0.3  # a child of a merge is nearer to it than its parents by this factor, squared distances
-VALUES_FOR_DTYPE = 4096  # of a model, which tell the dtype that it was rounded to
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def merges(layers: Sequence[Layer], gram: Gram, distance: Tensor) -> dict[int, M
     models = len(distance)
     if models < 3:
         return {}
-    values, inner = _family_values(layers, distance), _by_layer(gram)
+    values, inner = family_values(layers, distance), _by_layer(gram)
     regressed = regression(values, inner)
     found = {model: _of_span(model, span) for model, span in span_merges(values, regressed).items()}
     rest = [model for model in range(models) if model not in found]
@@ -75,37 +78,13 @@ def merges(layers: Sequence[Layer], gram: Gram, distance: Tensor) -> dict[int, M
     return found
 
 
-def _family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
-    tensors = tuple(_plain(layer.values.flatten(1)) for layer in layers if layer.part is not Part.REST)
-    apart = _plain(distance)
-    central = apart.sum(1) / (len(apart) - 1)
-    nearest_of = np.bincount((apart + np.diag(np.full(len(apart), np.inf))).argmin(1), minlength=len(apart))
-    hubs = np.argsort(central / max(1e-300, float(central.max())) - nearest_of, kind="stable")
-    return FamilyValues(tensors, stored_digits(tensors), central, hubs)
-
-
-def _plain(tensor: Tensor) -> np.ndarray:
-    return np.asarray(tensor.cpu().numpy())
-
-
 def _by_layer(gram: Gram) -> list[np.ndarray]:
     """(m, m) inner products of each layer."""
-    products = _plain(gram.products)
+    products = plain(gram.products)
     by_layer: dict[int, list[int]] = {}
     for group, layer in enumerate(gram.layer):
         by_layer.setdefault(layer, []).append(group)
     return [products[groups[0]] if len(groups) == 1 else products[groups].sum(0) for groups in by_layer.values()]
-
-
-def stored_digits(tensors: Sequence[np.ndarray]) -> np.ndarray:
-    """(m,) binary digits that each model's values (m, v) have, whatever dtype stores them: 8 of bfloat16, 11 of float16, else 24."""
-    each = max(1, VALUES_FOR_DTYPE // len(tensors))
-    some = [t[:, np.linspace(0, t.shape[1] - 1, min(each, t.shape[1])).astype(np.int64)] for t in tensors]
-    bits = np.ascontiguousarray(np.concatenate(some, 1), np.float32).view(np.uint32)  # (m, v)
-    digits = np.full(len(bits), 24, np.int64)
-    for count in (11, 8):
-        digits[((bits & ((1 << (24 - count)) - 1)) == 0).all(1)] = count
-    return digits
 
 
 def _of_span(model: int, span: WeightedSum) -> Merge:

@@ -1,0 +1,88 @@
+"""The values of a family in which merges are looked for: in which dtype each model was stored, and which models lie in the middle.
+
+In: aligned tensors and distances. Out: arrays of numpy, rounded to the digits of the model in question before it is compared. Dimension
+letters of everything about merges: m models, l tensors, v values, p members of a pool, s sets, n members of a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lineage.detect.align import Layer, Part
+from lineage.detect.arrays import Tensor
+from lineage.detect.decode import round_to
+
+SMALLEST = 32.0  # values that much below the usual length count as that long
+_DTYPES = {8: "BF16", 11: "F16"}
+VALUES_FOR_DTYPE = 4096  # of a model, which tell the dtype that it was rounded to
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyValues:
+    """
+    Attributes:
+        tensors: (m, v) float32 values of each tensor that inner products were made of; digits: (m,) binary digits that each model's have.
+        central: (m,) mean squared distance of each model to all others; hubs: (m,), those nearest to most others first.
+    """
+
+    tensors: tuple[np.ndarray, ...]
+    digits: np.ndarray
+    central: np.ndarray
+    hubs: np.ndarray
+
+    def only(self, models: Sequence[int]) -> FamilyValues:
+        """The same of some of the models, in the order given."""
+        if list(models) == list(range(len(self.digits))):
+            return self
+        place = {model: i for i, model in enumerate(models)}
+        hubs = np.array([place[h] for h in self.hubs.tolist() if h in place], np.int64)
+        index = np.array(models, np.int64)
+        return FamilyValues(tuple(t[index] for t in self.tensors), self.digits[index], self.central[index], hubs)
+
+    def rank(self, model: int) -> int:
+        """Place among the models in the middle."""
+        return int(np.flatnonzero(self.hubs == model)[0])
+
+    def rounded(self, models: Sequence[int], digits: int) -> list[np.ndarray]:
+        """(k, v) float64 values of some models in each tensor, rounded to so many digits, as they are before they are merged in a dtype."""
+        return [rounded(tensor[np.array(models, np.int64)], digits) for tensor in self.tensors]
+
+
+def rounded(values: np.ndarray, digits: int) -> np.ndarray:
+    """Values in a coarser dtype, float64."""
+    dtype = _DTYPES.get(digits)
+    return (values if dtype is None else round_to(values, dtype)).astype(np.float64)
+
+
+def family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
+    tensors = tuple(plain(layer.values.flatten(1)) for layer in layers if layer.part is not Part.REST)
+    apart = plain(distance)
+    central = apart.sum(1) / (len(apart) - 1)
+    nearest_of = np.bincount((apart + np.diag(np.full(len(apart), np.inf))).argmin(1), minlength=len(apart))
+    hubs = np.argsort(central / max(1e-300, float(central.max())) - nearest_of, kind="stable")
+    return FamilyValues(tensors, stored_digits(tensors), central, hubs)
+
+
+def stored_digits(tensors: Sequence[np.ndarray]) -> np.ndarray:
+    """(m,) binary digits that each model's values (m, v) have, whatever dtype stores them: 8 of bfloat16, 11 of float16, else 24."""
+    each = max(1, VALUES_FOR_DTYPE // len(tensors))
+    some = [t[:, np.linspace(0, t.shape[1] - 1, min(each, t.shape[1])).astype(np.int64)] for t in tensors]
+    bits = np.ascontiguousarray(np.concatenate(some, 1), np.float32).view(np.uint32)  # (m, v)
+    digits = np.full(len(bits), 24, np.int64)
+    for count in (11, 8):
+        digits[((bits & ((1 << (24 - count)) - 1)) == 0).all(1)] = count
+    return digits
+
+
+def last_digit(values: np.ndarray, digits: int) -> np.ndarray:
+    """(v,) what one unit in the last place of each value is worth, that of the smallest ones taken larger: their parents were larger."""
+    least = float(np.sqrt(np.square(values).mean())) / SMALLEST
+    _, exponent = np.frexp(np.clip(np.abs(values), max(least, 1e-30), None))
+    return np.ldexp(np.ones_like(values), exponent - digits)
+
+
+def plain(tensor: Tensor) -> np.ndarray:
+    return np.asarray(tensor.cpu().numpy())
