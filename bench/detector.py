@@ -84,7 +84,7 @@ def left_out(
         odds = came_first_of(network, e.tokens, e.pairs, len(e.models))
         for i, (parent, child) in enumerate(known.true_pairs.tolist()):
             if unwanted(known.recipes.get(e.models[child], {})):
-                said.append(float(odds[parent, child]))
+                said.append(float(odds[child, parent]))
                 for key in free:
                     free[key].append(float(known.others[key][i]))
     t = torch.tensor(said)

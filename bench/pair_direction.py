@@ -52,12 +52,12 @@ def said_of(parent: Sketch, child: Sketch) -> dict[str, float] | None:
         return None
     if all(torch.equal(layer.values[0], layer.values[1]) for layer in layers):
         return None
-    other = torch.tensor([[1], [0]])
-    evidence = pair_evidence(layers, other)
-    free, learned = float(evidence.direction[0, 1]), float(directions(layers, other)[0, 1])
+    pair, other = torch.tensor([[0, 1]]), torch.tensor([[1], [0]])
+    evidence = pair_evidence(layers, pair, pair)  # the child is model 1
+    free, learned = float(evidence.direction[1, 0]), float(directions(layers, other)[1, 0])
     both = (free + learned) / 2 if learned else free
-    certain = float(evidence.decay[0, 1] + counters([parent, child])[1, 0])
-    return dict(zip(RULES, (float(evidence.growth_z[0, 1]), free, learned, both, both + certain), strict=True))
+    certain = float(evidence.decay[1, 0] + counters([parent, child])[1, 0])
+    return dict(zip(RULES, (float(evidence.growth_z[1, 0]), free, learned, both, both + certain), strict=True))
 
 
 def pairs_of(folder: Path) -> tuple[list[Pair], int]:

@@ -28,7 +28,8 @@ class FamilyEvidence:
 
     Attributes:
         parent: (m, m), [child, parent] probabilities, those of an unseen parent taken off; unseen: (m,) the latter.
-        distance: (m, m) squared; relative_distance: (m, m), |a - b| / |a|; related: (m, m), excess cosine.
+        distance: (m, m) squared; relative_distance: (m, m), [child, parent], |child - parent| / |parent|; related: (m, m), excess
+            cosine.
         equal: (m, m) share of values that are equal bit for bit; values: number of values compared.
     """
 
@@ -90,7 +91,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
     elif turned or none > unseen:
         reason = Reason("no_direction", models={"parent": first})
     else:
-        within = float(family.relative_distance[best, child])
+        within = float(family.relative_distance[child, best])
         reason = Reason("unseen_parent", {"distance": within}, {"parent": first})
     evidence = edge_evidence(child, best, family)
     return Decision(
@@ -118,16 +119,16 @@ def edge_evidence(child: int, parent: int, family: FamilyEvidence) -> dict[str, 
     slope = float(family.tree.best_tree.slope[child])
     pairs, evidence = family.pairs, family.evidence
     return {
-        "relative_distance": round(float(family.relative_distance[parent, child]), 6),
-        "related": round(float(family.related[parent, child]), 4),
-        "growth_z": round(float(pairs.growth_z[parent, child]), 2),
-        "growth_gamma": round(float(pairs.growth_gamma[parent, child]), 3),
-        "direction_log_odds": round(float(evidence.growth[parent, child]), 2),
-        "detector_log_odds": round(float(evidence.detector[parent, child]), 2),
+        "relative_distance": round(float(family.relative_distance[child, parent]), 6),
+        "related": round(float(family.related[child, parent]), 4),
+        "growth_z": round(float(pairs.growth_z[child, parent]), 2),
+        "growth_gamma": round(float(pairs.growth_gamma[child, parent]), 3),
+        "direction_log_odds": round(float(evidence.growth[child, parent]), 2),
+        "detector_log_odds": round(float(evidence.detector[child, parent]), 2),
         "detector_agrees": _agree(child, parent, family),
         **{f"{name}_log_odds": odds for name, odds in certain_log_odds(child, parent, evidence).items()},
         "inheritance_slope": None if slope != slope else round(slope, 3),
-        "equal_values": round(float(family.equal[parent, child]), 4),
+        "equal_values": round(float(family.equal[child, parent]), 4),
         "unseen_parent": round(float(family.unseen[child]), 3),
         "family_size": len(family.tree.root),
         "values_compared": family.values,
@@ -153,7 +154,7 @@ def _turned_round(child: int, parent: int, family: FamilyEvidence) -> bool:
 
 def _directions(child: int, parent: int, family: FamilyEvidence) -> tuple[float, float]:
     """Log-odds of growth and of the trained detector that the parent came first; 0 where one is silent."""
-    return float(family.evidence.growth[parent, child]), float(family.evidence.detector[parent, child])
+    return float(family.evidence.growth[child, parent]), float(family.evidence.detector[child, parent])
 
 
 def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, ...]:
@@ -173,7 +174,7 @@ def certain_log_odds(child: int, parent: int, evidence: Evidence) -> dict[str, f
 
 def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reason:
     """Why an edge is asserted. name: id of the parent."""
-    z, slope = float(family.pairs.growth_z[parent, child]), float(family.tree.best_tree.slope[child])
+    z, slope = float(family.pairs.growth_z[child, parent]), float(family.tree.best_tree.slope[child])
     models = {"parent": name}
     more = []
     if float(family.evidence.signals["decay"][child, parent]) > 0:

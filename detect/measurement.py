@@ -153,7 +153,7 @@ def _equals(
 
 
 def detector_of(options: Options) -> Learned:
-    """(m, m) float64 log-odds of the detector that ships or of the one asked for, 0 where it does not look.
+    """(m, m) float64, [child, parent]: log-odds of the detector that ships or of the one asked for, 0 where it does not look.
 
     Raises:
         BadDetector: the file is not a detector.
@@ -171,7 +171,7 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     """
     Args:
         family: of at least two models.
-        learned: what directions the trained detector gives; the one of `options` if None, another one when weights are fitted.
+        learned: gives the trained detector's log-odds, [child, parent]; that of `options` if None, another one when weights are fitted.
     """
     learned = learned or detector_of(options)
     own, layers = family.own, family.layers
@@ -179,7 +179,7 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     pairs = _pair_evidence(layers, neighbours, family.distance, family.lengths)
 
     def of_detector() -> Tensor:
-        return learned(own, layers, neighbours).T if options.detector else torch.zeros_like(pairs.direction)
+        return learned(own, layers, neighbours) if options.detector else torch.zeros_like(pairs.direction)
 
     geometry = Geometry(family.gram, family.distance, family.lengths, family.shared, neighbours)
     inputs = SignalInputs(own, layers, geometry, pairs, family.mixed, options, of_detector)

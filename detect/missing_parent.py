@@ -75,11 +75,11 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
     private = private_share(found.characters, root, children.tolist())
     kept = float(found.characters.equal[root][children].median())
     alive = 0.002 < kept < 0.9999
-    balance = found.pairs.balance[root][children].nan_to_num(0.0).clamp(-3, 3)
-    growth = found.pairs.growth_gamma[root][children].clamp(-3, 3)
+    balance = found.pairs.balance[children, root].nan_to_num(0.0).clamp(-3, 3)
+    growth = found.pairs.growth_gamma[children, root].clamp(-3, 3)
     # both of a sibling in the place of the unseen parent: it moved itself what the others share
     stand_in = 1 - 2 * with_others
-    direction = found.evidence.growth[root][children].clamp(-6, 6)
+    direction = found.evidence.growth[children, root].clamp(-6, 6)
     voted = against(seen, distance[root] / lengths[root], root, values)
     return torch.tensor(
         [

@@ -219,7 +219,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
         parent=parent,
         unseen=1 - tree.root - parent.sum(1),
         distance=family.distance,
-        relative_distance=(family.distance / family.lengths[:, None]).sqrt(),
+        relative_distance=(family.distance / family.lengths[None, :]).sqrt(),
         related=family.related,
         equal=found.characters.equal,
         values=sum(layer.values[0].numel() for layer in family.layers),

@@ -47,8 +47,8 @@ def root_scores(
 ) -> dict[str, Tensor]:
     """
     Args:
-        growth, detector: (m, m) float64, [a, b]: log-odds that a came before b, 0 where not computed; ordered: kind of evidence that
-            counts as it is -> the same.
+        growth, detector: (m, m) float64, [child, parent]: log-odds that the parent came first, 0 where not computed; ordered: kind of
+            evidence that counts as it is -> the same.
         roots: (r,) int64.
     Returns:
         Kind of evidence -> (r,) float64 log-odds of each root.
@@ -89,29 +89,29 @@ def root_evidence(
     weights = weights_of_pairs(distance, geometry.lengths, roots)
     before, after, opposed, said = [], [], [], []
     certain: dict[str, list[Tensor]] = {kind: [] for kind in ordered}
-    for weight, root in zip(weights, roots.tolist(), strict=True):
+    for weight, root in zip(weights.unbind(1), roots.tolist(), strict=True):
         cosines = drift(products, root)
-        before.append(half * came_before_all(growth[root], weight, cosines))
-        after.append(half * came_after(growth[root], weight))
-        said.append(of_nearly_equal(detector, distance[root]))
+        before.append(half * came_before_all(growth[:, root], weight, cosines))
+        after.append(half * came_after(growth[:, root], weight))
+        said.append(mean_before(of_nearly_equal(detector, distance[root]), weight))
         opposed.append(strength(against(cosines, distance[root] / geometry.lengths[root], root, values)))
         for kind, odds in ordered.items():
-            certain[kind].append(half * order_of_all(odds[root], cosines))
+            certain[kind].append(half * order_of_all(odds[:, root], cosines))
     return RootEvidence(
         torch.stack(before),
         torch.stack(after),
-        half * mean_before(torch.stack(said), weights),
+        half * torch.stack(said),
         torch.stack(opposed),
         {kind: torch.stack(each) for kind, each in certain.items()},
     )
 
 
 def weights_of_pairs(distance: Tensor, lengths: Tensor, roots: Tensor) -> Tensor:
-    """(m, m) and (m,) squared, (r,) roots -> (r, m) float64, 0 to 1: what each model says about whether a root came before it."""
+    """(m, m) and (m,) squared, (r,) roots -> (m, r) float64, 0 to 1: what each model says about whether a root came before it."""
     apart = distance[~torch.eye(len(distance), dtype=torch.bool)].median()
-    away = distance[roots]  # (r, m)
+    away = distance[:, roots]  # (m, r)
     weight = away / (away + HARDLY_MOVED * apart).clamp(min=1e-300)
-    return weight * away / (away + STILL * lengths[roots][:, None]).clamp(min=1e-300)
+    return weight * away / (away + STILL * lengths[roots]).clamp(min=1e-300)
 
 
 def of_nearly_equal(came_first: Tensor, away: Tensor) -> Tensor:
@@ -119,19 +119,20 @@ def of_nearly_equal(came_first: Tensor, away: Tensor) -> Tensor:
     which of those the detector looked at, and what it made of their difference, is chance.
 
     Args:
-        came_first: (m, m) float64, [a, b]: log-odds that a came before b, 0 where not computed; away: (m,) squared distances of the root.
+        came_first: (m, m) float64, [child, parent]: log-odds that the parent came first, 0 where not computed; away: (m,) squared
+            distances of the root.
     Returns:
         (m,) float64 log-odds that the root came before each model, 0 where none was computed.
     """
-    # (m, m), [model like the root, other]
-    alike = (away[:, None] <= NEARLY_EQUAL**2 * away[None, :]) & (came_first != 0)
-    return (came_first * alike).sum(0) / alike.double().sum(0).clamp(min=1)
+    # (m, m), [other, model like the root]
+    alike = (away[None, :] <= NEARLY_EQUAL**2 * away[:, None]) & (came_first != 0)
+    return (came_first * alike).sum(1) / alike.double().sum(1).clamp(min=1)
 
 
 def mean_before(came_first: Tensor, weight: Tensor) -> Tensor:
-    """(..., m) log-odds that a root came before each model, weights of the same -> (...) the weighted mean over those computed."""
+    """(m, ...) log-odds that a root came before each model, weights of the same -> (...) the weighted mean over those computed."""
     weight = weight.masked_fill(came_first == 0, 0.0)
-    return (weight * came_first.clamp(-CLIP, CLIP)).sum(-1) / weight.sum(-1).clamp(min=1e-9)
+    return (weight * came_first.clamp(-CLIP, CLIP)).sum(0) / weight.sum(0).clamp(min=1e-9)
 
 
 def came_before_all(came_first: Tensor, weight: Tensor, cosines: Tensor) -> Tensor:

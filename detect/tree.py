@@ -53,13 +53,13 @@ class Evidence:
 
     @property
     def growth(self) -> Tensor:
-        """[a, b]: log-odds that a came before b, antisymmetric, 0 where not computed."""
-        return self.signals["growth"].T
+        """[child, parent]: log-odds that the parent came first, antisymmetric, 0 where not computed."""
+        return self.signals["growth"]
 
     @property
     def detector(self) -> Tensor:
-        """[a, b]: the same, of the trained detector."""
-        return self.signals["detector"].T
+        """[child, parent]: the same, of the trained detector."""
+        return self.signals["detector"]
 
     @property
     def dates(self) -> Tensor:
@@ -72,15 +72,10 @@ class Evidence:
         return self.signals["declared"]
 
     @property
-    def came_first(self) -> Tensor:
-        """[a, b]: growth and detector together: they err apart, see bench/NOTES.md."""
-        return torch.where(self.detector == 0, self.growth, (self.growth + self.detector) / 2)
-
-    @property
     def certain(self) -> Tensor:
-        """[a, b]: what training alone does not do."""
+        """[child, parent]: log-odds from what training alone does not do."""
         first, *others = (self.signals[signal.name] for signal in of_kind(Kind.CERTAIN))
-        return sum(others, first).T
+        return sum(others, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +160,12 @@ def nearest(distance: Tensor, count: int = NEIGHBOURS) -> Tensor:
 
 def possible_roots(came_first: Tensor, distance: Tensor, lengths: Tensor) -> Tensor:
     """(r,) int64: all models of a small family; of a large one those that came before most of the models measured against them, and those
-    that are the nearest of most, as the root of a star is."""
+    that are the nearest of most, as the root of a star is. came_first: (m, m) log-odds, [child, parent]."""
     every = torch.arange(len(came_first))
     if len(every) <= ALL_PAIRS_UP_TO:
         return every
     weight = weights_of_pairs(distance, lengths, every)
-    known = weight.masked_fill(came_first == 0, 0.0).sum(1)
+    known = weight.masked_fill(came_first == 0, 0.0).sum(0)
     oldest = (known.clamp(max=1) * mean_before(came_first, weight)).topk(ROOTS - HUBS).indices
     hubs = nearest_to(distance).topk(HUBS).indices
     return torch.cat([oldest, hubs]).unique()
@@ -185,7 +180,7 @@ def decide_tree(
         roots: see `possible_roots`; units: of the same; found: values of the same as characters.
     """
     neighbours, models = geometry.neighbours, len(geometry.distance)
-    ordered = {s.name: evidence.signals[s.name].T for s in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
+    ordered = {s.name: evidence.signals[s.name] for s in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
     likely_kin = kin(geometry.shared).clamp(min=1e-3).log()  # (m, m)
     scores = {
         **root_scores(geometry, evidence.growth, evidence.detector, ordered, roots),
@@ -221,7 +216,7 @@ def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidenc
 
     Args:
         voted: of each model's units about its neighbours, seen from the root.
-        retention: (m, m) float64, [s, b]: log-odds that b comes from s, from values that are equal bit for bit.
+        retention: (m, m) float64, [child, parent]: log-odds that the child comes from the parent, from values that are equal bit for bit.
     """
     neighbours = geometry.neighbours
     found, possible, low = seen_from(geometry, root, voted, evidence, retention)
@@ -253,14 +248,14 @@ def seen_from(
     moved = distance[root][neighbours]
     order = (turned[:, None] - turned[neighbours]) / (apart / lengths[:, None]).clamp(min=1e-300)
     order = order / (1 + 4 * BACK**2 * moved / apart.clamp(min=1e-300)).sqrt()
-    certain = evidence.certain[neighbours, child]
+    certain = evidence.certain[child, neighbours]
     found = features(
         seen,
         voted,
-        retention[neighbours, child],
-        evidence.growth[neighbours, child],
+        retention[child, neighbours],
+        evidence.growth[child, neighbours],
         certain,
-        evidence.even[neighbours, child],
+        evidence.even[child, neighbours],
         distance[:, root],
         apart,
         order,

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, cached, numpy_computes, torch
 from lineage.detect.detector.tokens import Tokens, measured_alone, tokens
-from lineage.detect.signals.pairs import each_once
+from lineage.detect.signals.pairs import by_child_and_parent, each_once
 from lineage.graphdb.schema import Failure
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def save(network: DirectionNetwork, path: Path, about: dict[str, str]) -> None:
 
 
 def directions(layers: Sequence[Layer], neighbours: Tensor, detector: DirectionNetwork | None = None) -> Tensor:
-    """(m, m) float64, [a, b]: log-odds that a came before b, for each model and its (m, k) neighbours; antisymmetric, elsewhere 0."""
+    """(m, m) float64, [child, parent]: log-odds that the parent came first, for each model and its (m, k) neighbours; antisymmetric,
+    elsewhere 0."""
     device = layers[0].values.device
     detector = detector or shipped(str(device))
     pairs = each_once(neighbours)
@@ -90,7 +91,7 @@ def directions(layers: Sequence[Layer], neighbours: Tensor, detector: DirectionN
     said = torch.cat(
         [direction_odds(detector, tokens(layers, part.to(device), alone)) for part in pairs.split(_PAIRS_AT_ONCE)]
     )
-    return _matrix(said, pairs, len(neighbours))
+    return by_child_and_parent(said, pairs, len(neighbours))
 
 
 def direction_odds(network: DirectionNetwork, described: Tokens, at_once: int = 1024) -> Tensor:
@@ -104,12 +105,5 @@ def direction_odds(network: DirectionNetwork, described: Tokens, at_once: int = 
 
 
 def came_first_of(network: DirectionNetwork, described: Tokens, pairs: Tensor, models: int) -> Tensor:
-    """(m, m) float64, [a, b], from the tokens of pairs."""
-    return _matrix(direction_odds(network, described), pairs, models)
-
-
-def _matrix(odds: Tensor, pairs: Tensor, models: int) -> Tensor:
-    filled = torch.zeros(models, models, dtype=torch.float64)
-    filled[pairs[:, 0], pairs[:, 1]] = odds
-    filled[pairs[:, 1], pairs[:, 0]] = -odds
-    return filled
+    """(m, m) float64, [child, parent]: log-odds that the parent came first, from the tokens of pairs."""
+    return by_child_and_parent(direction_odds(network, described), pairs, models)

@@ -70,7 +70,8 @@ class TrainingRun:
 class TrainingResult:
     """
     Attributes:
-        came_first: for each example the (m, m) log-odds that a network says which never saw the example's architecture.
+        came_first: for each example (m, m), [child, parent]: log-odds that the parent came first, from a network that never saw the
+            example's architecture.
     """
 
     direction: DirectionNetwork
@@ -106,7 +107,7 @@ def folds(examples: Sequence[Example], count: int) -> list[list[int]]:
 def judged_elsewhere(
     examples: Sequence[Example], parts: Sequence[Sequence[int]], recipe: Recipe, run: TrainingRun, own: Set[int]
 ) -> list[Tensor]:
-    """For each example (m, m) log-odds from a direction network that was trained without its part."""
+    """For each example (m, m) log-odds, [child, parent], from a direction network that was trained without its part."""
     odds: dict[int, Tensor] = {}
     for number, part in enumerate(parts, start=1):
         others = [examples[i] for i in sorted(own - set(part))]
@@ -145,7 +146,7 @@ def _direction_loss(
 def direction_temperature(examples: Sequence[Example], odds: Sequence[Tensor]) -> float:
     """What to divide log-odds by so that they are as sure as they are right, over true pairs."""
     said = torch.cat(
-        [each[e.parent[e.parent >= 0], (e.parent >= 0).nonzero()[:, 0]] for e, each in zip(examples, odds, strict=True)]
+        [each[(e.parent >= 0).nonzero()[:, 0], e.parent[e.parent >= 0]] for e, each in zip(examples, odds, strict=True)]
     )
     return _best(lambda heat: float(F.softplus(-said / heat).mean()))
 

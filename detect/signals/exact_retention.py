@@ -74,8 +74,9 @@ def exact_inheritance(found: Characters, root: int) -> Tensor:
     Args:
         root: the model that all is seen from.
     Returns:
-        (m, m) float64, [s, b]: log-odds that b comes from s rather than from the root beside it: of the values that s changed, those that
-        b has from s against those that b has from the root; 0 where fewer than FEWEST say one or the other.
+        (m, m) float64, [child, parent]: log-odds that the child comes from the parent rather than from the root beside it: of the values
+        that the parent changed, those that the child has from it against those that it has from the root; 0 where fewer than FEWEST say
+        one or the other.
     """
     kept, undone = kept_and_undone(found, root)
     odds = ((kept + 1) / (undone + 1)).log().clamp(-CLIP, CLIP)
@@ -84,14 +85,15 @@ def exact_inheritance(found: Characters, root: int) -> Tensor:
 
 
 def kept_and_undone(found: Characters, root: int) -> tuple[Tensor, Tensor]:
-    """(m, m) float64 each, [s, b]: of the values in which s differs from the root, how many b has from s, and how many from the root."""
+    """(m, m) float64 each, [child, parent]: of the values in which the parent differs from the root, how many the child has from the
+    parent, and how many from the root."""
     as_root = (found.codes == found.codes[root]).float()  # (m, v)
-    both = (as_root @ as_root.T).double()  # (m, m): s and b both as the root
+    both = (as_root @ as_root.T).double()  # (m, m): both as the root
     of_root = as_root.sum(1).double()  # (m,)
     varying = found.equal * found.values - (
         found.values - found.codes.shape[1]
     )  # (m, m): equal among those that differ
-    return varying - both, of_root[None, :] - both
+    return varying - both, of_root[:, None] - both
 
 
 def private_share(found: Characters, model: int, others: Sequence[int]) -> float:

@@ -13,7 +13,7 @@ class GrowthSignal:
 
     def measure(self, family: SignalInputs) -> Tensor:
         """See direction.py."""
-        return family.pairs.direction.T
+        return family.pairs.direction
 
 
 class DetectorSignal:
@@ -33,4 +33,4 @@ class DecaySignal:
 
     def measure(self, family: SignalInputs) -> Tensor:
         """See decay.py."""
-        return family.pairs.decay.T
+        return family.pairs.decay

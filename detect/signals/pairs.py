@@ -19,13 +19,14 @@ NEAREST_COMPARED = 12  # nearest neighbours of each model whose single values ar
 
 @dataclass(frozen=True, slots=True)
 class PairEvidence:
-    """What each pair of models says, [a, b]; antisymmetric, for pairs not asked about 0 (balance: nan).
+    """Measurements of each pair of models, [child, parent]: positive where the parent came first; antisymmetric, 0 for pairs that were
+    not measured (balance: nan).
 
     Attributes:
         growth_z, growth_gamma: (m, m) float64, see signals/growth.py.
-        direction: (m, m) float64, log-odds that a came first, see signals/direction.py.
+        direction: (m, m) float64, log-odds, see signals/direction.py.
         balance: (m, m) float64, see signals/balance.py.
-        decay: (m, m) float64, log-odds that a came first, see signals/decay.py.
+        decay: (m, m) float64, log-odds, see signals/decay.py.
     """
 
     growth_z: Tensor
@@ -35,7 +36,7 @@ class PairEvidence:
     decay: Tensor
 
     def beside(self, other: PairEvidence) -> PairEvidence:
-        """What this one says, and the other one where this one was not asked."""
+        """These measurements, and the other ones for pairs that were not measured here."""
         here = self.balance.isnan() & (self.direction == 0)
         mine = ((getattr(self, name), getattr(other, name)) for name in self.__slots__)
         return PairEvidence(*(second.where(here, first) for first, second in mine))
@@ -44,7 +45,7 @@ class PairEvidence:
 def pair_evidence(layers: Sequence[Layer], pairs: Tensor, nearest: Tensor) -> PairEvidence:
     """
     Args:
-        pairs: (p, 2) int64 on the CPU: those to be measured, each once, in rising order.
+        pairs: (p, 2) int64 on the CPU: those to be measured, each once, in rising order; which of the two is the child is not known.
         nearest: (q, 2) int64: those of them whose single values are compared as well.
     """
     models = len(layers[0].values)
@@ -54,10 +55,7 @@ def pair_evidence(layers: Sequence[Layer], pairs: Tensor, nearest: Tensor) -> Pa
     )
 
     def matrix(values: Tensor, missing: float = 0.0, pairs: Tensor = pairs) -> Tensor:
-        filled = torch.full((models, models), missing, dtype=torch.float64)
-        filled[pairs[:, 0], pairs[:, 1]] = values.cpu()
-        filled[pairs[:, 1], pairs[:, 0]] = -values.cpu()
-        return filled
+        return by_child_and_parent(values.cpu(), pairs, models, missing)
 
     whole = growth.combined(grown, on_device)
     return PairEvidence(
@@ -67,6 +65,20 @@ def pair_evidence(layers: Sequence[Layer], pairs: Tensor, nearest: Tensor) -> Pa
         balance=matrix(balance.combined(balanced, on_device), torch.nan),
         decay=matrix(decay(layers, nearest.to(on_device.device)), pairs=nearest),
     )
+
+
+def by_child_and_parent(values: Tensor, pairs: Tensor, models: int, missing: float = 0.0) -> Tensor:
+    """
+    Args:
+        values: (p,) float64, positive where the first of the pair came first; pairs: (p, 2) int64, each once.
+    Returns:
+        (m, m) float64, [child, parent]: positive where the parent came first; antisymmetric, `missing` elsewhere.
+    """
+    first, second = pairs[:, 0], pairs[:, 1]
+    filled = torch.full((models, models), missing, dtype=torch.float64)
+    filled[second, first] = values
+    filled[first, second] = -values
+    return filled
 
 
 def each_once(neighbours: Tensor) -> Tensor:

@@ -314,7 +314,7 @@ def read_examples(
 def directed(examples: list[Example], came_first: list[torch.Tensor]) -> float:
     """Share of true pairs whose direction a network says rightly that never saw their architecture."""
     right = [
-        float(odds[p, c]) > 0
+        float(odds[c, p]) > 0
         for e, odds in zip(examples, came_first, strict=True)
         for c, p in enumerate(e.parent.tolist())
         if p >= 0

@@ -22,10 +22,12 @@ from lineage.detect.signals.drift import drift
 
 
 def scores(odds, points, roots, lengths=None):
-    """Score of each root from (m, m) odds and (m, d) points."""
+    """Score of each root from (m, m) odds, [child, parent], and (m, d) points."""
     distance, products = torch.cdist(points, points).square(), points @ points.T
     weights = weights_of_pairs(distance, points.square().sum(1) if lengths is None else lengths, torch.tensor(roots))
-    return [float(came_before_all(odds[r], w, drift(products, r))) for r, w in zip(roots, weights, strict=True)]
+    return [
+        float(came_before_all(odds[:, r], w, drift(products, r))) for r, w in zip(roots, weights.unbind(1), strict=True)
+    ]
 
 
 def test_the_score_of_a_root_agrees_with_the_obvious_sum_over_all_other_models():
@@ -41,7 +43,7 @@ def test_the_score_of_a_root_agrees_with_the_obvious_sum_over_all_other_models()
             float(d / (d + 0.01 * middle) * d / (d + 0.0001 * lengths[root]))
             for d in (distance[root, m] for m in others)
         ]
-        clipped = [max(-CLIP, min(CLIP, float(odds[root, m]))) for m in others]
+        clipped = [max(-CLIP, min(CLIP, float(odds[m, root]))) for m in others]
         mean = sum(w * c for w, c in zip(weights, clipped, strict=True)) / sum(weights)
         away = [(points[m] - points[root]) / (points[m] - points[root]).norm() for m in others]
         common = sum(
@@ -71,9 +73,9 @@ def test_seen_from_far_out_on_a_star_many_pairs_are_one():
 
 def test_a_model_that_hardly_moved_has_little_say_in_who_came_first():
     odds = torch.zeros(4, 4, dtype=torch.float64)
-    odds[0, 2:], odds[2:, 0] = 3.0, -3.0
-    odds[1, 2:], odds[2:, 1] = 2.5, -2.5
-    odds[1, 0], odds[0, 1] = 4.0, -4.0  # the near one seems to be the older
+    odds[2:, 0], odds[0, 2:] = 3.0, -3.0
+    odds[2:, 1], odds[1, 2:] = 2.5, -2.5
+    odds[0, 1], odds[1, 0] = 4.0, -4.0  # the near one seems to be the older
     points = torch.eye(4, dtype=torch.float64)[:, :3].clone()
     points[1] = points[0] + 1e-3
     first, near = scores(odds, points, [0, 1])
@@ -81,7 +83,7 @@ def test_a_model_that_hardly_moved_has_little_say_in_who_came_first():
 
 
 def test_pairs_that_moved_by_a_thousandth_of_their_length_say_little_even_where_all_did():
-    odds = torch.tensor([[0.0, 3, 3, 3], [-3, 0, 0, 0], [-3, 0, 0, 0], [-3, 0, 0, 0]], dtype=torch.float64)
+    odds = torch.tensor([[0.0, -3, -3, -3], [3, 0, 0, 0], [3, 0, 0, 0], [3, 0, 0, 0]], dtype=torch.float64)
     points = torch.eye(4, dtype=torch.float64)
     far, near = (scores(odds, scale * points, [0], torch.ones(4).double())[0] for scale in (1.0, 1e-3))
     assert 0 < near < 0.1 * far
@@ -123,7 +125,7 @@ def test_the_centre_of_a_few_in_a_large_family_is_less_than_the_centre_of_all():
 
 def test_what_the_detector_says_of_one_of_two_nearly_equal_models_it_says_of_both():
     came_first = torch.zeros(4, 4, dtype=torch.float64)
-    came_first[0, 2], came_first[1, 2], came_first[1, 3] = 1.0, 3.0, 5.0
+    came_first[2, 0], came_first[2, 1], came_first[3, 1] = 1.0, 3.0, 5.0
     points = torch.tensor([[0.0, 0.0], [0.01, 0.0], [5.0, 0.0], [0.0, 0.02]], dtype=torch.float64)
     away = torch.cdist(points, points).square()
     # the last is not far enough from the first to see it and the second as one

@@ -6,18 +6,23 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lineage import detect
 from lineage.detect.acceptance import certain_log_odds
+from lineage.detect.align import Layer, Part
 from lineage.detect.decided_by import CERTAIN_TERM, by_signal
 from lineage.detect.measurement import measure
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
-from lineage.detect.pipeline import families_of
+from lineage.detect.pipeline import decide, families_of
+from lineage.detect.signals.decay import LOG_ODDS as DECAY_LOG_ODDS
 from lineage.detect.signals.interface import Kind
+from lineage.detect.signals.pairs import by_child_and_parent, pair_evidence
 from lineage.detect.signals.registry import SIGNALS, of_kind
+from lineage.detect.tree import Evidence
 from lineage.pages.words import EVIDENCE_WORDS
 from tests.builders import sketch_of, start, tune
 
@@ -25,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def measured():
+def measurement():
     """A model and its child, which has a later date and names it: [child, parent] is [1, 0]."""
     parent = start(1)
     first = Subject("parent", sketch_of(parent, "parent"), datetime(2024, 1, 1, tzinfo=UTC))
@@ -33,19 +38,58 @@ def measured():
         "child", sketch_of(tune(parent, 2), "child"), datetime(2024, 2, 1, tzinfo=UTC), frozenset({"parent"})
     )
     (family,) = families_of([first, second], Options(), CPU)
-    return measure(family, Options()).evidence
+    return measure(family, Options())
+
+
+@pytest.fixture(scope="module")
+def measured(measurement):
+    return measurement.evidence
 
 
 def test_tensors_of_pairs_say_child_before_parent() -> None:
-    """The one order of axes; a table that is antisymmetric and about order alone may say [a, b]."""
+    """The one order of axes."""
     folder = Path(detect.__file__).parent
     said = {path.name: path.read_text() for path in folder.rglob("*.py")}
-    assert sum(text.count("[child, parent]") for text in said.values()) > 10
-    assert not [
-        name
-        for name, text in said.items()
-        if re.search(r"float\d+, \[parent, child\]|\(m, m\).*\[parent, child\]", text)
-    ]
+    assert sum(text.count("[child, parent]") for text in said.values()) > 20
+    other_orders = re.compile(r"(float\d+|\(m, m\)|log-odds)[^\n]*\[(parent, child|a, b|s, b|root, child)\]")
+    assert not [name for name, text in said.items() if other_orders.search(text)]
+
+
+@pytest.mark.parametrize("name", ["growth_z", "growth_gamma", "direction", "balance"])
+def test_what_is_measured_on_pairs_is_positive_where_the_parent_came_first(name, measurement) -> None:
+    odds = getattr(measurement.pairs, name)
+    assert float(odds[1, 0]) > 0
+    assert float(odds[0, 1]) == -float(odds[1, 0])
+
+
+def test_bare_decay_is_positive_where_the_parent_came_first() -> None:
+    """Half of the child's values are the parent's, shrunk by one factor."""
+    dice = np.random.default_rng(1)
+    parent = dice.standard_normal((40, 64)).astype(np.float32)
+    child = np.where(np.arange(40)[:, None] < 20, 0.999 * parent, parent + dice.standard_normal((40, 64)))
+    values = torch.from_numpy(np.stack([parent, child.astype(np.float32)]))
+    pair = torch.tensor([[0, 1]])
+    found = pair_evidence([Layer("a.weight", 0.0, Part.BODY, values[0].numel(), values)], pair, pair)
+    assert found.decay.tolist() == [[0, -DECAY_LOG_ODDS], [DECAY_LOG_ODDS, 0]]
+
+
+def test_values_of_pairs_are_filed_by_child_and_parent() -> None:
+    """Model 0 came before model 2, model 2 before model 1."""
+    odds = by_child_and_parent(torch.tensor([3.0, -5.0]).double(), torch.tensor([[0, 2], [1, 2]]), 3, torch.nan)
+    assert odds[2, 0] == 3 and odds[0, 2] == -3 and odds[1, 2] == 5 and odds[2, 1] == -5
+    assert bool(odds[0, 1].isnan()) and bool(odds[1, 0].isnan()) and bool(odds.diagonal().isnan().all())
+
+
+def test_distances_on_edges_are_relative_to_the_parent() -> None:
+    """The child is twice as long as its parent, so that the other order would give half of the distance."""
+    parent = start(1)
+    child = {name: 2 * value for name, value in tune(parent, 2).items()}
+    subjects = [Subject(name, sketch_of(models, name)) for name, models in (("parent", parent), ("child", child))]
+    (found,) = [d for d in decide(subjects, Options(threshold=0.0)) if d.model == "child"]
+    flat, other = (np.concatenate([v.ravel() for v in models.values()]) for models in (parent, child))
+    expected = np.linalg.norm(other - flat) / np.linalg.norm(flat)
+    assert found.parent == "parent"
+    assert found.evidence["relative_distance"] == pytest.approx(expected, rel=0.05)
 
 
 def test_names_and_words_are_one_for_each_signal() -> None:
@@ -65,7 +109,14 @@ def test_a_signal_is_a_matrix_of_child_and_parent(signal, measured) -> None:
 
 def test_evidence_that_is_added_as_it_is_comes_from_the_list(measured) -> None:
     assert list(certain_log_odds(1, 0, measured)) == [signal.name for signal in of_kind(Kind.CERTAIN)]
-    assert torch.equal(measured.certain, sum(measured.signals[s.name].T for s in of_kind(Kind.CERTAIN)))
+
+
+def test_evidence_keeps_the_axes_of_its_signals() -> None:
+    odds = {s.name: torch.tensor([[0.0, -i], [i, 0.0]], dtype=torch.float64) for i, s in enumerate(SIGNALS, start=1)}
+    evidence = Evidence(odds, even=torch.zeros(2, 2, dtype=torch.float64))
+    for name in ("growth", "detector", "dates", "declared"):
+        assert torch.equal(getattr(evidence, name), odds[name])
+    assert torch.equal(evidence.certain, sum(odds[s.name] for s in of_kind(Kind.CERTAIN)))
 
 
 def test_what_certain_evidence_adds_is_named_by_the_signals_it_is_from() -> None:

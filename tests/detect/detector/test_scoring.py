@@ -17,7 +17,7 @@ from tests.detect.detector.families import CPU, layers_of_family
 
 
 def scores(layers, **more):
-    """(m, m) log-odds [a, b] that a came before b."""
+    """(m, m) log-odds, [child, parent], that the parent came first."""
     return directions(layers, nearest(gram(layers).distances()), **more)
 
 

@@ -40,7 +40,7 @@ def test_the_direction_of_families_in_training_is_learned():
     network = fit_direction(found, SHORT, TrainingRun(CPU), "direction")
     for example in found:
         odds = came_first_of(network, example.tokens, example.pairs, len(example.models))
-        assert all(float(odds[p, c]) > 0 for c, p in enumerate(example.parent.tolist()) if p >= 0)
+        assert all(float(odds[c, p]) > 0 for c, p in enumerate(example.parent.tolist()) if p >= 0)
 
 
 @pytest.mark.slow
@@ -116,4 +116,4 @@ def test_training_on_cuda_learns_too():
     network = fit_direction(found, SHORT, TrainingRun(torch.device("cuda")), "direction")
     assert next(network.parameters()).is_cuda
     odds = came_first_of(network, found[0].tokens, found[0].pairs, len(found[0].models))
-    assert all(float(odds[p, c]) > 0 for c, p in enumerate(found[0].parent.tolist()) if p >= 0)
+    assert all(float(odds[c, p]) > 0 for c, p in enumerate(found[0].parent.tolist()) if p >= 0)
