@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from lineage.crawler.weights import LocalFile, Weights
 from lineage.detect.decision import Decision
-from lineage.detect.groups import comparable_sets, decide_groups
+from lineage.detect.group_decisions import decide_groups
+from lineage.detect.groups import comparable_sets
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide

@@ -31,7 +31,8 @@ from bench.ideal_families import child
 from bench.listing_server import rows
 from lineage.crawler.listing import parse_item
 from lineage.detect.backbone import group_signature
-from lineage.detect.groups import decide_groups, groups_of
+from lineage.detect.group_decisions import decide_groups
+from lineage.detect.groups import groups_of
 from lineage.detect.model_input import Subject
 from lineage.detect.neighbours import VectorFile, nearest_of_all
 from lineage.detect.options import Options

@@ -79,7 +79,7 @@ def across_names(
 
     Args:
         decisions: one for each subject.
-        decide: see groups.decide_groups; restrict: see groups.comparable.
+        decide: see group_decisions.decide_groups; restrict: see groups.comparable.
     """
     said = {d.model: d for d in decisions}
     heads = [s for s in subjects if said[s.id].answer in WITHOUT_PARENT and not s.quantized]

@@ -189,7 +189,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     """The model beside the known ones of its architecture."""
     from lineage.deciding import with_claims
     from lineage.detect.computing import computing
-    from lineage.detect.groups import decide_about
+    from lineage.detect.group_decisions import decide_about
     from lineage.detect.method_version import method_version
     from lineage.detect.methods.registry import PLAIN
     from lineage.detect.methods.to_decisions import decide_or_say

@@ -144,7 +144,8 @@ def decide_subjects(
         only: the key of the backbone that counts alone; None: all that they have.
     """
     from lineage.detect.computing import computing
-    from lineage.detect.groups import decide_group, groups_of
+    from lineage.detect.group_decisions import decide_group
+    from lineage.detect.groups import groups_of
     from lineage.detect.methods.to_decisions import decide_or_say
 
     method = options.method
@@ -159,7 +160,7 @@ def decide_subjects(
         copies = {subject.id: subject for subject in subjects if subject.quantized}
         claims = known if options.declared else None
         said = [(member, _packed(decision, copies, claims, sketches)) for member, decision in said]
-    return [(DecisionSubject(m.subject.id.partition("\n")[0], m.part, m.values), decision) for m, decision in said]
+    return [(DecisionSubject(m.model, m.part, m.values), decision) for m, decision in said]
 
 
 def _packed(

@@ -224,11 +224,11 @@ class _Work:
         return keys if same else (key,)
 
     def _store(self, ready: Mapping[str, list[tuple[int, DecisionSubject, Decision]]]) -> None:
+        from lineage.detect.combine_decisions import combined
         from lineage.detect.decision import AnswerKind
-        from lineage.detect.groups import put_together
 
         decisions = [
-            put_together(hub_id, [(part, decision) for _, part, decision in sorted(said, key=lambda one: one[0])])
+            combined(hub_id, [(part, decision) for _, part, decision in sorted(said, key=lambda one: one[0])])
             for hub_id, said in ready.items()
             if said and hub_id not in self.bound
         ]

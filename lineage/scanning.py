@@ -119,7 +119,8 @@ def decide_about(
         CannotTake: all models are of one architecture, and the method cannot work on them.
     """
     from lineage.detect.computing import computing
-    from lineage.detect.groups import decide_groups, groups_of
+    from lineage.detect.group_decisions import decide_groups
+    from lineage.detect.groups import groups_of
     from lineage.detect.methods.registry import decide_with
     from lineage.detect.methods.to_decisions import decide_or_say
 

@@ -11,7 +11,8 @@ import torch
 
 from lineage.detect.cohorts import cohorts
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.detect.groups import decide_groups, groups_of
+from lineage.detect.group_decisions import decide_groups
+from lineage.detect.groups import groups_of
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide

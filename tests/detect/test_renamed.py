@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.detect.groups import decide_about, decide_groups
+from lineage.detect.group_decisions import decide_about, decide_groups
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide

@@ -1,0 +1,82 @@
+"""One decision about a model from those of its groups, one for each set of backbones.
+
+The parent in the largest backbone that has one is the model's; other parents in other backbones are decisions about those parts, kept
+with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.groups import model_of
+from lineage.detect.reasons import Reason
+
+
+class PartOfModel(Protocol):
+    """Which part of a model a decision is about, and how many values that part has."""
+
+    @property
+    def part(self) -> str: ...
+
+    @property
+    def values(self) -> int: ...
+
+
+def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decision:
+    """
+    Args:
+        model: its id; said: the decision about it in each of its groups, at least one.
+    """
+    ordered = sorted(said, key=lambda pair: -pair[0].values)
+    plain = [(member, _plain(model, decision)) for member, decision in ordered]
+    if len(plain) == 1:
+        return plain[0][1]
+    asserted = [(member, decision) for member, decision in plain if decision.parent is not None]
+    if not asserted:
+        telling = [(member, d) for member, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
+        if not telling:
+            return plain[0][1]
+        (member, first), *_ = telling
+        return (
+            _about(first, member.part) if first.answer is AnswerKind.UNDECIDED and len(telling) < len(plain) else first
+        )
+    main_part, main = asserted[0]
+    others: dict[tuple[str | None, object], Decision] = {}
+    for member, decision in asserted[1:]:
+        if (decision.parent, decision.relation) != (main.parent, main.relation):
+            others.setdefault((decision.parent, decision.relation), _about(decision, member.part))
+    if others or len(asserted) < len(plain):
+        main = _about(main, main_part.part)
+    return replace(main, other_parts=tuple(others.values()))
+
+
+def _about(decision: Decision, part: str) -> Decision:
+    """A decision that names the part of the model which it is about."""
+    return replace(decision, evidence={**decision.evidence, "part": part}) if part else decision
+
+
+def _plain(model: str, decision: Decision) -> Decision:
+    """A decision under the ids of models; what it says of two parts of one model is nothing about that model's parent."""
+    if all(name == model_of(name) for name in (decision.model, *(c.parent for c in decision.candidates))):
+        return decision
+    candidates: dict[str, Candidate] = {}
+    for candidate in decision.candidates:
+        if model_of(candidate.parent) != model:
+            known = candidates.get(model_of(candidate.parent))
+            chance = candidate.probability + (known.probability if known else 0.0)
+            candidates[model_of(candidate.parent)] = Candidate(model_of(candidate.parent), min(1.0, chance))
+    parent = decision.parent and model_of(decision.parent)
+    if parent == model:
+        return Decision(model, AnswerKind.NO_RELATIVES, decision.probability, reason=Reason("only_itself"))
+    return replace(
+        decision,
+        model=model,
+        parent=parent,
+        candidates=tuple(candidates.values()),
+        siblings=tuple(dict.fromkeys(map(model_of, decision.siblings))),
+        merged_from=tuple((model_of(name), share) for name, share in decision.merged_from),
+        reason=decision.reason.renamed(model_of),
+    )

@@ -1,0 +1,109 @@
+"""Groups of models -> one decision for each model.
+
+Within a group the models of equal depth are compared as a whole; a model that lacks much of what the others have is compared on its own,
+with all of them, so that it does not shrink what the others have in common. Models that get no parent so are compared block by block
+(no_relatives.py). A model that is in several groups gets one decision of all of them (combine_decisions.py), and a model without a parent
+in any is compared with those of other names (renamed.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from lineage.detect.cohorts import cohorts
+from lineage.detect.combine_decisions import combined
+from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
+from lineage.detect.model_input import Subject
+from lineage.detect.no_relatives import by_blocks
+from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
+from lineage.detect.renamed import across_names, kin_of_other_names
+from lineage.graphdb.schema import Relation, share_key
+
+Decide = Callable[[Sequence[Subject]], list[Decision]]
+
+PARTLY_RELATED = 0.05  # cosine of models of several backbones above that of strangers: one backbone may be of another's
+
+
+def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float | None = None) -> list[Decision]:
+    """Decisions about models of any backbones, in the order given.
+
+    Args:
+        decide: decides about models of one backbone and depth, like `detect.pipeline.decide`.
+        threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
+    """
+    found: dict[str, list[tuple[GroupMember, Decision]]] = defaultdict(list)
+    for group in groups_of(subjects):
+        for member, decision in decide_group(group, decide, threshold):
+            found[member.model].append((member, decision))
+    decisions = [combined(subject.id, found[subject.id]) for subject in subjects]
+    return decisions if threshold is None else across_names(subjects, decisions, decide, comparable, threshold)
+
+
+def decide_about(
+    subject: Subject, known: Sequence[Subject], decide: Decide, threshold: float | None = None
+) -> Decision:
+    """The decision about one model beside others, of which those count that share a backbone with it."""
+    said = []
+    for group in groups_of([subject, *known]):
+        if any(member.model == subject.id for member in group.members):
+            said += [(m, d) for m, d in decide_group(group, decide, threshold) if m.model == subject.id]
+    found = combined(subject.id, said)
+    if threshold is None or found.answer is AnswerKind.PARENT:
+        return found
+    strange = kin_of_other_names(subject, known)
+    if not strange:
+        return found
+    namings = [other.sketch.signature for other in strange]
+    around = [s for s in known if any(share_key(s.sketch.signature, n) for n in (*namings, subject.sketch.signature))]
+    return decide_groups([subject, *around], decide, threshold)[0]
+
+
+def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[GroupMember, Decision]]:
+    """What one group says of each of its members; see `decide_groups`. Of several backbones also what one of them says alone of members
+    that have something in common with others, and yet no relative in all of them together."""
+    said = _decided_together(group, decide, threshold)
+    apart = {m.subject.id for m, d in said if _partly_related(d)} if threshold is not None else set()
+    for part in group.parts if apart else ():
+        said += [(m, d) for m, d in _decided_together(part, decide, threshold) if m.subject.id in apart]
+    return said
+
+
+def _partly_related(decision: Decision) -> bool:
+    nearest = decision.evidence.get("related")
+    return decision.answer is AnswerKind.NO_RELATIVES and isinstance(nearest, float) and nearest >= PARTLY_RELATED
+
+
+def _decided_together(group: Group, decide: Decide, threshold: float | None) -> list[tuple[GroupMember, Decision]]:
+    said: list[tuple[GroupMember, Decision]] = []
+    members_of = {member.subject.id: member for member in group.members}
+    for members in pieces(group.members):
+        apart = [
+            m.subject.quantized and threshold is not None for m in members
+        ]  # `decide` sets packed copies apart itself
+        packed = [member for member, is_apart in zip(members, apart, strict=True) if is_apart]
+        others = [member for member, is_apart in zip(members, apart, strict=True) if not is_apart]
+        main, odd = cohorts([m.subject.sketch for m in others])
+        first = [*(others[i] for i in main), *packed]
+        said += zip(first, decide([m.subject for m in first]), strict=True)
+        for i in odd:
+            together = [*(others[j] for j in main), others[i]]
+            said.append((others[i], decide([m.subject for m in together])[-1]))
+    if threshold is None:
+        return said
+    return by_blocks([_by_overlap(pair, members_of, threshold) for pair in said], threshold, decide)
+
+
+def _by_overlap(
+    pair: tuple[GroupMember, Decision], members: Mapping[str, GroupMember], threshold: float
+) -> tuple[GroupMember, Decision]:
+    """A decision with the share of the model that was compared with its parent, and less probable where that is little."""
+    member, decision = pair
+    parent = members.get(decision.parent or next((c.parent for c in decision.candidates), ""))
+    if parent is None or member.subject.quantized or decision.relation in (Relation.COPY_OF, Relation.QUANTIZED_FROM):
+        return pair
+    share = overlap(member.subject.sketch, parent.subject.sketch)
+    if share >= NEARLY_ALL:
+        return pair
+    return member, lowered(decision, share, threshold)

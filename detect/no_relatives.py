@@ -1,0 +1,67 @@
+"""Models of a group without a parent: their blocks are compared one by one, and those that match nothing have no relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.groups import GroupMember
+from lineage.detect.layer_map import asserted, decide_by_layers
+from lineage.detect.model_input import Subject
+from lineage.detect.reasons import Reason
+
+BLOCKWISE = 4096  # pairs of a group whose blocks are compared one by one
+FEWEST_CANDIDATES = 8  # of one model
+FEW = 48  # group size up to which blocks are compared even where depths are equal
+
+
+def by_blocks(
+    said: Sequence[tuple[GroupMember, Decision]],
+    threshold: float,
+    decide: Callable[[Sequence[Subject]], list[Decision]],
+) -> list[tuple[GroupMember, Decision]]:
+    """The decisions about a group, in the same order: those about models without a parent from their blocks, where any match.
+
+    Args:
+        threshold: probability below which no parent is asserted.
+        decide: decides about models of one backbone and depth.
+    """
+    named = {name for _, d in said for name in _named_in(d)}
+    alone = sum(decision.answer is AnswerKind.ROOT for _, decision in said)
+    at_most = max(FEWEST_CANDIDATES, BLOCKWISE // max(1, alone))
+    full = [pair for pair in said if not pair[0].subject.quantized]
+    likely = sorted(full, key=lambda pair: pair[1].model not in named)  # heads of families first
+    found = []
+    for member, decision in said:
+        if decision.answer is AnswerKind.ROOT:
+            others = [m.subject for m, _ in likely if m is not member and (m.depth != member.depth or len(said) <= FEW)]
+            by_layers = decide_by_layers(member.subject, others[:at_most], decide)
+            if by_layers is not None:
+                decision = asserted(by_layers, threshold)
+            elif not decision.candidates and decision.model not in named:
+                decision = _without_relatives(decision, len(said) - 1)
+        found.append((member, decision))
+    parents = {name for _, d in found for name in _named_in(d)}
+    return [
+        (m, replace(d, answer=AnswerKind.ROOT, reason=Reason("only_layers")))
+        if d.answer is AnswerKind.NO_RELATIVES and d.model in parents
+        else (m, d)
+        for m, d in found
+    ]
+
+
+def _named_in(decision: Decision) -> Iterator[str]:
+    """The models that a decision names, its own aside."""
+    yield from (candidate.parent for candidate in decision.candidates)
+    yield from (name for name, _ in decision.parents)
+    yield from decision.siblings
+
+
+def _without_relatives(decision: Decision, others: int) -> Decision:
+    nearest = decision.evidence.get("related")
+    reason = Reason("no_relatives", {"count": others}) if others else Reason("no_other_backbone")
+    if others and nearest is not None:
+        reason = reason.and_then(Reason("nearest_cosine", {"cosine": nearest}))
+    evidence = {**decision.evidence, "compared_with": others}
+    return replace(decision, answer=AnswerKind.NO_RELATIVES, evidence=evidence, reason=reason)
