@@ -5,7 +5,6 @@ Nothing here raises because of what a folder holds: what cannot be read is named
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -170,19 +169,6 @@ def one_local_model(path: Path) -> LocalModel:
         why = (models[0].reason if models else None) or "no weight files"
         raise Unreadable(f"nothing can be read in {path}: {why}", "name a .safetensors file or a folder that holds one")
     return readable[0]
-
-
-def content_hash(path: Path) -> str:
-    """sha256 hex of a file, read to its end: names of links and caches are not believed.
-
-    Raises:
-        Unreadable: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}", "check its permissions") from None
 
 
 def shown_path(path: Path | PurePosixPath) -> str:

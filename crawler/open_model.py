@@ -15,13 +15,14 @@ from typing import Any
 from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.card import front_matter
 from lineage.crawler.claims_in_files import ADAPTER_CONFIG, base_in_adapter_config
-from lineage.crawler.folder import LocalModel, NoSuchFolder, content_hash, named_in, one_local_model, shown_path
+from lineage.crawler.folder import LocalModel, NoSuchFolder, named_in, one_local_model, shown_path
 from lineage.crawler.formats.interface import Opening, Readable
 from lineage.crawler.formats.registry import choose_model, format_of
 from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
 from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license
+from lineage.crawler.local_digest import content_hash, local_digest
 from lineage.crawler.local_names import names_of
 from lineage.crawler.merge_recipe import RECIPE, bases_in_recipe
 from lineage.crawler.pipeline_components import adapters_beside, parts_of
@@ -238,12 +239,6 @@ def locate_local(
     how = Opening(LOCAL_HEADER_LIMIT_BYTES, placed=partial(named_in, local.index) if local.index else None)
     weights = form.open([LocalFile(path) for path in local.files], how) if form else None
     return OpenModel(model, tuple(claims), weights, local.adapter)
-
-
-def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_hash) -> str:
-    """Of the weight files of a model on disk."""
-    form = format_of(local.files[0].name) if local.files else None
-    return weights_digest(map(hash_of, local.files), form.kind if form else "safetensors")
 
 
 def _packed(local: LocalModel, config: Mapping[str, Any]) -> str | None:

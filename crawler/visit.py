@@ -17,7 +17,7 @@ from typing import Protocol
 
 from lineage.crawler.batch import RepoFailure, VisitOutcome
 from lineage.crawler.budget import BudgetSpent
-from lineage.crawler.folder import LocalModel, content_hash, shown_path
+from lineage.crawler.folder import LocalModel, shown_path
 from lineage.crawler.hub import Hub
 from lineage.crawler.hub_errors import (
     BadToken,
@@ -32,6 +32,7 @@ from lineage.crawler.hub_errors import (
     StorageDown,
 )
 from lineage.crawler.listing import Repository
+from lineage.crawler.local_digest import content_hash
 from lineage.crawler.open_model import (
     DISABLED,
     OpenModel,

@@ -237,7 +237,7 @@ def _is_commit(revision: str, commit: str | None) -> bool:
 
 def _digest_now(path: Path) -> str | None:
     from lineage.crawler.folder import one_local_model
-    from lineage.crawler.open_model import local_digest
+    from lineage.crawler.local_digest import local_digest
 
     try:
         return local_digest(one_local_model(path))

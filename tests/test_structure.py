@@ -14,10 +14,14 @@ from pathlib import Path
 
 import click
 import networkx
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lineage.commands import COMMANDS, SECTIONS
-from lineage.graphdb.schema import Edge, Model, Relation, Run, Status, Verdict
+from lineage.crawler.folder import one_local_model
+from lineage.crawler.local_digest import local_digest
+from lineage.graphdb.schema import Edge, Model, Relation, Run, Status, Verdict, local_id
 from lineage.graphdb.store import open_store
 from tests.invocations import check, commands, invocation
 
@@ -216,6 +220,21 @@ def test_who_is_parent_from_the_graph_loads_nothing_heavy(tmp_path: Path) -> Non
     printed, loaded = loaded_by("who-is-parent", "acme/child", "--json", "--store", str(tmp_path))
     assert json.loads(printed)["parent"] == "acme/parent"
     assert sorted(loaded & set(HEAVY) - {"numpy"}) == []  # numpy is the engine's own import
+
+
+def test_who_is_parent_of_a_stored_path_loads_nothing_that_asks_the_network(tmp_path: Path) -> None:
+    """Its file is hashed again, to see whether it still holds the weights that the graph knows."""
+    file = tmp_path / "model.safetensors"
+    save_file({"a.weight": np.ones((2, 2), np.float32)}, file)
+    digest = local_digest(one_local_model(file))
+    model = Model(local_id(file), str(file), Status.SKETCHED, signature="s", path=str(file), weights_digest=digest)
+    with open_store(str(tmp_path / "store")) as store:
+        store.upsert_models([model])
+        store.record_run(Run("run", "sync", datetime.now(UTC), datetime.now(UTC)))
+        store.replace_edges([model.hub_id], [], [Verdict(model.hub_id, "root", "", 0.97)], "run")
+    printed, loaded = loaded_by("who-is-parent", str(file), "--json", "--store", str(tmp_path / "store"))
+    assert json.loads(printed)["answer"] == "root"
+    assert sorted(loaded & {"torch", "huggingface_hub", "httpx", "httpx2", "requests"}) == []
 
 
 @pytest.mark.parametrize("name, command", list(commands()), ids=lambda value: value if isinstance(value, str) else "")

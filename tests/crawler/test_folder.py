@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from lineage.crawler.folder import NoSuchFolder, content_hash, local_models, one_local_model
+from lineage.crawler.folder import NoSuchFolder, local_models, one_local_model
+from lineage.crawler.local_digest import content_hash
 from lineage.crawler.open_model import locate_local
 from lineage.crawler.weights import Unreadable, local_weights
 from lineage.detect.sketch import Block
