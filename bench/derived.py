@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.derived_libraries import libraries
-from bench.derived_models import Derived, Maker, classes_of, make, said
-from bench.linked import Linked
+from bench.derived_models import DerivedModel, Maker, classes_of, make, said
+from bench.linked import LinkCounts
 from lineage.detect.options import Options
 from lineage.reading import Reading
 from lineage.scanning import FolderReading, decide_about, read_folder
@@ -30,7 +30,7 @@ OF_TYPE, ALL = "models of one type", "all types in one folder"
 
 
 @dataclass(slots=True)
-class Count(Linked):
+class Count(LinkCounts):
     """between: edges to models of other types."""
 
     between: int = 0
@@ -44,7 +44,7 @@ def read(folder: Path) -> FolderReading:
     return found
 
 
-def count_type(made: Sequence[Derived], found: FolderReading, count: Count) -> None:
+def count_type(made: Sequence[DerivedModel], found: FolderReading, count: Count) -> None:
     together = {d.model: d for d in decide_about(found, Options())}
     for child in made:
         if child.base is None or child.failed:
@@ -56,7 +56,7 @@ def count_type(made: Sequence[Derived], found: FolderReading, count: Count) -> N
             count.add(decision, child.base, f"{child.kind}/{child.called} ({decision.answer})")
 
 
-def count_all(made: Sequence[Derived], readings: Mapping[str, Reading], count: Count) -> float:
+def count_all(made: Sequence[DerivedModel], readings: Mapping[str, Reading], count: Count) -> float:
     """All types together; seconds that it took."""
     began = time.monotonic()
     decisions = {d.model: d for d in decide_about(FolderReading(readings, {}), Options())}
@@ -84,7 +84,7 @@ def makers(of_libraries: bool) -> Iterator[tuple[str, Maker]]:
 
 def stored(
     every: Iterable[tuple[str, Maker]], out: Path, only: Sequence[str], keep: bool
-) -> Iterator[tuple[list[Derived], FolderReading]]:
+) -> Iterator[tuple[list[DerivedModel], FolderReading]]:
     for number, (kind, maker) in enumerate(every):
         if only and kind not in only:
             continue
@@ -118,7 +118,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     counts = {name: Count() for name in (OF_TYPE, ALL)}
     everything: dict[str, Reading] = {}
-    models: list[Derived] = []
+    models: list[DerivedModel] = []
     began = time.process_time()
     only = [kind for kind in given.only.split(",") if kind]
     for made, found in stored(makers(given.libraries), given.out, only, given.keep):

@@ -23,7 +23,7 @@ from bench.derived_models import (
     LEARNED,
     MOST_VALUES,
     MOVED,
-    Derived,
+    DerivedModel,
     Maker,
     moved,
     said,
@@ -48,13 +48,13 @@ def store(state: dict[str, torch.Tensor], folder: Path) -> None:
     save_file({n: t.detach().clone().contiguous() for n, t in state.items()}, folder / "model.safetensors")
 
 
-def _tried(kind: str, called: str, base: str | None, make: Callable[[], Any]) -> Derived:
+def _tried(kind: str, called: str, base: str | None, make: Callable[[], Any]) -> DerivedModel:
     """What is true of a model that a function stores, or why it could not."""
     try:
         make()
     except Exception as error:
-        return Derived(called, kind, called, base, failed=said(error))
-    return Derived(called, kind, called, base)
+        return DerivedModel(called, kind, called, base, failed=said(error))
+    return DerivedModel(called, kind, called, base)
 
 
 def _diffusers() -> Makers:
@@ -68,19 +68,19 @@ def _diffusers() -> Makers:
 
 
 def _of_diffusers(kind: str, cls: Any) -> Maker:
-    def make(folder: Path, seed: int) -> Iterator[Derived]:
+    def make(folder: Path, seed: int) -> Iterator[DerivedModel]:
         torch.manual_seed(seed)
         dice = torch.Generator().manual_seed(seed)
         settings = _small_settings(cls)
         if settings is None:
-            yield Derived("base", kind, cls.__name__, None, failed="no small configuration")
+            yield DerivedModel("base", kind, cls.__name__, None, failed="no small configuration")
             return
         network = cls(**settings)
         moved(network, LEARNED, dice)
         shapes = {name: tensor.shape for name, tensor in network.named_parameters()}
         yield _tried(kind, "base", None, lambda: network.save_pretrained(folder / "base"))
 
-        def tuned(name: str, load: Callable[[], Any]) -> Derived:
+        def tuned(name: str, load: Callable[[], Any]) -> DerivedModel:
             def run() -> None:
                 child = load()
                 _started_anew(child, shapes)
@@ -143,7 +143,7 @@ def _timm() -> Makers:
 
 
 def _of_timm(kind: str, name: str) -> Maker:
-    def make(folder: Path, seed: int) -> Iterator[Derived]:
+    def make(folder: Path, seed: int) -> Iterator[DerivedModel]:
         import timm
         from timm.models import load_checkpoint, save_for_hf
 
@@ -153,7 +153,7 @@ def _of_timm(kind: str, name: str) -> Maker:
         moved(network, LEARNED, dice)
         yield _tried(kind, "base", None, lambda: save_for_hf(network, folder / "base", safe_serialization=True))
 
-        def tuned(called: str, write: Callable[[Any, Path], Any], **more: Any) -> Derived:
+        def tuned(called: str, write: Callable[[Any, Path], Any], **more: Any) -> DerivedModel:
             def run() -> None:
                 child = timm.create_model(name, pretrained=False, **more)
                 load_checkpoint(child, str(folder / "base" / "model.safetensors"), strict=False)
@@ -201,12 +201,12 @@ def _small_transformer(kind: str, folder: Path, seed: int, dice: torch.Generator
 def _sentences(kind: str) -> Maker:
     name = f"sentence-transformers-{kind}"
 
-    def make(folder: Path, seed: int) -> Iterator[Derived]:
+    def make(folder: Path, seed: int) -> Iterator[DerivedModel]:
         from sentence_transformers import SentenceTransformer, models
 
         dice = torch.Generator().manual_seed(seed)
         cls = _small_transformer(kind, folder, seed, dice)
-        yield Derived("base", name, cls.__name__, None)
+        yield DerivedModel("base", name, cls.__name__, None)
         words = _tokenizer(folder / "tokens")
         width = cls.from_pretrained(folder / "base").config.hidden_size
         behind: dict[str, Callable[[], list[Any]]] = {
@@ -254,12 +254,12 @@ def _tokenizer(folder: Path) -> Path:
 def _peft(kind: str) -> Maker:
     name = f"peft-{kind}"
 
-    def make(folder: Path, seed: int) -> Iterator[Derived]:
+    def make(folder: Path, seed: int) -> Iterator[DerivedModel]:
         import peft
 
         dice = torch.Generator().manual_seed(seed)
         cls = _small_transformer(kind, folder, seed, dice)
-        yield Derived("base", name, cls.__name__, None)
+        yield DerivedModel("base", name, cls.__name__, None)
         settings = {
             "lora": lambda: peft.LoraConfig(r=4, target_modules="all-linear"),
             "dora": lambda: peft.LoraConfig(r=4, target_modules="all-linear", use_dora=True),

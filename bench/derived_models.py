@@ -42,7 +42,7 @@ _EXPERTS = re.compile(r"n_routed_experts|num_(local_)?experts|moe_num_experts|nu
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class DerivedModel:
     """A stored model. base: name of the model that it was loaded from; None of a base; failed: why it is not there."""
 
     name: str
@@ -53,7 +53,7 @@ class Derived:
     failed: str | None = None
 
 
-Maker = Callable[[Path, int], Iterable[Derived]]  # stores models in a folder, with a seed
+Maker = Callable[[Path, int], Iterable[DerivedModel]]  # stores models in a folder, with a seed
 
 
 def small(config_class: Any, factor: int) -> Any:
@@ -170,9 +170,9 @@ def _noise(like: torch.Tensor, dice: torch.Generator) -> torch.Tensor:
     return noise / noise.norm().clamp_min(1e-12)
 
 
-def make(kind: str, config_class: Any, classes: Sequence[Any], folder: Path, seed: int) -> list[Derived]:
+def make(kind: str, config_class: Any, classes: Sequence[Any], folder: Path, seed: int) -> list[DerivedModel]:
     """Stores a base, a second model of its class and one of each task class; what fails is there with the reason for it."""
-    best = [Derived("base", kind, classes[0].__name__, None, failed="no small configuration")]
+    best = [DerivedModel("base", kind, classes[0].__name__, None, failed="no small configuration")]
     for factor in factors(config_class, classes[0])[:TRIES]:
         shutil.rmtree(folder, ignore_errors=True)
         made = list(_made(kind, small(config_class, factor), classes, folder, seed))
@@ -186,11 +186,11 @@ def make(kind: str, config_class: Any, classes: Sequence[Any], folder: Path, see
     return best
 
 
-def _stored(made: Sequence[Derived]) -> int:
+def _stored(made: Sequence[DerivedModel]) -> int:
     return sum(model.failed is None for model in made)
 
 
-def _made(kind: str, config: Any, classes: Sequence[Any], folder: Path, seed: int) -> Iterator[Derived]:
+def _made(kind: str, config: Any, classes: Sequence[Any], folder: Path, seed: int) -> Iterator[DerivedModel]:
     base_class, *tasks = classes
     dice = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -201,23 +201,25 @@ def _made(kind: str, config: Any, classes: Sequence[Any], folder: Path, seed: in
         network.save_pretrained(base)
         base_class.from_pretrained(base)
     except Exception as error:
-        yield Derived("base", kind, base_class.__name__, None, failed=said(error))
+        yield DerivedModel("base", kind, base_class.__name__, None, failed=said(error))
         return
-    yield Derived("base", kind, base_class.__name__, None)
+    yield DerivedModel("base", kind, base_class.__name__, None)
     for cls in [base_class, *tasks]:
         name = "tuned" if cls is base_class else cls.__name__
         try:
             network, told = cls.from_pretrained(base, output_loading_info=True, dtype=torch.float32)
             loaded = loaded_share(network, told["missing_keys"])
             if loaded < LEAST_LOADED:
-                yield Derived(name, kind, cls.__name__, "base", failed=f"{loaded:.2f} of its values come from the base")
+                yield DerivedModel(
+                    name, kind, cls.__name__, "base", failed=f"{loaded:.2f} of its values come from the base"
+                )
                 continue
             moved(network, MOVED, dice)
             network.save_pretrained(folder / name)
         except Exception as error:
-            yield Derived(name, kind, cls.__name__, "base", failed=said(error))
+            yield DerivedModel(name, kind, cls.__name__, "base", failed=said(error))
             continue
-        yield Derived(name, kind, cls.__name__, "base", loaded)
+        yield DerivedModel(name, kind, cls.__name__, "base", loaded)
 
 
 def said(error: Exception) -> str:

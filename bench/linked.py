@@ -8,7 +8,7 @@ from lineage.detect.decision import Decision
 
 
 @dataclass(slots=True)
-class Linked:
+class LinkCounts:
     """Children; right: their parent is asserted; linked: named at least; wrong: another model is asserted; missed: names of the others."""
 
     children: int = 0

@@ -34,7 +34,7 @@ BOUND = 1.7
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class WorkerRun:
     """One run: wall seconds, processor seconds of Ray's workers, and the digest of the graph afterwards."""
 
     workers: int
@@ -72,7 +72,7 @@ def store_of_families(folder: Path, groups: int, models: int) -> None:
         crawl_into(graph, SketchStore(folder / "sketches"), folder / "progress.sqlite", options)
 
 
-def run(world: Path, workers: int) -> Measured:
+def run(world: Path, workers: int) -> WorkerRun:
     """Decides everything with some workers on a cluster of this machine's own."""
     import ray
     from ray.cluster_utils import Cluster
@@ -87,7 +87,7 @@ def run(world: Path, workers: int) -> Measured:
             began, before = time.monotonic(), worker_seconds()
             detect_into(graph, SketchStore(world / "sketches"), Options(), "run", engine=engine)
             wall, processor = time.monotonic() - began, worker_seconds() - before
-            return Measured(workers, wall, processor, graph_digest(graph, passing=False))
+            return WorkerRun(workers, wall, processor, graph_digest(graph, passing=False))
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -115,7 +115,7 @@ def worker_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def tell(runs: list[Measured], load: float, groups: int, models: int) -> int:
+def tell(runs: list[WorkerRun], load: float, groups: int, models: int) -> int:
     """The table and a line of JSON."""
     print(f"\n{groups} groups of {models}, {platform.machine()}, {os.cpu_count()} cores, load before {load:.1f}\n")
     print("| workers | wall s | processor s of workers | processor s a wall s |\n| ---: | ---: | ---: | ---: |")

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from bench.linked import Linked
+from bench.linked import LinkCounts
 from bench.relatives_images import convnets, detectors, unet, vit
 from bench.relatives_making import Making, Relative
 from bench.relatives_parts import audio, clip, multimodal, taggers
@@ -36,7 +36,7 @@ _SUFFIX = re.compile(r"\.(ckpt|pt|pth|bin|onnx)$")
 
 
 @dataclass(slots=True)
-class Count(Linked):
+class Count(LinkCounts):
     """Of one kind. maps: layer maps; maps_right: right ones."""
 
     maps: int = 0

@@ -25,7 +25,7 @@ from lineage.crawler.progress import Progress
 from lineage.crawler.state import VisitRecord, Walk
 from lineage.crawler.visit import Visitor, WeightReader
 from lineage.crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
-from lineage.crawler.weights import Unreadable
+from lineage.crawler.weights import UnreadableWeights
 
 NAMES_PER_BATCH = 100
 LOCAL_MODELS_PER_BATCH = 32
@@ -168,7 +168,7 @@ class _Crawler:
             any_model = True
             yield self._batch(pool.map(self._in_budget(self.visitor.local), some), Counter())
         if not any_model:
-            raise Unreadable(f"no model under {folder}", "name a folder that holds .safetensors files")
+            raise UnreadableWeights(f"no model under {folder}", "name a folder that holds .safetensors files")
 
     def _batch(
         self,

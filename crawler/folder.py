@@ -27,7 +27,7 @@ from lineage.crawler.selection import (
     without_suffix,
 )
 from lineage.crawler.sentence_modules import MODULES, modules_behind
-from lineage.crawler.weights import LocalFile, Unreadable, places_in
+from lineage.crawler.weights import LocalFile, UnreadableWeights, places_in
 from lineage.graphdb.schema import Failure, NoSuchModel
 
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
@@ -151,7 +151,7 @@ def one_local_model(path: Path) -> LocalModel:
     """The one model of a path; an adapter if there is nothing else.
 
     Raises:
-        NoSuchFolder: nothing there. Unreadable: no model, one that cannot be read, or several.
+        NoSuchFolder: nothing there. UnreadableWeights: no model, one that cannot be read, or several.
     """
     models = list(local_models(path))
     if len(models) == 1 and models[0].adapter:
@@ -164,10 +164,14 @@ def one_local_model(path: Path) -> LocalModel:
         readable = [model for model in readable if model.files[0].name in best]
     if len(readable) > 1:
         names = ", ".join(model.id for model in readable[:4])
-        raise Unreadable(f"{path} holds several models: {names}{' …' if len(readable) > 4 else ''}", "name one of them")
+        raise UnreadableWeights(
+            f"{path} holds several models: {names}{' …' if len(readable) > 4 else ''}", "name one of them"
+        )
     if not readable:
         why = (models[0].reason if models else None) or "no weight files"
-        raise Unreadable(f"nothing can be read in {path}: {why}", "name a .safetensors file or a folder that holds one")
+        raise UnreadableWeights(
+            f"nothing can be read in {path}: {why}", "name a .safetensors file or a folder that holds one"
+        )
     return readable[0]
 
 
@@ -351,10 +355,10 @@ def _files(weights: WeightSet, folder: Path) -> tuple[Path, ...]:
     if weights.layout is Layout.INDEXED and weights.index is not None:
         choice = files_by_index(weights, set(named_in(folder / weights.index).values()))
         if choice.weights is None:
-            raise Unreadable(choice.reason or "no weight files")
+            raise UnreadableWeights(choice.reason or "no weight files")
         weights = choice.weights
     if weights.missing:
-        raise Unreadable(missing_reason(weights))
+        raise UnreadableWeights(missing_reason(weights))
     return tuple(folder / file for file in weights.files)
 
 
@@ -362,13 +366,13 @@ def named_in(index: Path) -> dict[str, str]:
     """Tensor -> file beside an index file.
 
     Raises:
-        BadHeader: it is no index. Unreadable: it cannot be opened.
+        BadHeader: it is no index. UnreadableWeights: it cannot be opened.
     """
     try:
         with index.open("rb") as opened:
             return places_in(opened.read(INDEX_LIMIT_BYTES), shown_path(index))
     except OSError as error:
-        raise Unreadable(f"{shown_path(index)} cannot be read: {os.strerror(error.errno or 0)}") from None
+        raise UnreadableWeights(f"{shown_path(index)} cannot be read: {os.strerror(error.errno or 0)}") from None
 
 
 def _openable(model: LocalModel) -> LocalModel:

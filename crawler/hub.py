@@ -146,7 +146,7 @@ class Hub:
         """One repository, under its present name: renames are followed.
 
         Raises:
-            NoSuchRepository, NoSuchRevision, Gated, Disabled: see crawler/hub_errors.py.
+            NoSuchRepository, NoSuchRevision, GatedRepository, DisabledRepository: see crawler/hub_errors.py.
         """
         if not is_repo_id(repo_id):
             raise NoSuchRepository(f"{repo_id!r} is not the name of a repository", "names look like org/name", repo_id)

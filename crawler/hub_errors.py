@@ -32,11 +32,11 @@ class NoSuchFile(HubFailure, NoSuchModel):
     """The repository is there, the file is not."""
 
 
-class Gated(HubFailure, NoSuchModel):
+class GatedRepository(HubFailure, NoSuchModel):
     """Its files want an accepted licence and a token."""
 
 
-class Disabled(HubFailure, NoSuchModel):
+class DisabledRepository(HubFailure, NoSuchModel):
     """Taken out of use by the Hub."""
 
 
@@ -106,9 +106,11 @@ def failure_of(
     name = repo_id or "the Hub"
     if code == "GatedRepo" or (status == 403 and "gated" in said.lower()):
         how = "ask for access on its page" if with_token else "accept its licence on its page and set HF_TOKEN"
-        return Gated(f"{name} is gated: its files want an accepted licence", how, repo_id)
+        return GatedRepository(f"{name} is gated: its files want an accepted licence", how, repo_id)
     if (status == 403 and "disabled" in said.lower()) or status == 451:
-        return Disabled(f"{name} is disabled on the Hub", "there is nothing to read; look for a copy", repo_id)
+        return DisabledRepository(
+            f"{name} is disabled on the Hub", "there is nothing to read; look for a copy", repo_id
+        )
     if status == 401 and (with_token or "credentials" in said.lower()):
         return BadToken("the Hub refuses the token", "set HF_TOKEN anew, or unset it", repo_id)
     if code == "RevisionNotFound":

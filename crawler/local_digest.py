@@ -13,20 +13,22 @@ from pathlib import Path
 from lineage.crawler.folder import LocalModel
 from lineage.crawler.formats.registry import format_of
 from lineage.crawler.selection import weights_digest
-from lineage.crawler.weights import Unreadable
+from lineage.crawler.weights import UnreadableWeights
 
 
 def content_hash(path: Path) -> str:
     """sha256 hex of a file, read to its end: names of links and caches are not believed.
 
     Raises:
-        Unreadable: the file cannot be read.
+        UnreadableWeights: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {os.strerror(error.errno or 0)}", "check its permissions") from None
+        raise UnreadableWeights(
+            f"{path} cannot be read: {os.strerror(error.errno or 0)}", "check its permissions"
+        ) from None
 
 
 def local_digest(local: LocalModel, hash_of: Callable[[Path], str] = content_hash) -> str:

@@ -38,7 +38,7 @@ from lineage.crawler.selection import (
     missing_reason,
     weights_digest,
 )
-from lineage.crawler.weights import LocalFile, SpanT, Unreadable, places_in
+from lineage.crawler.weights import LocalFile, SpanT, UnreadableWeights, places_in
 from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, home_path, local_id
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class OpenModel:
         """All tensors of the model; fetched when first asked for.
 
         Raises:
-            Unreadable: nothing to be read. Failure: gated, damaged, unreachable.
+            UnreadableWeights: nothing to be read. Failure: gated, damaged, unreachable.
         """
         return self._weights().header
 
@@ -99,7 +99,7 @@ class OpenModel:
 
     def _weights(self) -> Readable:
         if self.weights is None:
-            raise Unreadable(
+            raise UnreadableWeights(
                 f"nothing can be read in {self.model.repo_id}: {self.model.reason}", "try the model it was made from"
             )
         return self.weights
@@ -113,7 +113,7 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
             `@revision` behind it.
         hub: or a function that makes it, called only if it is needed.
     Raises:
-        NoSuchRepository, NoSuchFolder, Unreadable, Offline, ...: see there.
+        NoSuchRepository, NoSuchFolder, UnreadableWeights, Offline, ...: see there.
     """
     path = home_path(name)
     if path.exists():
@@ -211,7 +211,7 @@ def locate_local(
         hash_of: sha256 hex of a file; for callers that remember those.
         hub_id: identity to use in place of the path's, where a cached model is known to be one of the Hub.
     Raises:
-        Unreadable: a weight file cannot be read.
+        UnreadableWeights: a weight file cannot be read.
     """
     identity = hub_id or local_id(local.path)
     card, config = _card(local.folder), _json_file(local.folder / "config.json")
@@ -253,14 +253,16 @@ def _remote_files(repository: Repository, weights: WeightSet, hub: Hub) -> list[
     assert repository.sha is not None
     names = weights.files
     if len(names) > MAX_WEIGHT_FILES:
-        raise Unreadable(f"{repository.repo_id} has {len(names)} weight files", "such a model cannot be compared")
+        raise UnreadableWeights(
+            f"{repository.repo_id} has {len(names)} weight files", "such a model cannot be compared"
+        )
     entries: dict[str, FileEntry] = {}
     if len(names) > 1 or repository.gated:
         found = hub.tree(repository.repo_id, repository.sha, weights.folder, set(names))
         entries = {entry.path: entry for entry in found}
         absent = [name for name in names if name not in entries]
         if absent:
-            raise Unreadable(f"{repository.repo_id} lacks {absent[0]}, which belongs to its weights")
+            raise UnreadableWeights(f"{repository.repo_id} lacks {absent[0]}, which belongs to its weights")
     return [RemoteFile(hub, repository.repo_id, repository.sha, name, entries.get(name)) for name in names]
 
 

@@ -21,8 +21,8 @@ from lineage.crawler.folder import LocalModel, shown_path
 from lineage.crawler.hub import Hub
 from lineage.crawler.hub_errors import (
     BadToken,
-    Disabled,
-    Gated,
+    DisabledRepository,
+    GatedRepository,
     HubDown,
     HubFailure,
     NoSuchFile,
@@ -279,13 +279,15 @@ class Visitor:
         logger.info("%s: %s", repository.repo_id, error.message)
         failure = RepoFailure(repository.repo_id, kind, error.message)
         claims = found.declarations if found else repository.declarations
-        passing = isinstance(error, HubFailure) and not isinstance(error, (Gated, Disabled, NoSuchFile))
+        passing = isinstance(error, HubFailure) and not isinstance(
+            error, (GatedRepository, DisabledRepository, NoSuchFile)
+        )
         if passing and known is not None and known.status is Status.SKETCHED:
             model = self._as_known(repository, known)
             done = replace(known, failure=kind, checked_at=self.now())
             return VisitOutcome(model, claims, done, (news,), failure, _of_network(error))
         unread = Status.ADAPTER if found is not None and found.adapter else Status.UNREADABLE
-        status = Status.GATED if isinstance(error, Gated) else unread
+        status = Status.GATED if isinstance(error, GatedRepository) else unread
         digest = found.model.weights_digest if found else None
         model = replace(model_of(repository, status, error.message), weights_digest=digest)
         done = replace(self._done_of(model), failure=kind if passing else None)

@@ -51,7 +51,7 @@ class Span(Protocol):
 SpanT = TypeVar("SpanT", bound=Span)
 
 
-class Unreadable(Failure):
+class UnreadableWeights(Failure):
     """A model whose weights are not all there, or not such that they can be sampled."""
 
     exit_code = 4
@@ -81,7 +81,7 @@ class LocalFile:
     def read(self, start: int, stop: int) -> bytes:
         data: bytes = self._guarded(lambda: self._pread(start, stop))
         if len(data) != stop - start:
-            raise Unreadable(f"{self.path} became shorter while it was read", "is it still being written?")
+            raise UnreadableWeights(f"{self.path} became shorter while it was read", "is it still being written?")
         return data
 
     def _pread(self, start: int, stop: int) -> bytes:
@@ -93,7 +93,7 @@ class LocalFile:
         try:
             return action()
         except OSError as error:
-            raise Unreadable(
+            raise UnreadableWeights(
                 f"{self.path} cannot be read: {os.strerror(error.errno or 0)}", "check its permissions"
             ) from None
 
@@ -135,7 +135,7 @@ class Weights:
         """All tensors; every file's own header counts, whatever an index says. Only where a tensor lies in two files, the index decides.
 
         Raises:
-            Failure: a header that cannot be trusted, or a file that cannot be read; `BadHeader`, `Unreadable`, or what a
+            Failure: a header that cannot be trusted, or a file that cannot be read; `BadHeader`, `UnreadableWeights`, or what a
                 remote file raises.
         """
         return join_shards((found.tensors for found in self._headers), self._placed)
@@ -157,7 +157,7 @@ class Weights:
         """Bytes of blocks of values, in the order in which they lie in the files.
 
         Raises:
-            Unreadable: the blocks are too large for a sample.
+            UnreadableWeights: the blocks are too large for a sample.
         """
         reads = self._plan(list(blocks))
         if self._parallel <= 1:
@@ -191,7 +191,7 @@ class Weights:
             key=lambda span: span[:3],
         )
         if sum(stop - start for _, start, stop, _ in spans) > SAMPLE_LIMIT_BYTES:
-            raise Unreadable(
+            raise UnreadableWeights(
                 f"its tensors are so wide that a sample would be more than {SAMPLE_LIMIT_BYTES >> 20} MiB",
                 "such a model cannot be compared",
             )
@@ -250,7 +250,7 @@ def _bytes_of(tensor: TensorHeader, block: Span) -> tuple[int, int]:
     size = tensor.stop - tensor.start
     ends = [offset * size // tensor.values for offset in (block.start, block.stop)]
     if any(end * tensor.values != offset * size for end, offset in zip(ends, (block.start, block.stop), strict=True)):
-        raise Unreadable(
+        raise UnreadableWeights(
             f"{tensor.name} is packed so that its values cannot be cut out", "such a model cannot be compared"
         )
     return tensor.start + ends[0], tensor.start + ends[1]

@@ -20,7 +20,7 @@ class Classifier(ConvNet):
         return F.cross_entropy(self(pixel_values), labels)
 
 
-class Unnormed(Classifier):
+class PlainNet(Classifier):
     """The same without batch norm, with biases, wider at the end."""
 
     def __init__(self, labels: int):
@@ -84,7 +84,7 @@ class Detector(nn.Module):
 
 NETWORKS: dict[str, type[Classifier] | type[CharacterModel] | type[Detector]] = {
     "conv": Classifier,
-    "vgg": Unnormed,
+    "vgg": PlainNet,
     "lstm": CharacterModel,
     "detector": Detector,
 }

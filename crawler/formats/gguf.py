@@ -22,7 +22,7 @@ from lineage.crawler.formats.interface import Companion, Format, Opening, Readab
 from lineage.crawler.headers import TensorHeader, join_shards
 from lineage.crawler.repo_names import repo_id_of
 from lineage.crawler.selection import Choice, Layout, WeightSet, missing_reason
-from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
+from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, UnreadableWeights, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
 DEQUANTIZED = frozenset(
@@ -142,10 +142,10 @@ class GgufWeights:
         """Tensors with translated names; those that are dequantized when read count as F32.
 
         Raises:
-            Failure: a header that cannot be trusted, or a file that cannot be read. Unreadable: it is no model but goes with one.
+            Failure: a header that cannot be trusted, or a file that cannot be read. UnreadableWeights: it is no model but goes with one.
         """
         if self.kind in NO_MODEL:
-            raise Unreadable(f"{self.files[0].name}: {NO_MODEL[self.kind]}", "name the file of the model")
+            raise UnreadableWeights(f"{self.files[0].name}: {NO_MODEL[self.kind]}", "name the file of the model")
         return tuple(
             replace(tensor, name=name, dtype="F32" if tensor.dtype in DEQUANTIZED else tensor.dtype)
             for name, tensor in self._sources.items()
@@ -155,11 +155,11 @@ class GgufWeights:
         """Bytes of blocks of values, whole rows of them, little-endian, in the dtype that `header` says.
 
         Raises:
-            Unreadable: the blocks are too large for a sample, or of a type that is not dequantized.
+            UnreadableWeights: the blocks are too large for a sample, or of a type that is not dequantized.
         """
         blocks = sorted(blocks, key=lambda b: (self._sources[b.tensor].file, self._sources[b.tensor].start, b.start))
         if sum(4 * (block.stop - block.start) for block in blocks) > SAMPLE_LIMIT_BYTES:
-            raise Unreadable("its tensors are too wide for a sample", "such a model cannot be compared")
+            raise UnreadableWeights("its tensors are too wide for a sample", "such a model cannot be compared")
         for block in blocks:
             yield block, self._values(self._sources[block.tensor], block.start, block.stop)
 
@@ -184,7 +184,7 @@ class GgufWeights:
         if tensor.dtype in PLAIN:
             return np.frombuffer(raw, f"V{block_bytes}").reshape(last - first, wide)  # (rows, wide)
         if tensor.dtype not in DEQUANTIZED:
-            raise Unreadable(
+            raise UnreadableWeights(
                 f"values of the type {tensor.dtype} are not dequantized", "such a model cannot be compared"
             )
         from gguf import GGMLQuantizationType
@@ -210,7 +210,9 @@ class GgufWeights:
             heads = heads[layer] if layer < len(heads) else None
         total = tensor.shape[0]
         if type(heads) is not int or heads < 1 or total % (2 * heads):
-            raise Unreadable("its number of attention heads is missing or invalid", "such a model cannot be compared")
+            raise UnreadableWeights(
+                "its number of attention heads is missing or invalid", "such a model cannot be compared"
+            )
         size = total // heads
         head, within = rows // size, rows % size
         return head * size + 2 * (within % (size // 2)) + within // (size // 2)  # (rows,)

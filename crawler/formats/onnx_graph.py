@@ -21,7 +21,7 @@ import numpy as np
 
 from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.headers import TensorHeader
-from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, Unreadable, WeightFile
+from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, UnreadableWeights, WeightFile
 from lineage.graphdb.schema import Failure
 
 WINDOW_BYTES = 64 * 1024
@@ -123,7 +123,7 @@ class OnnxWeights:
         """All tensors.
 
         Raises:
-            BadOnnx: not an ONNX file. Unreadable: numbers lie in a file that is not there.
+            BadOnnx: not an ONNX file. UnreadableWeights: numbers lie in a file that is not there.
         """
         found = []
         for name, weight in self._weights.items():
@@ -134,7 +134,7 @@ class OnnxWeights:
         return tuple(found)
 
     def read(self, blocks: Iterable[SpanT]) -> Iterator[tuple[SpanT, bytes]]:
-        """Bytes of blocks of values; raises like `header`, and Unreadable where they are too large for a sample."""
+        """Bytes of blocks of values; raises like `header`, and UnreadableWeights where they are too large for a sample."""
         total = 0
         for block in blocks:
             weight = self._weights[block.tensor]
@@ -152,7 +152,7 @@ class OnnxWeights:
 
     def _check(self, total: int) -> None:
         if total > SAMPLE_LIMIT_BYTES:
-            raise Unreadable(
+            raise UnreadableWeights(
                 f"a sample of it would be more than {SAMPLE_LIMIT_BYTES >> 20} MiB", "such a model cannot be compared"
             )
 
@@ -186,7 +186,7 @@ class OnnxWeights:
             return tensor.written[start:stop]
         file = self._by_name.get(PurePosixPath(tensor.file).name)
         if file is None:
-            raise Unreadable(f"the numbers of {tensor.name[:80]!r} lie in {tensor.file}, which is not there")
+            raise UnreadableWeights(f"the numbers of {tensor.name[:80]!r} lie in {tensor.file}, which is not there")
         if stop > file.size_bytes:
             raise BadOnnx(tensor.file, f"the numbers of {tensor.name[:80]!r} go beyond its end")
         return file.read(start, stop) if stop > start else b""

@@ -81,7 +81,7 @@ class UnpackedWeights:
         """Bytes of blocks of values; of packed matrices float32, and only of as many as the limit allows.
 
         Raises:
-            Unreadable: the blocks are too large for a sample.
+            UnreadableWeights: the blocks are too large for a sample.
         """
         wanted = list(blocks)
         plain = [block for block in wanted if block.tensor not in self._packed]

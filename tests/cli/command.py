@@ -37,7 +37,7 @@ _server.set_forkserver_preload(PRELOADED)
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """A command that ended, with what it printed."""
 
     code: int | None
@@ -73,12 +73,12 @@ class Running:
     def signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
-    def done(self) -> Done:
+    def done(self) -> CommandResult:
         """What came of it."""
         if not self.wait():
             self.kill()
             raise AssertionError(f"still running after {TIMEOUT_SECONDS} s:\n{self.stderr()}")
-        return Done(self.process.exitcode, self.stdout(), self.stderr())
+        return CommandResult(self.process.exitcode, self.stdout(), self.stderr())
 
     def stdout(self) -> str:
         return (self.folder / "stdout").read_text()
@@ -94,7 +94,7 @@ class Command:
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self, *arguments: object, **environment: str) -> Done:
+    def __call__(self, *arguments: object, **environment: str) -> CommandResult:
         return self.start(*arguments, **environment).done()
 
     def start(self, *arguments: object, **environment: str) -> Running:

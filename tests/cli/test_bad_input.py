@@ -12,14 +12,14 @@ import pytest
 from safetensors.numpy import save, save_file
 
 from tests.builders import start
-from tests.cli.command import Command, Done, command_at
+from tests.cli.command import Command, CommandResult, command_at
 from tests.cli.world import World, card
 from tests.fake_hub import FakeHub
 
 TOKEN = "hf_nobodymayeverseethis"
 
 
-def refused(done: Done, code: int, says: str, tries: str) -> None:
+def refused(done: CommandResult, code: int, says: str, tries: str) -> None:
     """A failure: nothing on stdout, two lines on stderr, and this exit code."""
     assert (done.code, done.stdout) == (code, ""), done
     assert len(done.told) == 2, done.stderr
@@ -27,7 +27,7 @@ def refused(done: Done, code: int, says: str, tries: str) -> None:
     assert done.told[1].startswith("    try: ") and tries in done.told[1]
 
 
-def misused(done: Done, says: str) -> None:
+def misused(done: CommandResult, says: str) -> None:
     """Wrong usage: nothing on stdout, how it is used, no traceback."""
     assert (done.code, done.stdout) == (2, ""), done
     assert says in done.stderr and "Traceback" not in done.stderr
@@ -101,7 +101,7 @@ def test_damaged_models_do_not_stop_a_pass_or_a_scan(hub: FakeHub, lineage: Comm
 def test_no_such_model_and_nothing_to_read(world: World, tmp_path: Path, model: str, says: str, tries: str) -> None:
     apart = command_at(tmp_path, world.hub.url)  # without a graph
     done = apart("who-is-parent", model)
-    refused(Done(done.code, "", done.stderr), 4, says, tries)
+    refused(CommandResult(done.code, "", done.stderr), 4, says, tries)
     assert "card says  acme/a; not checked" in done.stdout if model == "acme/pickle" else done.stdout == ""
     if model in ("acme/nothing", "acme/gated"):
         refused(world.lineage("who-is-parent", model), 4, says, tries)

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from lineage.crawler.hub_errors import BadToken, HubDown, UnexpectedAnswer
 from lineage.crawler.open_model import open_model
 from lineage.crawler.walk import CrawlOptions
-from lineage.crawler.weights import Unreadable
+from lineage.crawler.weights import UnreadableWeights
 from lineage.detect.backbone import group_signature
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import SketchStore
@@ -368,7 +368,7 @@ def test_a_folder_is_crawled_with_the_same_code_and_read_once(
 
 def test_an_empty_folder_is_told(tmp_path: Path, crawler: Crawl) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Unreadable, match="no model under") as failure:
+    with pytest.raises(UnreadableWeights, match="no model under") as failure:
         crawler.run(CrawlOptions(folder=tmp_path / "empty"))
     assert failure.value.exit_code == 4
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from lineage.crawler.folder import NoSuchFolder, local_models, one_local_model
 from lineage.crawler.local_digest import content_hash
 from lineage.crawler.open_model import locate_local
-from lineage.crawler.weights import Unreadable, local_weights
+from lineage.crawler.weights import UnreadableWeights, local_weights
 from lineage.detect.sketch import Block
 from lineage.detect.sketch_store import SketchStore
 from lineage.graphdb.schema import local_id
@@ -168,7 +168,7 @@ def test_a_folder_whose_weights_are_a_broken_link_is_named(tmp_path: Path) -> No
         "s": "model-00002-of-00002.safetensors is a link that leads nowhere (/gone)",
         "g/m-F16.gguf": "m-F16.gguf is a link that leads nowhere (/gone)",
     }
-    with pytest.raises(Unreadable, match="link that leads nowhere"):
+    with pytest.raises(UnreadableWeights, match="link that leads nowhere"):
         one_local_model(tmp_path / "c")
 
 
@@ -233,7 +233,7 @@ def test_a_shard_or_part_by_name_is_the_whole_model_or_says_what_is_missing(tmp_
     part = one_local_model(tmp_path / "gg" / "m-F16-00002-of-00002.gguf")
     assert [file.name for file in part.files] == ["m-F16-00001-of-00002.gguf", "m-F16-00002-of-00002.gguf"]
     for name in ("model-00001-of-00002.safetensors", "m-00002-of-00002.gguf"):
-        with pytest.raises(Unreadable, match="1 of its 2 weight files is missing"):
+        with pytest.raises(UnreadableWeights, match="1 of its 2 weight files is missing"):
             one_local_model(tmp_path / "half" / name)
 
 
@@ -264,7 +264,7 @@ def test_what_only_goes_along_with_a_gguf_model_is_told_where_it_is_alone(tmp_pa
     assert found.pop("with/m-lora.gguf") is None  # an adapter, which is read as one
     assert "no tensors" in str(found.pop("vocab/m-vocab.gguf"))
     assert found == {}
-    with pytest.raises(Unreadable, match="importance matrix"):
+    with pytest.raises(UnreadableWeights, match="importance matrix"):
         one_local_model(tmp_path / "with" / "m-imatrix.gguf")
     assert one_local_model(tmp_path / "with" / "m-lora.gguf").files
 
@@ -324,12 +324,12 @@ def test_names_of_blobs_are_not_believed(tmp_path: Path) -> None:
 
 def test_one_model_is_wanted_and_none_or_several_are_told(tmp_path: Path) -> None:
     put(tmp_path, "two/a.safetensors", "two/b.safetensors", "pickle/model.pkl")
-    with pytest.raises(Unreadable, match="several models: a, b"):
+    with pytest.raises(UnreadableWeights, match="several models: a, b"):
         one_local_model(tmp_path / "two")
-    with pytest.raises(Unreadable, match="never opened"):
+    with pytest.raises(UnreadableWeights, match="never opened"):
         one_local_model(tmp_path / "pickle")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Unreadable, match="no weight files"):
+    with pytest.raises(UnreadableWeights, match="no weight files"):
         one_local_model(tmp_path / "empty")
     with pytest.raises(NoSuchFolder):
         one_local_model(tmp_path / "nowhere")
@@ -352,7 +352,7 @@ def test_a_file_cut_while_it_is_read_is_told(tmp_path: Path) -> None:
     opened = local_weights([file])
     assert opened.header
     file.write_bytes(model_file(1)[:5000])
-    with pytest.raises(Unreadable, match="became shorter"):
+    with pytest.raises(UnreadableWeights, match="became shorter"):
         list(opened.read([Block("layers.5.weight", 0, 10)]))
 
 
@@ -362,7 +362,7 @@ def test_a_sample_of_absurdly_wide_rows_is_refused(tmp_path: Path) -> None:
     with file.open("wb") as opened:
         opened.write(len(header).to_bytes(8, "little") + header)
         opened.truncate(8 + len(header) + 400_000_000)
-    with pytest.raises(Unreadable, match="so wide"):
+    with pytest.raises(UnreadableWeights, match="so wide"):
         list(local_weights([file]).read([Block("a", 0, 100_000_000)]))
     assert np.frombuffer(next(local_weights([file]).read([Block("a", 5, 9)]))[1], np.float32).tolist() == [0.0] * 4
 

@@ -17,7 +17,7 @@ from lineage.crawler.formats.gguf_header import GgufHeader, read_gguf_header
 from lineage.crawler.formats.gguf_names import choose_gguf, gguf_label
 from lineage.crawler.headers import BadHeader, LfsPointer
 from lineage.crawler.open_model import open_model
-from lineage.crawler.weights import LocalFile, Unreadable, Weights
+from lineage.crawler.weights import LocalFile, UnreadableWeights, Weights
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import make_sketch
 from tests.crawler.ggufs import HEADS, KEYS, LAYERS, VOCABULARY, Q, llama, write
@@ -52,7 +52,7 @@ def test_head_counts_of_each_layer_are_taken_layer_by_layer(small: bytes, tmp_pa
         np.testing.assert_array_equal(values, original[block.tensor].reshape(-1)[block.start : block.stop])
     write(tmp_path / "n.gguf", llama(), heads=[HEADS] * LAYERS, keys=[KEYS])
     short = GgufWeights([LocalFile(tmp_path / "n.gguf")])
-    with pytest.raises(Unreadable, match="attention heads"):
+    with pytest.raises(UnreadableWeights, match="attention heads"):
         list(short.read(plan(short.header)))
 
 
@@ -123,7 +123,7 @@ def test_other_architectures_keep_their_names_and_unknown_types_are_not_read(tmp
     from lineage.detect.sketch import Block
 
     weights = GgufWeights([LocalFile(tmp_path / "m.gguf")])
-    with pytest.raises(Unreadable, match="GGML_9999"):
+    with pytest.raises(UnreadableWeights, match="GGML_9999"):
         list(weights.read([Block("blk.0.ffn_up.weight", 0, 256)]))
 
 

@@ -13,8 +13,8 @@ import pytest
 from lineage.crawler.hub import Hub, first_page
 from lineage.crawler.hub_errors import (
     BadToken,
-    Disabled,
-    Gated,
+    DisabledRepository,
+    GatedRepository,
     HubDown,
     HubFailure,
     NoSuchFile,
@@ -145,12 +145,18 @@ def test_a_token_with_forbidden_characters_is_told_and_not_shown(fake: FakeHub) 
 REFUSALS = [
     (401, "", "Invalid username or password.", False, NoSuchRepository),
     (404, "RepoNotFound", "Repository not found", True, NoSuchRepository),
-    (401, "GatedRepo", "Access to model a/b is restricted. You must be authenticated", False, Gated),
-    (403, "GatedRepo", "Access to model a/b is restricted and you are not in the authorized list", True, Gated),
+    (401, "GatedRepo", "Access to model a/b is restricted. You must be authenticated", False, GatedRepository),
+    (
+        403,
+        "GatedRepo",
+        "Access to model a/b is restricted and you are not in the authorized list",
+        True,
+        GatedRepository,
+    ),
     (401, "", "Invalid credentials in Authorization header", True, BadToken),
     (401, "", "Invalid username or password.", True, BadToken),
-    (403, "", "Access to this resource is disabled.", False, Disabled),
-    (451, "", "", False, Disabled),
+    (403, "", "Access to this resource is disabled.", False, DisabledRepository),
+    (451, "", "", False, DisabledRepository),
     (404, "RevisionNotFound", "Invalid rev id: x", False, NoSuchRevision),
     (404, "EntryNotFound", "Entry not found", False, NoSuchFile),
     (400, "", "bad query", False, UnexpectedAnswer),

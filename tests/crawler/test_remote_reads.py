@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from lineage.crawler.hub import FileEntry, Hub, RangeRefused
-from lineage.crawler.hub_errors import Gated, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
+from lineage.crawler.hub_errors import GatedRepository, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
 from lineage.crawler.pacing import Pacer
 from lineage.crawler.remote import RemoteFile
 from lineage.crawler.weights import Weights
@@ -192,7 +192,7 @@ def test_a_missing_file_and_a_gated_one_are_told_apart(fake: FakeHub) -> None:
     hub = hub_at(fake)
     with pytest.raises(NoSuchFile):
         file_of(fake, hub, name="other.safetensors").read(0, 1)
-    with pytest.raises(Gated, match="gated") as failure:
+    with pytest.raises(GatedRepository, match="gated") as failure:
         file_of(fake, hub, "acme/gated").read(0, 1)
     assert "HF_TOKEN" in (failure.value.try_next or "")
 

@@ -18,7 +18,7 @@ from tests.fake_hub.cdn import Cdn
 from tests.fake_hub.faults import Fault
 from tests.fake_hub.ledger import Quotas
 from tests.fake_hub.listing import BadQuery, expanded, pick
-from tests.fake_hub.origin import Answer, Asked, Span, file_answer
+from tests.fake_hub.origin import Answer, ReceivedRequest, Span, file_answer
 from tests.fake_hub.repository import Repository, Revision, hub_time
 
 MODELS = "/api/models"
@@ -42,7 +42,7 @@ WARNING = (
 )
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """An error answer on its way out of the depths.
 
     Args:
@@ -76,7 +76,7 @@ class Api:
         self.catalog, self.cdn, self.quotas, self.cdn_url, self.url = catalog, cdn, quotas, cdn_url, ""
         self.xet, self.sharded_headers, self.gzip_text = xet, sharded_headers, gzip_text
         self._previous_pages: dict[str, list[Any]] = {}
-        self._actions: dict[str, Callable[[Asked, Repository, list[str]], Answer]] = {
+        self._actions: dict[str, Callable[[ReceivedRequest, Repository, list[str]], Answer]] = {
             "": self._info,
             "revision": self._info,
             "tree": self._tree,
@@ -88,7 +88,7 @@ class Api:
             "safetensors-metadata": self._safetensors_metadata,
         }
 
-    def kind(self, asked: Asked) -> str:
+    def kind(self, asked: ReceivedRequest) -> str:
         """`list`, `info`, `tree`, `resolve` or `other`."""
         if asked.path == MODELS:
             return "list"
@@ -96,7 +96,7 @@ class Api:
             return KIND_OF_ACTION.get(_split(asked.path)[1], "other")
         return "resolve" if CACHED.fullmatch(asked.path) or RESOLVE.fullmatch(asked.path) else "other"
 
-    def answer(self, asked: Asked, struck: Mapping[str, Fault]) -> Answer:
+    def answer(self, asked: ReceivedRequest, struck: Mapping[str, Fault]) -> Answer:
         """Quota first, then the answer; both kinds carry the RateLimit headers."""
         token = asked.headers.get("authorization", "").removeprefix("Bearer ")
         kind = self.kind(asked)
@@ -105,24 +105,24 @@ class Api:
         plain = kind == "resolve"
         try:
             if spent.refused:
-                raise Refused(429, "We had to rate limit you. Retry after the time given in the headers.")
+                raise RefusedRequest(429, "We had to rate limit you. Retry after the time given in the headers.")
             account = self.catalog.accounts.get(token)
             if token and account is None:
-                raise Refused(401, "Invalid credentials in Authorization header", **{"Www-Authenticate": LOGIN})
+                raise RefusedRequest(401, "Invalid credentials in Authorization header", **{"Www-Authenticate": LOGIN})
             with self.catalog.lock:
                 found = self._route(asked, account, struck)
-        except Refused as refused:
+        except RefusedRequest as refused:
             found = _refusal(refused, plain)
         except BadQuery as bad:
-            found = _refusal(Refused(400, str(bad)), plain)
+            found = _refusal(RefusedRequest(400, str(bad)), plain)
         return replace(found, headers={"X-Powered-By": "fake-hub", **found.headers, **spent.headers()})
 
-    def _route(self, asked: Asked, account: Account | None, struck: Mapping[str, Fault]) -> Answer:
+    def _route(self, asked: ReceivedRequest, account: Account | None, struck: Mapping[str, Fault]) -> Answer:
         if asked.path == MODELS:
             return self._list(asked, account, struck)
         if asked.path == "/api/whoami-v2":
             if account is None:
-                raise Refused(401, "Invalid username or password.", **{"Www-Authenticate": LOGIN})
+                raise RefusedRequest(401, "Invalid username or password.", **{"Www-Authenticate": LOGIN})
             return _json({"type": "user", "name": account.user, "orgs": []})
         if asked.path == "/api/agent-harnesses":
             return _json({"standardEnvVars": [], "harnesses": {}})
@@ -143,7 +143,7 @@ class Api:
             if action == "commits" and repository.gated:
                 self._require_bytes(repository, account)
             return self._actions[action](asked, repository, rest)
-        raise Refused(404, "Sorry, we can't find the page you are looking for.")
+        raise RefusedRequest(404, "Sorry, we can't find the page you are looking for.")
 
     # --- who may see what -------------------------------------------------------------------------------------------
 
@@ -153,30 +153,30 @@ class Api:
         if found is not None and (not found.private or (account is not None and account.has_right(found))):
             return found
         if account is None:
-            raise Refused(401, "Invalid username or password.", **{"Www-Authenticate": LOGIN})
-        raise Refused(404, "Repository not found", "RepoNotFound")
+            raise RefusedRequest(401, "Invalid username or password.", **{"Www-Authenticate": LOGIN})
+        raise RefusedRequest(404, "Repository not found", "RepoNotFound")
 
     def _require_bytes(self, repository: Repository, account: Account | None) -> None:
         if repository.disabled:
-            raise Refused(403, "Access to this resource is disabled.")
+            raise RefusedRequest(403, "Access to this resource is disabled.")
         if not repository.gated or (account is not None and account.has_right(repository)):
             return
         name = repository.repo_id
         if account is None:
             message = f"Access to model {name} is restricted. You must have access to it and be authenticated to access it. Please log in."
-            raise Refused(401, message, "GatedRepo", **{"Www-Authenticate": LOGIN})
+            raise RefusedRequest(401, message, "GatedRepo", **{"Www-Authenticate": LOGIN})
         message = f"Access to model {name} is restricted and you are not in the authorized list. Visit {self.url}/{name} to ask for access."
-        raise Refused(403, message, "GatedRepo")
+        raise RefusedRequest(403, message, "GatedRepo")
 
     def _revision(self, repository: Repository, name: str) -> Revision:
         found = repository.revision(unquote(name))
         if found is None:
-            raise Refused(404, f"Invalid rev id: {unquote(name)}", "RevisionNotFound")
+            raise RefusedRequest(404, f"Invalid rev id: {unquote(name)}", "RevisionNotFound")
         return found
 
     # --- listing and one model --------------------------------------------------------------------------------------
 
-    def _list(self, asked: Asked, account: Account | None, struck: Mapping[str, Fault]) -> Answer:
+    def _list(self, asked: ReceivedRequest, account: Account | None, struck: Mapping[str, Fault]) -> Answer:
         page = self.catalog.page(asked.query, account)
         items: list[Any] = page.items
         walk = urlencode([(k, v) for k, values in asked.query.items() if k != "cursor" for v in values])
@@ -188,7 +188,7 @@ class Api:
         following = f"{self.url}{MODELS}?{walk}{'&' if walk else ''}{urlencode({'cursor': cursor})}"
         return _json(items, {"Link": f'<{following}>; rel="next"'} if cursor else {})
 
-    def _info(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
+    def _info(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
         revision = self._revision(repository, rest[0] if rest else "main")
         fields = repository.fields(revision)
         expand = expanded(asked.query)
@@ -202,11 +202,11 @@ class Api:
 
     # --- files of one model -----------------------------------------------------------------------------------------
 
-    def _tree(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
+    def _tree(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
         revision = self._revision(repository, rest[0] if rest else "main")
         folder = unquote("/".join(rest[1:]))
         if folder not in revision.directories:
-            raise Refused(404, f'{folder} does not exist on "{unquote(rest[0])}"', "EntryNotFound")
+            raise RefusedRequest(404, f'{folder} does not exist on "{unquote(rest[0])}"', "EntryNotFound")
         recursive, expand = _flag(asked, "recursive"), _flag(asked, "expand")
         below = [
             path
@@ -225,7 +225,7 @@ class Api:
             headers["Link"] = f'<{self.url}{asked.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
         return _json(entries, headers)
 
-    def _paths_info(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
+    def _paths_info(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
         revision = self._revision(repository, rest[0] if rest else "main")
         paths, expand = _asked_paths(asked)
         known = [path for path in paths if path in revision.files or (path and path in revision.directories)]
@@ -247,16 +247,16 @@ class Api:
                 entry["securityFileStatus"] = {"status": "safe", **{scan: {"status": "safe"} for scan in SCANS}}
         return entry
 
-    def _treesize(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
+    def _treesize(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
         revision = self._revision(repository, rest[0] if rest else "main")
         return _json({"path": "/", "size": sum(blob.size for blob in revision.files.values())})
 
-    def _refs(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
+    def _refs(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
         heads = {"main": repository.head.sha, **repository.branches}
         branches = [{"name": n, "ref": f"refs/heads/{n}", "targetCommit": sha} for n, sha in heads.items()]
         return _json({"tags": [], "branches": branches, "converts": []})
 
-    def _commits(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
+    def _commits(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
         by_sha = {revision.sha: revision for revision in repository.history}
         chain: list[Revision] = []
         at: Revision | None = self._revision(repository, rest[0] if rest else "main")
@@ -270,26 +270,28 @@ class Api:
             headers["Link"] = f'<{self.url}{asked.path}?p={number + 1}&limit={COMMITS_PAGE}>; rel="next"'
         return _json([_commit(revision) for revision in part], headers)
 
-    def _xet_read_token(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
-        raise Refused(404, "Sorry, we can't find the page you are looking for.")  # no Xet store stands behind this Hub
+    def _xet_read_token(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
+        raise RefusedRequest(
+            404, "Sorry, we can't find the page you are looking for."
+        )  # no Xet store stands behind this Hub
 
-    def _safetensors_metadata(self, asked: Asked, repository: Repository, rest: list[str]) -> Answer:
+    def _safetensors_metadata(self, asked: ReceivedRequest, repository: Repository, rest: list[str]) -> Answer:
         index = repository.head.json_file(unquote("/".join(rest)))
         weight_map = index.pop("weight_map", None)
         if not self.sharded_headers or not isinstance(weight_map, dict):
-            raise Refused(404, "Sorry, we can't find the page you are looking for.")
+            raise RefusedRequest(404, "Sorry, we can't find the page you are looking for.")
         shards = sorted(set(weight_map.values()))
         return _json({"index": index, "headers": {s: safetensors_header(repository.head.files[s]) for s in shards}})
 
     # --- bytes ------------------------------------------------------------------------------------------------------
 
-    def _resolve(self, asked: Asked, account: Account | None, id: str, revision: str, path: str) -> Answer:
+    def _resolve(self, asked: ReceivedRequest, account: Account | None, id: str, revision: str, path: str) -> Answer:
         repository = self._repository(id, account)
         self._require_bytes(repository, account)
         at, path = self._revision(repository, revision), unquote(path)
         blob = at.files.get(path)
         if blob is None:
-            raise Refused(404, "Entry not found", "EntryNotFound")
+            raise RefusedRequest(404, "Entry not found", "EntryNotFound")
         headers = {"X-Repo-Commit": at.sha, "Accept-Ranges": "bytes", "Content-Type": "text/plain; charset=utf-8"}
         headers |= {} if account else {"X-Hf-Warning": WARNING}
         if not blob.lfs:
@@ -308,13 +310,19 @@ class Api:
         return Answer(302, {**headers, "Location": location}, f"Found. Redirecting to {location}".encode())
 
     def _cached_file(
-        self, asked: Asked, account: Account | None, struck: Mapping[str, Fault], id: str, revision: str, path: str
+        self,
+        asked: ReceivedRequest,
+        account: Account | None,
+        struck: Mapping[str, Fault],
+        id: str,
+        revision: str,
+        path: str,
     ) -> Answer:
         repository = self._repository(id, account)
         self._require_bytes(repository, account)
         at, path = self._revision(repository, revision), unquote(path)
         if path not in at.files:
-            raise Refused(404, "Entry not found", "EntryNotFound")
+            raise RefusedRequest(404, "Entry not found", "EntryNotFound")
         blob, name = at.files[path], path.rsplit("/", 1)[-1]
         headers = {
             "X-Repo-Commit": at.sha,
@@ -344,7 +352,7 @@ def _json(value: Any, headers: Mapping[str, str] | None = None, status: int = 20
     return Answer(status, {**own, **(headers or {})}, text)
 
 
-def _refusal(refused: Refused, plain: bool) -> Answer:
+def _refusal(refused: RefusedRequest, plain: bool) -> Answer:
     headers = {"X-Error-Message": refused.message, **refused.headers}
     headers |= {"X-Error-Code": refused.code} if refused.code else {}
     if plain:
@@ -354,7 +362,7 @@ def _refusal(refused: Refused, plain: bool) -> Answer:
     return _json({"error": refused.message}, headers, refused.status)
 
 
-def _asked_paths(asked: Asked) -> tuple[list[str], bool]:
+def _asked_paths(asked: ReceivedRequest) -> tuple[list[str], bool]:
     """Paths and `expand` of a paths-info request, sent as JSON or as a form (the official client sends a form)."""
     try:
         if "json" in asked.headers.get("content-type", ""):
@@ -364,10 +372,10 @@ def _asked_paths(asked: Asked) -> tuple[list[str], bool]:
         form = parse_qs(asked.body.decode())
         return form["paths"], form.get("expand", [""])[0].lower() == "true"
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(400, '"paths" is required') from error
+        raise RefusedRequest(400, '"paths" is required') from error
 
 
-def _flag(asked: Asked, name: str) -> bool:
+def _flag(asked: ReceivedRequest, name: str) -> bool:
     return asked.query.get(name, [""])[0].lower() in ("true", "1")
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tests.fake_hub.blobs import Blob
 from tests.fake_hub.faults import Fault
-from tests.fake_hub.origin import Answer, Asked, file_answer
+from tests.fake_hub.origin import Answer, ReceivedRequest, file_answer
 
 DENIED = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>'
@@ -52,10 +52,10 @@ class Cdn:
         """Every address given out so far answers 403 from now on."""
         self._secret = secrets.token_bytes(16)
 
-    def kind(self, asked: Asked) -> str:
+    def kind(self, asked: ReceivedRequest) -> str:
         return "cdn"
 
-    def answer(self, asked: Asked, struck: Mapping[str, Fault]) -> Answer:
+    def answer(self, asked: ReceivedRequest, struck: Mapping[str, Fault]) -> Answer:
         if "authorization" in asked.headers:  # the Hub's token has no business here; object stores refuse it too
             return Answer(400, {"Content-Type": "application/xml"}, TWICE)
         signed, _, signature = asked.target.rpartition("&Signature=")

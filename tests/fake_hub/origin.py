@@ -1,6 +1,6 @@
 """One origin of the loopback Hub: a threading HTTP/1.1 server that sends what its application answers.
 
-The application sees an `Asked` and returns an `Answer`; keep-alive, ranges, faults and counting are done here, so both
+The application sees an `ReceivedRequest` and returns an `Answer`; keep-alive, ranges, faults and counting are done here, so both
 origins behave alike. Files go out by sendfile, never through memory as a whole.
 """
 
@@ -33,7 +33,7 @@ ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request. `path` is as sent (still percent-encoded), header names are in small letters."""
 
     method: str
@@ -70,11 +70,13 @@ class Application:
     """What an origin serves: its name in the log, the kind of a request, and the answer to it."""
 
     name: str
-    kind: Callable[[Asked], str]
-    answer: Callable[[Asked, Mapping[str, Fault]], Answer]
+    kind: Callable[[ReceivedRequest], str]
+    answer: Callable[[ReceivedRequest, Mapping[str, Fault]], Answer]
 
 
-def file_answer(asked: Asked, blob: Blob, headers: Mapping[str, str], *, ignore_range: bool = False) -> Answer:
+def file_answer(
+    asked: ReceivedRequest, blob: Blob, headers: Mapping[str, str], *, ignore_range: bool = False
+) -> Answer:
     """The blob, or the one range of it that was asked for: 200, 206 or 416. Several ranges give the whole, as on S3."""
     headers = {**headers, "Accept-Ranges": "bytes"}
     wanted = None if ignore_range else ONE_RANGE.match(asked.headers.get("range", ""))
@@ -173,18 +175,18 @@ class _Handler(BaseHTTPRequestHandler):
             if slow.ended.wait(min(left, 0.05)):
                 return
 
-    def _read(self) -> Asked:
+    def _read(self) -> ReceivedRequest:
         length = self.headers.get("Content-Length", "0")
         body = self.rfile.read(min(int(length), BODY_LIMIT_BYTES)) if length.isdigit() else b""
         path, _, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        return Asked(self.command, self.path, path, parse_qs(query, keep_blank_values=True), headers, body)
+        return ReceivedRequest(self.command, self.path, path, parse_qs(query, keep_blank_values=True), headers, body)
 
-    def _count(self, asked: Asked, kind: str, status: int, length: int) -> None:
+    def _count(self, asked: ReceivedRequest, kind: str, status: int, length: int) -> None:
         origin = self.server.application.name
         self.server.ledger.add(Request(kind, origin, asked.method, asked.target, asked.headers, status, length))
 
-    def _send(self, asked: Asked, kind: str, answer: Answer, struck: Mapping[str, Fault]) -> None:
+    def _send(self, asked: ReceivedRequest, kind: str, answer: Answer, struck: Mapping[str, Fault]) -> None:
         endless = struck.get("endless_body") if answer.status in (200, 206) and asked.method != "HEAD" else None
         length = {"Transfer-Encoding": "chunked"} if endless else {"Content-Length": str(len(answer.body))}
         headers = {"Date": formatdate(usegmt=True), **answer.headers, **length}

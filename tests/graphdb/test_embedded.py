@@ -255,11 +255,11 @@ def test_a_full_disk_keeps_every_batch_before_it(tmp_path: Path) -> None:
 def test_what_was_written_does_not_stay_in_memory(tmp_path: Path) -> None:
     """A load of millions of models would otherwise need as much memory as it writes."""
 
-    class Allocated(ctypes.Structure):
+    class MallocInfo(ctypes.Structure):
         _fields_ = [(name, ctypes.c_size_t) for name in (*"abcd", "mapped", *"fg", "used", *"ij")]
 
     mallinfo2 = ctypes.CDLL(None).mallinfo2
-    mallinfo2.restype = Allocated
+    mallinfo2.restype = MallocInfo
 
     def allocated() -> int:
         found = mallinfo2()
