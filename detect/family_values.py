@@ -6,7 +6,7 @@ letters of everything about merges: m models, l tensors, v values, p members of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor
 from lineage.detect.decode import round_to
+from lineage.detect.near_models import representatives
 
+ROUNDING_SQ = 0.18  # expected squared rounding error of a number of length 1, in squared units of its last digit
 SMALLEST = 32.0  # values that much below the usual length count as that long
 _DTYPES = {8: "BF16", 11: "F16"}
 VALUES_FOR_DTYPE = 4096  # of a model, which tell the dtype that it was rounded to
@@ -26,12 +28,14 @@ class FamilyValues:
     Attributes:
         tensors: (m, v) float32 values of each tensor that inner products were made of; digits: (m,) binary digits that each model's have.
         central: (m,) mean squared distance of each model to all others; hubs: (m,), those nearest to most others first.
+        nearest: digits -> (m,) representative of each model among those that rounding to so many digits makes alike.
     """
 
     tensors: tuple[np.ndarray, ...]
     digits: np.ndarray
     central: np.ndarray
     hubs: np.ndarray
+    nearest: Mapping[int, np.ndarray]
 
     def only(self, models: Sequence[int]) -> FamilyValues:
         """The same of some of the models, in the order given."""
@@ -40,7 +44,10 @@ class FamilyValues:
         place = {model: i for i, model in enumerate(models)}
         hubs = np.array([place[h] for h in self.hubs.tolist() if h in place], np.int64)
         index = np.array(models, np.int64)
-        return FamilyValues(tuple(t[index] for t in self.tensors), self.digits[index], self.central[index], hubs)
+        nearest = {digits: _renumbered(chosen, index) for digits, chosen in self.nearest.items()}
+        return FamilyValues(
+            tuple(t[index] for t in self.tensors), self.digits[index], self.central[index], hubs, nearest
+        )
 
     def rank(self, model: int) -> int:
         """Place among the models in the middle."""
@@ -60,10 +67,32 @@ def rounded(values: np.ndarray, digits: int) -> np.ndarray:
 def family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
     tensors = tuple(plain(layer.values.flatten(1)) for layer in layers if layer.part is not Part.REST)
     apart = plain(distance)
+    digits = stored_digits(tensors)
+    length = float(np.mean([np.square(t, dtype=np.float64).sum(1).mean() for t in tensors])) * len(tensors)
+    nearest = {d: representatives(apart, ROUNDING_SQ * 4.0**-d * length) for d in sorted(set(digits.tolist()))}
     central = apart.sum(1) / (len(apart) - 1)
-    nearest_of = np.bincount((apart + np.diag(np.full(len(apart), np.inf))).argmin(1), minlength=len(apart))
-    hubs = np.argsort(central / max(1e-300, float(central.max())) - nearest_of, kind="stable")
-    return FamilyValues(tensors, stored_digits(tensors), central, hubs)
+    votes = _votes(apart, nearest[int(digits.min())])
+    hubs = np.argsort(central / max(1e-300, float(central.max())) - votes, kind="stable")
+    return FamilyValues(tensors, digits, central, hubs, nearest)
+
+
+def _votes(apart: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(m,) how many models each one is nearest to; near models count for their representative, and vote for it."""
+    models = len(apart)
+    some = np.unique(chosen)
+    away = apart[:, some].copy()  # (m, r)
+    away[some, np.arange(len(some))] = np.inf
+    votes = some[away.argmin(1)] if len(some) > 1 else chosen
+    near = chosen != np.arange(models)
+    return np.bincount(np.where(near, chosen, votes), minlength=models)
+
+
+def _renumbered(chosen: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Representatives (m,) among some of the models; where one is gone, the first of its near models is in its place."""
+    _, first, group = np.unique(chosen[index], return_index=True, return_inverse=True)
+    found = first[group]
+    place = {int(model): i for i, model in enumerate(index)}
+    return np.array([place.get(int(c), int(f)) for c, f in zip(chosen[index], found, strict=True)], np.int64)
 
 
 def stored_digits(tensors: Sequence[np.ndarray]) -> np.ndarray:

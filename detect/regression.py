@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lineage.detect.family_values import FamilyValues
+from lineage.detect.family_values import ROUNDING_SQ, FamilyValues
 
-ROUNDING_SQ = 0.18  # expected squared rounding error of a number of length 1, in squared units of its last digit
 ROUNDED_IN_BETWEEN = (
     6.0  # what may remain over the expected rounding error of the sum, where products are rounded as well
 )
@@ -43,10 +42,32 @@ class Regression:
 
 
 def regression(values: FamilyValues, inner: Sequence[np.ndarray]) -> Regression:
-    """
+    """Every model on those that are representatives in its own dtype; a model that is near to one of these as that one.
+
     Args:
         inner: (m, m) inner products of the same m >= 2 models in each tensor, after a common point was taken off.
     """
+    models = len(values.digits)
+    weight, explained = np.zeros((models, models)), np.zeros(models, bool)
+    known: dict[bytes, Regression] = {}
+    for digits, chosen in values.nearest.items():
+        some = np.unique(chosen)
+        if len(some) < 2:
+            continue
+        if some.tobytes() not in known:
+            known[some.tobytes()] = _on_all_others(
+                values.only(some.tolist()), [tensor[np.ix_(some, some)] for tensor in inner]
+            )
+        found = known[some.tobytes()]
+        own = np.flatnonzero(values.digits == digits)
+        place = np.searchsorted(some, chosen[own])
+        weight[np.ix_(own, some)] = found.weight[place]
+        explained[own] = np.isin(place, found.explained)
+    np.fill_diagonal(weight, -1.0)
+    return Regression(weight, tuple(np.flatnonzero(explained).tolist()))
+
+
+def _on_all_others(values: FamilyValues, inner: Sequence[np.ndarray]) -> Regression:
     models = len(values.digits)
     weight = np.zeros((models, models))
     enough = [i for i, tensor in enumerate(values.tensors) if tensor.shape[1] > 2 * (models + 1)]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lineage.detect.family_values import FamilyValues, last_digit
-from lineage.detect.regression import OFF_SQ, RIDGE, ROUNDING_SQ
+from lineage.detect.family_values import ROUNDING_SQ, FamilyValues, last_digit
+from lineage.detect.regression import OFF_SQ, RIDGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from math import log
 
 import numpy as np
 
-from lineage.detect.family_values import FamilyValues
+from lineage.detect.family_values import ROUNDING_SQ, FamilyValues
+from lineage.detect.near_models import near_of
 from lineage.detect.regression import ROUNDED_IN_BETWEEN, Regression
 from lineage.detect.span_fit import View, view
-from lineage.detect.weighted_sum import WeightedSum, weighted_sum
+from lineage.detect.stacks import stacks
+from lineage.detect.weighted_sum import LEAST_SHARE, WeightedSum, weighted_sum
 
 FAR = 25.0  # squared distance over what rounding leaves: nearer models are copies
 FIRST_TENSORS = 3  # in which sets are tried before the others
@@ -26,7 +29,8 @@ POOL, POOL_OF_FOUR = 24, 12
 FIRST_HUBS = (
     2  # models in the middle that are always tried: light siblings take the base's place among the partial correlations
 )
-AS_EXACT = 3.0  # remainders within this factor are equally good
+MOST_NEAR = 32  # models near to a part that are tried in its place
+AS_EXACT = 1.5  # remainders that are off the expected error of rounding by factors within this one are equally good
 AS_NEAR = 1.1  # the same where sets differ in one light sibling
 
 
@@ -58,7 +62,29 @@ def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, Weight
     for model in order:
         if not _made_of(model, chosen[model].all, found):
             found[model] = chosen[model]
-    return found
+    return {model: _with_exactest_parts(values, model, span, set(found)) for model, span in found.items()}
+
+
+def _with_exactest_parts(values: FamilyValues, model: int, span: WeightedSum, merged: set[int]) -> WeightedSum:
+    """The same sum with each part replaced by the model near to it that leaves the least, since it was looked for among representatives."""
+    chosen = values.nearest[int(values.digits[model])]
+    parts = sorted(span.all)
+    near = {part: [n for n in near_of(chosen, part) if n != model and n not in merged] for part in parts}
+    if span.method == "passthrough" or not any(near.values()):
+        return span
+    seen = view(
+        values, model, [*parts, *dict.fromkeys(n for some in near.values() for n in some[:MOST_NEAR] if n not in parts)]
+    )
+    place, origin = {part: i for i, part in enumerate(seen.pool)}, span.method == "slerp"
+    best = np.array([[place[part] for part in parts]])
+    for position, part in enumerate(parts):
+        sets = np.repeat(best, 1 + len(near[part][:MOST_NEAR]), 0)
+        sets[1:, position] = [place[n] for n in near[part][:MOST_NEAR]]
+        sets = sets[[len(set(row)) == len(row) for row in sets.tolist()]]
+        best = sets[[int(seen.fit(sets, origin)[0].sum(1).argmin())]]
+    remainder, coefficients = seen.fit(best, origin)
+    again = weighted_sum(seen, best[0], coefficients[0], float(remainder.sum()), seen.allowed(best)[0], values, origin)
+    return again if again is not None and (again.base is None) == (span.base is None) else span
 
 
 def _nearest_parts(some: Sequence[WeightedSum], merged: set[int], values: FamilyValues) -> WeightedSum:
@@ -82,19 +108,19 @@ def _made_of(model: int, parts: set[int], found: Mapping[int, WeightedSum]) -> b
 
 
 def _likelier(values: FamilyValues, mine: tuple[int, WeightedSum], other: tuple[int, WeightedSum]) -> bool:
-    """Which of two of the same models is the merge: one without a base first, then the one that is a sum most exactly (solved for a
-    part, the error of rounding grows), then the one whose base lies in the middle."""
+    """Which of two of the same models is the merge: one without a base first, then the one of which as much remains as its own rounding
+    leaves (solved for a part, the merge's rounding is what remains, and grows or shrinks), then the one whose base lies in the middle."""
     base, its = mine[1].base, other[1].base
     if base is None or its is None:
         return base is None and its is not None
-    left, others = _left(values, *mine), _left(values, *other)
-    if left > AS_EXACT * others or others > AS_EXACT * left:
+    left, others = _off_rounding(values, *mine), _off_rounding(values, *other)
+    if abs(left - others) > log(AS_EXACT):
         return left < others
     return values.rank(base) < values.rank(its)
 
 
-def _left(values: FamilyValues, model: int, span: WeightedSum) -> float:
-    """Squared length of what a set leaves of a model, from the values themselves."""
+def _off_rounding(values: FamilyValues, model: int, span: WeightedSum) -> float:
+    """How far what a set leaves of a model is from the model's rounding: size of the logarithm of the ratio of squared lengths."""
     first, *rest = sorted(span.all)
     left = 0.0
     for tensor in values.tensors:
@@ -103,12 +129,16 @@ def _left(values: FamilyValues, model: int, span: WeightedSum) -> float:
         own = tensor[model] - base
         found, *_ = np.linalg.lstsq(moved.T, own, rcond=None)
         left += float(np.square(own - found @ moved).sum())
-    return left
+    length = sum(float(np.square(tensor[model], dtype=np.float64).sum()) for tensor in values.tensors)
+    expected = ROUNDING_SQ * 4.0 ** -float(values.digits[model]) * length
+    return abs(log(max(left, 1e-6 * expected, 1e-300) / max(expected, 1e-300)))
 
 
 def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list[WeightedSum]:
     """The smallest sets that explain a model, all of one size."""
     seen = view(values, model, pool)
+    if found := _stacks(seen, values):
+        return found
     least = seen.allowed(np.arange(len(pool))[:, None]).sum(1)  # (p,)
     far = (
         np.diagonal(seen.inner, axis1=1, axis2=2).sum(0)[: len(pool)] > FAR * least
@@ -130,6 +160,15 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list
             if spans:
                 return spans
     return _by_leaving_out(seen, values)
+
+
+def _stacks(seen: View, values: FamilyValues) -> list[WeightedSum]:
+    found = []
+    for parts, shares in stacks(seen, values):
+        if float(shares.min()) >= LEAST_SHARE:
+            members = sorted(zip(parts, shares.tolist(), strict=True), key=lambda pair: -pair[1])
+            found.append(WeightedSum(tuple(members), None, 0.0, "passthrough", 0.0))
+    return found
 
 
 def _valid(seen: View, sets: np.ndarray, values: FamilyValues, origin: bool) -> list[WeightedSum]:

@@ -1,4 +1,4 @@
-"""Stacks: models whose every tensor is that of one of several others (passthrough).
+"""Stacks: models whose every tensor is that of one of several others, bit for bit (passthrough).
 
 A third relative separates them from what was trained from one of the parts with the other tensors frozen.
 """
@@ -6,39 +6,75 @@ A third relative separates them from what was trained from one of the parts with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
 from lineage.detect.family_values import FamilyValues
 from lineage.detect.span_fit import View
 
+PARTS = (2, 3, 4)  # how many a stack may have
+LEAST_PARTED = 64.0  # squared distance of a part's own tensors from every other part, in units of the last digit
 REFERENCES = 5  # relatives from which parts of a stack are seen
-DERIVED, OVERSHOT = 0.6, 1.5  # slopes of one part's change on another's between which one was trained from the other
+DERIVED, OVERSHOT = 0.8, 1.5  # slopes of one part's change on another's between which one was trained from the other
 STILL = 0.1  # of a part's values: where fewer changed there is nothing to be found again
 
 
-def is_stack(each: np.ndarray) -> bool:
-    """Whether every tensor is that of one member."""
-    return bool((np.abs(each.max(1) - 1) < 1e-2).all() and (np.abs(each).sum(1) - 1 < 2e-2).all())
+def stacks(seen: View, values: FamilyValues) -> list[tuple[tuple[int, ...], np.ndarray]]:
+    """The smallest sets of the pool of which the model is a stack.
 
-
-def taken_as_they_are(inner: np.ndarray, telling: np.ndarray, each: np.ndarray) -> bool:
-    """Whether every tensor that tells equals that of the part that gave it, bit for bit. inner: (l, n, n) of differences to the model."""
-    squared = np.diagonal(inner, axis1=1, axis2=2)[telling]  # (t, n)
-    return not bool(np.take_along_axis(squared, each.argmax(1)[:, None], 1).any())
-
-
-def really_stacked(
-    values: FamilyValues, seen: View, chosen: np.ndarray, coefficients: np.ndarray, telling: np.ndarray
-) -> bool:
-    """Whether tensors of two models were put together, and not one of them trained from the model with the other tensors frozen.
-
-    Seen from a third relative, what one part learned in the tensors that it gave is not in the other part.
+    Returns:
+        (models, (n,) shares of the values) of each.
     """
-    parts = [seen.pool[i] for i in chosen.tolist()]
-    others = [i for i in values.central.argsort(kind="stable").tolist() if i not in (*parts, seen.model)][:REFERENCES]
-    trained = sum(_one_from_another(values, third, parts, telling, coefficients) for third in others)
+    apart = np.diagonal(seen.inner, axis1=1, axis2=2)[:, :-1]  # (l, p)
+    equal = apart == 0
+    if equal.all(0).any() or not equal.any(1).all():
+        return []
+    telling = ~equal.all(1)  # (l,)
+    places = np.flatnonzero(equal[telling].any(0)).tolist()
+    for size in PARTS:
+        found = []
+        for chosen in map(list, combinations(places, size)):
+            if equal[:, chosen].any(1).all() and _all_needed(apart[:, chosen]):
+                given = equal[:, chosen] / equal[:, chosen].sum(1, keepdims=True)  # (l, n)
+                parts = tuple(seen.pool[place] for place in chosen)
+                if _really_stacked(values, seen.model, parts, given, telling):
+                    found.append((parts, seen.values[telling] @ given[telling] / seen.values[telling].sum()))
+        if found:
+            return found
+    return []
+
+
+def _all_needed(apart: np.ndarray) -> bool:
+    """Whether each part gave tensors that are clearly no other part's. apart: (l, n) squared distances to the model."""
+    for part in range(apart.shape[1]):
+        others = np.delete(apart, part, 1).min(1)  # (l,)
+        if float(others[apart[:, part] == 0].sum()) < LEAST_PARTED:
+            return False
+    return True
+
+
+def _really_stacked(
+    values: FamilyValues, model: int, parts: Sequence[int], given: np.ndarray, telling: np.ndarray
+) -> bool:
+    """Whether tensors of several models were put together, and not one of them trained from the model with the other tensors frozen.
+
+    Seen from a third relative, what one part learned in the tensors that it gave is not in the other part. The nearest ones are asked: from
+    afar all that parts have in common, such as their base, looks like something that they learned.
+    """
+    others = [i for i in _nearest(values, parts) if i not in (*parts, model)][:REFERENCES]
+    trained = sum(_one_from_another(values, third, parts, telling, given) for third in others)
     return bool(others) and 2 * trained < len(others)
+
+
+def _nearest(values: FamilyValues, parts: Sequence[int]) -> list[int]:
+    """All models, those with the least squared distance to the parts first."""
+    index = np.array(parts, np.int64)
+    away = np.zeros(len(values.digits))
+    for tensor in values.tensors:
+        middle = tensor[index].mean(0, dtype=np.float32)  # (v,)
+        away += np.square(tensor - middle).sum(1, dtype=np.float64)
+    return [int(i) for i in np.argsort(away, kind="stable")]
 
 
 def _one_from_another(

@@ -10,11 +10,13 @@ everywhere: where a parent's weights decayed, what it changed near zero is littl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lineage.detect.family_values import FamilyValues, rounded
+from lineage.detect.near_models import near_of
 from lineage.detect.ratio_peaks import most_alike, spread
 from lineage.detect.regression import Regression
 from lineage.detect.trimmed_fit import FIRST_TENSORS, INFORMATIVE, Differences, TrimmedMerge, differences
@@ -25,11 +27,8 @@ PARENTS = 12  # candidates of one model
 SCREENED_WIDTH = 12.0  # a difference over what it may be off, from which on its ratio is looked at first
 SCREENED = 128  # models of a family up to which all are compared value by value with each that may be such a merge
 WIDELY = 256  # candidates where the first ones leave something unexplained
-HUBS, FIRST_HUBS, MOST_EQUAL = (
-    8,
-    2,
-    5,
-)  # models nearest to most others, those that are tried as the base, and those that a model equals most
+HUBS, FIRST_HUBS = 8, 2  # models nearest to most others, and those of them that are tried as the base
+MOST_EQUAL, SKIPPED = 5, 8  # models that one equals most; of a large family one value of so many is looked at for that
 EQUAL = 0.005  # share of values equal to a model from which on it may be the base
 
 
@@ -39,22 +38,27 @@ def trimmed_merges(values: FamilyValues, regressed: Regression, models: Iterable
         models: those that may be such merges.
     """
     picked = _picked(values)  # (m, t, v)
+    equal = _EqualValues.of(values, picked)
     hubs = values.hubs[:HUBS].tolist()
+    tried = [
+        model for model in models if model not in hubs[:1]
+    ]  # what most others are nearest to is what they come from
     found: dict[int, TrimmedMerge] = {}
-    for model in models:
-        if model in hubs[:1]:  # what most others are nearest to is what they come from
-            continue
-        merge = _explained(values, picked, model, regressed.pool(model, PARENTS), hubs, regressed.pool(model, WIDELY))
+    alike = {model: equal.bases(model, set()) for model in tried}
+    for model in tried:
+        merge = _explained(values, picked, model, hubs, regressed.pool(model, WIDELY), alike[model])
         if merge is not None:
             found[model] = merge
     whole = {model for model, merge in found.items() if not merge.unseen}
-    for model in sorted(found.keys() - whole):  # parents of a merge share values with it
-        if found[model].models & whole:
+    for model in [
+        m for m in tried if m not in whole
+    ]:  # merges of the same parents share values, and parents of a merge with it
+        if whole.intersection(found[model].models if model in found else alike[model]):
+            found.pop(model, None)
             wide = [other for other in regressed.pool(model, WIDELY) if other not in whole]
-            merge = _explained(values, picked, model, wide[:PARENTS], [h for h in hubs if h not in whole], wide)
-            if merge is None:
-                del found[model]
-            else:
+            rest = [h for h in hubs if h not in whole]
+            merge = _explained(values, picked, model, rest, wide, equal.bases(model, whole))
+            if merge is not None:
                 found[model] = merge
     return found
 
@@ -79,10 +83,14 @@ def _explained(
     values: FamilyValues,
     picked: np.ndarray,
     model: int,
-    pool: Sequence[int],
     hubs: Sequence[int],
     everyone: Sequence[int],
+    alike: Sequence[int],
 ) -> TrimmedMerge | None:
+    """
+    Args:
+        hubs: models in the middle; everyone: candidates, the likeliest first; alike: those that it has most values in common with.
+    """
     digits = int(values.digits[model])
 
     def of(models: Sequence[int]) -> np.ndarray:
@@ -90,11 +98,8 @@ def _explained(
         return rounded(picked[np.array(models, np.int64)], digits)
 
     hubs = [h for h in hubs if h != model]
-    candidates = list(dict.fromkeys([*pool, *hubs]))
     own = of([model])[0]
-    equal = (of(candidates) == own).mean((1, 2))
-    order = np.argsort(-equal, kind="stable")[:MOST_EQUAL].tolist()
-    bases = dict.fromkeys([*hubs[:FIRST_HUBS], *(candidates[i] for i in order if float(equal[i]) >= EQUAL)])
+    bases = dict.fromkeys([*alike, *hubs[:FIRST_HUBS]])
 
     def seen_from(base: int, pool: Sequence[int], narrow: bool = False) -> Differences:
         members = tuple(m for m in pool if m != base)
@@ -105,7 +110,7 @@ def _explained(
     few = len(everyone) < SCREENED
     promising = [
         seen
-        for seen in (seen_from(base, everyone if few else pool, few) for base in bases)
+        for seen in (seen_from(base, everyone if few else everyone[:PARENTS], few) for base in bases)
         if seen.members and seen.promising()
     ]
     found = [merge for seen in promising if (merge := seen.explained()) is not None]
@@ -117,7 +122,34 @@ def _explained(
     if best.unseen:
         again = seen_from(best.base, everyone).explained()  # a parent that moved little is not among the first
         best = best if again is None or again.order > best.order else again
-    return None if best.unseen and best.base not in hubs else best  # the base of an unseen part has more children
+    middle = {best.base, *near_of(values.nearest[digits], best.base)}
+    return best if not best.unseen or middle & set(hubs) else None  # the base of an unseen part has more children
+
+
+@dataclass(frozen=True, slots=True)
+class _EqualValues:
+    """Values (m, t, v) of a family rounded to the digits of each dtype in it, to count those that two models have in common."""
+
+    values: FamilyValues
+    rounded: Mapping[int, np.ndarray]
+
+    @classmethod
+    def of(cls, values: FamilyValues, picked: np.ndarray) -> _EqualValues:
+        some = picked if len(picked) < SCREENED else picked[:, :, ::SKIPPED]
+        return cls(values, {d: rounded(some, d).astype(np.float32) for d in set(values.digits.tolist())})
+
+    def bases(self, model: int, never: set[int]) -> list[int]:
+        """The models that may be the base of a trimmed merge since it has most of their values, one of each that are near to each other."""
+        digits = int(self.values.digits[model])
+        mine = self.rounded[digits]
+        equal = (mine == mine[model]).mean((1, 2))  # (m,)
+        chosen, found = self.values.nearest[digits], dict[int, int]()
+        for other in np.argsort(-equal, kind="stable").tolist():
+            if len(found) == MOST_EQUAL or equal[other] < EQUAL:
+                break
+            if other != model and other not in never:
+                found.setdefault(int(chosen[other]), other)
+        return list(found.values())
 
 
 def _by_peak(

@@ -15,7 +15,6 @@ import numpy as np
 from lineage.detect.family_values import FamilyValues
 from lineage.detect.regression import ROUNDED_IN_BETWEEN, apart
 from lineage.detect.span_fit import View, affine
-from lineage.detect.stacks import is_stack, really_stacked, taken_as_they_are
 
 TELLING = 4.0  # squared distance of the parents over what a tensor may be off, from which on its coefficients are read
 NEEDED = 8.0  # what remains when a parent is left out, over what remains with it
@@ -82,11 +81,9 @@ def weighted_sum(
     if size == 2 and _scaled(seen, chosen, float(whole[0, 1])):
         return None
     base, method = None, "linear" if constant else "slerp or linear, with shares of its own in each tensor"
-    if not constant and is_stack(each):
-        if not taken_as_they_are(own, telling, each) or not really_stacked(values, seen, chosen, coefficients, telling):
-            return None
-        method = "passthrough"
-    elif origin:
+    if not constant and _is_stack(each):  # see stacks.py
+        return None
+    if origin:
         method = "slerp"
     elif size > 2 and not constant and (stock := _stocked(each[differ])) is not None:
         base, method = models[stock], "model stock"
@@ -103,6 +100,11 @@ def weighted_sum(
     own_weight = 0.0 if base is None else 1 - sum(share for _, share in shares)
     off = (remainder / max(1e-300, float(whole.max()))) ** 0.5
     return WeightedSum(tuple(sorted(shares, key=lambda pair: -pair[1])), base, own_weight, method, off)
+
+
+def _is_stack(each: np.ndarray) -> bool:
+    """Whether every tensor is that of one member."""
+    return bool((np.abs(each.max(1) - 1) < 1e-2).all() and (np.abs(each).sum(1) - 1 < 2e-2).all())
 
 
 def _spread_allowed(distance: np.ndarray, allowed: np.ndarray, values: np.ndarray) -> float:

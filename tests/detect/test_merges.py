@@ -190,3 +190,53 @@ def test_what_was_trained_on_from_a_merge_is_its_child():
     found = said(models)
     assert of_merge(found["merge"]) == {"t1", "t6"}
     assert (found["tuned"].parent, found["tuned"].relation) == ("merge", Relation.FINE_TUNED_FROM)
+
+
+def near_base(models, count=8):
+    """Tunings that hardly left the base: in half precision all of them are alike."""
+    return {f"hardly{i}": tune(models["base"], 900 + i, 3e-5, decay=0.0) for i in range(count)}
+
+
+def halved(weights):
+    return {name: values.astype(np.float16) for name, values in weights.items()}
+
+
+@pytest.mark.parametrize("method", ["task arithmetic", "DARE"])
+def test_models_that_hardly_left_the_base_do_not_take_its_place(method):
+    models = star()
+    models |= near_base(models)
+    parents = {"t1": 0.7, "t6": 0.6, "t3": 0.4}
+    made = summed(models, parents, "base") if method == "task arithmetic" else dropped(models, parents, "base", 0.5)
+    models["merge"] = halved(made)
+    found = said(models)
+    assert of_merge(found["merge"]) == set(parents) and method in found["merge"].evidence["method"]
+    assert found["merge"].evidence["base"] == "base"
+    assert [m for m, d in found.items() if d.merged_from] == ["merge"]
+
+
+def test_a_stack_of_which_one_part_moved_less_than_half_precision_shows_has_both_parts():
+    models = star()
+    models |= near_base(models)
+    models["little"] = tune(models["base"], 700, 2e-3, decay=0.0)
+    stack = {n: models["little" if n.startswith("layers.0") else "t2"][n] for n in models["t1"]}
+    models["stack"] = halved(stack)
+    found = said(models)["stack"]
+    assert of_merge(found) == {"little", "t2"} and found.evidence["method"] == "passthrough"
+
+
+def test_of_a_sum_and_its_parts_in_16_bits_the_sum_is_the_merge():
+    models = {name: halved(weights) for name, weights in star().items()}
+    models["sum"] = halved(summed(models, {"t1": 0.7, "t6": 0.7}, "base"))
+    for i in range(6):
+        models[f"of t1 {i}"] = halved(tune(models["t1"], 800 + i, 0.01, decay=0.0))
+    found = said(models)
+    assert of_merge(found["sum"]) == {"t1", "t6"} and found["sum"].evidence["base"] == "base"
+    assert [m for m, d in found.items() if d.merged_from] == ["sum"]
+
+
+def test_two_merges_that_drop_values_of_the_same_parents_do_not_hide_each_other():
+    models = star()
+    models["two"] = trimmed(models, {"t1": 0.6, "t6": 0.4}, "base", 0.5)
+    models["three"] = trimmed(models, {"t1": 0.3, "t6": 0.25, "t10": 0.45}, "base", 0.6)
+    found = said(models)
+    assert of_merge(found["two"]) == {"t1", "t6"} and of_merge(found["three"]) == {"t1", "t6", "t10"}
