@@ -28,7 +28,7 @@ class FamilyValues:
     Attributes:
         tensors: (m, v) float32 values of each tensor that inner products were made of; digits: (m,) binary digits that each model's have.
         central: (m,) mean squared distance of each model to all others; hubs: (m,), those nearest to most others first.
-        nearest: digits -> (m,) representative of each model among those that rounding to so many digits makes alike.
+        nearest: digits -> (m,) representative of each model among those that rounding to these digits makes alike.
     """
 
     tensors: tuple[np.ndarray, ...]
@@ -54,7 +54,7 @@ class FamilyValues:
         return int(np.flatnonzero(self.hubs == model)[0])
 
     def rounded(self, models: Sequence[int], digits: int) -> list[np.ndarray]:
-        """(k, v) float64 values of some models in each tensor, rounded to so many digits, as they are before they are merged in a dtype."""
+        """(k, v) float64 values of some models in each tensor, rounded to the digits given, as they are before they are merged in a dtype."""
         return [rounded(tensor[np.array(models, np.int64)], digits) for tensor in self.tensors]
 
 

@@ -28,7 +28,7 @@ SCREENED_WIDTH = 12.0  # a difference over what it may be off, from which on its
 SCREENED = 128  # models of a family up to which all are compared value by value with each that may be such a merge
 WIDELY = 256  # candidates where the first ones leave something unexplained
 HUBS, FIRST_HUBS = 8, 2  # models nearest to most others, and those of them that are tried as the base
-MOST_EQUAL, SKIPPED = 5, 8  # models that one equals most; of a large family one value of so many is looked at for that
+MOST_EQUAL, SKIPPED = 5, 8  # models that one equals most; of a large family one value of SKIPPED is looked at for that
 EQUAL = 0.005  # share of values equal to a model from which on it may be the base
 
 
