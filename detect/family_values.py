@@ -54,7 +54,7 @@ class FamilyValues:
         return int(np.flatnonzero(self.hubs == model)[0])
 
     def rounded(self, models: Sequence[int], digits: int) -> list[np.ndarray]:
-        """(k, v) float64 values of some models in each tensor, rounded to the digits given, as they are before they are merged in a dtype."""
+        """(k, v) float64 values of some models in each tensor, rounded to some digits, as they are before they are merged in a dtype."""
         return [rounded(tensor[np.array(models, np.int64)], digits) for tensor in self.tensors]
 
 
