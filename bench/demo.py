@@ -29,8 +29,8 @@ from rich.text import Text
 from bench.digits_family import Truth, publish, train_family
 from bench.side_by_side import TICKS, Origin, Verdict, draw, judge
 from lineage.answer import sentence_of
-from lineage.graphdb.kept_reason import kept_reason
 from lineage.graphdb.schema import ACCEPTED
+from lineage.graphdb.schema.kept_reason import kept_reason
 from tests.fake_hub import Count, FakeHub
 
 ROOT = Path(__file__).parent.parent

@@ -7,8 +7,9 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from lineage.graphdb.records import Row, claims_row, name_key
+from lineage.graphdb.records import Row, claims_row
 from lineage.graphdb.schema import Declaration, Relation
+from lineage.graphdb.schema.rows import name_key
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:

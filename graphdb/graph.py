@@ -14,8 +14,9 @@ from typing import Any, Self
 from lineage.graphdb import claims, edges, migrations, models
 from lineage.graphdb.connection import Connection, Execute, T
 from lineage.graphdb.edges import EdgeCounts
-from lineage.graphdb.records import Row, claims_of, model_of, name_key, run_of, run_row
+from lineage.graphdb.records import Row, run_of, run_row
 from lineage.graphdb.schema import SCHEMA_VERSION, Declaration, Edge, Failure, Model, Relation, Run, Verdict
+from lineage.graphdb.schema.rows import claims_of, model_of, name_key
 from lineage.graphdb.statements import constraints, statement
 
 logger = logging.getLogger(__name__)

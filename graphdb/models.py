@@ -12,8 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb import claims
-from lineage.graphdb.records import Row, claims_row, displaced_name, model_row, name_key, short_key
+from lineage.graphdb.records import Row, claims_row, displaced_name, model_row
 from lineage.graphdb.schema import Declaration, Model, Status, keys_in
+from lineage.graphdb.schema.rows import name_key, short_key
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from lineage.graphdb.schema import Declaration, Edge, Model, Run, Status
+from lineage.graphdb.schema.rows import QUANTIZATION, name_key, short_key
 
 Row = dict[str, Any]
 
-MODEL_FIELDS = tuple(f.name for f in fields(Model))
 TEMPORAL = frozenset(
     {
         "answered_at",
@@ -29,19 +28,6 @@ TEMPORAL = frozenset(
         "until",
     }
 )
-
-
-QUANTIZATION = "quantisation"  # the property in the graph, as the first version spelt it
-
-
-def name_key(repo_id: str, hub_id: str = "") -> str:
-    """What a name is looked up by: the Hub ignores letter case in names, a disk does not in paths."""
-    return repo_id if hub_id.startswith("local:") or repo_id.startswith("/") else repo_id.lower()
-
-
-def short_key(repo_id: str) -> str:
-    """The last part of a name, in lower case: to find a model whose organisation was forgotten or mistyped."""
-    return repo_id.rstrip("/").rpartition("/")[2].lower()
 
 
 def displaced_name(repo_id: str, hub_id: str) -> str:
@@ -125,31 +111,11 @@ def described(value: Any) -> Any:
     return [described(item) for item in value] if isinstance(value, list) else value
 
 
-def model_of(properties: Mapping[str, Any]) -> Model:
-    """The model of a node's properties; required ones fail when missing."""
-    values: dict[str, Any] = {name: properties.get(name) for name in MODEL_FIELDS}
-    values["quantization"] = properties.get(QUANTIZATION)
-    values.update(aliases=tuple(values["aliases"] or ()))
-    values.update(hub_id=properties["hub_id"], repo_id=properties["repo_id"], status=Status(properties["status"]))
-    return Model(**values)
-
-
 def claims_row(child: str, claims: Iterable[Declaration]) -> Row:
     """A row of declarations_set.cypher: parallel lists in the order given, each claim once, '' where no relation is said."""
     unique = dict.fromkeys((claim.base, claim.relation or "", claim.source) for claim in claims)
     columns: list[Any] = [list(column) for column in zip(*unique, strict=True)] or [None, None, None]
     return {"hub_id": child, "bases": columns[0], "relations": columns[1], "sources": columns[2]}
-
-
-def claims_of(
-    hub_id: str, bases: list[str] | None, relations: list[str] | None, sources: list[str] | None
-) -> list[Declaration]:
-    """The claims in a node's three parallel lists."""
-    rows = zip(bases or (), relations or (), sources or (), strict=True)
-    return [
-        Declaration(child=hub_id, base=base, relation=relation or None, source=source)
-        for base, relation, source in rows
-    ]
 
 
 def edge_row(edge: Edge, run_id: str) -> Row:

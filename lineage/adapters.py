@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lineage.crawler.claims_in_files import BY_HASH
 from lineage.crawler.repo_names import is_repo_id
-from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import Declaration
+from lineage.graphdb.schema.rows import name_key
 
 if TYPE_CHECKING:
     from lineage.detect.adapter_fit import BaseStructure, Fit

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lineage.detect.reasons import Reason
-from lineage.graphdb.kept_reason import KeptReason, with_names
 from lineage.graphdb.schema import Declaration, Model, Relation
+from lineage.graphdb.schema.kept_reason import KeptReason, with_names
 
 if TYPE_CHECKING:
     from lineage.detect.decision import Decision

@@ -151,7 +151,7 @@ def is_meant(model: Model, name: str) -> bool:
 
 def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:
     """What the graph says that a model of it claims."""
-    from lineage.graphdb.records import claims_of
+    from lineage.graphdb.schema.rows import claims_of
     from lineage.queries import load
 
     rows = graph.read(load("answer").text, {"model": model.hub_id})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.deciding import settle_packed
 from lineage.detect.methods.registry import PLAIN
-from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import Failure, NoSuchModel, Status, share_key
+from lineage.graphdb.schema.rows import name_key
 from lineage.reading import Reading, read
 
 if TYPE_CHECKING:

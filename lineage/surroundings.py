@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from lineage.crawler.claims_in_files import BY_HASH
 from lineage.crawler.selection import weights_digest
-from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import Declaration, Model, Status
+from lineage.graphdb.schema.rows import name_key
 
 if TYPE_CHECKING:
     from lineage.detect.adapter_fit import BaseStructure

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from lineage.graphdb.schema import Model
-from lineage.graphdb.store import Store
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.walk import EVERYTHING, Limits, Relative, step
 
 
@@ -33,7 +33,7 @@ class Heir:
     kind: str | None
 
 
-def blast_radius(store: Store, model: Model, limits: Limits = EVERYTHING) -> list[Heir]:
+def blast_radius(store: GraphReader, model: Model, limits: Limits = EVERYTHING) -> list[Heir]:
     """Everything that comes from a model, the surest first. `limits.depth` bounds the fewest generations to each."""
     children = _edges_below(store, model.hub_id, limits)
     settled: dict[str, Heir] = {}
@@ -51,7 +51,7 @@ def blast_radius(store: Store, model: Model, limits: Limits = EVERYTHING) -> lis
     return sorted(settled.values(), key=lambda heir: (-heir.weakest, len(heir.way), heir.repo_id, heir.hub_id))
 
 
-def _edges_below(store: Store, model: str, limits: Limits) -> dict[str, list[Relative]]:
+def _edges_below(store: GraphReader, model: str, limits: Limits) -> dict[str, list[Relative]]:
     """Every edge below a model, by the parent's hub_id."""
     children: dict[str, list[Relative]] = defaultdict(list)
     seen, frontier, depth = {model}, [model], 0

@@ -18,10 +18,10 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-from lineage.graphdb.records import claims_of, name_key
 from lineage.graphdb.schema import ACCEPTED, CONTRADICTED_ADAPTER, Declaration, Model, Relation, Status, share_key
-from lineage.graphdb.store import Store
+from lineage.graphdb.schema.rows import claims_of, name_key
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.same_weights import same_weights
 from lineage.queries.walk import EVERYTHING, AncestorEdges, Limits, Relative, ancestors
 
@@ -59,7 +59,7 @@ class Comparison:
     answer: str | None = None
 
 
-def compare(store: Store, models: Iterable[str]) -> Iterator[Comparison]:
+def compare(store: GraphReader, models: Iterable[str]) -> Iterator[Comparison]:
     """Comparisons of some models (hub_ids), those without anything to compare too."""
     source = iter(models)
     while batch := list(islice(source, BATCH)):
@@ -68,13 +68,13 @@ def compare(store: Store, models: Iterable[str]) -> Iterator[Comparison]:
             yield compare_row(kin, row)
 
 
-def compare_all(store: Store) -> Iterator[Comparison]:
+def compare_all(store: GraphReader) -> Iterator[Comparison]:
     """Comparisons of every model that claims a base or has a parent that was found."""
     yield from compare(store, (row["hub_id"] for row in store.stream(load("claimed_or_found").text)))
 
 
 def compare_found(
-    store: Store,
+    store: GraphReader,
     model: Model,
     claims: Iterable[Declaration],
     answer: str,
@@ -140,7 +140,7 @@ class Kin:
         above: edges to parents that were read already.
     """
 
-    store: Store
+    store: GraphReader
     above: AncestorEdges
 
     def ancestors(self, model: str, limits: Limits = EVERYTHING) -> list[Relative]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from lineage.graphdb.store import Store
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.walk import Relative
 
 WAYS = 400  # that descent.cypher follows at most in a statement
@@ -28,7 +28,7 @@ class Descent:
     claimants: frozenset[str]
 
 
-def edges_below(store: Store, models: Sequence[str]) -> Descent:
+def edges_below(store: GraphReader, models: Sequence[str]) -> Descent:
     """Everything below some models, as far as it is not too much."""
     if not models:
         return Descent({}, frozenset())

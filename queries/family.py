@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from lineage.graphdb.schema import Model
-from lineage.graphdb.store import Store
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.walk import EVERYTHING, Limits, Relative, step, walk
 
 
@@ -48,7 +48,7 @@ def start_of(model: Model) -> Relative:
     return Relative(model.hub_id, model.repo_id, 0)
 
 
-def siblings(store: Store, model: Model, limits: Limits = EVERYTHING) -> list[Relative]:
+def siblings(store: GraphReader, model: Model, limits: Limits = EVERYTHING) -> list[Relative]:
     """Other children of the model's parents, by name.
 
     With `limits.depth` of n also children of its ancestors up to n generations above; depth says how far above the shared
@@ -73,7 +73,7 @@ def _nearer(sibling: Relative, names: dict[str, str]) -> tuple[int, float, str, 
     return sibling.depth, -(sibling.probability or 0.0), names[sibling.via or ""], sibling.kind or ""
 
 
-def tree(store: Store, model: Model, limits: Limits = EVERYTHING) -> list[Relative]:
+def tree(store: GraphReader, model: Model, limits: Limits = EVERYTHING) -> list[Relative]:
     """The family of a model: its oldest known ancestors at depth 0, and everything derived from them.
 
     `limits.depth` bounds the generations below the oldest ones. Where a cycle leaves no oldest one, the model is on top.
@@ -85,7 +85,7 @@ def tree(store: Store, model: Model, limits: Limits = EVERYTHING) -> list[Relati
     return walk(store, oldest, limits, question="children")
 
 
-def common_ancestors(store: Store, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[CommonAncestor]:
+def common_ancestors(store: GraphReader, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[CommonAncestor]:
     """What both were derived from, nearest (fewest generations in sum) first; one may be the ancestor of the other."""
     above_a = _line(store, a, limits)
     above_b = _line(store, b, limits)
@@ -96,7 +96,7 @@ def common_ancestors(store: Store, a: Model, b: Model, limits: Limits = EVERYTHI
     return sorted(shared, key=_distance)
 
 
-def path(store: Store, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[Step]:
+def path(store: GraphReader, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[Step]:
     """The way from one model to another: up to the nearest shared ancestor, then down. Empty where nothing is shared.
 
     `limits.depth` bounds the generations of each half.
@@ -118,7 +118,7 @@ def path(store: Store, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[
     return [replace(item, relative=replace(item.relative, depth=position)) for position, item in enumerate(steps)]
 
 
-def decided_by(store: Store, steps: Sequence[Step]) -> list[tuple[str, ...]]:
+def decided_by(store: GraphReader, steps: Sequence[Step]) -> list[tuple[str, ...]]:
     """The kinds of evidence that decided each edge of a way, beside its models; nothing for the first, and for ties and claims."""
     rows = store.read(load("accepted_edges").text, {"models": [step.relative.hub_id for step in steps]})
     found = {(row["child"], row["parent"], row["kind"]): tuple(row["decided_by"] or ()) for row in rows}
@@ -130,7 +130,7 @@ def decided_by(store: Store, steps: Sequence[Step]) -> list[tuple[str, ...]]:
     return why
 
 
-def _line(store: Store, model: Model, limits: Limits) -> dict[str, Relative]:
+def _line(store: GraphReader, model: Model, limits: Limits) -> dict[str, Relative]:
     return {relative.hub_id: relative for relative in walk(store, [start_of(model)], limits, question="parents")}
 
 
@@ -147,13 +147,13 @@ def _distance(shared: CommonAncestor) -> tuple[int, int, str, str]:
     return sum(depths), max(depths), shared.ancestor.repo_id, shared.ancestor.hub_id
 
 
-def roots(store: Store, limits: Limits = EVERYTHING, limit: int = 100) -> list[Root]:
+def roots(store: GraphReader, limits: Limits = EVERYTHING, limit: int = 100) -> list[Root]:
     """Models with children but without a known parent, those with most children first."""
     params = {"kinds": [str(kind) for kind in limits.kinds], "min_probability": limits.min_probability, "limit": limit}
     return [Root(row["hub_id"], row["repo_id"], row["children"]) for row in store.read(load("roots").text, params)]
 
 
-def children_counts(store: Store, models: list[str], limits: Limits = EVERYTHING) -> dict[str, int]:
+def children_counts(store: GraphReader, models: list[str], limits: Limits = EVERYTHING) -> dict[str, int]:
     """Direct children of some models (hub_ids); those without any are left out."""
     params = {
         "models": models,

@@ -20,8 +20,8 @@ from itertools import islice
 from typing import Any
 
 from lineage.graphdb.schema import Model
-from lineage.graphdb.store import Store
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.walk import BATCH, EVERYTHING, Limits, Relative, ancestors
 
 CLASSES = (  # the first that fits; an own licence may carry a plain name within it (`llama3`, `bigscience-openrail-m`)
@@ -112,7 +112,7 @@ def _judge(license: str | None, above: str | None) -> tuple[str, str]:
     return "conflict", f"{above} {what}, the model says {license}"
 
 
-def licence_chain(store: Store, model: Model, limits: Limits = EVERYTHING) -> list[Link]:
+def licence_chain(store: GraphReader, model: Model, limits: Limits = EVERYTHING) -> list[Link]:
     """Every ancestor's licence beside the model's own, nearest first."""
     above = ancestors(store, model.hub_id, limits)
     licences = _licences(store, [model.hub_id, *(relative.hub_id for relative in above)])
@@ -122,7 +122,7 @@ def licence_chain(store: Store, model: Model, limits: Limits = EVERYTHING) -> li
     ]
 
 
-def all_conflicts(store: Store, at_once: int = 50) -> Iterator[dict[str, Any]]:
+def all_conflicts(store: GraphReader, at_once: int = 50) -> Iterator[dict[str, Any]]:
     """Every licence in the graph that contradicts one above it within six generations, as rows; the graph is walked a few models a time.
 
     Args:
@@ -148,7 +148,7 @@ def all_conflicts(store: Store, at_once: int = 50) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _licences(store: Store, models: list[str]) -> Mapping[str, str | None]:
+def _licences(store: GraphReader, models: list[str]) -> Mapping[str, str | None]:
     found: dict[str, str | None] = {}
     for start in range(0, len(models), BATCH):
         rows = store.read(load("licences").text, {"models": models[start : start + BATCH]})

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lineage.graphdb.kept_reason import KeptReason, kept_reason, mentioned
-from lineage.graphdb.records import claims_of, model_of, name_key
 from lineage.graphdb.schema import ACCEPTED, Declaration, Model, Relation
-from lineage.graphdb.store import Store
+from lineage.graphdb.schema.kept_reason import KeptReason, kept_reason, mentioned
+from lineage.graphdb.schema.rows import claims_of, model_of, name_key
 from lineage.queries import load
 from lineage.queries.claim_check import Comparison, Kin, compare_row
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.resolve import ending_in, keys
 from lineage.queries.walk import AncestorEdges
 
@@ -37,7 +37,7 @@ class ParentRows:
     agreement: Comparison
 
 
-def parent_named(store: Store, text: str) -> ParentRows | None:
+def parent_named(store: GraphReader, text: str) -> ParentRows | None:
     """For a model as a person names it; None if the graph does not know it.
 
     Raises:
@@ -50,7 +50,7 @@ def parent_named(store: Store, text: str) -> ParentRows | None:
     return _rows(store, meant, "") if meant is not None else found
 
 
-def parent_of(store: Store, model: Model) -> ParentRows:
+def parent_of(store: GraphReader, model: Model) -> ParentRows:
     """For a model of the graph."""
     rows = _rows(store, model.hub_id, "")
     if rows is None:
@@ -59,7 +59,7 @@ def parent_of(store: Store, model: Model) -> ParentRows:
 
 
 def reasons_in(
-    store: Store, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str] | None = None
+    store: GraphReader, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str] | None = None
 ) -> list[KeptReason | None]:
     """The reasons of answers with the names that models have now.
 
@@ -76,7 +76,7 @@ def reasons_in(
     return [kept_reason(key, values, known) for key, values in kept]
 
 
-def _rows(store: Store, hub_id: str, key: str) -> ParentRows | None:
+def _rows(store: GraphReader, hub_id: str, key: str) -> ParentRows | None:
     """For the model of an identity, else of a name's key."""
     found = store.read(load("who_is_parent").text, {"hub_id": hub_id, "name_key": key})
     if not found:

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from lineage.graphdb.schema import LOCAL, Model, Relation, chance
-from lineage.graphdb.store import Store
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.licences import licence_names
 from lineage.queries.walk import BATCH, ancestors
 
@@ -63,7 +63,7 @@ class Pedigree:
     written_at: datetime
 
 
-def pedigree(store: Store, model: Model) -> Pedigree:
+def pedigree(store: GraphReader, model: Model) -> Pedigree:
     """Reads it."""
     ids = [model.hub_id, *(relative.hub_id for relative in ancestors(store, model.hub_id))]
     about: dict[str, Mapping[str, Any]] = {}
@@ -73,7 +73,7 @@ def pedigree(store: Store, model: Model) -> Pedigree:
         about |= {row["hub_id"]: row for row in store.read(load("about").text, some)}
         for row in store.read(load("accepted_edges").text, some):
             edges[row["child"]].append(row)
-    return Pedigree(model.hub_id, about, edges, store.connection.clock().astimezone(UTC))
+    return Pedigree(model.hub_id, about, edges, store.clock().astimezone(UTC))
 
 
 def cyclonedx(found: Pedigree) -> dict[str, Any]:

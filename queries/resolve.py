@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lineage.graphdb.records import name_key, short_key
 from lineage.graphdb.schema import LOCAL, Model, NoSuchModel, home_path, local_id
-from lineage.graphdb.store import Store
+from lineage.graphdb.schema.rows import name_key, short_key
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 
 PATH_STARTS = ("./", "../", "/", "~")
 FILE_ENDINGS = (".safetensors", ".gguf", ".onnx", ".pt", ".pth", ".pth.tar", ".ckpt", ".bin")
@@ -15,7 +15,7 @@ CANDIDATES = 200  # names looked at when one is not found
 SUGGESTIONS = 3
 
 
-def find(store: Store, text: str) -> Model | None:
+def find(store: GraphReader, text: str) -> Model | None:
     """The model of a name (letter case ignored, former names too), an identity, `name@revision`, a path that exists, or the end of
     the path of one model on disk.
 
@@ -42,7 +42,7 @@ def keys(text: str) -> Iterator[str]:
         yield local_id(path)
 
 
-def resolve(store: Store, text: str) -> Model:
+def resolve(store: GraphReader, text: str) -> Model:
     """The same, but a model there must be.
 
     Raises:
@@ -59,7 +59,7 @@ def resolve(store: Store, text: str) -> Model:
     )
 
 
-def ending_in(store: Store, text: str) -> str | None:
+def ending_in(store: GraphReader, text: str) -> str | None:
     """Identity of the model on disk whose path ends with some parts, with or without the ending of the file.
 
     Raises:
@@ -79,7 +79,7 @@ def ending_in(store: Store, text: str) -> str | None:
     return rows[0]["hub_id"] if rows else None
 
 
-def close_names(store: Store, text: str) -> list[str]:
+def close_names(store: GraphReader, text: str) -> list[str]:
     """Names in the graph that are much like a text, the most similar first."""
     from difflib import SequenceMatcher
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 from lineage.graphdb.schema import TIED, Relation
-from lineage.graphdb.store import Store
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 from lineage.queries.walk import Limits, ancestors, descendants
 
 COPIES = Limits(kinds=(Relation.COPY_OF,))
 
 
-def same_weights(store: Store, model: str) -> frozenset[str]:
+def same_weights(store: GraphReader, model: str) -> frozenset[str]:
     """Identities of a model and of all that have the same weights."""
     found = {model}
     for row in store.read(load("facts").text, {"models": [model]}):
@@ -27,5 +27,5 @@ def same_weights(store: Store, model: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _equal_files(store: Store, digest: str | None) -> set[str]:
+def _equal_files(store: GraphReader, digest: str | None) -> set[str]:
     return {model.hub_id for model in store.models_of_weights(digest)} if digest else set()

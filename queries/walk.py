@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.graphdb.schema import ACCEPTED, Relation
-from lineage.graphdb.store import Store
 from lineage.queries import load
+from lineage.queries.graph_reader import GraphReader
 
 BATCH = 2_000  # models a statement
 WAYS = 500  # that ancestry.cypher follows at most in a statement
@@ -51,19 +51,21 @@ EVERYTHING = Limits()
 
 
 def ancestors(
-    store: Store, model: str, limits: Limits = EVERYTHING, above: AncestorEdges | None = None
+    store: GraphReader, model: str, limits: Limits = EVERYTHING, above: AncestorEdges | None = None
 ) -> list[Relative]:
     """What a model (hub_id) was derived from, nearest first, then by name. above: edges that were read already."""
     return walk(store, [Relative(model, "", 0)], limits, question="parents", above=above)[1:]
 
 
-def descendants(store: Store, model: str, limits: Limits = EVERYTHING, limit: int | None = None) -> list[Relative]:
+def descendants(
+    store: GraphReader, model: str, limits: Limits = EVERYTHING, limit: int | None = None
+) -> list[Relative]:
     """What was derived from a model (hub_id), nearest first, then by name; no more than `limit`."""
     return walk(store, [Relative(model, "", 0)], limits, question="children", limit=limit)[1:]
 
 
 def walk(
-    store: Store,
+    store: GraphReader,
     starts: Sequence[Relative],
     limits: Limits,
     question: str,
@@ -104,7 +106,7 @@ def walk(
     return [*starts, *found[:limit]]
 
 
-def step(store: Store, models: Iterable[str], limits: Limits, question: str) -> Iterable[Relative]:
+def step(store: GraphReader, models: Iterable[str], limits: Limits, question: str) -> Iterable[Relative]:
     """Every edge to the next generation, its far end as a `Relative` of depth 1."""
     ids = list(models)
     for start in range(0, len(ids), BATCH):
@@ -120,7 +122,7 @@ def step(store: Store, models: Iterable[str], limits: Limits, question: str) -> 
             yield Relative(row["hub_id"], row["repo_id"], 1, row["kind"], row["probability"], row["via"])
 
 
-def _children(store: Store, params: Mapping[str, Any]) -> list[Relative]:
+def _children(store: GraphReader, params: Mapping[str, Any]) -> list[Relative]:
     """What children.cypher answers, in its order: there may be many of them, and as lists they come in two thirds of the time."""
     return _rows_of_lists(store.read(load("children_at_once").text, params)[0])
 
@@ -137,7 +139,7 @@ def _rows_of_lists(lists: Mapping[str, Any]) -> list[Relative]:
 class AncestorEdges:
     """Accepted edges above some models, read ten generations at a time where there are not too many ways."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: GraphReader):
         self._store = store
         self._edges: dict[str, list[Relative]] = {}  # model -> its edges to its parents, empty for a root
 

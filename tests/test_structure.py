@@ -34,7 +34,6 @@ PARTS = (
 )  # folders at the top that are installed as lineage.crawler and so on
 OURS = {"lineage", "tests", "bench"}
 SHARED = "lineage.graphdb.schema"  # what crosses the borders
-MAY_IMPORT = {"crawler": set(), "detect": set(), "graphdb": set(), "queries": {"lineage.graphdb"}}
 HEAVY = ("torch", "networkx", "huggingface_hub", "numpy", "safetensors", "apscheduler", "neo4j", "sklearn")
 
 
@@ -79,7 +78,7 @@ def test_library_modules_import_their_own_package_and_the_schema_only() -> None:
     strays = []
     for path in modules:
         part = path.relative_to(ROOT).parts[0]
-        allowed = (f"lineage.{part}", SHARED, *MAY_IMPORT[part])
+        allowed = (f"lineage.{part}", SHARED)
         for line, name in imported(path):
             if name.partition(".")[0] in OURS and not any(within(name, package) for package in allowed):
                 strays.append(f"{path.relative_to(ROOT)}:{line} imports {name}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lineage.answer import sentence_of
-from lineage.graphdb.records import claims_of
+from lineage.graphdb.schema.rows import claims_of
 from lineage.pages.members import EdgeFacts, Member
 from lineage.queries import load
 from lineage.queries.parent_query import reasons_in

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from lineage.graphdb.records import name_key
 from lineage.graphdb.schema import counted, share_key
+from lineage.graphdb.schema.rows import name_key
 from lineage.pages.documents import edge_json, family_json, member_json, sheet_json
 from lineage.pages.graph_relatives import KeptBroods
 from lineage.pages.graph_source import edges_above, edges_between, members

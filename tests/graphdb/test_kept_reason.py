@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lineage.answer import sentence_of
 from lineage.detect.reasons import Reason
-from lineage.graphdb.kept_reason import identities_in, models_in, with_names
 from lineage.graphdb.schema import Verdict
+from lineage.graphdb.schema.kept_reason import identities_in, models_in, with_names
 from lineage.graphdb.store import Store
 from lineage.queries.parent_query import parent_of
 from tests.graphs import a_model, an_edge
