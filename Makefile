@@ -32,7 +32,7 @@ lint: $(INSTALLED) ## Lint, format and types
 	@status=0; $(BIN)/ruff check . || status=1; $(BIN)/ruff format --check . || status=1; $(BIN)/mypy || status=1; exit $$status
 
 check: lint ## Lint, and the tests that are quick and need no Neo4j
-	$(BIN)/python -m pytest --numprocesses auto -m 'not neo4j and not slow and not online'
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m 'not neo4j and not slow and not online'
 
 bench: $(INSTALLED) ## Bytes and requests for each model, and the time of a lookup, against the least possible
 	$(BIN)/python -m bench.bytes_per_model

@@ -78,6 +78,7 @@ def wide() -> Weights:
     return {name: np.tile(values, 2 if values.ndim == 1 else (1, 2)) for name, values in llama(5).items()}
 
 
+@pytest.mark.slow
 def test_a_claim_that_fits_is_an_edge_and_one_that_does_not_is_a_contradiction(world: World) -> None:
     world.add("acme/base", full(llama()))
     world.add("acme/wide", full(wide()))
@@ -107,6 +108,7 @@ def test_of_two_claimed_bases_that_fit_the_one_that_a_program_wrote_counts_and_t
     }
 
 
+@pytest.mark.slow
 def test_nothing_is_decided_again_until_something_changes(world: World) -> None:
     world.add("me/early", peft_files(lora(llama(), QV), "acme/base"))
     assert world.sync()["adapters_undecided"] == 1
@@ -118,6 +120,7 @@ def test_nothing_is_decided_again_until_something_changes(world: World) -> None:
     assert world.sync()["edges_superseded"] == 1 and not world.edges()
 
 
+@pytest.mark.slow
 def test_without_a_claim_models_that_fit_are_possible_while_they_are_few(world: World) -> None:
     world.add("acme/one", full(llama(1)))
     world.add("acme/two", full(llama(2)))
@@ -139,6 +142,7 @@ def test_without_a_claim_models_that_fit_are_possible_while_they_are_few(world: 
     assert not world.edges("POSSIBLE_PARENT") and "it fits 19 known models" in world.reason("me/silent")
 
 
+@pytest.mark.slow
 def test_adapters_upon_adapters_reach_down_to_the_model(world: World) -> None:
     world.add("acme/base", full(llama()))
     world.add("me/first", peft_files(lora(llama(), QV), "acme/base"))
@@ -151,6 +155,7 @@ def test_adapters_upon_adapters_reach_down_to_the_model(world: World) -> None:
     assert {(relative.repo_id, relative.depth) for relative in below} == {("me/first", 1), ("me/second", 2)}
 
 
+@pytest.mark.slow
 def test_adapters_in_a_circle_are_one_line_each_and_stop_nothing(world: World) -> None:
     for place in range(12):
         world.add(
@@ -166,6 +171,7 @@ def test_adapters_in_a_circle_are_one_line_each_and_stop_nothing(world: World) -
     assert "\n" not in world.reason("me/itself")
 
 
+@pytest.mark.slow
 def test_adapters_in_folders_of_one_repository_are_models_of_their_own(world: World) -> None:
     world.add("acme/base", full(llama()))
     several = {}
@@ -238,6 +244,7 @@ def test_a_base_named_by_the_hash_of_its_file_is_found_whatever_it_is_called(wor
         assert world.edges() == {("me/style", "someone/renamed")}
 
 
+@pytest.mark.slow
 def test_dirt_costs_a_line_and_nothing_else(world: World, tmp_path: Path) -> None:
     long = json.dumps({"base_model_name_or_path": "acme/base", "target_modules": ["x" * 1000] * 50_000}).encode()
     assert len(long) > 50_000_000
@@ -260,6 +267,7 @@ def test_dirt_costs_a_line_and_nothing_else(world: World, tmp_path: Path) -> Non
     assert "a damaged adapter" in world.reason(rank) and "a rank of 1000000" in world.reason(rank)
 
 
+@pytest.mark.slow
 def test_an_enormous_configuration_on_the_hub_leaves_the_card(world: World) -> None:
     files = peft_files(lora(llama(), QV), "acme/base") | {"adapter_config.json": b" " * 50_000_000}
     world.add("acme/base", full(llama()))

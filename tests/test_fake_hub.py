@@ -335,6 +335,7 @@ def test_sparse_file_of_16_gigabytes_is_served_by_ranges(hub: FakeHub, http: htt
     assert hub.counts()["cdn"].bytes == 5
 
 
+@pytest.mark.slow
 def test_signatures_expire_and_cannot_be_forged(http: httpx2.Client) -> None:
     with FakeHub(signature_seconds=0.2) as hub:
         hub.add_repo("acme/base", {"model.safetensors": WEIGHTS})
@@ -379,6 +380,7 @@ def test_renamed_and_differently_written_names_redirect(hub: FakeHub, http: http
 # --- quotas ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_quota_is_announced_then_refused_then_renewed(http: httpx2.Client) -> None:
     with FakeHub(quotas={"api": 3}, window_seconds=1) as hub:
         hub.add_repo("acme/base", {"config.json": CONFIG})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 import torch
 from Bio import Phylo
 
@@ -54,6 +55,7 @@ def test_splits_of_the_true_tree_are_its_subtrees_and_a_tree_that_has_them_all_h
     assert tree_splits(Phylo.read(io.StringIO("(a,b,(c,bb),bc);"), "newick")).isdisjoint(truth)
 
 
+@pytest.mark.slow
 def test_a_merged_adapter_changes_matrices_by_low_rank_and_nothing_else() -> None:
     network, start = fresh("gpt", SIZES, 1)
     tuned = tune(network, start, tokens(), Recipe(steps=3, rate=0.01, seed=2, batch=2, rank=2))

@@ -54,6 +54,7 @@ def crawled(folder: Path, home: Path) -> Store:
     return graph
 
 
+@pytest.mark.slow
 def test_an_honest_recipe_of_slerp_agrees_and_a_false_one_is_contradicted(tmp_path: Path) -> None:
     family(tmp_path / "models")
     graph = crawled(tmp_path / "models", tmp_path / "home")

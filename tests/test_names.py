@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.test_structure import ROOT, shipped
+from tests.test_structure import ROOT, parsed, shipped
 
 NOT_PARTICIPLES = {"Embed", "Feed", "Need", "Seed", "Speed", "Shed"}
 IRREGULAR = {
@@ -32,7 +32,7 @@ IRREGULAR |= {"Told", "Taken", "Done", "Heard", "Lost", "Shown", "Written"}
 def classes(paths: Iterable[Path]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 found[node.name].append(path)
     return found

@@ -58,6 +58,7 @@ def models_after(graph: Store, sketches: SketchStore, folder: Path, progress: Pa
     return {Path(model.repo_id).name: model for model in graph.models()}
 
 
+@pytest.mark.slow
 def test_a_second_crawl_still_knows_that_a_model_is_packed(graph: Store, tmp_path: Path) -> None:
     folder, sketches = tmp_path / "models", SketchStore(tmp_path / "sketches")
     for name, content in {"base": save(llama()), "packed": gptq(llama()), "again": gptq(llama())}.items():

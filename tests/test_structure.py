@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import click
@@ -52,6 +53,11 @@ def shipped() -> list[Path]:
     return [*joining_modules(), *library_modules()]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     parts = parts if parts[0] == "lineage" else ("lineage", *parts)
@@ -64,7 +70,7 @@ def within(name: str, package: str) -> bool:
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     """(line, module) of every import in a file, also those within functions; `from a import b` as both a and a.b."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -116,7 +122,7 @@ def test_the_graph_has_no_circle_even_in_types_and_functions() -> None:
 
 
 def imported_at_the_top(path: Path) -> Iterator[str]:
-    for node in ast.parse(path.read_text(), str(path)).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -263,9 +269,7 @@ def test_every_option_has_help_and_every_answer_json(name: str, command: click.C
 
 def test_every_module_says_what_it_is_for() -> None:
     spoken = [*(p for p in shipped() if p.name != "__init__.py"), *(ROOT / "bench").rglob("*.py")]
-    silent = [
-        str(p.relative_to(ROOT)) for p in spoken if p.stat().st_size and not ast.get_docstring(ast.parse(p.read_text()))
-    ]
+    silent = [str(p.relative_to(ROOT)) for p in spoken if p.stat().st_size and not ast.get_docstring(parsed(p))]
     assert not silent
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lineage.graphdb.schema import counted
-from tests.test_structure import ROOT, shipped
+from tests.test_structure import ROOT, parsed, shipped
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "detect" / "detector_card.md"]
 BANNED = {
@@ -33,7 +33,7 @@ BANNED = {
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """(line, text) of every string and comment of a module; names of variables are no text."""
     source = path.read_text()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -56,6 +56,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["truncated", "endless-header", "nan"])
 def test_damaged_weights_on_the_hub_and_on_disk(hub: FakeHub, lineage: Command, tmp_path: Path, name: str) -> None:
     content, says = BROKEN[name]
@@ -67,6 +68,7 @@ def test_damaged_weights_on_the_hub_and_on_disk(hub: FakeHub, lineage: Command, 
     refused(lineage("who-is-parent", tmp_path / "broken.safetensors"), 4, says, "")
 
 
+@pytest.mark.slow
 def test_damaged_models_do_not_stop_a_pass_or_a_scan(hub: FakeHub, lineage: Command, tmp_path: Path) -> None:
     (tmp_path / "zoo").mkdir()
     for name, (content, _) in BROKEN.items():
@@ -86,6 +88,7 @@ def test_damaged_models_do_not_stop_a_pass_or_a_scan(hub: FakeHub, lineage: Comm
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, says, tries",
     [
@@ -115,6 +118,7 @@ def test_the_json_of_an_unreadable_model_still_has_what_it_declares(world: World
     assert done.json["declared"][0]["base"] == "acme/a"
 
 
+@pytest.mark.slow
 def test_empty_folders_and_folders_of_pickles(offline: Command, tmp_path: Path) -> None:
     empty, pickles = tmp_path / "empty", tmp_path / "pickles"
     for folder in (empty, pickles):
@@ -128,6 +132,7 @@ def test_empty_folders_and_folders_of_pickles(offline: Command, tmp_path: Path) 
     assert done.code == 4 and "never opened" in done.json["unreadable"][0]["reason"] and len(done.told) == 2
 
 
+@pytest.mark.slow
 def test_the_graph_s_questions_about_no_such_model(world: World) -> None:
     for command in ("ancestors", "descendants", "siblings", "tree"):
         refused(world.lineage(command, "acme/nothing"), 4, "knows no model", "")
@@ -152,6 +157,7 @@ FAULTS: dict[str, tuple[Callable[[FakeHub], object], int, str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_hub_that_refuses(hub: FakeHub, tmp_path: Path, fault: str) -> None:
     strike, code, says, tries = FAULTS[fault]
@@ -165,6 +171,7 @@ def test_a_hub_that_refuses(hub: FakeHub, tmp_path: Path, fault: str) -> None:
         assert TOKEN not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_down(tmp_path: Path) -> None:
     nowhere = command_at(tmp_path, "http://127.0.0.1:9")
     refused(nowhere("who-is-parent", "acme/m"), 1, "127.0.0.1 does not answer", "--endpoint")
@@ -182,6 +189,7 @@ def test_a_connection_cut_in_the_middle_of_a_range(hub: FakeHub, lineage: Comman
         refused(lineage("who-is-parent", "acme/m"), 1, "the connection broke", "again later")
 
 
+@pytest.mark.slow
 def test_the_token_is_nowhere(hub: FakeHub, tmp_path: Path) -> None:
     hub.add_token(TOKEN, may_read=["*"])
     command = with_token(hub, tmp_path)
@@ -197,6 +205,7 @@ def test_the_token_is_nowhere(hub: FakeHub, tmp_path: Path) -> None:
     assert len(files) > 10 and not [file for file in files if TOKEN.encode() in file.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_store_that_another_process_holds(own_world: World, tmp_path: Path) -> None:
     holder = own_world.lineage.start("sync", "--every", "1h", "--limit", "1")  # its pass is under way
     with own_world.hub.faults.slow(20, kind="list"):
@@ -220,6 +229,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_neo4j_that_is_not_there(offline: Command) -> None:
     for store in ("bolt://127.0.0.1:9", "neo4j://127.0.0.1:9"):
         refused(offline("who-is-parent", "acme/b", "--store", store), 1, "no Neo4j answers at", "start it")

@@ -163,6 +163,7 @@ def test_progress_that_cannot_be_written_is_not_called_damaged(full: Path, tmp_p
         Progress(tmp_path / "progress.sqlite")
 
 
+@pytest.mark.slow
 def test_every_line_is_an_object_where_logs_are_json(offline: Command) -> None:
     done = offline("sync", "--log-json", "--limit", "1", "--metrics-port", "0")
     assert done.code == 1 and done.told
@@ -209,6 +210,7 @@ def test_a_listing_without_a_match_is_one_line(offline: Command) -> None:
     assert (done.code, done.stdout) == (0, "no model was listed: nothing matches what was asked for\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_encodings_that_lack_a_character_stop_no_answer(tmp_path: Path, encoding: str) -> None:
     name = "org/日本é🤗"
@@ -234,6 +236,7 @@ def test_encodings_that_lack_a_character_stop_no_answer(tmp_path: Path, encoding
     assert json.loads(text)[0]["repo_id"] == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exempt", ["fe80::/10,[::1],127.0.0.1", "::1", "[::1]:9,*.local"])
 def test_exemptions_from_a_proxy_may_be_networks_and_brackets(offline: Command, exempt: str) -> None:
     proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": exempt}

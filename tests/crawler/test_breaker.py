@@ -155,6 +155,7 @@ def impatient(fake: FakeHub, seconds: float) -> Hub:
     return Hub(fake.url, False, Pacer(3600, sleeps.clock, sleeps), retries=1, answer_seconds=seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["list", "info"])
 def test_an_answer_that_trickles_is_given_up(fake: FakeHub, kind: str) -> None:
     fake.add_repo("acme/m", repository(1))
@@ -176,6 +177,7 @@ def test_an_answer_without_end_is_cut_off(fake: FakeHub, kind: str, monkeypatch:
     assert hub.traffic.body_bytes.total() < 7_000_000
 
 
+@pytest.mark.slow
 def test_a_page_that_is_a_compressed_bomb_is_cut_off(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lineage.crawler.hub.LISTING_LIMIT_BYTES", 5_000_000)
     fake.faults.replace_json(["x" * 50_000_000], kind="list")

@@ -69,6 +69,7 @@ def test_what_is_used_most_is_read_first(twelve: FakeHub, crawler: Crawl) -> Non
     assert sum(crawler.requests().values()) == 12
 
 
+@pytest.mark.slow
 def test_many_small_budgets_end_where_one_large_crawl_ends(twelve: FakeHub, crawler: Crawl, tmp_path: Path) -> None:
     everything: dict[str, Model] = {}
     crawls = 0
@@ -84,6 +85,7 @@ def test_many_small_budgets_end_where_one_large_crawl_ends(twelve: FakeHub, craw
     assert everything == {model.hub_id: model for batch in whole for model in batch.models}
 
 
+@pytest.mark.slow
 def test_one_that_costs_more_than_the_budget_lets_others_go_first(twelve: FakeHub, crawler: Crawl) -> None:
     shards = {f"model-{i:05d}-of-00009.safetensors": save({f"l{i}": np.ones((9, 9), np.float32)}) for i in range(1, 10)}
     twelve.add_repo("acme/many-files", shards, downloads=10**12)

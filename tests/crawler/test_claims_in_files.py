@@ -75,6 +75,7 @@ def test_a_recipe_of_mergekit_names_its_models() -> None:
     assert bases_in_recipe(ties) == ("acme/a", "acme/b", "/models/base")
 
 
+@pytest.mark.slow
 def test_hostile_recipes_claim_little() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True))
     assert bases_in_recipe(bomb + "models: *i\n") == ()

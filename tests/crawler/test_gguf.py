@@ -147,6 +147,7 @@ def test_a_lying_header_is_a_clear_failure(what: str, small: bytes) -> None:
     assert failure.value.exit_code == 4 and "\n" not in failure.value.message
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_mutated_headers_give_the_right_answer_or_a_failure(small: bytes, data: st.DataObject) -> None:

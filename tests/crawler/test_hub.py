@@ -276,6 +276,7 @@ def test_offline_mode_is_respected() -> None:
     assert "HF_HUB_OFFLINE" in done.stdout and "local folder" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_endpoint_and_the_token_of_the_environment_are_respected(fake: FakeHub) -> None:
     fake.add_token("hf_good", may_read=["acme/secret"])
     fake.add_repo("acme/secret", repository(1), private=True)

@@ -127,6 +127,7 @@ FIELDS = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON), st.booleans())
 def test_any_item_is_a_repository_or_malformed(item: dict[str, Any], named: bool) -> None:

@@ -9,6 +9,7 @@ from bench.mutate_headers import run, samples
 SAMPLES = samples()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_two_thousand_mutated_headers_give_the_right_answer_or_a_clear_failure(name: str) -> None:
     raw, header_bytes, parse = SAMPLES[name]

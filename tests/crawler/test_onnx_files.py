@@ -112,6 +112,7 @@ def test_what_is_no_onnx_file_is_refused_in_one_line(tmp_path: Path, content: by
     assert "\n" not in refused.value.message
 
 
+@pytest.mark.slow
 def test_damaged_files_never_do_anything_but_fail_in_one_line(tmp_path: Path) -> None:
     original = model(
         {

@@ -191,6 +191,7 @@ def test_back_off_doubles_with_jitter_and_has_a_bound() -> None:
     assert low == [2]
 
 
+@pytest.mark.slow
 def test_the_loopback_hubs_real_windows_are_kept() -> None:
     with FakeHub(quotas={"api": 8}, window_seconds=1) as fake:
         fake.add_repo("acme/tiny", repository(1))

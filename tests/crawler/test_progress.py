@@ -86,6 +86,7 @@ with Progress(Path(sys.argv[1])) as progress:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     for attempt in range(4):
         file = tmp_path / f"{attempt}.sqlite"

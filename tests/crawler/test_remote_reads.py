@@ -97,6 +97,7 @@ def test_a_server_that_ignores_ranges_is_dropped_before_it_sends_the_file(fake: 
     assert fake.counts()["cdn"].bytes < 16 * 1024 * 1024
 
 
+@pytest.mark.slow
 def test_a_body_that_trickles_without_end_is_given_up(fake: FakeHub) -> None:
     fake.add_repo("acme/tiny", repository(1))
     hub = Hub(fake.url, False, Pacer(sleep=Sleeps()), retries=1, answer_seconds=0.3)

@@ -126,6 +126,7 @@ def service(tmp_path: Path) -> Service:
     return Service(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_restart_waits_for_the_planned_time(service: Service) -> None:
     service.run("1h", 1)
     planned = datetime.fromisoformat(service.remembered()["next_at"])
@@ -134,6 +135,7 @@ def test_a_restart_waits_for_the_planned_time(service: Service) -> None:
     assert len(service.passes) == 1 and datetime.fromisoformat(service.remembered()["next_at"]) == planned
 
 
+@pytest.mark.slow
 def test_many_missed_passes_are_made_up_for_by_one(service: Service) -> None:
     service.run("1h", 1)
     missed = datetime.now(UTC) - timedelta(days=3, minutes=10)

@@ -167,6 +167,7 @@ def test_members_that_do_not_lie_at_multiples_of_64_are_found_by_their_own_heade
     assert np.array_equal(values(found["0.weight"]), network().state_dict()["0.weight"].numpy())
 
 
+@pytest.mark.slow
 def test_the_pickle_of_a_bomb_is_refused_in_bounded_memory() -> None:
     with pytest.raises(BadPickle):
         tensors_in(b"\x80\x02" + b"(" * 3_000_000 + b".")
@@ -195,6 +196,7 @@ def test_damaged_files_never_do_anything_but_fail_in_one_line() -> None:
     assert refused > ROUNDS // 4
 
 
+@pytest.mark.slow
 def test_damaged_pickles_never_do_anything_but_fail() -> None:
     with zipfile.ZipFile(io.BytesIO(saved({"model": network(), "state_dict": network().state_dict()}))) as archive:
         original = archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))

@@ -63,6 +63,7 @@ def test_a_copy_with_noise_takes_no_relation_from_its_original() -> None:
     assert "d with its tensors scaled by up to 1.01" in str(found["d-scaled"].reason)
 
 
+@pytest.mark.slow
 def test_dates_and_claims_tell_which_is_the_copy() -> None:
     models, _ = three_generations()
     models["z"] = noisy(models["b"], 0.01)

@@ -154,6 +154,7 @@ def test_a_damaged_folder_is_made_anew(tmp_path: Path, damage: str) -> None:
     assert touched is None and len(group.ids) == 16
 
 
+@pytest.mark.slow
 def test_a_large_group_is_decided_as_a_small_one_is_where_families_are_whole(tmp_path: Path) -> None:
     models, parents = forest(3, 12)
     store, kept = SketchStore(tmp_path / "sketches"), []

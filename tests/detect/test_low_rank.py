@@ -42,6 +42,7 @@ def test_other_changes_are_none() -> None:
         assert low_rank_change(sketch_of(child), sketch_of(parent)) is None
 
 
+@pytest.mark.slow
 def test_a_family_names_the_adapter_that_was_merged() -> None:
     models, _ = three_generations()
     models["merged"] = merged(models["b"], 8)

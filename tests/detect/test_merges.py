@@ -106,6 +106,7 @@ def test_a_model_that_is_another_one_shrunk_by_half_is_no_mean():
     assert not [m for m, d in said(models).items() if d.merged_from]
 
 
+@pytest.mark.slow
 def test_a_mean_of_four_has_all_of_them_even_the_one_with_the_smallest_share():
     models = star()
     shares = {"t1": 0.4, "t6": 0.3, "t11": 0.25, "t3": 0.05}
@@ -113,6 +114,7 @@ def test_a_mean_of_four_has_all_of_them_even_the_one_with_the_smallest_share():
     assert dict(said(models)["soup"].merged_from) == pytest.approx(shares, abs=0.01)
 
 
+@pytest.mark.slow
 def test_several_merges_of_the_same_models_do_not_hide_each_other():
     models = star()
     models |= {f"soup{i}": mean(models["t1"], models["t2"], share) for i, share in enumerate((0.3, 0.5, 0.6))}
@@ -123,6 +125,7 @@ def test_several_merges_of_the_same_models_do_not_hide_each_other():
     assert not [m for m in models if m.startswith("t") and found[m].merged_from]
 
 
+@pytest.mark.slow
 def test_differences_that_were_added_to_the_base_name_it():
     models = star()
     models["more"] = summed(models, {"t1": 0.7, "t6": 0.6}, "base")
@@ -132,6 +135,7 @@ def test_differences_that_were_added_to_the_base_name_it():
     assert found.evidence["method"] == "task arithmetic"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.5])
 def test_a_mean_along_the_sphere_has_two_parents(share):
     models = star(moved=0.2)
@@ -146,6 +150,7 @@ def test_a_mean_along_the_sphere_has_two_parents(share):
     assert dict(found.merged_from) == pytest.approx({"t1": 1 - share, "t2": share}, abs=0.02)
 
 
+@pytest.mark.slow
 def test_tensors_taken_from_two_models_are_a_merge_of_both():
     models = star()
     models["stack"] = {n: models["t1" if n.startswith("layers.0") else "t2"][n] for n in models["t1"]}
@@ -153,6 +158,7 @@ def test_tensors_taken_from_two_models_are_a_merge_of_both():
     assert of_merge(found) == {"t1", "t2"} and found.evidence["method"] == "passthrough"
 
 
+@pytest.mark.slow
 def test_a_model_of_which_one_layer_was_frozen_is_no_stack_of_its_parent_and_its_child():
     models = star()
     child = tune(models["t1"], 77, 0.05, decay=0.0)
@@ -163,6 +169,7 @@ def test_a_model_of_which_one_layer_was_frozen_is_no_stack_of_its_parent_and_its
     assert not [m for m, d in said(models).items() if d.merged_from]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [dropped, trimmed])
 @pytest.mark.parametrize("parents", [{"t1": 0.6, "t6": 0.4}, {"t1": 0.4, "t6": 0.3, "t10": 0.3}])
 def test_merges_that_drop_values_name_their_parents_and_the_base(made, parents):
@@ -174,6 +181,7 @@ def test_merges_that_drop_values_name_their_parents_and_the_base(made, parents):
     assert [m for m, d in found.items() if d.merged_from] == ["merge"]
 
 
+@pytest.mark.slow
 def test_a_merge_with_a_parent_that_is_not_at_hand_names_the_other_one_alone():
     models = star()
     models["merge"] = dropped(models, {"t1": 0.6, "t6": 0.4}, "base", 0.5)
@@ -183,6 +191,7 @@ def test_a_merge_with_a_parent_that_is_not_at_hand_names_the_other_one_alone():
     assert "a further parent is not at hand" in str(found.reason) and found.evidence["unseen_part"] is True
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_from_a_merge_is_its_child():
     models = star()
     models["merge"] = dropped(models, {"t1": 0.6, "t6": 0.4}, "base", 0.5)

@@ -77,6 +77,7 @@ def test_values_that_were_left_alone_tell_the_original_from_its_sisters(original
     assert "values that were not packed are those of" in str(copy.reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [3, 4, 8])
 def test_sisters_nearer_than_the_rounding_are_told_apart_by_all_values_together(bits: int) -> None:
     models = family(moved=0.02, frozen=True)
@@ -180,6 +181,7 @@ def write_int8(weights: Weights, path: Path) -> None:
     save_file(out, path)
 
 
+@pytest.mark.slow
 def test_every_road_names_the_original_of_a_packed_copy(tmp_path: Path) -> None:
     models = family()
     for name, weights in models.items():
@@ -200,6 +202,7 @@ def test_every_road_names_the_original_of_a_packed_copy(tmp_path: Path) -> None:
     assert explained.decision.parent == explained.parent
 
 
+@pytest.mark.slow
 def test_a_packed_copy_on_the_hub_is_read_by_ranges_and_verified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

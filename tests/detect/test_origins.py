@@ -129,6 +129,7 @@ def test_models_built_otherwise_cannot_be_compared() -> None:
         origins(parts("one", builders.start(2, SHAPES)), [parts("other", other)])
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_json_and_takes_a_folder_of_candidates(tmp_path: Path) -> None:
     models = strangers(3)
     sources = ["m2", "m0", "m1", "m1"]

@@ -39,6 +39,7 @@ def test_the_answer_does_not_depend_on_the_order_of_the_models():
     assert forward == backward
 
 
+@pytest.mark.slow
 def test_a_copy_is_told_from_its_original_by_date_or_declaration_and_without_them_has_the_parent_of_both():
     models, parents = three_generations()
     models["aaa"] = models["b"]
@@ -81,6 +82,7 @@ def test_two_models_that_moved_alike_are_not_called_parent_and_child():
         assert any("unseen" in str(d.reason) or "sibling" in str(d.reason) for d in decisions)
 
 
+@pytest.mark.slow
 def test_of_two_models_the_one_that_grew_is_the_child_once_a_card_or_a_date_says_that_the_parent_is_not_missing():
     old, new = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
     for seed in range(4):
@@ -135,6 +137,7 @@ def test_a_quantized_copy_is_a_leaf_under_what_it_was_packed_from_and_nobodys_pa
     assert not parents_found(alone.values())
 
 
+@pytest.mark.slow
 def test_a_detector_of_ones_own_takes_the_place_of_the_one_that_ships(tmp_path):
     models, _ = three_generations()
     save(shipped(), tmp_path / "same.safetensors", {})

@@ -153,6 +153,7 @@ BASE, STRANGER = network(0), network(1)
 WRITERS = [renamed, fused, interleaved, turned, upcycled, stacked_experts, stacked_layers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_child_under_other_names_is_linked_to_its_base_and_strangers_to_nothing(
     write: Callable[[Tensors], Tensors],
@@ -189,6 +190,7 @@ def test_sizes_and_rows_of_a_model_are_those_of_the_same_matrices(write: Callabl
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [fused, upcycled])
 def test_a_lookup_finds_relatives_of_other_names(write: Callable[[Tensors], Tensors]) -> None:
     known = [subject("base", BASE), subject("again", grown(BASE, 3)), subject("stranger", STRANGER)]
@@ -265,6 +267,7 @@ def test_the_graph_links_models_of_other_names_also_when_one_comes_later(tmp_pat
         assert "base" in named(decide_about(subject_now, around, plain, 0.8))
 
 
+@pytest.mark.slow
 def test_all_parts_of_a_model_under_other_names_are_compared() -> None:
     def two_parts(seed: int) -> Tensors:
         second = {f"decoder.{n}": v for n, v in network(seed + 50).items() if "embed" not in n and "mlp" not in n}

@@ -233,6 +233,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"memory://{tmp_path.name}/sketches" if request.param == "memory" else f"file://{tmp_path}/sketches"
 
 
+@pytest.mark.slow
 def test_sketches_lie_at_any_address(address: str, tmp_path: Path) -> None:
     store = SketchStore(address)
     assert store.signature_if_known("a" * 64) is None and not list(store.many(["a" * 64]))
@@ -257,6 +258,7 @@ def test_an_address_that_cannot_be_used_is_one_line(url: str, request: pytest.Fi
     assert url in failure.value.message and "\n" not in failure.value.message and failure.value.try_next
 
 
+@pytest.mark.slow
 def test_many_are_read_in_few_long_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SketchStore(tmp_path)
     for number in range(400):

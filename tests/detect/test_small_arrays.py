@@ -27,6 +27,7 @@ from tests.builders import sketch_of, start, three_generations, tune, write
 from tests.detect.golden_decisions import FILE, decisions
 
 
+@pytest.mark.slow
 def test_golden_decisions_are_the_same_by_numpy() -> None:
     with by_numpy():
         found = decisions()

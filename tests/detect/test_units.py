@@ -76,6 +76,7 @@ def fitted(values: torch.Tensor, pairs: torch.Tensor) -> tuple[torch.Tensor, tor
     return gamma / left.sqrt() * r[:, 1, 1].abs(), gamma
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_growth_of_all_pairs_is_that_of_each_pair_in_float64(name):
     values = FAMILIES[name]()

@@ -40,6 +40,7 @@ def fill_everything(store: Store) -> None:
     store.record_run(Run("run-2", "sync", datetime.now(UTC), None, {"a": NASTY}))
 
 
+@pytest.mark.slow
 def test_a_copy_has_the_digest_and_the_answers_of_its_source(store: Store, tmp_path: Path) -> None:
     fill_everything(store)
     with open_store(str(tmp_path / "copy")) as copy:

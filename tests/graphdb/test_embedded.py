@@ -240,6 +240,7 @@ with open_store(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_every_batch_before_it(tmp_path: Path) -> None:
     """A limit on the size of files stands for the full disk: it needs no right to mount one."""
     folder = str(tmp_path / "store")

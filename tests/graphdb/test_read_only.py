@@ -51,6 +51,7 @@ def test_an_undefined_name_is_named(store: Store, statement: str, named: str) ->
         store.read(statement)
 
 
+@pytest.mark.slow
 def test_a_statement_that_takes_too_long_is_given_up_and_the_next_one_is_not(store: Store) -> None:
     endless = (
         "UNWIND range(1, 30000) AS a UNWIND range(1, 30000) AS b WITH a, b WHERE (a * b) % 7 = 8 RETURN count(*) AS n"

@@ -78,6 +78,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         server.stop()
 
 
+@pytest.mark.slow
 def test_a_driver_and_another_process_use_a_served_store(running: Running) -> None:
     assert running.url in running.said
     user = "alice" if "alice" in running.said else "root"
@@ -94,6 +95,7 @@ def test_a_driver_and_another_process_use_a_served_store(running: Running) -> No
         assert store.counts()["models"] == 3
 
 
+@pytest.mark.slow
 def test_a_served_store_refuses_a_wrong_password_and_listens_on_this_machine_only(running: Running) -> None:
     for user in ("root", "alice", "nobody"):
         with pytest.raises(AuthError), GraphDatabase.driver(running.url, auth=(user, "wrong")) as driver:
@@ -104,6 +106,7 @@ def test_a_served_store_refuses_a_wrong_password_and_listens_on_this_machine_onl
     assert (running.folder / "owner.json").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_served_store_whose_server_is_killed_is_free_again(running: Running) -> None:
     running.process.kill()
     running.process.wait()
@@ -112,6 +115,7 @@ def test_a_served_store_whose_server_is_killed_is_free_again(running: Running) -
         assert store.counts()["models"] == 2
 
 
+@pytest.mark.slow
 def test_serving_without_a_password_or_on_a_taken_port_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: Running
 ) -> None:

@@ -39,6 +39,7 @@ def at_once(*work: Callable[[], None]) -> list[BaseException]:
     return raised
 
 
+@pytest.mark.slow
 def test_two_writers_of_the_same_models_write_nothing_twice(store: Store, store_url: str) -> None:
     second = open_store(store_url) if "://" in store_url else store  # a folder has one owner
     store.upsert_models(a_model(name) for name in ("p0", "p1"))

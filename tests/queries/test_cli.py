@@ -97,6 +97,7 @@ def test_json_is_a_list_of_models_with_depth_kind_and_probability(run: Run) -> N
     assert json.loads(out) == [{**top, "children": 2}]
 
 
+@pytest.mark.slow
 def test_every_question_about_the_whole_graph_is_a_command(run: Run) -> None:
     for command, columns in (
         (("leaves",), "repo_id,parent,kind,probability"),

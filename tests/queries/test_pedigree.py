@@ -126,6 +126,7 @@ def test_a_family_in_newick_is_read_again_with_every_name(store: Store) -> None:
     assert shape == {"org/a": ["org/b", "org/c"], "org/b": [NASTY], "org/c": ["org/o'o"], NASTY: [], "org/o'o": []}
 
 
+@pytest.mark.slow
 def test_a_very_deep_family_is_written_in_newick(store: Store) -> None:
     models = [a_model(number) for number in range(1_500)]
     fill(store, models, [an_edge(number, number - 1) for number in range(1, 1_500)])

@@ -26,6 +26,7 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
+@pytest.mark.slow
 def test_architectures_are_dealt_whole():
     found = examples()
     parts = folds(found, 2)

@@ -64,6 +64,7 @@ def test_a_weight_picture_is_the_first_rows_and_columns_padded_with_zeros() -> N
             assert float(picture[row, column]) == expected
 
 
+@pytest.mark.slow
 def test_training_is_the_same_again_with_the_same_seed() -> None:
     examples = [example(target=i % 4, seed=i) for i in range(8)]
     one, other = (train_detector(examples, Shape(), epochs=1, seed=3) for _ in range(2))

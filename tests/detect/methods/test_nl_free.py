@@ -87,6 +87,7 @@ def test_the_taylor_step_is_the_gradient_taken_value_by_value(name: str) -> None
         assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_several_similarities_at_once_are_what_each_is_alone() -> None:
     parent, children = family()
     names = list(SIMILARITIES)

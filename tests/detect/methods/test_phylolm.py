@@ -111,6 +111,7 @@ def say(tensors: dict[str, object], prompts: list[str], samples: int, seed: int)
     return [["".join(dice.choices("ab", k=4)) for _ in range(samples)] for _ in prompts]
 
 
+@pytest.mark.slow
 def test_the_command_asks_models_keeps_their_answers_and_draws_the_tree(tmp_path: Path) -> None:
     for i in range(4):
         save_file(networks.start(i), tmp_path / f"m{i}.safetensors")
