@@ -40,7 +40,7 @@ def strongest_first(*terms: Mapping[str, float]) -> tuple[str, ...]:
 def ancestor_terms(tree: FamilyTree, child: int, parent: int) -> dict[str, float]:
     """Kind -> log-odds that the parent is an ancestor; where it is the root, that the likeliest other model is not."""
     under, near = tree.best_tree, tree.neighbours[child]
-    terms = under.terms(child)
+    terms = {kind: odds[child] for kind, odds in tree.terms.items()}
     here = (near == parent).nonzero()
     if parent != under.root and len(here):
         return {kind: float(odds[int(here)]) for kind, odds in terms.items()}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
@@ -76,9 +76,11 @@ def disguised(
     found: dict[str, Decision] = {}
     open_ones = [i for i, subject in enumerate(subjects) if subject.id not in known]
     pairs = set()
-    for i in open_ones:
-        near = sorted((float(relative[i, j]), j) for j in open_ones if j != i)[:NEIGHBOURS]
-        pairs |= {(min(i, j), max(i, j)) for distance, j in near if 0 < distance < MOST_NOISE_SQ}
+    among = relative[open_ones][:, open_ones].fill_diagonal_(inf).numpy()
+    nearest = among.argsort(1, kind="stable")[:, :NEIGHBOURS].tolist()
+    for at, places in enumerate(nearest):
+        near = [(min(at, to), max(at, to)) for to in places if 0 < among[at, to] < MOST_NOISE_SQ]
+        pairs |= {(open_ones[low], open_ones[high]) for low, high in near}
     for i, j in sorted(pairs):
         one, other = subjects[i], subjects[j]
         if one.id in found or other.id in found:

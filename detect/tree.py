@@ -29,6 +29,8 @@ ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
 HUBS = 8  # of these
+HOPELESS = 9.0  # log-odds below the likeliest root from which a root of a large family gets no tree: one in ten thousand
+COMPARED = 6  # roots of a large family that get one however unlikely
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it
 ORDER_LEAST = -0.7
@@ -96,10 +98,10 @@ class RootedTree:
     told: Tensor
     possible: Tensor
 
-    def terms(self, child: int) -> dict[str, Tensor]:
-        """Kind of evidence -> (k,) float64 log-odds that each neighbour of a model is an ancestor; nan where it cannot be one."""
-        kinds = {**log_odds_by_kind(self.features[child]), "declared": self.told[child]}
-        return {kind: odds.where(self.possible[child], torch.nan) for kind, odds in kinds.items()}
+    def terms(self) -> dict[str, Tensor]:
+        """Kind of evidence -> (m, k) float64 log-odds that each neighbour of a model is an ancestor; nan where it cannot be one."""
+        kinds = {**log_odds_by_kind(self.features), "declared": self.told}
+        return {kind: odds.where(self.possible, torch.nan) for kind, odds in kinds.items()}
 
     def parent(self, neighbours: Tensor) -> Tensor:
         """(m,) int64: the likeliest parent of each model; -1 for the root."""
@@ -129,7 +131,7 @@ class FamilyTree:
         roots: (r,) int64, the models that may be the root; scores: kind of evidence -> (r,) float64 log-odds of each.
         best_parents: (r, m) int64, each model's parent in the tree of each possible root; -1 for the root itself.
         direct: (m, m) float64, [child, parent]: probability that parent is the root, and child directly below it.
-        best_tree: of the most probable root; neighbours: (m, k) int64, what its columns are about.
+        best_tree: of the most probable root; terms: its own, see RootedTree.terms; neighbours: (m, k) int64, what their columns are about.
     """
 
     root: Tensor
@@ -139,6 +141,7 @@ class FamilyTree:
     best_parents: Tensor
     direct: Tensor
     best_tree: RootedTree
+    terms: Mapping[str, Tensor]
     neighbours: Tensor
 
     @property
@@ -187,17 +190,18 @@ def decide_tree(
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
         "declared": torch.zeros(len(roots), dtype=torch.float64),
     }
+    kept = _worth_a_tree(torch.stack(list(scores.values())).sum(0), models, evidence.declared)
+    roots, scores = roots[kept], {kind: score[kept] for kind, score in scores.items()}
     trees: list[RootedTree] = []
-    for place, root in enumerate(roots.tolist()):
+    for place, (column, root) in enumerate(zip(kept.tolist(), roots.tolist(), strict=True)):
         under = parents_under(
             geometry,
             root,
-            votes(units, neighbours, place),
+            votes(units, neighbours, column),
             evidence,
             exact_inheritance(found, root),
         )
-        share = under.share
-        scores["declared"][place] = _over_edges(share, evidence.declared, root, neighbours)
+        scores["declared"][place] = _over_edges(under.share, evidence.declared, root, neighbours)
         trees.append(under)
     likely = torch.stack(list(scores.values())).sum(0).softmax(0)  # (r,)
     root_probability = torch.zeros(models, dtype=torch.float64).index_add_(0, roots, likely)
@@ -206,9 +210,20 @@ def decide_tree(
         parent.scatter_add_(1, neighbours, chance * under.share[:, :-1])
         direct[:, root] += chance * under.share[:, -1]
     best_parents = torch.stack([under.parent(neighbours) for under in trees])
+    best = trees[int(likely.argmax())]
     return FamilyTree(
-        root_probability, parent + direct, roots, scores, best_parents, direct, trees[int(likely.argmax())], neighbours
+        root_probability, parent + direct, roots, scores, best_parents, direct, best, best.terms(), neighbours
     )
+
+
+def _worth_a_tree(score: Tensor, models: int, declared: Tensor) -> Tensor:
+    """Places of the roots that a tree is built for: all of a small family; of a large one, where no claims could change their order, those
+    that are not hopeless, and a few more for `decided_by` to compare with."""
+    if models <= ALL_PAIRS_UP_TO or bool(declared.any()):
+        return torch.arange(len(score))
+    ranked = (-score).argsort()
+    near = int((score > float(score.max()) - HOPELESS).sum())
+    return ranked[: max(near, COMPARED)].sort().values
 
 
 def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidence, retention: Tensor) -> RootedTree:
@@ -223,7 +238,8 @@ def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidenc
     child = torch.arange(len(neighbours))[:, None]
     told = evidence.declared[child, neighbours] + evidence.dates[child, neighbours].clamp(max=0)
     told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
-    odds = (log_odds(found) + told).where(possible, -torch.inf)  # (m, k)
+    odds = torch.full(possible.shape, -torch.inf, dtype=torch.float64)  # (m, k)
+    odds[possible] = log_odds(found[possible]) + told[possible]
     # of two models one at most comes from the other
     ancestor = (odds - (1 + turned_round(odds, neighbours).exp()).log()).sigmoid()
     before = torch.cat([torch.ones(len(child), 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
 
 VALUES = 16_384  # compared at most, spread over all layers
+_SPARSE_COSTS = 32  # comparisons of two values in the time of one product of a sparse matrix
 LARGE_FAMILY = 256  # models from which on fewer values are compared
 FEWEST = 16  # values that must have changed and been kept or undone before they say anything
 CLIP = 6.0  # log-odds
@@ -62,11 +64,44 @@ def characters(layers: Sequence[Layer], digits: Sequence[int]) -> Characters:
     codes = codes + 0.0  # minus zero is zero
     looked_at = codes.shape[1]
     codes = codes[:, (codes != codes[:1]).any(0)]
-    same = torch.zeros(models, models, dtype=torch.float64)
-    for into, row in zip(same, codes, strict=True) if codes.shape[1] else ():
-        into.copy_((codes == row).sum(1))  # written at once: what is kept between large pieces would pin them in memory
+    same = _equal_values(codes)
     equal = (looked_at - codes.shape[1] + same) / looked_at + torch.zeros(models, models, dtype=torch.float64)
     return Characters(codes, looked_at, equal, torch.tensor(digits))
+
+
+def _equal_values(codes: Tensor) -> Tensor:
+    """(m, v) float32 -> (m, m) float64: number of values that are equal in two models."""
+    models, values = codes.shape
+    same = torch.zeros(models, models, dtype=torch.float64)
+    if models > LARGE_FAMILY and values:
+        shared = _shared_values(codes)
+        if shared is not None:
+            same.copy_(torch.from_numpy((shared @ shared.T).toarray()))
+            return same.fill_diagonal_(float(values))
+    for model in range(models if values else 0):
+        same[model, model:] = (codes[model:] == codes[model]).sum(1).double()
+    return same + same.triu(1).T
+
+
+def _shared_values(codes: Tensor) -> Any:
+    """(m, g) sparse, 1 where a model has a value that another one has too in that place; None where so many are shared that comparing
+    all is quicker."""
+    from scipy.sparse import csr_array
+
+    ranked, order = codes.sort(0)
+    begins = torch.ones(ranked.shape, dtype=torch.bool)
+    begins[1:] = ranked[1:] != ranked[:-1]
+    ends = torch.ones(ranked.shape, dtype=torch.bool)
+    ends[:-1] = begins[1:]
+    group = begins.T.flatten().long().cumsum(0) - 1  # column by column
+    alone = (begins & ends).T.flatten()
+    model, group = order.T.flatten()[~alone], group[~alone]
+    size = group.bincount() if len(group) else group
+    if int(size.square().sum()) * _SPARSE_COSTS > codes.numel() * len(codes):
+        return None
+    ones = torch.ones(len(group), dtype=torch.float64)
+    columns = int(group.max()) + 1 if len(group) else 1
+    return csr_array((ones.numpy(), (model.numpy(), group.numpy())), shape=(len(codes), columns))
 
 
 def exact_inheritance(found: Characters, root: int) -> Tensor:
