@@ -168,7 +168,9 @@ def name(number: int) -> str:
 def serve(folder: Path) -> tuple[subprocess.Popen[str], int]:
     """`lineage web` on a free port."""
     command = [sys.executable, "-m", "lineage", "web", "--store", str(folder), "--port", "0", "--json"]
-    own = {name: value for name, value in os.environ.items() if name != "ARCADEDB_NATIVE_ISOLATE_ARGS"}  # not what filled the store
+    own = {
+        name: value for name, value in os.environ.items() if name != "ARCADEDB_NATIVE_ISOLATE_ARGS"
+    }  # not what filled the store
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own)
     assert server.stdout is not None
     line = server.stdout.readline()

@@ -18,6 +18,7 @@ from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
 from lineage.detect.root import mean_before, nearest_to, root_scores, weights_of_pairs
+from lineage.detect.side_by_side import side_by_side
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.interface import Kind
@@ -29,7 +30,9 @@ ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
 HUBS = 8  # of these
-HOPELESS = 9.0  # log-odds below the likeliest root from which a root of a large family gets no tree: one in ten thousand
+HOPELESS = (
+    9.0  # log-odds below the likeliest root from which a root of a large family gets no tree: one in ten thousand
+)
 COMPARED = 6  # roots of a large family that get one however unlikely
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it
@@ -188,28 +191,26 @@ def decide_tree(
     scores = {
         **root_scores(geometry, evidence.growth, evidence.detector, ordered, roots),
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
-        "declared": torch.zeros(len(roots), dtype=torch.float64),
     }
     kept = _worth_a_tree(torch.stack(list(scores.values())).sum(0), models, evidence.declared)
     roots, scores = roots[kept], {kind: score[kept] for kind, score in scores.items()}
-    trees: list[RootedTree] = []
-    for place, (column, root) in enumerate(zip(kept.tolist(), roots.tolist(), strict=True)):
-        under = parents_under(
-            geometry,
-            root,
-            votes(units, neighbours, column),
-            evidence,
-            exact_inheritance(found, root),
-        )
-        scores["declared"][place] = _over_edges(under.share, evidence.declared, root, neighbours)
-        trees.append(under)
+
+    def under(place: int) -> RootedTree:
+        root = int(roots[place])
+        voted = votes(units, neighbours, int(kept[place]))
+        return parents_under(geometry, root, voted, evidence, exact_inheritance(found, root))
+
+    trees = side_by_side(under, range(len(roots)))
+    scores["declared"] = torch.stack(
+        [_over_edges(tree.share, evidence.declared, tree.root, neighbours) for tree in trees]
+    )
     likely = torch.stack(list(scores.values())).sum(0).softmax(0)  # (r,)
     root_probability = torch.zeros(models, dtype=torch.float64).index_add_(0, roots, likely)
     parent, direct = (torch.zeros(models, models, dtype=torch.float64) for _ in range(2))
-    for chance, root, under in zip(likely, roots.tolist(), trees, strict=True):
-        parent.scatter_add_(1, neighbours, chance * under.share[:, :-1])
-        direct[:, root] += chance * under.share[:, -1]
-    best_parents = torch.stack([under.parent(neighbours) for under in trees])
+    for chance, tree in zip(likely, trees, strict=True):
+        parent.scatter_add_(1, neighbours, chance * tree.share[:, :-1])
+        direct[:, tree.root] += chance * tree.share[:, -1]
+    best_parents = torch.stack([tree.parent(neighbours) for tree in trees])
     best = trees[int(likely.argmax())]
     return FamilyTree(
         root_probability, parent + direct, roots, scores, best_parents, direct, best, best.terms(), neighbours

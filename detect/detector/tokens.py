@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.side_by_side import side_by_side
 
 BINS = 4
 DIRECTIONS = 4
@@ -96,7 +98,8 @@ def tokens(layers: Sequence[Layer], pairs: Tensor, alone: Sequence[Tensor] | Non
     for index, layer in enumerate(layers):
         sample = _sampled(layer)
         step = max(1, _CHUNK_VALUES // max(1, layer.values[0].numel()))
-        parts = [_of_layer(layer, index, len(layers), alone[index], sample, part) for part in pairs.split(step)]
+        of_pairs = partial(_of_layer, layer, index, len(layers), alone[index], sample)
+        parts = side_by_side(of_pairs, pairs.split(step), layer.values.device.type)
         for into, each in zip(found, zip(*parts, strict=True), strict=True):
             into.append(torch.cat(each))
     odd, even, present = (torch.stack(each, 1) for each in found)

@@ -21,7 +21,8 @@ FEWEST = 4  # units of each layer
 KEPT = 0.8  # slope from which a unit has kept the change
 BY_CHANCE = 2.0  # standard errors by which a slope is off by chance
 CERTAINLY = 3.0  # standard errors from which on it is not
-_CHUNK = 1 << 22  # inner products, or votes, held at a time
+_CHUNK = 1 << 22  # inner products held at a time
+_VOTES = 1 << 18  # votes held at a time: they stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +89,26 @@ def votes(distances: UnitDistances, neighbours: Tensor, root: int) -> Votes:
         root: which of the possible roots all is seen from, a place in their order.
     """
     models, count = neighbours.shape
-    kept, moved, fell, rose, lost, size = (torch.zeros(models, count, dtype=torch.float64) for _ in range(6))
-    some = max(1, _CHUNK // (models * count))
+    kept, fell, rose, lost = (torch.zeros(models, count, dtype=torch.float64) for _ in range(4))
+    moved, size = (
+        torch.zeros(models, dtype=torch.float64) for _ in range(2)
+    )  # units in which s differs from r, and |s - r|^2
+    some = max(1, _VOTES // (models * count))
     parts = zip(
         distances.near.split(some), distances.root[:, :, root].split(some), distances.width.split(some), strict=True
     )
     for near, from_root, width in parts:
+        moved += (from_root > 0).sum(0)
+        size += from_root.double().sum(0)
         step = from_root[:, neighbours]  # (u, m, k): |s - r|^2
-        used = step > 0
+        unused = step <= 0
         safe = step.clamp(min=1e-30)
         slope = ((from_root[:, :, None] - near) / safe + 1) / 2  # of s in b
         error = (near / safe).sqrt() / width[:, None, None].sqrt()
-        kept += ((slope > KEPT) & used).sum(0)
-        moved += used.sum(0)
-        off = (slope - 1).masked_fill(~used, 0.0)
+        off = (slope - 1).masked_fill(unused, 0.0)
+        kept += (slope.masked_fill(unused, 0.0) > KEPT).sum(0)
         fell += (off < -CERTAINLY * error).sum(0)
         rose += (off > CERTAINLY * error).sum(0)
         lost += (step * (-off - BY_CHANCE * error).clamp(min=0)).double().sum(0)
-        size += step.double().sum(0)
-    number = moved.clamp(min=1)
-    return Votes(kept / number, lost / size.clamp(min=1e-300), fell / number, rose / number)
+    number = moved.clamp(min=1)[neighbours]
+    return Votes(kept / number, lost / size[neighbours].clamp(min=1e-300), fell / number, rose / number)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.side_by_side import side_by_side
 
 MINIMUM_UNITS = 8
 ROWS, COLUMNS = 64, 512  # of a layer that are looked at, at most
@@ -28,11 +29,10 @@ STEEP = 12.0  # how fast the log-odds rise around it
 
 def structure_kept(layers: Sequence[Layer]) -> Tensor:
     """(m, m) float64, symmetric: median over body layers of log T + 2 log(T / F); zeros where no layer is large enough."""
-    found = [
-        layer_structure_kept(layer.values)
-        for layer in layers
-        if layer.part is Part.BODY and min(layer.values.shape[1:]) >= MINIMUM_UNITS
+    large = [
+        layer.values for layer in layers if layer.part is Part.BODY and min(layer.values.shape[1:]) >= MINIMUM_UNITS
     ]
+    found = side_by_side(layer_structure_kept, large, large[0].device.type if large else "cpu")
     if not found:
         models = len(layers[0].values)
         return torch.zeros(models, models, dtype=torch.float64)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.side_by_side import side_by_side
 
 MINIMUM_UNITS = 4
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -83,21 +84,27 @@ def measured(layers: Sequence[Layer], pairs: Tensor, *measures: Measure) -> tupl
     Returns:
         For each function a list of (p, ...), one a layer that can be measured.
     """
-    found: tuple[list[Tensor], ...] = tuple([] for _ in measures)
-    tilings: dict[int, _Tiling] = {}
-    order = _busiest_first(pairs, len(layers[0].values)) if layers else None
+    if not layers:
+        return tuple([] for _ in measures)
+    models = len(layers[0].values)
+    order = _busiest_first(pairs, models)
     ranked = pairs if order is None else order.argsort()[pairs]
-    for layer in filter(measurable, layers):
-        models, units, _ = layer.values.shape
-        if _GRAM_PAYS * len(pairs) < models * models:
-            said = [torch.cat(each) for each in zip(*_from_differences(layer.values, pairs, measures), strict=True)]
-        else:
-            side = min(_TILE, 1 << int(max(1, _TILE_STATISTICS / units) ** 0.5).bit_length() - 1)
-            tiling = tilings.get(side) or tilings.setdefault(side, _tiling(ranked, models, side))
-            said = _from_products(layer.values if order is None else layer.values[order], tiling, measures)
-        for into, each in zip(found, said, strict=True):
-            into.append(each)
-    return found
+    sides = {_side(layer) for layer in layers if measurable(layer)}
+    tilings = {side: _tiling(ranked, models, side) for side in sides} if _GRAM_PAYS * len(pairs) >= models**2 else {}
+
+    def of_layer(layer: Layer) -> list[Tensor]:
+        if not tilings:
+            return [torch.cat(each) for each in zip(*_from_differences(layer.values, pairs, measures), strict=True)]
+        values = layer.values if order is None else layer.values[order]
+        return _from_products(values, tilings[_side(layer)], measures)
+
+    said = side_by_side(of_layer, [layer for layer in layers if measurable(layer)], layers[0].values.device.type)
+    return tuple([of_measure[i] for of_measure in said] for i in range(len(measures)))
+
+
+def _side(layer: Layer) -> int:
+    """Models on each side of a tile: a power of two, so that the tile's statistics stay in the cache."""
+    return min(_TILE, 1 << int(max(1, _TILE_STATISTICS / layer.values.shape[1]) ** 0.5).bit_length() - 1)
 
 
 def measurable(layer: Layer) -> bool:
@@ -118,12 +125,11 @@ def _from_differences(values: Tensor, pairs: Tensor, measures: Sequence[Measure]
 
 
 def _busiest_first(pairs: Tensor, models: int) -> Tensor | None:
-    """(m,) int64: models by the number of their pairs, where a few are in nearly all of them: these then lie in one row of tiles."""
-    if models <= _TILE:
+    """(m,) int64: models by the number of their pairs, where all pairs have one of a few: they then lie in one row of tiles; else None."""
+    if models <= 2 * _TILE:
         return None
-    number = pairs.flatten().bincount(minlength=models)
-    order = (-number).argsort()
-    return order if 4 * int(number[order[:_TILE]].sum()) > 3 * len(pairs) else None
+    order = (-pairs.flatten().bincount(minlength=models)).argsort()
+    return order if bool((order.argsort()[pairs].amin(1) < _TILE).all()) else None
 
 
 def _tiling(pairs: Tensor, models: int, side: int) -> _Tiling:

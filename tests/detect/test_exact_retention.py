@@ -8,6 +8,7 @@ from lineage.detect.align import Layer, Part
 from lineage.detect.signals.exact_retention import (
     CLIP,
     FEWEST,
+    LARGE_FAMILY,
     characters,
     exact_inheritance,
     kept_and_undone,
@@ -63,3 +64,13 @@ def test_a_model_between_two_others_has_no_branch_of_its_own_and_a_leaf_has():
     assert private_share(found, 0, [1, 2, 3]) < 0.02
     assert private_share(found, 3, [0, 1, 2]) > 0.15
     assert private_share(found, 3, [0]) == 1.0, "one other model cannot tell"
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.7])
+def test_equal_values_of_a_large_family_are_those_of_each_pair(kept):
+    dice = np.random.default_rng(4)
+    models = dice.normal(size=(LARGE_FAMILY + 44, 120)).astype(np.float32)
+    models = np.where(dice.random(models.shape) < kept, dice.integers(0, 3, models.shape).astype(np.float32), models)
+    models[5, :60], models[6, :60] = 0.0, -0.0
+    wanted = (models[:, None] == models[None]).mean(2)
+    assert np.abs(found_in(models).equal.numpy() - wanted).max() < 1e-12

@@ -135,3 +135,17 @@ def test_small_tiles_and_large_ones_say_the_same(monkeypatch):
     whole = growth([layer(values)], all_pairs())
     monkeypatch.setattr(units, "_TILE", 16)
     assert growth([layer(values)], all_pairs()).z.tolist() == pytest.approx(whole.z.tolist(), rel=1e-3, abs=1e-3)
+
+
+def test_pairs_that_all_have_one_of_a_few_models_lie_in_one_row_of_tiles():
+    values = torch.cat([family_tree(), noise(8), noise(9)])
+    few = torch.tensor([7, 150, 300, 301, 412])
+    star = torch.stack([few.repeat_interleave(len(values)), torch.arange(len(values)).repeat(len(few))], 1)
+    star = torch.unique(star[star[:, 0] != star[:, 1]].sort(1).values, dim=0)
+    order = units._busiest_first(star, len(values))
+    tiles = units._tiling(order.argsort()[star], len(values), units._TILE).tiles
+    assert sum(tile.size for tile in tiles) < len(values) * (len(few) + units._TILE)
+    z, gamma = fitted(values, star)
+    found = growth([layer(values)], star)
+    assert ((found.z - z).abs() <= 1e-3 * z.abs().clamp(min=1)).all()
+    assert ((found.gamma - gamma).abs() <= 1e-3 * torch.maximum(gamma.abs(), (gamma / z).abs())).all()
