@@ -40,7 +40,11 @@ def evidence_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Switches of the kinds of evidence, and the probability below which nothing is asserted."""
     for option in reversed(
         [
-            click.option("--no-dates", is_flag=True, help="Leave publication dates out of the evidence."),
+            click.option(
+                "--no-dates",
+                is_flag=True,
+                help="Leave publication dates out of the evidence; models on disk have none.",
+            ),
             click.option("--no-declared", is_flag=True, help="Leave the claims of cards out of the evidence."),
             click.option(
                 "--no-detector", is_flag=True, help="Leave the trained detector out; learning-free evidence only."

@@ -83,47 +83,38 @@ class Sheet:
         return tuple(link for link in self.licences if link.outcome == "conflict")
 
 
-def family_of(
-    store: Store,
-    hub_id: str,
-    *,
-    at: str | None = None,
-    opened: Collection[str] = (),
-    more: Mapping[str, int] | None = None,
-    fitting: int = FITTING,
-    shown: int = SHOWN,
-    min_probability: float = 0.0,
-    kept: KeptBroods | None = None,
-) -> tuple[FoldedFamily, dict[str, Member]]:
-    """The family of a model as far as it is shown, and what its drawing says of the members.
+@dataclass(frozen=True, slots=True)
+class FamilyView:
+    """Which part of a family is drawn, and as of when.
 
-    Args:
-        as for `sheet_of`.
+    Attributes:
+        at: as of that moment (ISO); None: now. min_probability: edges less probable are left out. kept: see `KeptBroods`.
+        opened, more, fitting, shown: see `fold`.
     """
-    source = GraphRelatives(store, at, min_probability, kept)
-    folded = fold(source, hub_id, opened=opened, more=more, fitting=fitting, shown=shown)
+
+    at: str | None = None
+    min_probability: float = 0.0
+    opened: Collection[str] = ()
+    more: Mapping[str, int] | None = None
+    fitting: int = FITTING
+    shown: int = SHOWN
+    kept: KeptBroods | None = None
+
+    def of(self, store: Store, hub_id: str) -> tuple[GraphRelatives, FoldedFamily]:
+        """The family of a model as far as it is drawn, and where it was read."""
+        source = GraphRelatives(store, self.at, self.min_probability, self.kept)
+        return source, fold(source, hub_id, opened=self.opened, more=self.more, fitting=self.fitting, shown=self.shown)
+
+
+def family_of(store: Store, hub_id: str, view: FamilyView) -> tuple[FoldedFamily, dict[str, Member]]:
+    """The family of a model as far as it is shown, and what its drawing says of the members."""
+    source, folded = view.of(store, hub_id)
     return folded, source.drawn(folded.ids)
 
 
-def sheet_of(
-    store: Store,
-    hub_id: str,
-    *,
-    at: str | None = None,
-    opened: Collection[str] = (),
-    more: Mapping[str, int] | None = None,
-    fitting: int = FITTING,
-    shown: int = SHOWN,
-    min_probability: float = 0.0,
-    kept: KeptBroods | None = None,
-) -> Sheet:
-    """Everything about one model of the graph.
-
-    Args:
-        at: the family as of that moment (ISO); the rest is of now. opened, more, fitting, shown: see `fold`. kept: see `KeptBroods`.
-    """
-    source = GraphRelatives(store, at, min_probability, kept)
-    folded = fold(source, hub_id, opened=opened, more=more, fitting=fitting, shown=shown)
+def sheet_of(store: Store, hub_id: str, view: FamilyView) -> Sheet:
+    """Everything about one model of the graph. view: of its family; the rest is of now."""
+    _, folded = view.of(store, hub_id)
     up = edges_above(store, [hub_id])
     licences = licence_rows(store, hub_id)
     derived = _derived(store, hub_id)

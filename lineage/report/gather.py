@@ -15,7 +15,7 @@ from lineage.pages.graph_relatives import GraphRelatives
 from lineage.pages.graph_source import edges_above, members
 from lineage.pages.layers import LayerRow, layers_of
 from lineage.pages.members import Brood, EdgeFacts, Member, Relatives
-from lineage.pages.sheet import Licence, Sheet, compared, doubts_about, licence_rows, sheet_of
+from lineage.pages.sheet import FamilyView, Licence, Sheet, compared, doubts_about, licence_rows, sheet_of
 from lineage.queries.licences import judge
 from lineage.report.contents import Report, command_line
 
@@ -100,7 +100,7 @@ def sheet_of_question(question: Question, graph: Store | None) -> Sheet:
     if found.failure:
         raise found.failure
     if graph is not None and found.stored:
-        return sheet_of(graph, found.answer.model.hub_id, fitting=FITTING, shown=SHOWN)
+        return sheet_of(graph, found.answer.model.hub_id, FamilyView(fitting=FITTING, shown=SHOWN))
     return sheet_of_answer(found.answer, graph)
 
 

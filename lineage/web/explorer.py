@@ -18,7 +18,7 @@ from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.picture import picture
 from lineage.pages.provenance import model_provenance
 from lineage.pages.render import render
-from lineage.pages.sheet import compared, family_of, sheet_of
+from lineage.pages.sheet import FamilyView, compared, family_of, sheet_of
 from lineage.pages.words import visible
 from lineage.queries import load
 from lineage.queries.family import common_ancestors, path
@@ -152,9 +152,8 @@ class Explorer:
 
     def model(self, name: str, at: str | None, opened: Sequence[str], more: Mapping[str, int]) -> Page:
         found = self.model_named(name)
-        sheet = sheet_of(
-            self.store, found.hub_id, at=moment(at), opened=opened, more=more, fitting=30, shown=8, kept=self.kept
-        )
+        view = FamilyView(at=moment(at), opened=opened, more=more, fitting=30, shown=8, kept=self.kept)
+        sheet = sheet_of(self.store, found.hub_id, view)
         links = Addresses(model_address(sheet.member), [("at", at)] if at else [], frozenset(opened), more)
         drawn = picture(sheet.folded, sheet.facts, links, sheet.id)
         about = f"Family of {visible(found.repo_id)}"
@@ -172,16 +171,8 @@ class Explorer:
 
     def family(self, name: str, at: str | None, opened: Sequence[str], more: Mapping[str, int], least: float) -> Page:
         found = self.model_named(name)
-        folded, facts = family_of(
-            self.store,
-            found.hub_id,
-            at=moment(at),
-            opened=opened,
-            more=more,
-            fitting=ACROSS,
-            min_probability=least,
-            kept=self.kept,
-        )
+        view = FamilyView(moment(at), least, opened, more, fitting=ACROSS, kept=self.kept)
+        folded, facts = family_of(self.store, found.hub_id, view)
         member = facts[found.hub_id]
         kept = [(key, value) for key, value in (("at", at or ""), ("least", f"{least:g}" if least else "")) if value]
         address = model_address(member, "family")
