@@ -101,27 +101,21 @@ def settle(
     distance = products.distances().cpu()
     size = squared_lengths(layers).cpu()  # (m,)
     relative = distance / size[:, None]
-    coarser = rounded(subjects, relative)
-    coarser |= {name: said for name, said in with_adapters(subjects, relative).items() if name not in coarser}
-    coarser |= disguised(subjects, relative, options, frozenset(coarser))
-    decisions = list(coarser.values())
-    full = [i for i, subject in enumerate(subjects) if subject.id not in coarser]
+    copied = _copies(subjects, relative, options)
+    full = [i for i, subject in enumerate(subjects) if subject.id not in copied]
     equals = _equals(subjects, relative, layers, full)
-    for group in equals:
-        decisions += decide_equals(group, options.threshold)
+    decisions = [*copied.values(), *(d for group in equals for d in decide_equals(group, options.threshold))]
     known = {decision.model for decision in decisions}
     kept = [i for i, subject in enumerate(subjects) if subject.id not in known]
     inner = products.only(torch.tensor(kept, dtype=torch.int64, device=products.products.device)).cpu()
     mixed: dict[int, Merge] = {}
     if len(kept) > 1:
-        own = [subjects[i] for i in kept]
-        apart = distance[kept][:, kept]
-        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, apart)
-        leaves = leaf_merges(mixed, apart)
-        decisions += [merged_decision([s.id for s in own], mixed[i]) for i in leaves]
-        stay = [i for i in range(len(kept)) if i not in leaves]
+        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, distance[kept][:, kept])
+        leaves = leaf_merges(mixed, distance[kept][:, kept])
+        decisions += [merged_decision([subjects[i].id for i in kept], mixed[leaf]) for leaf in leaves]
+        stay = [place for place in range(len(kept)) if place not in leaves]
         mixed = renumbered(mixed, stay)
-        kept, inner = [kept[i] for i in stay], inner.only(torch.tensor(stay, dtype=torch.int64))
+        kept, inner = [kept[place] for place in stay], inner.only(torch.tensor(stay, dtype=torch.int64))
     index = torch.tensor(kept, dtype=torch.int64)
     return SettledFamily(
         decisions=decisions,
@@ -135,6 +129,18 @@ def settle(
         related=related[index][:, index],
         shared=shared[index][:, index],
     )
+
+
+def _copies(subjects: Sequence[Subject], relative: Tensor, options: Options) -> dict[str, Decision]:
+    """Decisions about coarser copies, models with an adapter inside and copies in disguise, by id; the first of two about one counts.
+
+    Args:
+        relative: (m, m) squared distances, [child, parent], over the child's squared length.
+    """
+    found = rounded(subjects, relative)
+    for model, decision in with_adapters(subjects, relative).items():
+        found.setdefault(model, decision)
+    return found | disguised(subjects, relative, options, frozenset(found))
 
 
 def _equals(
