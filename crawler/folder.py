@@ -79,11 +79,33 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
     """Every model under a folder, in order of paths; or the one model that a file is, or is a part of.
 
     Links to folders elsewhere are followed, each folder once. What looks like weights and cannot be opened is named with the
-    reason: links that lead nowhere or in a circle, pipes, closed folders.
+    reason: links that lead nowhere or in a circle, pipes, closed folders. Ids are unique, and so are paths of what can be read.
 
     Raises:
         NoSuchFolder: there is nothing at this path.
     """
+    names: set[str] = set()
+    places: set[Path] = set()
+    for model in _models_below(folder):
+        if model.files and model.path in places:  # two sets of shards of one name
+            model = replace(model, path=model.files[0])
+        if model.id in names:
+            model = replace(model, id=_another_name(model))
+        names.add(model.id)
+        places.add(model.path)
+        yield model
+
+
+def _another_name(model: LocalModel) -> str:
+    """For what would have the name of another model: `a/` beside `a.safetensors`, and the first file's whole name of other sets."""
+    if model.path == model.folder:
+        return f"{model.id}/"
+    file = model.files[0] if model.files else model.path
+    return shown_path(PurePosixPath(model.id).with_name(file.name)).replace("\n", "\\n")
+
+
+def _models_below(folder: Path) -> Iterator[LocalModel]:
+    """As `local_models`; where two sets of weights would have one name, both have it."""
     if folder.is_file():
         cached = _snapshot_of_cache(folder.absolute().parent)
         yield cached if cached and folder.name in [file.name for file in cached.files] else _of_file(folder)
@@ -102,7 +124,8 @@ def local_models(folder: Path) -> Iterator[LocalModel]:
         here = Path(place)
         parts = modules_behind(here) if MODULES in names else frozenset[str]()
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in parts)
-        yield from _of_folder(folder, here, [name for name in sorted(names) if _matters(name)])
+        ours = {"detector.safetensors"} if "detector_card.md" in names else set[str]()  # in a checkout of this program
+        yield from _of_folder(folder, here, [name for name in sorted(names) if _matters(name) and name not in ours])
         for path in (here / name for name in sorted(names) if "." not in name):
             if path.is_symlink() and not path.exists():
                 yield LocalModel(_name(folder, path), path, path, (), _leads_nowhere(path))

@@ -18,7 +18,7 @@ from typing import Any
 
 SCHEMA_VERSION = 4
 _UNSAFE = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
+    "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e007f]"
 )
 LOCAL = "local:"  # how the identity of a model on disk begins
 
@@ -274,8 +274,8 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 def printable(text: str) -> str:
     """A text of strangers, such as a file's name, for a terminal or a picture.
 
-    Control characters, line breaks, marks that turn the direction of writing, and bytes that are no UTF-8 come out as escapes
-    (`\\x1b`); everything else, whatever its script, stays.
+    Control characters, line breaks, marks that turn the direction of writing, what has no width, and bytes that are no UTF-8 come
+    out as escapes (`\\x1b`); everything else, whatever its script, stays: joiners too, which scripts and pictograms need.
     """
     return text if text.isprintable() else _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
 

@@ -188,4 +188,8 @@ def summary(report: Report) -> list[dict[str, str]]:
         rows = [(len(report.sheets), "models", ""), (sum(bool(s.parents) for s in report.sheets), "with a parent", "")]
         rows.append((sum(bool(s.conflicts) for s in report.sheets), "with a licence conflict", "warn"))
     rows.append((contradicted, "cards contradicted", "bad"))
-    return [{"value": f"{value:,}", "label": label, "tone": tone if value else ""} for value, label, tone in rows]
+    one = {"models": "model", "families": "family", "cards contradicted": "card contradicted"}
+    return [
+        {"value": f"{value:,}", "label": one.get(label, label) if value == 1 else label, "tone": tone if value else ""}
+        for value, label, tone in rows
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from lineage.graphdb.schema import printable
 from lineage.verify.checks import Check, Outcome, overall
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -92,7 +93,7 @@ def _result(check: Check, rule: int, places: Mapping[str, str]) -> dict[str, Any
         "ruleIndex": rule,
         "kind": KINDS[check.outcome],
         "level": LEVELS[check.outcome] if check.outcome is Outcome.CONTRADICTED else "none",
-        "message": {"text": f"{check.model}: {check.message}"},
+        "message": {"text": printable(f"{check.model}: {check.message}")},
         "partialFingerprints": {"lineage/v1": f"{check.rule}:{check.model}"},
         "properties": {"outcome": str(check.outcome), **check.details},
     }
@@ -145,5 +146,5 @@ def as_junit(checks: Sequence[Check]) -> str:
 
 
 def _xml(text: str) -> str:
-    """A text without the characters that XML does not allow."""
-    return NOT_XML.sub("�", text)
+    """A text for people, and without the characters that XML does not allow."""
+    return NOT_XML.sub("�", printable(text))

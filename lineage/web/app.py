@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from urllib.parse import quote, urlencode
 
 import anyio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -34,16 +36,23 @@ AGAIN_SECONDS = 0.25
 Made = Callable[[Explorer, Request], Page]
 
 
+class NameConvertor(PathConvertor):
+    """The rest of a path, which names a model: slashes and, unlike Starlette's `path`, line breaks too."""
+
+    regex = "(?s:.*)"
+
+
 def application(explorer: Explorer, access: Access) -> Guard:
     """The whole application, behind its guard."""
+    register_url_convertor("model", NameConvertor())
     routes = [
         Route("/", partial(_answer, explorer, lambda e, r: e.overview())),
         Route("/search", partial(_answer, explorer, lambda e, r: e.search(_text(r, "q"), _number(r, "shown", FOUND)))),
         Route("/complete", partial(_complete, explorer)),
-        Route("/model/{name:path}", partial(_answer, explorer, _model)),
-        Route("/family/{name:path}", partial(_answer, explorer, _family)),
+        Route("/model/{name:model}", partial(_answer, explorer, _model)),
+        Route("/family/{name:model}", partial(_answer, explorer, _family)),
         Route(
-            "/blast/{name:path}",
+            "/blast/{name:model}",
             partial(_answer, explorer, lambda e, r: lists.blast(e, r.path_params["name"], _number(r))),
         ),
         Route("/edge", partial(_answer, explorer, lambda e, r: e.edge(_text(r, "child"), _text(r, "parent")))),
@@ -111,7 +120,8 @@ def _made(explorer: Explorer, made: Made, request: Request) -> Page:
 
 
 def _html(explorer: Explorer, page: Page, request: Request) -> str:
-    twin = str(request.url.include_query_params(format="json").replace(scheme="", netloc=""))
+    pairs = [pair for pair in request.query_params.multi_items() if pair[0] != "format"]
+    twin = f"{_asked_path(request)}?{urlencode([*pairs, ('format', 'json')])}"
     return render(
         page.template,
         title=page.title,
@@ -122,6 +132,11 @@ def _html(explorer: Explorer, page: Page, request: Request) -> str:
         asked=visible(request.query_params.get("q", "")) if page.template == "search.html" else "",
         **page.values,
     )
+
+
+def _asked_path(request: Request) -> str:
+    """The path of an address, quoted again: names may hold a `?`, and two slashes at the beginning would lead to another host."""
+    return "/" + quote(str(request.scope["path"]).lstrip("/"))
 
 
 def _text(request: Request, name: str) -> str:

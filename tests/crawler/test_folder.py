@@ -403,3 +403,24 @@ def test_a_store_that_lies_in_the_folder_is_no_model(tmp_path: Path) -> None:
     store.compact(everything=True)
     assert [file.parent.name for file in (tmp_path / "store").rglob("*.safetensors")] == ["shards"]
     assert [model.id for model in local_models(tmp_path)] == ["models/one/model.v2"]
+
+
+def test_what_would_have_one_name_has_two_and_none_is_lost(tmp_path: Path) -> None:
+    put(tmp_path, "a.safetensors", "a/model.safetensors", "a/config.json", "c.safetensors", "c.SAFETENSORS")
+    put(
+        tmp_path,
+        *(f"t/model-0000{number}-of-0000{total}.safetensors" for total in (2, 3) for number in range(1, total + 1)),
+    )
+    put(tmp_path, "k/model.safetensors", "k/model-00001-of-00001.safetensors", "k/model.safetensors.index.json")
+    found = list(local_models(tmp_path))
+    assert {model.id for model in found} == {
+        *("a", "a/", "c", "c.safetensors"),
+        *("t/model", "t/model-00001-of-00003.safetensors", "k/model", "k/model.safetensors"),
+    }
+    assert len({local_id(model.path) for model in found}) == len(found)
+
+
+def test_the_detector_of_a_checkout_of_this_program_is_no_model(tmp_path: Path) -> None:
+    put(tmp_path, "lineage/detect/detector/detector.safetensors", "lineage/detect/detector/detector_card.md")
+    put(tmp_path, "mine/detector.safetensors")
+    assert [model.id for model in local_models(tmp_path)] == ["mine/detector"]

@@ -16,6 +16,7 @@ HOSTILE = (
     "org/bell\x07\x1b[31mred\x00\x85",
     "{{ 7 * 7 }}/${7*7}",
     "javascript:alert(4)/x",
+    "org/two\nlines?and=a#question%2f&more",
 )
 EVIDENCE = {
     "growth_z": 7.5,

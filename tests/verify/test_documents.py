@@ -77,6 +77,13 @@ def test_junit_stays_xml_whatever_a_name_holds(tmp_path: Path) -> None:
     assert len(names) == len(HOSTILE) and names[0] == HOSTILE[0]
 
 
+def test_texts_for_people_hide_nothing_and_turn_no_direction() -> None:
+    sarif = as_sarif(hostile(), {}, "1")
+    texts = [result["message"]["text"] for result in sarif["runs"][0]["results"]]
+    assert all(text.isprintable() for text in (*texts, *as_junit(hostile()).splitlines()))
+    assert texts[2] == r"org/\u202egnp.exe\u2066\u200f: not org/\u202egnp.exe\u2066\u200f"
+
+
 def test_text_and_json_say_the_same() -> None:
     document = as_json(CHECKS)
     assert document["outcome"] == "contradicted" and document["exit_code"] == 5

@@ -123,6 +123,22 @@ def test_a_hostile_name_is_text_on_every_page_about_it(app: Guard, place: int) -
     assert found["model"] == HOSTILE[place]
 
 
+@pytest.mark.parametrize("place", range(len(HOSTILE)))
+@pytest.mark.parametrize("kind", ["model", "family", "blast"])
+def test_a_page_by_any_name_has_a_json_twin_of_the_same_model(app: Guard, kind: str, place: int) -> None:
+    page = read(ask(app, f"/{kind}/{quote(HOSTILE[place], safe='')}?at=2026-06-01").text)
+    (twin,) = [attrs["href"] for tag, attrs in page.elements if tag == "link" and attrs.get("rel") == "alternate"]
+    assert twin is not None and twin.isascii() and twin.isprintable()
+    found = ask(app, twin)
+    assert found.status == 200 and found.json["model"] == HOSTILE[place]
+
+
+def test_a_page_that_is_not_there_leads_to_no_other_host(app: Guard) -> None:
+    page = read(ask(app, "//evil.example/x").text)
+    links = [attrs["href"] or "" for tag, attrs in page.elements if tag in ("a", "link")]
+    assert "/evil.example/x?format=json" in links and not [link for link in links if link.startswith("//")]
+
+
 def test_hostile_names_of_addresses_are_not_found(app: Guard) -> None:
     for name in (
         "../../etc/passwd",
