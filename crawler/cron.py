@@ -79,12 +79,20 @@ def local_zone() -> tzinfo:
             return ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             pass
-    if _POSIX.fullmatch(name):
+    if _POSIX.fullmatch(name) and _within_a_day():
         return SystemZone()
     raise BadSchedule(
         f"TZ is {said!r}, which is not a time zone known to this machine",
         "set TZ to a name such as Europe/Rome (without a zone database: pip install tzdata), or unset it",
     )
+
+
+def _within_a_day() -> bool:
+    """Whether Python can hold the offsets of the C library's zone; POSIX allows a whole day and more."""
+    try:
+        return all(datetime(2026, month, 1, tzinfo=UTC).astimezone().tzinfo is not None for month in (1, 7))
+    except (ValueError, OverflowError):
+        return False
 
 
 def trigger_of(every: str | None, cron: str | None) -> Any:
@@ -95,7 +103,7 @@ def trigger_of(every: str | None, cron: str | None) -> Any:
     """
     from apscheduler.triggers.interval import IntervalTrigger
 
-    if every:
+    if every is not None:
         return IntervalTrigger(seconds=int(parse_interval(every).total_seconds()), timezone=UTC)
     trigger = _cron_trigger(cron or "", local_zone())
     if trigger.get_next_fire_time(None, datetime.now(UTC)) is None:

@@ -31,11 +31,17 @@ DTYPE_BITS = {
 TENSOR_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 _MAX_METADATA = 100_000
 _MAX_OTHER_OBJECTS = 10_000  # other content of a header: metadata, and notes that the format's own reader skips
-_POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version ")
+_POINTERS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/", b"# xet version ")
+_ANNEX = b"/annex/objects/"
+LONGEST_POINTER_BYTES = 1024  # by the specification of Git LFS they are shorter
+_BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"  # what editors and servers put before a text
 _MISTAKEN = {
-    b"<!DOCTYPE": "an HTML page",
+    b"<!doctype": "an HTML page",
     b"<html": "an HTML page",
-    b"PK\x03\x04": "a zip archive, as torch.save makes it",
+    b"<?xml": "an XML text",
+    b'{"': "a JSON text",
+    b"pk\x03\x04": "a zip archive, as torch.save makes it",
+    b"gguf": "a GGUF file",
 }
 
 
@@ -57,8 +63,8 @@ class LfsPointer(Failure):
 
     exit_code = 4
 
-    def __init__(self, file: str):
-        super().__init__(f"{file}: a pointer of Git LFS in place of the file", "run `git lfs pull` in its folder")
+    def __init__(self, file: str, program: str = "Git LFS", remedy: str = "run `git lfs pull` in its folder"):
+        super().__init__(f"{file}: a pointer of {program} in place of the file", remedy)
         self.file = file
 
 
@@ -194,8 +200,11 @@ def refuse_pointer(first: bytes, file: str) -> None:
     Raises:
         LfsPointer: they are those of a pointer.
     """
-    if first.startswith(_POINTERS):
+    text = first[:256].lstrip(_BEFORE_TEXT)
+    if text.startswith(_POINTERS):
         raise LfsPointer(file)
+    if text.startswith(_ANNEX):
+        raise LfsPointer(file, "git-annex", "run `git annex get .` in its folder")
 
 
 def join_shards(
@@ -233,7 +242,8 @@ def _header_stop(raw: bytes, file: str, file_bytes: int, limit_bytes: int) -> in
         raise BadHeader(file, f"too few bytes: {len(raw)}")
     length = int.from_bytes(raw[:8], "little")
     if length < 2 or length > file_bytes - 8:
-        mistaken = next((what for start, what in _MISTAKEN.items() if raw.startswith(start)), None)
+        text = bytes(raw[:256]).lstrip(_BEFORE_TEXT).lower()
+        mistaken = next((what for start, what in _MISTAKEN.items() if text.startswith(start)), None)
         if mistaken:
             raise BadHeader(file, f"it is {mistaken}")
         raise BadHeader(file, f"it claims a header of {length} bytes in a file of {file_bytes}")
@@ -280,7 +290,8 @@ def _parse_json(text: bytes, file: str) -> list[tuple[str, Any]]:
         raise BadHeader(file, f"its header cannot be parsed: {str(error)[:120]}") from None
     if not isinstance(header, dict):
         raise BadHeader(file, "its header is not a JSON object")
-    metadata = header.get("__metadata__") or {}
+    metadata = header.get("__metadata__")
+    metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise BadHeader(file, "its metadata are not texts")
     return list(header.items())

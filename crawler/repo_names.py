@@ -14,6 +14,7 @@ LONGEST_ADDRESS = 2_000
 _REPO_ID = re.compile(r"[A-Za-z0-9_][\w.\-]{0,95}(?:/[\w.\-]{1,96})?", re.ASCII)
 _CACHED = re.compile(r"(?:^|[/\\])models--([A-Za-z0-9_][\w.\-]{0,191})(?:[/\\]|$)", re.ASCII)
 _TAG = re.compile(r"(?<=/)([^/:\\]{1,96}):[^/:\\]{1,100}\Z")  # as in org/name:Q4_K_M
+_BY_SSH = re.compile(r"\A(?:git@([\w.\-]+):|ssh://(?:git@)?([\w.\-]+)/)", re.ASCII)  # as in git@hf.co:org/name
 _MARKDOWN = re.compile(r"\[[^\[\]]*\]\(\s*([^()\s]+)\s*\)")
 _PAGES = frozenset({"tree", "blob", "resolve", "raw", "commit", "commits", "discussions", "edit", "upload", "settings"})
 _OTHER_KINDS = frozenset({"datasets", "spaces", "collections", "papers", "docs", "blog", "api"})
@@ -53,8 +54,8 @@ def _split(text: str, endpoint: str | None) -> tuple[str, str | None] | None:
     path = _path_on_hub(text, endpoint)
     if path is not None:
         return _of_page(path)
-    if text.startswith("/"):
-        return None  # a path on disk
+    if text.startswith("/") or _BY_SSH.match(text):
+        return None  # a path on disk, another host
     return _of_page(text)
 
 
@@ -62,17 +63,21 @@ def _path_on_hub(text: str, endpoint: str | None) -> str | None:
     """What follows the host where the text is an address of a Hub."""
     if text.lower().startswith("hf://"):
         return text[len("hf://") :].removeprefix("models/")
+    text = _BY_SSH.sub(r"https://\1\2/", text)
+    text = "https:" + text if text.startswith("//") else text
     bare = re.match(r"([\w.\-]+)/", text, re.ASCII)
     if "://" not in text and bare and bare[1].lower() in HUB_HOSTS:
         text = "https://" + text
     try:
         parts = urlsplit(text)
+        if parts.netloc.partition(":")[0].lower() in HUB_HOSTS:
+            parts = parts._replace(netloc=re.sub(r":(443|80)\Z", "", parts.netloc))
         host, own = (parts.netloc or "").rpartition("@")[2].lower(), urlsplit(endpoint or "").netloc.lower()
     except ValueError:
         return None
     if parts.scheme not in ("http", "https") or (host not in HUB_HOSTS and host != (own or None)):
         return None
-    path = unquote(parts.path).strip("/")
+    path = unquote(parts.path).rstrip(").,;]").strip("/")
     return path.removesuffix(".git").removeprefix("models/").removeprefix("api/models/")
 
 
@@ -88,7 +93,9 @@ def _of_page(path: str) -> tuple[str, str | None] | None:
         return _checked("/".join(pieces), tail.rstrip("/"))
     for place in (2, 1):
         if len(pieces) > place and pieces[place] in _PAGES:
-            revision = pieces[place + 1] if len(pieces) > place + 1 and pieces[place] != "discussions" else None
+            behind = pieces[place + 1 :] if pieces[place] != "discussions" else []
+            whole = 3 if behind[:1] == ["refs"] else 1  # as refs/pr/1
+            revision = "/".join(behind[:whole])
             return _checked("/".join(pieces[:place]), revision)
     return _checked("/".join(pieces), None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.crawler.cron import BadSchedule, trigger_of
-from lineage.graphdb.schema import Failure
+from lineage.graphdb.schema import Failure, local_time
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ def repeat(
         BadSchedule: both or a senseless schedule. On a schedule a pass that fails is logged and the next one is tried; a pass that
         runs alone lets its failure out.
     """
-    if every and cron:
+    if every is not None and cron is not None:
         raise BadSchedule("--every and --cron contradict each other", "give one of them")
-    trigger = trigger_of(every, cron) if every or cron else None
+    trigger = trigger_of(every, cron) if every is not None or cron is not None else None
     with told_to_stop() as stop:
         if trigger is None:
             one_pass(stop.is_set)
@@ -87,7 +87,7 @@ def _serve(
 
     def say_waiting(at: datetime | None) -> None:
         if at is not None and at > datetime.now(UTC):
-            say(f"waiting; next pass at {at.astimezone():%Y-%m-%d %H:%M %Z}")
+            say(f"waiting; next pass at {local_time(at):%Y-%m-%d %H:%M %Z}")
 
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a pass took longer than the interval is no news
     scheduler = BackgroundScheduler(timezone=UTC)

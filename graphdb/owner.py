@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from lineage.graphdb.schema import local_time
+
 NAME = "owner.json"
 
 
@@ -41,7 +43,7 @@ def write(
 ) -> None:
     """Says that this process has the store open. That it cannot be said is no failure."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
-    owner = Owner(os.getpid(), command, now.astimezone().isoformat(timespec="seconds"), url, user, password)
+    owner = Owner(os.getpid(), command, local_time(now).isoformat(timespec="seconds"), url, user, password)
     beside = folder / f".owner-{os.getpid()}"
     with suppress(OSError):
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

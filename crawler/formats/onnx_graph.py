@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lineage.crawler.formats.interface import Format, Opening, Readable
-from lineage.crawler.headers import TensorHeader
+from lineage.crawler.headers import LONGEST_POINTER_BYTES, TensorHeader, refuse_pointer
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, UnreadableWeights, WeightFile
 from lineage.graphdb.schema import Failure
 
@@ -232,8 +232,10 @@ def read_onnx_graph(file: WeightFile) -> tuple[list[Initialiser], list[OnnxNode]
     """Initialisers and nodes of the graph of a model.
 
     Raises:
-        BadOnnx: anything that is no such file, or says something impossible.
+        BadOnnx: anything that is no such file, or says something impossible. LfsPointer: a text of Git in its place.
     """
+    if file.size_bytes < LONGEST_POINTER_BYTES:
+        refuse_pointer(file.read(0, file.size_bytes), file.name)
     walk = _Walk(file)
     initialisers: list[Initialiser] = []
     nodes: list[OnnxNode] = []

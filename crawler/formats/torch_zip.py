@@ -18,7 +18,7 @@ from itertools import pairwise
 from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.torch_old import MAGIC, read_old
 from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
-from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader
+from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader, refuse_pointer
 from lineage.crawler.packing.unpacking import UnpackedWeights
 from lineage.crawler.selection import Choice
 from lineage.crawler.weights import WeightFile, Weights
@@ -175,6 +175,7 @@ def _members(read: Read, file: str, file_bytes: int) -> dict[str, ArchiveMember]
     if end < 0 or len(tail) - end < 22:
         if read(0, min(len(MAGIC), file_bytes)) == MAGIC:
             return None
+        refuse_pointer(tail[:256] if tail_at == 0 else read(0, 256), file)
         raise BadArchive(file, "neither a zip archive nor an older file of PyTorch")
     count, size, at = struct.unpack("<HII", tail[end + 10 : end + 20])
     if 0xFFFF in (count,) or 0xFFFFFFFF in (size, at):

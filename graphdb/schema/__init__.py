@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -269,6 +269,14 @@ def chance(probability: float) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """As in "1 model", "2 models", "5,000 models"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def local_time(moment: datetime) -> datetime:
+    """A moment in local time; in UTC where TZ is further from it than Python can hold (POSIX allows a whole day and more)."""
+    try:
+        return moment.astimezone()
+    except (ValueError, OverflowError):
+        return moment.astimezone(UTC)
 
 
 def printable(text: str) -> str:

@@ -108,9 +108,9 @@ def sync(
         if json_wanted:
             click.echo(json.dumps(run.summary))
             return
-        began = f"pass of {crawled.started_at:%Y-%m-%d %H:%M} UTC\n" if every or cron else ""
+        began = f"pass of {crawled.started_at:%Y-%m-%d %H:%M} UTC\n" if every is not None or cron is not None else ""
         click.echo(f"{began}{summary_text(crawled)}\n{found_text(found)}")
-        if not (every or cron):
+        if every is None and cron is None:
             hint("`lineage roots` lists the oldest models, `lineage web` shows the graph in a browser")
 
     repeat(one_pass, state / "schedule.json", every=every, cron=cron, say=note)

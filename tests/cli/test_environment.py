@@ -180,6 +180,7 @@ def test_every_line_is_an_object_where_logs_are_json(offline: Command) -> None:
         ("evil\x1b[31m\x1b]0;owned\x07\nnext", "evil\\x1b[31m\\x1b]0;owned\\x07\\nnext"),
         ("\u202egnp.exe", "\\u202egnp.exe"),
         ("\x9b31m", "\\x9b31m"),
+        ("a\u200bb\u2060\U000e0041", "a\\u200bb\\u2060\\U000e0041"),
         ("caf\udce9", "caf\\udce9"),
     ],
 )

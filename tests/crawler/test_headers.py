@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors import deserialize
 from safetensors.numpy import save
 
+from lineage.crawler.folder import local_models
 from lineage.crawler.headers import (
     DTYPE_BITS,
     FIRST_READ_BYTES,
@@ -22,6 +24,7 @@ from lineage.crawler.headers import (
     parse_header,
     read_header,
 )
+from lineage.crawler.open_model import locate_local
 from tests.crawler.toys import model_file, raw_header, weights
 
 
@@ -160,7 +163,13 @@ def test_every_dtype_of_the_format_is_read_and_one_of_tomorrow_is_not_fatal() ->
 
 
 @pytest.mark.parametrize(
-    "text", [b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", b"# xet version 0\n"]
+    "text",
+    [
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+        b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\r\noid sha256:00\r\nsize 1\r\n",
+        b"version https://hawser.github.com/spec/v1\noid sha256:00\nsize 1\n",
+        b"# xet version 0\n",
+    ],
 )
 def test_a_pointer_of_large_file_storage_is_called_one(text: bytes) -> None:
     with pytest.raises(LfsPointer, match="pointer of Git LFS") as failure:
@@ -169,11 +178,36 @@ def test_a_pointer_of_large_file_storage_is_called_one(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [(b"<!DOCTYPE html><html></html>", "an HTML page"), (b"PK\x03\x04" + b"\0" * 40, "a zip archive")]
+    ("text", "what"),
+    [
+        (b"<!DOCTYPE html><html></html>", "an HTML page"),
+        (b"\n\n  <!doctype html>\n<html></html>", "an HTML page"),
+        (b'{"error": "Access to model acme/a is restricted"}', "a JSON text"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML text"),
+        (b"GGUF" + b"\3\0\0\0" * 9, "a GGUF file"),
+        (b"PK\x03\x04" + b"\0" * 40, "a zip archive"),
+    ],
 )
 def test_other_files_under_the_name_are_called_what_they_are(text: bytes, what: str) -> None:
     with pytest.raises(BadHeader, match=what):
         read_header(lambda start, stop: text[start:stop], "model.safetensors", len(text))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "pytorch_model.bin", "model.gguf", "model.safetensors"])
+def test_a_pointer_is_called_one_in_every_format(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
+    )
+    (model,) = local_models(tmp_path)
+    with pytest.raises(LfsPointer, match="pointer of Git LFS"):
+        _ = locate_local(model).header
+
+
+def test_a_pointer_of_git_annex_says_how_to_get_the_file() -> None:
+    text = b"/annex/objects/SHA256E-s123--00.safetensors\n"
+    with pytest.raises(LfsPointer, match="pointer of git-annex") as failure:
+        read_header(lambda start, stop: text[start:stop], "model.safetensors", len(text))
+    assert "git annex get" in str(failure.value.try_next)
 
 
 def test_a_tensor_in_two_shards_counts_where_the_index_puts_it() -> None:

@@ -20,6 +20,11 @@ SAME = [
     "HTTPS://HuggingFace.co/acme/a",
     "https://www.huggingface.co/acme/a?library=transformers#usage",
     "https://huggingface.co/acme/a/tree/main",
+    "https://huggingface.co:443/acme/a",
+    "https://huggingface.co/acme/a).",
+    "//huggingface.co/acme/a",
+    "git@hf.co:acme/a.git",
+    "ssh://git@hf.co/acme/a",
     "https://huggingface.co/acme/a/blob/main/README.md",
     "https://huggingface.co/acme/a/resolve/0123abc/model.safetensors?download=true",
     "https://huggingface.co/acme/a/discussions/3",
@@ -104,3 +109,15 @@ def test_a_claim_is_kept_as_the_name_it_means(text: str) -> None:
 def test_a_claim_of_something_else_stays_as_it_is_written() -> None:
     (claim,) = declarations("child", {}, (), {"_name_or_path": "/data/checkpoints/run1"})
     assert claim.base == "/data/checkpoints/run1"
+
+
+@pytest.mark.parametrize("page", ["tree/refs%2Fpr%2F1", "blob/refs/pr/1/config.json", "resolve/refs/pr/1"])
+def test_an_address_of_a_pull_request_names_its_revision(page: str) -> None:
+    assert repo_and_revision(f"https://huggingface.co/acme/a/{page}") == ("acme/a", "refs/pr/1")
+
+
+@pytest.mark.parametrize(
+    "text", ["git@github.com:acme/a.git", "ssh://git@example.org/acme/a", "https://huggingface.co:99/acme/a"]
+)
+def test_other_hosts_are_no_hub(text: str) -> None:
+    assert repo_id_of(text) is None

@@ -14,7 +14,8 @@ import pytest
 
 from lineage.crawler.cron import BadSchedule, parse_interval, trigger_of
 from lineage.crawler.lock import AlreadyRunning, one_at_a_time
-from lineage.crawler.schedule import Interruption, _serve
+from lineage.crawler.schedule import Interruption, _serve, repeat
+from lineage.graphdb.schema import local_time
 
 FRIDAY = datetime(2026, 11, 20).astimezone()  # midnight, wherever we are
 
@@ -79,6 +80,12 @@ def test_minutes_and_hours_are_as_written() -> None:
 def test_what_is_no_crontab_line(cron: str) -> None:
     with pytest.raises(BadSchedule):
         trigger_of(None, cron)
+
+
+@pytest.mark.parametrize("given", [{"every": ""}, {"cron": ""}, {"every": "", "cron": "0 2 * * *"}])
+def test_an_empty_schedule_is_no_single_pass(given: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(BadSchedule):
+        repeat(lambda stop: pytest.fail("a pass"), tmp_path / "schedule.json", **given)
 
 
 def test_a_second_holder_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
@@ -259,13 +266,16 @@ def test_moments_only_go_on_through_the_hours_that_come_twice_or_never(
 
 
 @pytest.mark.parametrize(
-    "name", ['"Europe/Rome"', "Europe/Nowhere", "/no/such/zone", "nonsense!", "UTC+", "../../etc/passwd"]
+    "name",
+    ['"Europe/Rome"', "Europe/Nowhere", "/no/such/zone", "nonsense!", "UTC+", "../../etc/passwd", "UTC+25", "A24B"],
 )
 def test_a_zone_that_is_none_is_told(name: str, zone: Callable[[str], None]) -> None:
     zone(name)
     with pytest.raises(BadSchedule, match="which is not a time zone known to this machine"):
         trigger_of(None, "0 2 * * *")
     assert trigger_of("6h", None) is not None  # an interval needs no zone
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert local_time(now) == now
 
 
 def test_a_service_runs_whatever_the_zone_is_called(zone: Callable[[str], None], tmp_path: Path) -> None:
