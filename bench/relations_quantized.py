@@ -42,7 +42,7 @@ def architectures() -> dict[str, Any]:
 
     sizes: dict[str, Any] = {
         "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": HEADS,
-        "num_key_value_heads": KEYS, "vocab_size": 512, "max_position_embeddings": 128, "tie_word_embeddings": False,
+        "num_key_value_heads": KEYS, "vocab_size": 96, "max_position_embeddings": 128, "tie_word_embeddings": False,
         "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
     }  # fmt: skip
     return {
@@ -80,7 +80,7 @@ def family(name: str, make: Any, folder: Path, seed: int) -> None:
         model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
         _train(model, data.text("wiki-b"), steps, rate, only)
         model.to(torch.bfloat16).save_pretrained(folder / child)
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(512)}, unk_token="w0"))
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(96)}, unk_token="w0"))
     for one in ("base", *recipes):  # gptqmodel asks for one
         PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0", pad_token="w1", eos_token="w2").save_pretrained(
             folder / one

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 
@@ -38,10 +39,6 @@ NEAR_ZERO, FINE_SLACK = (
     1.5,
     1.01,
 )  # levels from zero up to which values are looked at more closely, and of a level's width
-FEWEST_ROWS, MOST_IN_FIRST = (
-    32,
-    0.1,
-)  # rows of a tensor, and share of a column's values up to which it may have been rounded first
 CANDIDATES, PREVIEW_VALUES = 64, 16_384  # models compared in full, and values by which these are chosen
 KEPT_VALUES = 1 << 26  # decoded values in memory
 
@@ -197,14 +194,44 @@ def _rows(sample: Sample) -> int:
 
 def _left_unfolded(copy: Subject, subject: Subject, name: str, values: SampledValues) -> float:
     """As `_left`, with a scale of its own for each column and each row."""
+    x, y = _scaled_to(copy, subject, name, values, folded=True)
+    return _sq(x - y)
+
+
+def _scaled_to(
+    copy: Subject, subject: Subject, name: str, values: SampledValues, folded: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a copy and of a model scaled to it, (rows, width) float64 each; where scales were folded, by row and column."""
     pair, width = values.shared(copy, subject, name), copy.sketch.samples[name].shape[-1]
     assert pair is not None
     x, y = (side[: len(side) // width * width].reshape(-1, width).astype(np.float64) for side in pair)
-    for axis in (0, 1, 0, 1):
+    for axis in (0, 1, 0, 1) if folded else (None,):
         length_sq = np.square(y).sum(axis, keepdims=True)
         along = (x * y).sum(axis, keepdims=True)
         y = y * np.divide(along, length_sq, out=np.zeros_like(along), where=length_sq > 0)
-    return _sq(x - y)
+    return x, y
+
+
+def leaning(
+    copy: Subject, model: Subject, other: Subject, packed: Sequence[str], values: SampledValues, folded: bool
+) -> float:
+    """How clearly what is left of a copy points from a model to another one: standard errors, about 0 for the original.
+
+    Rounding does not know the difference of two models. Where the copy is of a third one, that lies between or beyond them.
+    """
+    along = variance = 0.0
+    for name in packed:
+        if len(copy.sketch.samples[name].shape) != 2 or values.shared(copy, other, name) is None:
+            continue
+        x, y = _scaled_to(copy, model, name, values, folded)
+        _, z = _scaled_to(copy, other, name, values, folded)
+        if x.shape != z.shape or not x.size:
+            continue
+        left, apart = x - y, z - y
+        weight = 1 / max(_sq(left) / left.size, 1e-300)
+        along += weight * float((left * apart).sum())
+        variance += weight * _sq(apart)
+    return along / sqrt(variance) if variance > 0 else 0.0
 
 
 def is_coarser(copy: Subject, model: Subject, name: str, values: SampledValues) -> bool:
@@ -239,15 +266,16 @@ def outside_share(
 
 def outside_near_zero(
     copy: Subject, model: Subject, packed: Sequence[str], values: SampledValues, width: int, even: bool
-) -> Mapping[str, tuple[int, int]]:
+) -> Mapping[str, tuple[int, int, int]]:
     """As `outside_share`, of values near zero, where the rounding of scales counts for next to nothing: so a hundredth of a level tells.
 
     Args:
         width: values that share a scale, at least.
     Returns:
-        tensor -> (values that are nearer to another level, values), of those tensors that can be looked at.
+        tensor -> (values that are nearer to another level, values, those of them whose level has a known width), of those tensors that
+        can be looked at. Where a matrix was reordered, values side by side have scales of their own, and no width is found.
     """
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[int, int, int]] = {}
     for name in packed:
         blocks = _blocks(copy, model, name, values, width)
         if blocks is None:
@@ -257,7 +285,7 @@ def outside_near_zero(
         near = np.abs(x) < NEAR_ZERO * np.minimum(below, above)
         far = near & ((y - x > FINE_SLACK * above / 2) | (x - y > FINE_SLACK * below / 2))
         if near.any():
-            found[name] = int(far.sum()), int(near.sum())
+            found[name] = int(far.sum()), int(near.sum()), int((near & np.isfinite(np.minimum(below, above))).sum())
     return found
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log, sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from lineage.detect.copy_fit import (
     SampledValues,
     fit_of,
     is_coarser,
+    leaning,
     likely_originals,
     outside_near_zero,
     outside_share,
@@ -46,6 +48,7 @@ MAX_ROUNDED_DISTANCE = 2.0**-6  # relative distance under which one model may be
 CASTS = {8: "bf16", 11: "fp16", 24: "fp32"}  # digits of the significand -> what a file of them is called
 SURE, BY_VALUES = 0.99, 0.98  # where values that were left alone tell, and where packed ones do
 UNCHECKED = 0.9  # where the quantizer does not round to the nearest level, so that an unseen sister of the original may fit better
+LEANING_BY_CHANCE = 0.002  # probability that a copy of the model named seems to be one of another that is not at hand
 MIN_EQUAL_VALUES = 64  # in tensors that are not constant
 CORRELATED = 0.5  # of a value's vote counts: errors of one row or block go together
 CLAIMED, LATER = 20.0, 0.1  # odds of a model that the copy names, and of one first published after it
@@ -206,7 +209,8 @@ def _decide(copy: Subject, how: str, fits: Sequence[CopyFit], values: SampledVal
             s.stop - s.start for n, s in copy.sketch.samples.items() if n in {*found.told, *found.packed}
         ),
     }
-    if _original_is_missing(found, how, best[order[0]], error, values):
+    others = [fit.subject for fit in fits if fit is not best[order[0]] and fit.subject.id != first.id]
+    if _original_is_missing(found, how, best[order[0]], error, values) or _leans(found, how, first, others, values):
         near = (Candidate(first.id, WORTH_NAMING),) if error <= RELATED_ERROR else ()
         reason = Reason("packed_unseen", {"format": how}, {"parent": first.id}) if near else Reason("packed_unknown")
         chance = WORTH_NAMING if near else 0.0
@@ -323,6 +327,17 @@ def _original_is_missing(found: _BestFits, how: str, nearest: CopyFit, error: fl
     return outside_all is not None and outside_all > _most(MOST_OUTSIDE, how)
 
 
+def _leans(found: _BestFits, how: str, nearest: Subject, others: Sequence[Subject], values: SampledValues) -> bool:
+    """Whether what is left of a copy points to or away from another model, as it does where the copy is of one that is not at hand.
+
+    Asked where the quantizer does not round to the nearest level: there nothing else shows it.
+    """
+    if how.startswith(TO_NEAREST) or not others or not found.packed:
+        return False
+    limit = NormalDist().inv_cdf(1 - LEANING_BY_CHANCE / 2 / len(others))
+    return any(abs(leaning(found.copy, nearest, o, found.packed, values, found.folded)) > limit for o in others)
+
+
 def _most(limits: Mapping[str, float], how: str) -> float:
     """The limit of the first beginning that a format has; every format begins with the last, which is empty."""
     return next(most for form, most in limits.items() if how.startswith(form))
@@ -333,9 +348,9 @@ def _width(how: str) -> int:
     return FLOATS_SHARE if how.startswith(("fp8", "compressed-tensors fp8")) else LEVELS_IN
 
 
-def _to_nearest(near_zero: Mapping[str, tuple[int, int]]) -> bool:
+def _to_nearest(near_zero: Mapping[str, tuple[int, int, int]]) -> bool:
     """Whether some tensors are another model's, rounded to the nearest level: then the quantizer did so with all of them."""
-    clean = [outside <= CLEAN * seen for outside, seen in near_zero.values() if seen >= MIN_EQUAL_VALUES]
+    clean = [outside <= CLEAN * known for outside, _, known in near_zero.values() if known >= MIN_EQUAL_VALUES]
     return 3 * sum(clean) >= len(clean) > 0
 
 

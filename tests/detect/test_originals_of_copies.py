@@ -106,6 +106,38 @@ def test_a_copy_whose_original_is_missing_is_from_none_of_its_sisters(frozen: bo
     assert "a model that is not at hand" in str(copy.reason)
 
 
+def compensated(weights: Weights, reordered: bool) -> Weights:
+    """As GPTQ packs: column by column, each column's error made good by the next ones; the scales are of rows, or of rows of columns
+    taken in turn, as where they were reordered."""
+    out = packed(weights)
+    for name, values in weights.items():
+        if values.ndim == 2 and "embed" not in name:
+            left, done = values.astype(np.float64).copy(), np.zeros(values.shape)
+            for column in range(left.shape[1]):
+                part = left[:, column % 4 :: 4] if reordered else left
+                scale = np.abs(part).max(1) / 7
+                done[:, column] = np.round(left[:, column] / scale).clip(-7, 7) * scale
+                error = left[:, column] - done[:, column]
+                left[:, column + 1 : column + 4] += (
+                    error[:, None] * np.array([0.3, 0.2, 0.1])[: left.shape[1] - column - 1]
+                )
+            out[name] = done.astype(np.float32)
+    return out
+
+
+@pytest.mark.parametrize("reordered", [False, True])
+def test_where_errors_were_made_good_by_other_columns_a_sister_is_not_taken_for_the_missing_original(
+    reordered: bool,
+) -> None:
+    models = family(moved=0.01, frozen=True)
+    models["copy"] = compensated(models["base"], reordered)
+    found = decided(models, "gptq 4 bits")["copy"]
+    assert (found.parent, found.relation) == ("base", Relation.QUANTIZED_FROM)
+    del models["base"]
+    found = decided(models, "gptq 4 bits")["copy"]
+    assert found.parent is None and "a model that is not at hand" in str(found.reason)
+
+
 def test_a_copy_of_an_unseen_family_is_no_root() -> None:
     alone = decided({"copy": packed(start(1, SHAPES))})["copy"]
     strangers = decided({**family(), "copy": packed(start(9, SHAPES))})["copy"]
