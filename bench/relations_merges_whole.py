@@ -104,7 +104,7 @@ def main() -> None:
 
 
 @dataclass
-class Tried:
+class MethodCounts:
     """What became of the merges of one family. rows: (method, "all" or "missing") -> a count for each base and seed."""
 
     rows: dict[tuple[str, str], list[Counter[str]]]
@@ -119,10 +119,10 @@ class Tried:
         return found
 
 
-def tried(folder: Path, merges: int, seeds: Sequence[int]) -> Tried:
+def tried(folder: Path, merges: int, seeds: Sequence[int]) -> MethodCounts:
     """Makes merges of a family and decides about them."""
     rows: dict[tuple[str, str], list[Counter[str]]] = defaultdict(list)
-    family = Tried(rows, set(), set())
+    family = MethodCounts(rows, set(), set())
     sketches, truth = read_sketches(folder, BUDGET_VALUES), read_truth(folder)
     merged = {child for child, parents in truth.parents.items() if len(parents) > 1}
     for seed in seeds:
@@ -145,7 +145,7 @@ def tried(folder: Path, merges: int, seeds: Sequence[int]) -> Tried:
     return family
 
 
-def table(name: str, seeds: Sequence[int], family: Tried, seconds: float) -> list[str]:
+def table(name: str, seeds: Sequence[int], family: MethodCounts, seconds: float) -> list[str]:
     """Markdown: shares with their spread over bases and seeds."""
     lines = [
         f"`{name}`, seeds {', '.join(map(str, seeds))}: {len(family.false)} of {len(family.others)} other models called merges"
