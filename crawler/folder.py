@@ -36,6 +36,7 @@ _CACHED_OTHER = re.compile(r"(datasets|spaces|kernels)--[\w.\-]+", re.ASCII)  # 
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
 # a file of our own: samples of other models, of a store that lies here
 _SAMPLE = re.compile(r"[0-9a-f]{16,64}\.v\d\.safetensors", re.ASCII)
+_BESIDE_DETECTOR = frozenset({"scoring.py", "small_network.py"})  # in a checkout of this program, also as it is built
 _WEIGHT_SUFFIXES = (*READ_SUFFIXES, ".pkl", ".h5", ".msgpack")  # the last are recognised, and not read
 _LONGEST_REF_BYTES = 100
 
@@ -124,7 +125,7 @@ def _models_below(folder: Path) -> Iterator[LocalModel]:
         here = Path(place)
         parts = modules_behind(here) if MODULES in names else frozenset[str]()
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in parts)
-        ours = {"detector.safetensors"} if "detector_card.md" in names else set[str]()  # in a checkout of this program
+        ours = {"detector.safetensors"} if _BESIDE_DETECTOR.issubset(names) else set[str]()
         yield from _of_folder(folder, here, [name for name in sorted(names) if _matters(name) and name not in ours])
         for path in (here / name for name in sorted(names) if "." not in name):
             if path.is_symlink() and not path.exists():

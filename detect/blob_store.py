@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lineage.graphdb.schema import Failure, home_path
+from lineage.graphdb.schema import Failure, home_path, without_password
 
 _FLAT = frozenset({"s3", "gs", "gcs", "az", "abfs", "oss", "oci"})  # no folders there, and buckets are not ours to make
 
@@ -110,7 +110,10 @@ class FsspecBlobs:
         try:
             filesystem, root = fsspec.core.url_to_fs(self.address)
         except ValueError as error:
-            raise BlobStoreError(f"{url}: {error}", "a folder, or an address like s3://bucket/folder") from None
+            raise BlobStoreError(
+                f"{without_password(url)}: {_without_user(str(error), url)}",
+                "a folder, or an address like s3://bucket/folder",
+            ) from None
         except ImportError as error:
             raise BlobStoreError(
                 f"{url}: {error}", "pip install s3fs for s3://, gcsfs for gs://, adlfs for az://"
@@ -179,5 +182,12 @@ def _one_line(address: str, also_missing: bool = False) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, FileNotFoundError) and not also_missing:
             raise
-        why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BlobStoreError(f"{address} cannot be used: {why}", "check the address, and the keys to it") from error
+        why = _without_user(" ".join(str(error).split()), address)[:200] or type(error).__name__
+        shown = without_password(address)
+        raise BlobStoreError(f"{shown} cannot be used: {why}", "check the address, and the keys to it") from error
+
+
+def _without_user(text: str, address: str) -> str:
+    """A message of a service that may repeat the user and the password of an address."""
+    user, at, _ = address.partition("://")[2].rpartition("@")
+    return text.replace(address, without_password(address)).replace(user + at, "") if user else text

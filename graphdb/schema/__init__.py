@@ -20,6 +20,8 @@ SCHEMA_VERSION = 4
 _UNSAFE = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e007f]"
 )
+_USER = re.compile(r"\A[^/@]*:(?!\d+(?:/|\Z))[^@]*@")  # of an address, whatever its password holds
+_SECRET = re.compile(r"(?<=[?&])[^=&]*(?:pass|pwd|token|secret|key|credential|signature)[^=&]*=[^&]*", re.I)
 LOCAL = "local:"  # how the identity of a model on disk begins
 
 
@@ -304,10 +306,11 @@ def home_path(text: str) -> Path:
 
 
 def without_password(address: str) -> str:
-    """An address for a message: user and password are left out."""
+    """An address for a message: user and password are left out, also a password with a slash, and one behind `?`."""
     scheme, separator, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" if separator else address
+    host, slash, path = _USER.sub("", rest).partition("/")
+    rest = f"{host.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}://{_SECRET.sub('…', rest)}" if separator else address
 
 
 def local_id(path: Path) -> str:

@@ -20,6 +20,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,12 @@ class Configuration:
             for opt in (*param.opts, *param.secondary_opts)
             if opt.startswith("--") and param.name
         }
-        found = {options[key]: self._value(key, value) for key, value in self.shared.items() if key in options}
+        several = {param.name for param in command.params if isinstance(param, click.Option) and param.multiple}
+        found = {
+            options[key]: self._fitting(key, value, takes_several=False)
+            for key, value in self.shared.items()
+            if key in options
+        }
         for key, value in table.items():
             dashed = key.replace("_", "-")
             if dashed not in options:
@@ -90,8 +96,18 @@ class Configuration:
                     f"{self.file}: `lineage {name.replace('.', ' ')}` has no option --{dashed}",
                     f"`lineage {name.replace('.', ' ')} --help` lists them",
                 )
-            found[options[dashed]] = self._value(dashed, value)
+            found[options[dashed]] = self._fitting(dashed, value, takes_several=options[dashed] in several)
         return found
+
+    def _fitting(self, key: str, value: Any, *, takes_several: bool) -> Any:
+        """One value, or several where the option may be repeated."""
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, list) and not takes_several:
+            raise BadConfiguration(f"{self.file}: {key} takes one value, not a list", f"write {key} = value")
+        if any(isinstance(one, (list, dict)) for one in values):
+            raise BadConfiguration(f"{self.file}: {key} holds no value", "values are texts, numbers, true or false")
+        found = [self._value(key, str(one) if isinstance(one, (date, time)) else one) for one in values]
+        return found if takes_several else found[0]
 
     def _value(self, key: str, value: Any) -> Any:
         if key in PATHS and isinstance(value, str) and "://" not in value and not value.startswith(("/", "~", "-")):

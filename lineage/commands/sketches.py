@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineage.commands.options import sketches_option, store_option
-from lineage.graphdb.schema import Failure, counted
+from lineage.graphdb.schema import Failure, counted, without_password
 from lineage.locations import sketches_folder
 
 if TYPE_CHECKING:
@@ -103,4 +103,4 @@ def _tell(kept: SketchStore, found: StoreCounts, json_wanted: bool) -> None:
         [f"{found.single} in {'a file of its' if found.single == 1 else 'files of their'} own"] if found.single else []
     )
     parts += [f"{found.in_shards} in {shards} of {found.bytes / 1e6:.1f} MB"] if found.shards else []
-    click.echo(f"{samples} at {kept.address}" + (f": {', '.join(parts)}" if parts else ""))
+    click.echo(f"{samples} at {without_password(kept.address)}" + (f": {', '.join(parts)}" if parts else ""))

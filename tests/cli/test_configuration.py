@@ -95,6 +95,9 @@ def test_a_file_may_be_named_or_lie_at_home(run: Run, tmp_path: Path, monkeypatc
         ("[graph.export]\ncolour = 1", "`lineage graph export` has no option --colour"),
         ("[graph]\nexport = 1", "[graph.export] is not a table of options"),
         ("[roots]\nlimit = 'many'", "Invalid value"),
+        ("[roots]\nlimit = [3]", "limit takes one value, not a list"),
+        ("store = ['a']", "store takes one value, not a list"),
+        ("[roots.limit]\nx = 1", "limit holds no value"),
         ("a = " + "[" * 5_000, "lineage.toml is not TOML"),
     ],
 )
@@ -110,3 +113,9 @@ def test_other_spellings_of_a_command_take_its_options(run: Run, tmp_path: Path)
     (tmp_path / "work" / "lineage.toml").write_text('store = "store"\n[licences]\ndepth = 1\n')
     assert run("licenses", "org/b")[0] == run("licences", "org/b")[0] == 0
     assert "licenses" not in run("--help")[1]
+
+
+def test_one_value_of_an_option_that_may_be_repeated_needs_no_list_and_days_no_quotes(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "work" / "lineage.toml").write_text('store = "store"\n[sync]\nfilter = "gguf"\nsince = 2026-11-01\n')
+    code, _, err = run("sync", "--folder", str(tmp_path / "nothing here"))
+    assert code == 2 and err.count("Invalid value") == 1 and "Invalid value for '--folder'" in err, err

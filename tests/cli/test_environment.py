@@ -85,6 +85,28 @@ def test_a_password_in_the_address_of_a_store_is_not_repeated(offline: Command, 
     assert without_password("bolt://a:b@c@host:7687/x") == "bolt://host:7687/x"
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("bolt://neo4j:pass/word@host:7687/x", "bolt://host:7687/x"),
+        ("neo4j://host:7687/db?user=me&password=s3cret", "neo4j://host:7687/db?user=me&…"),
+        ("s3://key:s3cret@bucket/folder", "s3://bucket/folder"),
+        ("s3://bucket/folder@2/x", "s3://bucket/folder@2/x"),
+        ("bolt://host:7687/a@b", "bolt://host:7687/a@b"),
+    ],
+)
+def test_no_part_of_a_password_is_left_in_an_address(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+
+
+@pytest.mark.parametrize(
+    "address", [f"s3://key:{SECRET}@bucket/x", f"memory://me:{SECRET}@x", f"nothing://me:{SECRET}@x"]
+)
+def test_a_password_in_the_address_of_samples_is_not_repeated(offline: Command, address: str) -> None:
+    done = offline("sketches", "stats", "--sketches", address)
+    assert SECRET not in done.stdout + done.stderr and "Traceback" not in done.stderr, done
+
+
 def test_without_a_home_the_store_has_to_be_named(offline: Command) -> None:
     if shutil.which("setpriv") is None or os.geteuid() != 0:
         pytest.skip("needs root and setpriv to become a user without an entry in passwd")

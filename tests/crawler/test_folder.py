@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 
 import gguf
@@ -421,6 +422,10 @@ def test_what_would_have_one_name_has_two_and_none_is_lost(tmp_path: Path) -> No
 
 
 def test_the_detector_of_a_checkout_of_this_program_is_no_model(tmp_path: Path) -> None:
-    put(tmp_path, "lineage/detect/detector/detector.safetensors", "lineage/detect/detector/detector_card.md")
+    shipped = Path(str(files("lineage.detect.detector")))
+    for file in shipped.iterdir():
+        if file.is_file():
+            put(tmp_path, f"lineage/build/lib/{file.name}", content=b"x")
     put(tmp_path, "mine/detector.safetensors")
+    assert (tmp_path / "lineage/build/lib/detector.safetensors").exists()
     assert [model.id for model in local_models(tmp_path)] == ["mine/detector"]
