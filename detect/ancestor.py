@@ -10,11 +10,13 @@ way, fitted by `bench/fit_ancestor.py` on trees of known lineage, the true root 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
 from lineage.detect.signals.inheritance import Inheritance
 from lineage.detect.signals.retention import Votes
+from lineage.detect.steps import Steps
 
 FEATURES = (
     "low slope", "nearer", "kept", "retention", "lost", "total slope", "fell", "rose", "direction", "certain", "even", "order",
@@ -32,35 +34,31 @@ SILENT = {
 }  # kinds that can be taken out
 
 
-def features(
-    seen: Inheritance,
-    votes: Votes,
-    retention: Tensor,
-    direction: Tensor,
-    certain: Tensor,
-    even: Tensor,
-    from_root: Tensor,
-    apart: Tensor,
-    order: Tensor,
-    moved: Tensor,
-) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class PairOdds:
+    """Of (m, k) neighbours s of each model b, float64 log-odds: that b comes from s by values that are equal bit for bit; that s came
+    before b; the same from what only ever grows or decays; and of an even balance."""
+
+    retention: Tensor
+    direction: Tensor
+    certain: Tensor
+    even: Tensor
+
+
+def features(seen: Inheritance, votes: Votes, steps: Steps, said: PairOdds) -> Tensor:
     """
     Args:
         seen, votes: of (m, k) neighbours s of each model b, see signals/inheritance.py and signals/retention.py.
-        retention, direction, certain, even: (m, k) float64 log-odds that b comes from s, that s came before b, the same from what only ever
-            grows or decays, and of an even balance.
-        from_root: (m,) squared distance of b from the root; apart: (m, k) of b from s; moved: (m, k) of s from the root.
-        order: (m, k): how much farther b is from the root than s, in units of what is between them: 1 where b went on from s at right
-            angles, -1 where s went on from b; nearer to 0 where the step is so short that going a little on or back along s makes it.
     Returns:
         (m, k, 14) float64 in the order of FEATURES.
     """
-    nearer = (from_root[:, None].clamp(min=1e-300) / apart.clamp(min=1e-300)).log().clamp(-5, 5)
-    both = (direction.clamp(-CLIP, CLIP) + certain).clamp(-CLIP, CLIP)
-    models = torch.full_like(nearer, float(min(MODELS_AT_MOST, len(from_root)))).log()
+    apart = steps.apart.clamp(min=1e-300)
+    nearer = (steps.from_root[:, None].clamp(min=1e-300) / apart).log().clamp(-5, 5)
+    both = (said.direction.clamp(-CLIP, CLIP) + said.certain).clamp(-CLIP, CLIP)
+    models = torch.full_like(nearer, float(min(MODELS_AT_MOST, len(steps.from_root)))).log()
     columns = [
-        seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, retention, votes.lost, seen.total, votes.fell, votes.rose, both,
-        certain.clamp(-CLIP, CLIP), even, order.clamp(-2, 2), apart / moved.clamp(min=1e-300), models,
+        seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, said.retention, votes.lost, seen.total, votes.fell, votes.rose, both,
+        said.certain.clamp(-CLIP, CLIP), said.even, steps.order.clamp(-2, 2), steps.apart / steps.moved.clamp(min=1e-300), models,
     ]  # fmt: skip
     return torch.stack(columns, 2)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lineage.detect.ancestor import features, log_odds, log_odds_by_kind
+from lineage.detect.ancestor import PairOdds, features, log_odds, log_odds_by_kind
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
 from lineage.detect.root import mean_before, nearest_to, root_scores, weights_of_pairs
@@ -25,6 +25,7 @@ from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.registry import of_kind
 from lineage.detect.signals.retention import UnitDistances, Votes, votes
 from lineage.detect.signals.shared_start import kin
+from lineage.detect.steps import steps_from
 
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
@@ -40,7 +41,6 @@ ORDER_LEAST = -0.7
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
-BACK = 0.15  # cosine with what its parent had changed by which a child goes on or back; a short step has no order beside that
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
@@ -258,30 +258,19 @@ def seen_from(
         (m, k, f) features of each model and each neighbour, see ancestor.py; (m, k) bool, whether the neighbour can be an ancestor at all;
         (m, k) float64, the low slope of what it changed.
     """
-    distance, lengths, neighbours = geometry.distance, geometry.lengths, geometry.neighbours
+    neighbours = geometry.neighbours
     child = torch.arange(len(neighbours))[:, None]
-    seen = inheritance(geometry.gram, root, neighbours)
-    turned, apart = turned_from(root, distance, lengths), distance[child, neighbours]
-    moved = distance[root][neighbours]
-    order = (turned[:, None] - turned[neighbours]) / (apart / lengths[:, None]).clamp(min=1e-300)
-    order = order / (1 + 4 * BACK**2 * moved / apart.clamp(min=1e-300)).sqrt()
-    certain = evidence.certain[child, neighbours]
-    found = features(
-        seen,
-        voted,
+    seen, steps = inheritance(geometry.gram, root, neighbours), steps_from(root, geometry)
+    said = PairOdds(
         retention[child, neighbours],
         evidence.growth[child, neighbours],
-        certain,
+        evidence.certain[child, neighbours],
         evidence.even[child, neighbours],
-        distance[:, root],
-        apart,
-        order,
-        moved,
     )
-    possible = (order > ORDER_LEAST) & (seen.total <= SLOPE_LIMIT) & ~seen.low.isnan()
+    possible = (steps.order > ORDER_LEAST) & (seen.total <= SLOPE_LIMIT) & ~seen.low.isnan()
     possible &= (neighbours != root) & (seen.moved[neighbours] > 0)
-    possible &= certain > -CLIP  # what certainly came later is no ancestor
-    return found, possible, seen.low
+    possible &= said.certain > -CLIP  # what certainly came later is no ancestor
+    return features(seen, voted, steps, said), possible, seen.low
 
 
 def turned_round(odds: Tensor, neighbours: Tensor) -> Tensor:
@@ -289,12 +278,6 @@ def turned_round(odds: Tensor, neighbours: Tensor) -> Tensor:
     child = torch.arange(len(neighbours))[:, None, None]
     back = neighbours[neighbours] == child  # (m, k, k)
     return odds[neighbours].where(back, -torch.inf).amax(2)
-
-
-def turned_from(root: int, distance: Tensor, lengths: Tensor) -> Tensor:
-    """(m,) float64: twice one minus the cosine of each model and the root. Unlike their distance it does not shrink where decay does."""
-    long = lengths.sqrt()
-    return (distance[:, root] - (long - long[root]).square()).clamp(min=0) / (long * long[root])
 
 
 def _over_edges(share: Tensor, scores: Tensor, root: int, neighbours: Tensor) -> Tensor:

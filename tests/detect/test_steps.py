@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.detect.tree import turned_from
+from lineage.detect.steps import turned_from
 
 
 def test_how_far_models_have_turned_is_the_obvious_angle_also_among_near_ones():
