@@ -111,6 +111,7 @@ def test_no_such_model_and_nothing_to_read(world: World, tmp_path: Path, model: 
         refused(world.lineage("explain", model, "acme/a"), 4, says, tries)
 
 
+@pytest.mark.slow
 def test_the_json_of_an_unreadable_model_still_has_what_it_declares(world: World) -> None:
     done = world.lineage("who-is-parent", "acme/pickle", "--json")
     assert done.code == 4 and len(done.told) == 2
@@ -255,6 +256,7 @@ def test_writing_cypher_is_refused(world: World, statement: str) -> None:
     refused(world.lineage("cypher", statement), 1, "this statement writes", "MATCH")
 
 
+@pytest.mark.slow
 def test_wrong_usage(offline: Command, tmp_path: Path) -> None:
     misused(offline("sycn"), "Did you mean 'sync'?")
     misused(offline("who-is-parent"), "Missing argument 'MODEL'")

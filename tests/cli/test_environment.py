@@ -99,6 +99,7 @@ def test_no_part_of_a_password_is_left_in_an_address(address: str, shown: str) -
     assert without_password(address) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "address", [f"s3://key:{SECRET}@bucket/x", f"memory://me:{SECRET}@x", f"nothing://me:{SECRET}@x"]
 )
@@ -210,6 +211,7 @@ def test_names_are_printed_without_what_a_terminal_would_obey(text: str, shown: 
     assert printable(text) == shown
 
 
+@pytest.mark.slow
 def test_messages_about_hostile_names_send_nothing_to_the_terminal(offline: Command) -> None:
     hostile = "a\x1b]0;owned\x07\x9b\u202e"
     for arguments in (
@@ -224,6 +226,7 @@ def test_messages_about_hostile_names_send_nothing_to_the_terminal(offline: Comm
         assert not set("\x1b\x07\x9b\u202e") & set(done.stdout + done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_a_listing_without_a_match_is_one_line(offline: Command) -> None:
     from tests.fake_hub import FakeHub
 

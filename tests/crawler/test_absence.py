@@ -192,6 +192,7 @@ def test_a_clock_that_jumped_during_a_pass_hides_no_change(fake: FakeHub, large:
     assert "acme/fresh" in large.models(CrawlOptions(page_models=10))
 
 
+@pytest.mark.slow
 def test_changes_that_reach_the_listing_late_are_caught_by_the_overlap(fake: FakeHub, large: Crawl) -> None:
     fake.add_repo("acme/first", repository(1), created_at=DAY)
     large.now = DAY + timedelta(hours=1)

@@ -195,6 +195,7 @@ def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing_behind(twelve: Fak
     assert (plan.settled, plan.to_read, plan.body_bytes) == (13, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_command_line_knows_budgets_and_dry_runs(
     twelve: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

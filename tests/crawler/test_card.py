@@ -73,6 +73,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", HOSTILE)
 def test_no_card_takes_long_or_raises(what: str) -> None:
     begun = time.process_time()

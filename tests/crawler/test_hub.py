@@ -265,6 +265,7 @@ def test_the_tree_names_sizes_and_hashes_of_the_wanted_files(fake: FakeHub) -> N
     assert fake.counts()["tree"].requests == 3
 
 
+@pytest.mark.slow
 def test_offline_mode_is_respected() -> None:
     program = (
         "from lineage.crawler.hub import Hub\nfrom lineage.crawler.hub_errors import Offline\n"

@@ -172,6 +172,7 @@ def test_a_small_file_that_is_large_is_refused(fake: FakeHub) -> None:
         hub_at(fake).small_file("acme/tiny", "main", "config.json", limit_bytes=1000)
 
 
+@pytest.mark.slow
 def test_a_compressed_bomb_is_cut_off(fake: FakeHub) -> None:
     fake.add_repo("acme/tiny", {"README.md": b"x"})
     fake.faults.replace_json("a" * 50_000_000, kind="info")

@@ -153,6 +153,7 @@ def test_many_missed_passes_are_made_up_for_by_one(service: Service) -> None:
     assert timedelta(minutes=45) < ahead < timedelta(minutes=51), "the hours go on as they were"
 
 
+@pytest.mark.slow
 def test_a_pass_that_was_broken_off_is_taken_up_at_once(service: Service) -> None:
     service.run("1h", 1, cut_short=True)
     assert service.remembered()["under_way"] is True

@@ -52,6 +52,7 @@ def test_scaled_tensors_are_the_same_model() -> None:
     assert disguise_of(sketch_of(parent), sketch_of(scaled)) == Disguise("scaled", pytest.approx(2.0), None)
 
 
+@pytest.mark.slow
 def test_a_copy_with_noise_takes_no_relation_from_its_original() -> None:
     models, _ = three_generations()
     plain = {name: answer.parent for name, answer in lineage.detect(models).items()}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from lineage.detect.cohorts import cohorts
@@ -113,6 +114,7 @@ def test_models_alone_have_no_relatives() -> None:
     assert found.answer is AnswerKind.NO_RELATIVES and found.evidence["compared_with"] == 0
 
 
+@pytest.mark.slow
 def test_the_graph_keeps_a_model_in_the_groups_of_all_its_backbones(tmp_path: Path) -> None:
     sketches = SketchStore(tmp_path / "sketches")
     models = {"language": LANGUAGE, "vision": VISION, "both": BOTH, "both-again": tuned(BOTH, 9)}

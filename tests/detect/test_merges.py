@@ -210,6 +210,7 @@ def halved(weights):
     return {name: values.astype(np.float16) for name, values in weights.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["task arithmetic", "DARE"])
 def test_models_that_hardly_left_the_base_do_not_take_its_place(method):
     models = star()
@@ -223,6 +224,7 @@ def test_models_that_hardly_left_the_base_do_not_take_its_place(method):
     assert [m for m, d in found.items() if d.merged_from] == ["merge"]
 
 
+@pytest.mark.slow
 def test_a_stack_of_which_one_part_moved_less_than_half_precision_shows_has_both_parts():
     models = star()
     models |= near_base(models)
@@ -233,6 +235,7 @@ def test_a_stack_of_which_one_part_moved_less_than_half_precision_shows_has_both
     assert of_merge(found) == {"little", "t2"} and found.evidence["method"] == "passthrough"
 
 
+@pytest.mark.slow
 def test_of_a_sum_and_its_parts_in_16_bits_the_sum_is_the_merge():
     models = {name: halved(weights) for name, weights in star().items()}
     models["sum"] = halved(summed(models, {"t1": 0.7, "t6": 0.7}, "base"))
@@ -243,6 +246,7 @@ def test_of_a_sum_and_its_parts_in_16_bits_the_sum_is_the_merge():
     assert [m for m, d in found.items() if d.merged_from] == ["sum"]
 
 
+@pytest.mark.slow
 def test_two_merges_that_drop_values_of_the_same_parents_do_not_hide_each_other():
     models = star()
     models["two"] = trimmed(models, {"t1": 0.6, "t6": 0.4}, "base", 0.5)

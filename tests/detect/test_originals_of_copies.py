@@ -146,6 +146,7 @@ def test_a_copy_of_an_unseen_family_is_no_root() -> None:
         assert str(copy.reason) == "a quantized copy; its original is not known"
 
 
+@pytest.mark.slow
 def test_copies_change_no_other_decision_and_are_the_parent_of_no_model() -> None:
     models = family(moved=0.1)
     copies = {f"copy-{bits}": packed(models["base"], bits) for bits in (3, 4, 8)}
@@ -171,6 +172,7 @@ def test_scales_moved_between_norms_and_matrices_hide_no_original() -> None:
     assert decided(models | {"copy": packed(smoothed)}, "awq 4 bits")["copy"].parent is None
 
 
+@pytest.mark.slow
 def test_among_many_models_only_the_nearest_are_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     models = family(moved=0.1)
     copies = {"copy": packed(models["two"]), "copy-8": packed(models["one"], 8)}

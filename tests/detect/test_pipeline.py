@@ -32,6 +32,7 @@ def test_three_generations_are_found_with_direction_and_strangers_stay_alone():
     assert [d.model for d in decisions] == list(models)
 
 
+@pytest.mark.slow
 def test_the_answer_does_not_depend_on_the_order_of_the_models():
     models, _ = three_generations(3)
     forward = {d.model: (d.parent, round(d.probability, 6)) for d in decide(subjects(models))}

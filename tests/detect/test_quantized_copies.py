@@ -66,6 +66,7 @@ def graph(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
+@pytest.mark.slow
 def test_a_packed_copy_is_from_the_model_that_it_names_if_its_norms_are_that_models(
     graph: Store, tmp_path: Path
 ) -> None:

@@ -249,6 +249,7 @@ def test_sketches_lie_at_any_address(address: str, tmp_path: Path) -> None:
     assert read_all(here, sketches) == sketches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["nowhere://x/y", "s3://no-such-bucket-of-ours/x"])
 def test_an_address_that_cannot_be_used_is_one_line(url: str, request: pytest.FixtureRequest) -> None:
     if url.startswith("s3"):
@@ -272,6 +273,7 @@ def test_many_are_read_in_few_long_reads(tmp_path: Path, monkeypatch: pytest.Mon
     assert sum(reads) <= 2 + 200 * 2000 // shards.BUNDLE_BYTES
 
 
+@pytest.mark.slow
 def test_sketches_of_version_1_stay_readable_until_the_model_is_read_again(tmp_path: Path) -> None:
     store = SketchStore(tmp_path)
     (sketch,) = filled(store, 1)

@@ -54,6 +54,7 @@ def test_a_copy_has_the_digest_and_the_answers_of_its_source(store: Store, tmp_p
         assert copied.edges == store_edges
 
 
+@pytest.mark.slow
 def test_a_copy_into_the_other_store_and_back_loses_nothing(store: Store, tmp_path: Path) -> None:
     with open_store(str(tmp_path / "first")) as first, open_store(str(tmp_path / "last")) as last:
         fill_everything(first)

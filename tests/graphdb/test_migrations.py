@@ -73,6 +73,7 @@ def test_claims_of_an_older_graph_are_linked_by_what_changes_from_then_on(store_
         assert [(row["c"], row["p"]) for row in rows] == [("id-3", "id-0"), ("id-4", "id-late")]
 
 
+@pytest.mark.slow
 def test_a_migration_that_dies_is_finished_by_the_next_opening(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = make_version_1(store_url)
 

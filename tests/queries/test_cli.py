@@ -245,6 +245,7 @@ def test_cypher_says_what_nodes_and_relationships_are(run: Run) -> None:
     assert [item["type"] for item in row["rs"]] == ["COPY_OF"]
 
 
+@pytest.mark.slow
 def test_a_relationship_says_what_it_lies_between_and_a_path_its_way(run: Run) -> None:
     (row,) = json.loads(
         run("cypher", "MATCH (:Model {repo_id: 'org/d'})-[r:COPY_OF]->() RETURN [r] AS rs", "--json")[1]

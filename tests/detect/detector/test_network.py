@@ -20,6 +20,7 @@ def drawn(dice):
     return odd, even, torch.rand(7, 9, generator=dice) > 0.3
 
 
+@pytest.mark.slow
 def test_turning_the_pair_turns_the_answer_exactly(dice):
     network = DirectionNetwork().eval()
     odd, even, present = drawn(dice)

@@ -36,6 +36,7 @@ def test_random_starts_have_the_spread_of_the_code() -> None:
     assert float(normal.std()) == pytest.approx(1 / 100, rel=0.02)
 
 
+@pytest.mark.slow
 def test_coordinates_keep_all_distances() -> None:
     values = torch.randn(7, 500, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     apart = torch.tensor([[float((a - b).norm()) for b in values] for a in values], dtype=torch.float64)

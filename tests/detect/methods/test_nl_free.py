@@ -68,6 +68,7 @@ def features(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     return networks.layers(tensors, {"x": networks.inputs().double()})["layer2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["l1", "l2", "lp", "cka", "dc"])
 def test_the_taylor_step_is_the_gradient_taken_value_by_value(name: str) -> None:
     parent, children = family()
