@@ -200,11 +200,16 @@ def refuse_pointer(first: bytes, file: str) -> None:
     Raises:
         LfsPointer: they are those of a pointer.
     """
-    text = first[:256].lstrip(_BEFORE_TEXT)
+    text = _text(first)
     if text.startswith(_POINTERS):
         raise LfsPointer(file)
     if text.startswith(_ANNEX):
         raise LfsPointer(file, "git-annex", "run `git annex get .` in its folder")
+
+
+def _text(first: bytes) -> bytes:
+    """The first bytes of a file that may be a text, without what stands before one."""
+    return bytes(first[:256]).lstrip(_BEFORE_TEXT)
 
 
 def join_shards(
@@ -242,7 +247,7 @@ def _header_stop(raw: bytes, file: str, file_bytes: int, limit_bytes: int) -> in
         raise BadHeader(file, f"too few bytes: {len(raw)}")
     length = int.from_bytes(raw[:8], "little")
     if length < 2 or length > file_bytes - 8:
-        text = bytes(raw[:256]).lstrip(_BEFORE_TEXT).lower()
+        text = _text(raw).lower()
         mistaken = next((what for start, what in _MISTAKEN.items() if text.startswith(start)), None)
         if mistaken:
             raise BadHeader(file, f"it is {mistaken}")

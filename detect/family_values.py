@@ -109,8 +109,13 @@ def stored_digits(tensors: Sequence[np.ndarray]) -> np.ndarray:
 def last_digit(values: np.ndarray, digits: int) -> np.ndarray:
     """(v,) what one unit in the last place of each value is worth, that of the smallest ones taken larger: their parents were larger."""
     least = float(np.sqrt(np.square(values).mean())) / SMALLEST
-    _, exponent = np.frexp(np.clip(np.abs(values), max(least, 1e-30), None))
-    return np.ldexp(np.ones_like(values), exponent - digits)
+    return last_place(np.clip(np.abs(values), least, None), digits)
+
+
+def last_place(size: np.ndarray, digits: int) -> np.ndarray:
+    """What one unit in the last place of numbers of such sizes is worth, of the same shape."""
+    _, exponent = np.frexp(np.clip(size, 1e-30, None))
+    return np.ldexp(np.ones_like(size), exponent - digits)
 
 
 def plain(tensor: Tensor) -> np.ndarray:

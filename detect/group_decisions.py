@@ -79,11 +79,9 @@ def _decided_together(group: Group, decide: Decide, threshold: float | None) -> 
     said: list[tuple[GroupMember, Decision]] = []
     members_of = {member.subject.id: member for member in group.members}
     for members in pieces(group.members):
-        apart = [
-            m.subject.quantized and threshold is not None for m in members
-        ]  # `decide` sets packed copies apart itself
-        packed = [member for member, is_apart in zip(members, apart, strict=True) if is_apart]
-        others = [member for member, is_apart in zip(members, apart, strict=True) if not is_apart]
+        # `decide` sets packed copies apart itself
+        packed = [m for m in members if m.subject.quantized] if threshold is not None else []
+        others = [m for m in members if threshold is None or not m.subject.quantized]
         main, odd = cohorts([m.subject.sketch for m in others])
         first = [*(others[i] for i in main), *packed]
         said += zip(first, decide([m.subject for m in first]), strict=True)

@@ -14,9 +14,8 @@ import numpy as np
 
 from lineage.detect.family_values import ROUNDING_SQ, FamilyValues
 
-ROUNDED_IN_BETWEEN = (
-    6.0  # what may remain over the expected rounding error of the sum, where products are rounded as well
-)
+# what may remain over the expected rounding error of the sum, where products are rounded as well
+ROUNDED_IN_BETWEEN = 6.0
 OFF_SQ = 1e-6  # of the squared distance of the parents, beside rounding
 RIDGE = 1e-12  # of the mean squared length, so that dependent models can be solved for
 SCREENED_TENSORS = 12

@@ -26,9 +26,8 @@ from lineage.detect.weighted_sum import LEAST_SHARE, WeightedSum, weighted_sum
 FAR = 25.0  # squared distance over what rounding leaves: nearer models are copies
 FIRST_TENSORS = 3  # in which sets are tried before the others
 POOL, POOL_OF_FOUR = 24, 12
-FIRST_HUBS = (
-    2  # models in the middle that are always tried: light siblings take the base's place among the partial correlations
-)
+# models in the middle that are always tried: light siblings take the base's place among the partial correlations
+FIRST_HUBS = 2
 MOST_NEAR = 32  # models near to a part that are tried in its place
 AS_EXACT = 1.5  # remainders that are off the expected error of rounding by factors within this one are equally good
 AS_NEAR = 1.1  # the same where sets differ in one light sibling
@@ -140,9 +139,8 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list
     if found := _stacks(seen, values):
         return found
     least = seen.allowed(np.arange(len(pool))[:, None]).sum(1)  # (p,)
-    far = (
-        np.diagonal(seen.inner, axis1=1, axis2=2).sum(0)[: len(pool)] > FAR * least
-    )  # the others are copies but for rounding
+    # the others are copies but for rounding
+    far = np.diagonal(seen.inner, axis1=1, axis2=2).sum(0)[: len(pool)] > FAR * least
     if int(far.sum()) < 2:
         return []
     seen = seen.among(np.flatnonzero(far).tolist())

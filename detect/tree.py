@@ -31,9 +31,8 @@ ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
 ROOTS = 24
 HUBS = 8  # of these
-HOPELESS = (
-    9.0  # log-odds below the likeliest root from which a root of a large family gets no tree: one in ten thousand
-)
+# log-odds below the likeliest root from which a root of a large family gets no tree: one in ten thousand
+HOPELESS = 9.0
 COMPARED = 6  # roots of a large family that get one however unlikely
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it

@@ -14,6 +14,7 @@ from itertools import combinations
 
 import numpy as np
 
+from lineage.detect.family_values import last_place
 from lineage.detect.ratio_peaks import peaks, spread
 
 FIRST_TENSORS, FIRST_PARENTS = 3, 5  # of these, in which a peak is looked for first
@@ -153,13 +154,8 @@ class Differences:
             own = self.moved - known
             heights, numbers, counts = peaks(own, self.deltas[rest], self.off, left)
             by_chance, *_ = peaks(np.roll(own, 1, 1), self.deltas[rest], self.off, left)
-            for place, candidate in enumerate(rest):
-                height, scale, count, chance = (
-                    heights[place],
-                    numbers[place],
-                    counts[place],
-                    by_chance[place],
-                )  # (t,) each
+            # (t,) of each candidate
+            for candidate, height, scale, count, chance in zip(rest, heights, numbers, counts, by_chance, strict=True):
                 enough = count >= FEWEST
                 if not enough.any():
                     continue
@@ -194,9 +190,8 @@ class Differences:
         return np.concatenate([sums, np.stack(means)])
 
     def _judged(self, sums: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> TrimmedMerge | None:
-        parts = np.stack(
-            [scale[:, None] * self.deltas[c] for c, scale in zip(chosen, scales, strict=True)]
-        )  # (k, t, v)
+        # (k, t, v)
+        parts = np.stack([scale[:, None] * self.deltas[c] for c, scale in zip(chosen, scales, strict=True)])
         informative = np.abs(parts).max(0) > INFORMATIVE * self.off  # (t, v)
         count = int(informative.sum())
         if count < FEWEST_INFORMATIVE:
@@ -266,8 +261,7 @@ def differences(
 ) -> Differences:
     """own, start: (t, v); parts: (c, t, v), all rounded to the model's digits."""
     moved = own - start
-    _, exponent = np.frexp(np.clip(np.maximum(np.abs(own), np.abs(start)), 1e-30, None))
-    last = np.ldexp(np.ones_like(moved), exponent - digits)
+    last = last_place(np.maximum(np.abs(own), np.abs(start)), digits)
     off = DIGITS * last + np.abs(moved) * max(2.0 ** (1 - digits), 1e-5)
     return Differences(model, base, members, moved, parts - start, off)
 

@@ -40,9 +40,8 @@ def trimmed_merges(values: FamilyValues, regressed: Regression, models: Iterable
     picked = _picked(values)  # (m, t, v)
     equal = _EqualValues.of(values, picked)
     hubs = values.hubs[:HUBS].tolist()
-    tried = [
-        model for model in models if model not in hubs[:1]
-    ]  # what most others are nearest to is what they come from
+    # what most others are nearest to is what they come from
+    tried = [model for model in models if model not in hubs[:1]]
     found: dict[int, TrimmedMerge] = {}
     alike = {model: equal.bases(model, set()) for model in tried}
     for model in tried:
@@ -50,9 +49,8 @@ def trimmed_merges(values: FamilyValues, regressed: Regression, models: Iterable
         if merge is not None:
             found[model] = merge
     whole = {model for model, merge in found.items() if not merge.unseen}
-    for model in [
-        m for m in tried if m not in whole
-    ]:  # merges of the same parents share values, and parents of a merge with it
+    # merges of the same parents share values, and parents of a merge with it
+    for model in [m for m in tried if m not in whole]:
         if whole.intersection(found[model].models if model in found else alike[model]):
             found.pop(model, None)
             wide = [other for other in regressed.pool(model, WIDELY) if other not in whole]

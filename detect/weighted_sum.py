@@ -109,7 +109,7 @@ def _is_stack(each: np.ndarray) -> bool:
 
 def _spread_allowed(distance: np.ndarray, allowed: np.ndarray, values: np.ndarray) -> float:
     """How far coefficients of one tensor may lie from the mean by rounding alone."""
-    nearest = (distance + np.where(np.eye(distance.shape[1], dtype=bool), np.inf, 0.0)).min((1, 2))
+    nearest = _between_nearest(distance)
     return max(SAME_EVERYWHERE, 4 * float(np.sqrt(allowed / np.maximum(nearest, 1e-3 * allowed) / values).max()))
 
 
@@ -130,9 +130,13 @@ def _may_be_base(base: int, mean: np.ndarray, central: np.ndarray, models: Seque
 
 def _all_differ(distance: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """(t,) tensors in which no two members (t, n, n) are equal; all where there are none, since equal ones share their coefficients."""
-    nearest = (distance + np.where(np.eye(distance.shape[1], dtype=bool), np.inf, 0.0)).min((1, 2))
-    differ = nearest > TELLING * allowed
+    differ = _between_nearest(distance) > TELLING * allowed
     return differ if bool(differ.any()) else np.ones_like(differ)
+
+
+def _between_nearest(distance: np.ndarray) -> np.ndarray:
+    """(t, n, n) squared distances -> (t,) those of the two nearest members."""
+    return np.asarray((distance + np.where(np.eye(distance.shape[1], dtype=bool), np.inf, 0.0)).min((1, 2)))
 
 
 def _stocked(each: np.ndarray) -> int | None:

@@ -65,7 +65,7 @@ def characters(layers: Sequence[Layer], digits: Sequence[int]) -> Characters:
     looked_at = codes.shape[1]
     codes = codes[:, (codes != codes[:1]).any(0)]
     same = _equal_values(codes)
-    equal = (looked_at - codes.shape[1] + same) / looked_at + torch.zeros(models, models, dtype=torch.float64)
+    equal = (looked_at - codes.shape[1] + same) / looked_at
     return Characters(codes, looked_at, equal, torch.tensor(digits))
 
 
@@ -78,7 +78,7 @@ def _equal_values(codes: Tensor) -> Tensor:
         if shared is not None:
             same.copy_(torch.from_numpy((shared @ shared.T).toarray()))
             return same.fill_diagonal_(float(values))
-    for model in range(models if values else 0):
+    for model in range(models):
         same[model, model:] = (codes[model:] == codes[model]).sum(1).double()
     return same + same.triu(1).T
 
@@ -96,12 +96,10 @@ def _shared_values(codes: Tensor) -> Any:
     group = begins.T.flatten().long().cumsum(0) - 1  # column by column
     alone = (begins & ends).T.flatten()
     model, group = order.T.flatten()[~alone], group[~alone]
-    size = group.bincount() if len(group) else group
-    if int(size.square().sum()) * _SPARSE_COSTS > codes.numel() * len(codes):
+    if int(group.bincount().square().sum()) * _SPARSE_COSTS > codes.numel() * len(codes):
         return None
     ones = torch.ones(len(group), dtype=torch.float64)
-    columns = int(group.max()) + 1 if len(group) else 1
-    return csr_array((ones.numpy(), (model.numpy(), group.numpy())), shape=(len(codes), columns))
+    return csr_array((ones.numpy(), (model.numpy(), group.numpy())), shape=(len(codes), int(begins.sum())))
 
 
 def exact_inheritance(found: Characters, root: int) -> Tensor:
@@ -125,9 +123,8 @@ def kept_and_undone(found: Characters, root: int) -> tuple[Tensor, Tensor]:
     as_root = (found.codes == found.codes[root]).float()  # (m, v)
     both = (as_root @ as_root.T).double()  # (m, m): both as the root
     of_root = as_root.sum(1).double()  # (m,)
-    varying = found.equal * found.values - (
-        found.values - found.codes.shape[1]
-    )  # (m, m): equal among those that differ
+    # (m, m): equal among those that differ
+    varying = found.equal * found.values - (found.values - found.codes.shape[1])
     return varying - both, of_root[:, None] - both
 
 

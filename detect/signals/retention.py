@@ -90,9 +90,8 @@ def votes(distances: UnitDistances, neighbours: Tensor, root: int) -> Votes:
     """
     models, count = neighbours.shape
     kept, fell, rose, lost = (torch.zeros(models, count, dtype=torch.float64) for _ in range(4))
-    moved, size = (
-        torch.zeros(models, dtype=torch.float64) for _ in range(2)
-    )  # units in which s differs from r, and |s - r|^2
+    # units in which s differs from r, and |s - r|^2
+    moved, size = (torch.zeros(models, dtype=torch.float64) for _ in range(2))
     some = max(1, _VOTES // (models * count))
     parts = zip(
         distances.near.split(some), distances.root[:, :, root].split(some), distances.width.split(some), strict=True

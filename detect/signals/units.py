@@ -84,22 +84,26 @@ def measured(layers: Sequence[Layer], pairs: Tensor, *measures: Measure) -> tupl
     Returns:
         For each function a list of (p, ...), one a layer that can be measured.
     """
-    if not layers:
+    useful = [layer for layer in layers if measurable(layer)]
+    if not useful:
         return tuple([] for _ in measures)
-    models = len(layers[0].values)
-    order = _busiest_first(pairs, models)
-    ranked = pairs if order is None else order.argsort()[pairs]
-    sides = {_side(layer) for layer in layers if measurable(layer)}
-    tilings = {side: _tiling(ranked, models, side) for side in sides} if _GRAM_PAYS * len(pairs) >= models**2 else {}
+    models = len(useful[0].values)
+    if _GRAM_PAYS * len(pairs) < models * models:
 
-    def of_layer(layer: Layer) -> list[Tensor]:
-        if not tilings:
+        def of_layer(layer: Layer) -> list[Tensor]:
             return [torch.cat(each) for each in zip(*_from_differences(layer.values, pairs, measures), strict=True)]
-        values = layer.values if order is None else layer.values[order]
-        return _from_products(values, tilings[_side(layer)], measures)
 
-    said = side_by_side(of_layer, [layer for layer in layers if measurable(layer)], layers[0].values.device.type)
-    return tuple([of_measure[i] for of_measure in said] for i in range(len(measures)))
+    else:
+        order = _busiest_first(pairs, models)
+        ranked = pairs if order is None else order.argsort()[pairs]
+        tilings = {side: _tiling(ranked, models, side) for side in {_side(layer) for layer in useful}}
+
+        def of_layer(layer: Layer) -> list[Tensor]:
+            values = layer.values if order is None else layer.values[order]
+            return _from_products(values, tilings[_side(layer)], measures)
+
+    said = side_by_side(of_layer, useful, useful[0].values.device.type)
+    return tuple([of_measures[i] for of_measures in said] for i in range(len(measures)))
 
 
 def _side(layer: Layer) -> int:
