@@ -126,7 +126,9 @@ def _models_below(folder: Path) -> Iterator[LocalModel]:
         parts = modules_behind(here) if MODULES in names else frozenset[str]()
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in parts)
         ours = {"detector.safetensors"} if _BESIDE_DETECTOR.issubset(names) else set[str]()
-        yield from _of_folder(folder, here, [name for name in sorted(names) if _matters(name) and name not in ours])
+        found = list(_of_folder(folder, here, [name for name in sorted(names) if _matters(name) and name not in ours]))
+        loose = here == folder and bool(subfolders) and _REPOSITORY_FILES.isdisjoint(names)
+        yield from [_named_by_file(found[0])] if loose and len(found) == 1 else found
         for path in (here / name for name in sorted(names) if "." not in name):
             if path.is_symlink() and not path.exists():
                 yield LocalModel(_name(folder, path), path, path, (), _leads_nowhere(path))
@@ -146,6 +148,13 @@ def _models_below(folder: Path) -> Iterator[LocalModel]:
             subfolders.remove(name)
     for path in closed:
         yield LocalModel(_name(folder, path), path, path, (), "the folder cannot be opened")
+
+
+def _named_by_file(model: LocalModel) -> LocalModel:
+    """A single loose file above folders of models, which is not what the whole folder is."""
+    if model.id != "." or len(model.files) != 1:
+        return model
+    return replace(model, id=shown_path(PurePosixPath(model.files[0].name)), path=model.files[0])
 
 
 class _Links:

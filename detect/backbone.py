@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lineage.detect.signature import FLOAT_DTYPES, Role, TensorSpec, natural_key, role_of, signature_of
+from lineage.detect.signature import FLOAT_DTYPES, Role, TensorSpec, dotted, natural_key, role_of, signature_of
 from lineage.graphdb.schema import KEYS_JOINED_BY
 
 KEY_DIGITS = 16
@@ -136,7 +136,9 @@ def clean_name(name: str) -> str:
 
 @lru_cache(maxsize=1 << 18)
 def _parsed(name: str) -> _TensorName:
-    clean = _WRAPPED.sub("", name).lstrip(".") if "module" in name or "_orig" in name or "base_layer" in name else name
+    clean = dotted(name)
+    if "module" in clean or "_orig" in clean or "base_layer" in clean:
+        clean = _WRAPPED.sub("", clean).lstrip(".")
     pieces = clean.split(".")
     places = []
     for i, piece in enumerate(pieces):
@@ -156,7 +158,7 @@ def _starred(path: str) -> str:
 @lru_cache(maxsize=1 << 18)
 def _skipped(name: str) -> bool:
     """Adapters, buffers, embeddings and position tables."""
-    role = role_of(name, "F32", (2, 2))
+    role = role_of(dotted(name), "F32", (2, 2))
     return role not in (Role.WEIGHT, Role.HEAD) or bool(_ADAPTER.search(name))
 
 

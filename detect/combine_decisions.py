@@ -1,7 +1,7 @@
 """One decision about a model from those of its groups, one for each set of backbones.
 
 The parent in the largest backbone that has one is the model's; other parents in other backbones are decisions about those parts, kept
-with it.
+with it. Where a much larger part has candidates and no parent, the model is undecided.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Protocol
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.groups import model_of
 from lineage.detect.reasons import Reason
+
+MUCH_LARGER = 2.0  # an undecided part is what a model is about, where one with a parent has less than half its values
 
 
 class PartOfModel(Protocol):
@@ -31,10 +33,14 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
         model: its id; said: the decision about it in each of its groups, at least one.
     """
     ordered = sorted(said, key=lambda pair: -pair[0].values)
-    plain = [(member, _plain(model, decision)) for member, decision in ordered]
+    plain = [(member, without_parts(model, decision)) for member, decision in ordered]
     if len(plain) == 1:
         return plain[0][1]
     asserted = [(member, decision) for member, decision in plain if decision.parent is not None]
+    open_part = next(((m, d) for m, d in plain if d.answer is AnswerKind.UNDECIDED and d.candidates), None)
+    if asserted and open_part is not None and open_part[0].values > MUCH_LARGER * asserted[0][0].values:
+        main_part, main = open_part
+        return replace(_about(main, main_part.part), other_parts=tuple(_about(d, m.part) for m, d in asserted))
     if not asserted:
         telling = [(member, d) for member, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
         if not telling:
@@ -58,7 +64,7 @@ def _about(decision: Decision, part: str) -> Decision:
     return replace(decision, evidence={**decision.evidence, "part": part}) if part else decision
 
 
-def _plain(model: str, decision: Decision) -> Decision:
+def without_parts(model: str, decision: Decision) -> Decision:
     """A decision under the ids of models; what it says of two parts of one model is nothing about that model's parent."""
     if all(name == model_of(name) for name in (decision.model, *(c.parent for c in decision.candidates))):
         return decision

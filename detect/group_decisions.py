@@ -12,13 +12,15 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from lineage.detect.cohorts import cohorts
-from lineage.detect.combine_decisions import combined
+from lineage.detect.combine_decisions import combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.equal_parts import with_originals
 from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
 from lineage.detect.model_input import Subject
 from lineage.detect.no_relatives import by_blocks
 from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
 from lineage.detect.renamed import across_names, kin_of_other_names
+from lineage.detect.unrelated_parts import unrelated_parts
 from lineage.graphdb.schema import Relation, share_key
 
 Decide = Callable[[Sequence[Subject]], list[Decision]]
@@ -34,25 +36,39 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
         threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
     found: dict[str, list[tuple[GroupMember, Decision]]] = defaultdict(list)
-    for group in groups_of(subjects):
-        for member, decision in decide_group(group, decide, threshold):
+    for pairs in with_originals([decide_group(group, decide, threshold) for group in groups_of(subjects)]):
+        for member, decision in pairs:
             found[member.model].append((member, decision))
     decisions = [combined(subject.id, found[subject.id]) for subject in subjects]
-    return decisions if threshold is None else across_names(subjects, decisions, decide, comparable, threshold)
+    if threshold is None:
+        return decisions
+    apart = [part for s in subjects for part in unrelated_parts(s, found[s.id])]
+    parts = [(member.subject, decision) for member, decision in apart]
+    said = across_names(subjects, decisions, decide, comparable, threshold, parts)
+    again: set[str] = set()
+    for (member, before), after in zip(apart, said[len(subjects) :], strict=True):
+        if after is not before:
+            found[member.model].append((member, after))
+            again.add(member.model)
+    return [
+        combined(d.model, found[d.model]) if d.model in again else without_parts(d.model, d)
+        for d in said[: len(subjects)]
+    ]
 
 
 def decide_about(
     subject: Subject, known: Sequence[Subject], decide: Decide, threshold: float | None = None
 ) -> Decision:
     """The decision about one model beside others, of which those count that share a backbone with it."""
-    said = []
-    for group in groups_of([subject, *known]):
-        if any(member.model == subject.id for member in group.members):
-            said += [(m, d) for m, d in decide_group(group, decide, threshold) if m.model == subject.id]
+    own = [g for g in groups_of([subject, *known]) if any(member.model == subject.id for member in g.members)]
+    groups = with_originals([decide_group(group, decide, threshold) for group in own])
+    said = [(m, d) for pairs in groups for m, d in pairs if m.model == subject.id]
     found = combined(subject.id, said)
-    if threshold is None or found.answer is AnswerKind.PARENT:
+    if threshold is None:
         return found
-    strange = kin_of_other_names(subject, known)
+    searched = [member.subject for member, _ in unrelated_parts(subject, said)]
+    searched += [subject] if found.answer is not AnswerKind.PARENT else []
+    strange = [other for one in searched for other in kin_of_other_names(one, known)]
     if not strange:
         return found
     namings = [other.sketch.signature for other in strange]

@@ -112,6 +112,11 @@ def model_of(subject: str) -> str:
     return subject.partition(_AGAIN)[0]
 
 
+def part_id(model: str, part: str) -> str:
+    """Id of a part of a model as a subject of its own."""
+    return f"{model}{_AGAIN}{part}"
+
+
 def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBackbone]]]) -> Group:
     members = []
     ids = [subject.id for subject, _ in having[0]]
@@ -122,7 +127,7 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBa
         }
         sketch = part_of(subject.sketch, labels)
         twice = ids.count(subject.id) > 1 if len(ids) < 10_000 else False
-        name = f"{subject.id}{_AGAIN}{own[0].backbone.part}" if twice else subject.id
+        name = part_id(subject.id, own[0].backbone.part) if twice else subject.id
         declared = frozenset(subject.declared)
         largest = max(own, key=lambda n: n.backbone.values)
         members.append(

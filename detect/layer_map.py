@@ -4,8 +4,9 @@ A model that lost layers, was stacked from pieces of others, or grew, has no par
 sketches of one backbone, each with its blocks. Out: for every block of the child the parent's block that it is most like, and, where
 enough of them are related, a decision.
 
-- Alike: cosine of the sampled rows of the matrices that both blocks have samples of, their mean taken off. Wrong blocks have 0; blocks that
-  were trained on have 0.7 and more. Blocks of which no matrix is in both samples are compared by their norms, where these are equal.
+- Alike: cosine of the sampled rows of the matrices that both blocks have samples of, the mean of all blocks taken off, since some values
+  are the same in every block. Wrong blocks have 0 or less; blocks that were trained on have 0.7 and more. Blocks of which no matrix is in
+  both samples are compared by their norms, where these are equal.
 - The map: best of all ways through the blocks, with a small premium for the next block of the parent; it may jump back, as stacks do.
 - Direction: all blocks of the child come from the parent, and the parent has others besides (pruned) or the child some twice (stacked).
 """
@@ -122,7 +123,10 @@ def _compared(
                         varied = x[a].min() != x[a].max()
                         norms_equal[i, j] = max(norms_equal[i, j], float(varied and np.array_equal(x[a], y[b])))
                 continue
-            xc, yc = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+            usual = (x.sum(0) + y.sum(0)) / (
+                len(x) + len(y)
+            )  # (v,): what every block begins with tells none from another
+            xc, yc = x - usual, y - usual
             squares_x, squares_y = (x**2).sum(1), (y**2).sum(1)
             dots[at] += xc @ yc.T
             mine[at] += (xc**2).sum(1)[:, None]
@@ -224,7 +228,7 @@ def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision
     def weigh(found: Sequence[tuple[Subject, LayerMap]]) -> tuple[dict[str, float], float]:
         if decide is None or len(found) < 2:
             return {}, 0.0
-        cut = [replace(c, sketch=_cut_to(child.sketch, c.sketch, there)) for c, there in found[:WEIGHED]]
+        cut = [replace(c, sketch=cut_to(child.sketch, c.sketch, there)) for c, there in found[:WEIGHED]]
         decision = decide([child, *cut])[0]
         said = {c.parent: c.probability for c in decision.candidates}
         return said, float(decision.evidence.get("unseen_parent") or 0.0)
@@ -232,7 +236,7 @@ def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision
     return weigh
 
 
-def _cut_to(child: Sketch, parent: Sketch, there: LayerMap) -> Sketch:
+def cut_to(child: Sketch, parent: Sketch, there: LayerMap) -> Sketch:
     """The parent's sketch with the blocks that the child took from it, under the child's names."""
     own, its = next(iter(parts_of(child))), next(iter(parts_of(parent)))
     source = {(place.block, place.name): name for name, place in its.places.items()}
@@ -256,16 +260,39 @@ def _comes_from(own: Sequence[Mapping[str, Sample]], candidate: Subject, there: 
     return sum(block is None for block in back.to) > len(back.to) - back.compared
 
 
+def _holds(model: Subject, other: Subject) -> bool:
+    """Whether every block of another model lies in a model as it is."""
+    there = layer_map(blocks_of(other.sketch), blocks_of(model.sketch))
+    return there.covered == 1.0 and float(np.nanmax(there.distance)) < EQUAL**2
+
+
 def _stack_of(model: Subject, other: Subject) -> bool:
     """Whether the blocks of a model are those of another, some of them twice."""
     there = layer_map(blocks_of(model.sketch), blocks_of(other.sketch))
     return there.repeated and there.covered == 1.0 and float(np.nanmax(there.distance)) < EQUAL**2
 
 
+def _redundant(found: Sequence[tuple[Subject, LayerMap]], place: int) -> bool:
+    """Whether a candidate is a smaller one's stack, or holds all of the blocks of a smaller one that is as near: the child has nothing of
+    what it has besides."""
+    model, there = found[place]
+    for other, its in found:
+        if its.parent_blocks < there.parent_blocks and (
+            _stack_of(model, other) or (_as_near(its, there) and _holds(model, other))
+        ):
+            return True
+    return False
+
+
+def _as_near(one: LayerMap, other: LayerMap) -> bool:
+    first, second = np.nanmean(one.distance), np.nanmean(other.distance)
+    return bool(first <= second + EQUAL**2)
+
+
 def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: Weigher) -> Decision:
     distances = [max(float(np.nanmean(m.distance)), 1e-12) for _, m in found]
-    plain = [not any(_stack_of(c, other) for other, n in found if n.parent_blocks < m.parent_blocks) for c, m in found]
-    if any(plain):  # of a model and a stack of its own blocks, the model
+    plain = [not _redundant(found, place) for place in range(len(found))]
+    if any(plain):
         distances = [d for d, kept in zip(distances, plain, strict=True) if kept]
         found = [pair for pair, kept in zip(found, plain, strict=True) if kept]
     order = np.argsort(distances, kind="stable")

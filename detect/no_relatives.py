@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
-from lineage.detect.layer_map import asserted, decide_by_layers
+from lineage.detect.layer_map import EQUAL, asserted, blocks_of, cut_to, decide_by_layers, layer_map
 from lineage.detect.model_input import Subject
 from lineage.detect.reasons import Reason
 
@@ -42,6 +44,7 @@ def by_blocks(
             elif not decision.candidates and decision.model not in named:
                 decision = _without_relatives(decision, len(said) - 1)
         found.append((member, decision))
+    found = _beside_cut(found, decide)
     parents = {name for _, d in found for name in _named_in(d)}
     return [
         (m, replace(d, answer=AnswerKind.ROOT, reason=Reason("only_layers")))
@@ -49,6 +52,45 @@ def by_blocks(
         else (m, d)
         for m, d in found
     ]
+
+
+def _beside_cut(
+    said: Sequence[tuple[GroupMember, Decision]], decide: Callable[[Sequence[Subject]], list[Decision]]
+) -> list[tuple[GroupMember, Decision]]:
+    """The decisions, with new ones about models that could not be decided among those of their depth.
+
+    Where one of these has its blocks from a model of another depth, that model, cut to these blocks, is compared with them all.
+    """
+    subject = {member.subject.id: member.subject for member, _ in said}
+    again: dict[str, Decision] = {}
+    for head, decision in said:
+        parent = subject.get(next((c.parent for c in decision.candidates), ""))
+        layers = decision.evidence.get("layers")
+        piece = [m.subject for m, _ in said if m.depth == head.depth and not m.subject.quantized]
+        if parent is None or not isinstance(layers, str) or not 1 < len(piece) <= FEW:
+            continue
+        there = layer_map(blocks_of(head.subject.sketch), blocks_of(parent.sketch))
+        if float(np.nanmax(there.distance)) < EQUAL**2:
+            continue  # the model is the other one's blocks as they are
+        cut = replace(parent, sketch=cut_to(head.subject.sketch, parent.sketch, there))
+        for one in decide([*piece, cut]):
+            if one.model not in (head.subject.id, parent.id):
+                evidence = {**one.evidence, "layers": there.text} if parent.id in (one.parent, *_first(one)) else {}
+                again[one.model] = replace(one, evidence=evidence or one.evidence)
+    return [
+        (
+            m,
+            again[d.model]
+            if d.answer is AnswerKind.UNDECIDED and d.model in again and "layers" not in d.evidence
+            else d,
+        )
+        for m, d in said
+    ]
+
+
+def _first(decision: Decision) -> tuple[str, ...]:
+    """The most probable candidate, where there is one."""
+    return tuple(c.parent for c in decision.candidates[:1])
 
 
 def _named_in(decision: Decision) -> Iterator[str]:

@@ -31,7 +31,7 @@ from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "16"
+METHOD_VERSION = "17"
 
 
 def decide(

@@ -8,7 +8,7 @@ translated it is decided about like any model of that backbone, by everything th
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -19,6 +19,7 @@ from lineage.detect.backbone import is_adapter
 from lineage.detect.cohorts import cohorts
 from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
 from lineage.detect.decode import DTYPE_BYTES
+from lineage.detect.groups import model_of
 from lineage.detect.model_input import Subject
 from lineage.detect.overlap import lowered
 from lineage.detect.parts import parts_of
@@ -41,6 +42,7 @@ Restrict = Callable[[Subject, Sequence[Subject], str | None], tuple[Subject, lis
 
 PAIRS = 2048  # of models with other names that are compared
 BESIDE = 200  # models of a backbone beside which a translated one is decided about
+MOST = 0.5  # of a model's values: found in another model, it is translated as a whole
 SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
 UPCYCLED = 0.25  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
@@ -61,7 +63,7 @@ def size_keys(sketch: Sketch) -> frozenset[tuple[int, int]]:
     held: dict[tuple[int, int], int] = defaultdict(int)
     for name, shape in sketch.layout.items():
         if len(shape) > 1 and "embed" not in name:
-            _, *sides = stacked(shape)
+            _, *sides = stacked(name, shape)
             if min(sides) >= LEAST_WIDTH:
                 held[min(sides), max(sides)] += int(np.prod(shape))
     return frozenset(sorted(held, key=lambda pair: -held[pair])[:SIZE_KEYS])
@@ -73,37 +75,67 @@ def size_words(sketch: Sketch) -> tuple[str, ...]:
 
 
 def across_names(
-    subjects: Sequence[Subject], decisions: Sequence[Decision], decide: Decide, restrict: Restrict, threshold: float
+    subjects: Sequence[Subject],
+    decisions: Sequence[Decision],
+    decide: Decide,
+    restrict: Restrict,
+    threshold: float,
+    parts: Sequence[tuple[Subject, Decision]] = (),
 ) -> list[Decision]:
     """The decisions, with those about models that have relatives under other names alone.
 
     Args:
         decisions: one for each subject.
         decide: see group_decisions.decide_groups; restrict: see groups.comparable.
+        parts: of models with several parts those without a parent; the decisions about them follow those about models. They are looked for
+            one by one where most of their model is in no other one.
     """
-    said = {d.model: d for d in decisions}
+    said = {d.model: d for d in (*decisions, *(d for _, d in parts))}
     heads = [s for s in subjects if said[s.id].answer in WITHOUT_PARENT and not s.quantized]
-    kin = [found for a, b in _pairs(combinations(heads, 2)) if (found := kinship(a, b)) is not None]
+    pairs = [*combinations(heads, 2), *((head, part) for part, _ in parts for head in heads)]
+    kin = [found for a, b in _pairs(pairs) if (found := kinship(a, b)) is not None]
+    order = [*(s.id for s in subjects), *(s.id for s, _ in parts)]
     if not kin:
-        return list(decisions)
+        return [said[model] for model in order]
     of_naming: dict[str, int] = defaultdict(int)
     for s in subjects:
         of_naming[s.sketch.signature] += 1
     rank = {s.id: (-of_naming[s.sketch.signature], natural_key(s.label)) for s in heads}
+    rank |= {s.id: (1, natural_key(s.label)) for s, _ in parts}
     best: dict[str, Kinship] = {}  # of each model that is translated, the one onto whose names
+
+    def fit(found: Kinship) -> tuple[int, bool, float]:
+        """The lower, the better: many have these names, it may be the oldest of them, it has most in common."""
+        decision = said[found.first.id]
+        return rank[found.first.id][0], decision.answer is AnswerKind.UNDECIDED, -found.there.share
+
     for found in kin:
         upper, lower = sorted((found.first, found.second), key=lambda s: rank[s.id])
         one = found if found.first is upper else Kinship(found.second, found.first, found.back, found.there)
         known = best.get(lower.id)
-        if known is None or (rank[upper.id][0], -one.there.share) < (rank[known.first.id][0], -known.there.share):
+        if known is None or fit(one) < fit(known):
             best[lower.id] = one
+    for model in {model_of(s.id) for s, _ in parts}:
+        own = [s.id for s, _ in parts if model_of(s.id) == model and s.id in best]
+        whole = best.get(model)
+        in_pieces = bool(own) and (whole is None or whole.back.share < MOST)
+        for unused in [model] if in_pieces else own:
+            best.pop(unused, None)
+    for part in [name for name, found in best.items() if _turned_round(name, found, best)]:
+        del best[part]
     onto: dict[str, list[Kinship]] = defaultdict(list)
     for found in best.values():
         onto[found.first.id].append(found)
     for several in onto.values():
         for decision in _decided(several, subjects, said, decide, restrict, threshold):
             said[decision.model] = _without_circle(decision, said)
-    return [said[s.id] for s in subjects]
+    return [said[model] for model in order]
+
+
+def _turned_round(name: str, found: Kinship, best: Mapping[str, Kinship]) -> bool:
+    """Whether a part is to be translated into the names of a model that is itself translated into those of the part's model."""
+    back = best.get(found.first.id)
+    return model_of(name) != name and back is not None and back.first.id == model_of(name)
 
 
 def _without_circle(decision: Decision, said: Mapping[str, Decision]) -> Decision:
@@ -192,14 +224,36 @@ def _decided(
 
 
 def _translated_decision(decision: Decision, found: Kinship, threshold: float) -> Decision:
-    evidence = {
+    evidence: dict[str, object] = {
         "renamed": True,
         "tensors_matched": len(found.back.places),
         "share_matched": round(found.back.share, 3),
     }
     if found.there.doubled >= UPCYCLED > 2 * found.back.doubled:
         return _upcycled(decision, found.first, evidence, threshold)
+    if found.first.id in decision.named and (layers := _layers(found)) is not None:
+        evidence["layers"] = layers
     return lowered(_with(decision, evidence), max(found.there.share, found.back.share), threshold)
+
+
+def _layers(found: Kinship) -> str | None:
+    """From which blocks of the first model those of the second come, as `0,2,4`; None where they are the same ones in order."""
+    own, its = next(iter(parts_of(found.second.sketch)), None), next(iter(parts_of(found.first.sketch)), None)
+    if own is None or its is None or len(own.depth) != 1 or len(its.depth) != 1:
+        return None
+    votes: dict[int, Counter[int]] = defaultdict(Counter)
+    for name, there in found.back.places.items():
+        if name in own.places:
+            table = tables_of(found.first.sketch).by_width[there.table]
+            for row in there.place[there.known]:
+                place = its.places.get(table.names[int(table.tensor[row])])
+                if place is not None:
+                    votes[own.places[name].block][place.block] += 1
+    to = [votes[block].most_common(1)[0][0] if votes[block] else None for block in range(sum(own.depth))]
+    same = len(to) == sum(its.depth) and all(block in (None, place) for place, block in enumerate(to))
+    if same or 2 * to.count(None) > len(to):
+        return None
+    return ",".join("?" if block is None else str(block) for block in to)
 
 
 def _with(decision: Decision, evidence: Mapping[str, object]) -> Decision:

@@ -21,7 +21,7 @@ from itertools import islice
 
 import numpy as np
 
-from lineage.detect.signature import FLOAT_DTYPES, Role, natural_key, role_of
+from lineage.detect.signature import FLOAT_DTYPES, Role, dotted, natural_key, output_last, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 
 RUN = 16  # rows
@@ -105,20 +105,23 @@ class Correspondence:
         return sum(there.copies > 1 for there in self.places.values()) / max(1, len(self.places))
 
 
-def stacked(shape: Sequence[int]) -> tuple[int, int, int]:
+def stacked(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
     """(number of matrices, rows, width) of a tensor of two or more dimensions.
 
-    Matrices may lie on one another, such as those of experts, or of experts in layers; the rows of a convolution are its filters.
+    Matrices may lie on one another, such as those of experts, or of experts in layers; the rows of a convolution are its filters, and
+    of a `kernel` of Keras and Flax, whose filters lie last, one value of each filter.
     """
+    if output_last(name, shape):
+        return 1, int(np.prod(shape[:-1])), shape[-1]
     if len(shape) > 2 and min(shape[1:]) >= KERNEL:
         return int(np.prod(shape[:-2])), shape[-2], shape[-1]
     return 1, shape[0], int(np.prod(shape[1:]))
 
 
-def rows_of(sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def rows_of(name: str, sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """((k, w) values, (k, 2) offset and step of each row) of a sampled tensor: its rows, and where the sample is whole its columns."""
     values = sample.values().astype(np.float32)
-    matrices, height, width = stacked(sample.shape)
+    matrices, height, width = stacked(name, sample.shape)
     if not width or sample.start % width or len(values) < width:
         return
     count = len(values) // width
@@ -155,7 +158,7 @@ def _strongest(unit: np.ndarray) -> np.ndarray:
 
 def comparable(name: str, sample: Sample) -> bool:
     """Whether a tensor's values can be kinship: no buffer, no position table, nothing that is the same in strangers."""
-    role = role_of(name, sample.dtype, sample.shape)
+    role = role_of(dotted(name), sample.dtype, sample.shape)
     return (
         sample.dtype in FLOAT_DTYPES
         and role in (Role.WEIGHT, Role.EMBEDDING, Role.HEAD)
@@ -173,7 +176,7 @@ class RowTables:
         for name in sorted(sketch.samples, key=natural_key):
             sample = sketch.samples[name]
             if comparable(name, sample):
-                for rows, at in rows_of(sample):
+                for rows, at in rows_of(name, sample):
                     if rows.shape[1] >= LEAST_WIDTH:
                         found.setdefault(rows.shape[1], []).append((name, rows, at))
         self.by_width = {
@@ -263,7 +266,7 @@ def _asked(sketch: Sketch) -> Iterator[tuple[str, np.ndarray]]:
     step = -(-len(sketch.samples) // MOST_TENSORS)
     for name, sample in islice(sketch.samples.items(), 0, None, step):
         if comparable(name, sample):
-            rows = next((rows for rows, _ in rows_of(sample)), None)
+            rows = next((rows for rows, _ in rows_of(name, sample)), None)
             if rows is not None and rows.shape[1] >= LEAST_WIDTH and len(rows) >= SHORTEST_RUN:
                 yield name, rows[:MOST_ROWS]
 

@@ -20,6 +20,7 @@ FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 
 # Wrappers that savers put before every name: torch.compile, DataParallel, PEFT, Lightning, language models inside others.
 _WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.", "transformer.", "model.")
+_PARAMETRIZED = re.compile(r"parametrizations\.(\w+)\.original([01]?)$")
 _COUNTER = re.compile(r"(^|\.)num_batches_tracked$")
 _STATISTIC = re.compile(r"(^|\.)(running_mean|running_var|moving_mean|moving_variance)$")
 _CONSTANT = re.compile(
@@ -91,6 +92,17 @@ class TensorInfo:
         return self.values // self.rows if self.rows else 0
 
 
+def dotted(name: str) -> str:
+    """A name as PyTorch spells it: `block1_conv1/kernel:0` of Keras with dots, of a weight norm's two spellings the older."""
+    if "/" in name or ":" in name:
+        name = name.replace("/", ".").removesuffix(":0").lstrip(".")
+    return _PARAMETRIZED.sub(_unparametrized, name) if "parametrizations." in name else name
+
+
+def _unparametrized(match: re.Match[str]) -> str:
+    return match[1] + {"0": "_g", "1": "_v", "": ""}[match[2]]
+
+
 def tensors_of(header: Sequence[TensorSpec]) -> list[TensorInfo]:
     """Every tensor of a header with canonical name and role, in natural order of names (so in order of depth).
 
@@ -109,7 +121,7 @@ def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[T
     conv1d = _is_conv1d(header)
     tensors = []
     for source, dtype, shape in header:
-        name = source[len(prefix) :] if source.startswith(prefix) else source
+        name = dotted(source[len(prefix) :] if source.startswith(prefix) else source)
         for wrapper in ("_orig_mod.", "module."):  # these also occur in the middle
             name = name.replace("." + wrapper, ".").removeprefix(wrapper)
         output_first = not _output_last(name, shape, conv1d)
@@ -156,11 +168,15 @@ def _is_conv1d(header: Sequence[tuple[str, str, tuple[int, ...]]]) -> bool:
     )
 
 
+def output_last(name: str, shape: Sequence[int]) -> bool:
+    """Whether a tensor is a `kernel` of Keras or Flax, whose last axis is the output."""
+    return len(shape) > 1 and dotted(name).rsplit(".", 1)[-1].endswith("kernel")
+
+
 def _output_last(name: str, shape: tuple[int, ...], conv1d: bool) -> bool:
     if len(shape) < 2:
         return False
-    leaf = name.rsplit(".", 1)[-1].rsplit("/", 1)[-1]
-    if leaf.endswith("kernel"):
+    if output_last(name, shape):
         return True
     return conv1d and bool(re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", name))
 

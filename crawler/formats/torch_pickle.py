@@ -11,6 +11,7 @@ Opcodes: Python's `pickletools`. PyTorch's format: torch/serialization.py and to
 from __future__ import annotations
 
 import pickletools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +47,11 @@ _FIRST = (
     "network",
     "weights",
 )
+_OF_TRAINING = re.compile(
+    r"optim|sched|scaler|rng|callback|hyper|^(args|cfg|config|loss.*|state|history)$", re.IGNORECASE
+)
+MAX_NESTED = 3  # dictionaries within each other
+MAX_NETWORKS = 64  # in one dictionary
 
 
 class BadPickle(ValueError):
@@ -293,7 +299,7 @@ def _tensor(arguments: Any, by: str) -> StoredTensor:
 
 
 def _weights(top: Any) -> dict[str, StoredTensor]:
-    """The named tensors: of the object itself, or of what checkpoints keep the model under."""
+    """The named tensors: of the object itself, of what checkpoints keep the model under, or else of the dictionaries within it."""
     queue: list[tuple[Any, int]] = [(top, 0)]
     best: dict[str, StoredTensor] = {}
     while queue:
@@ -302,10 +308,34 @@ def _weights(top: Any) -> dict[str, StoredTensor]:
         if found and _content(found) > 2 * _content(best):
             best = found
         inside = _content_of(here)
-        if isinstance(inside, dict) and not found and depth < 3:
+        if isinstance(inside, dict) and not found and depth < MAX_NESTED:
             keys = [key for key in _FIRST if key in inside]
             queue += [(inside[key], depth + 1) for key in keys]
-    return best
+    return best or _of_networks(top, 0, {})
+
+
+def _of_networks(here: Any, depth: int, seen: dict[int, dict[str, StoredTensor]]) -> dict[str, StoredTensor]:
+    """The tensors of a dictionary of networks, such as `{"generator": …}`; of several networks each under its key.
+
+    Args:
+        seen: id of an object -> its tensors, since one may be in many dictionaries.
+    """
+    if id(here) in seen:
+        return seen[id(here)]
+    seen[id(here)] = {}  # of an object that lies within itself
+    found, inside = _named(here), _content_of(here)
+    if not found and isinstance(inside, dict) and depth < MAX_NESTED and len(inside) <= MAX_NETWORKS:
+        networks = {
+            key: own
+            for key, value in inside.items()
+            if isinstance(key, str) and not _OF_TRAINING.search(key) and (own := _of_networks(value, depth + 1, seen))
+        }
+        if len(networks) == 1:
+            found = next(iter(networks.values()))
+        elif sum(map(len, networks.values())) <= MAX_TENSORS:
+            found = {f"{key}.{name}": tensor for key, own in networks.items() for name, tensor in own.items()}
+    seen[id(here)] = found
+    return found
 
 
 def _content(found: dict[str, StoredTensor]) -> int:

@@ -49,6 +49,13 @@ def names(folder: Path) -> dict[str, str | None]:
     return {model.id: model.reason for model in local_models(folder)}
 
 
+def test_a_loose_file_above_folders_of_models_has_its_own_name(tmp_path: Path) -> None:
+    put(tmp_path, "base.pt")
+    assert list(names(tmp_path)) == ["."]
+    put(tmp_path, "child/model.safetensors")
+    assert list(names(tmp_path)) == ["base.pt", "child"]
+
+
 def test_a_folder_of_unrelated_files_is_one_model_each(tmp_path: Path) -> None:
     put(tmp_path, "b.safetensors", "a.safetensors", "truth.json", "LICENSE")
     assert [model.id for model in local_models(tmp_path)] == ["a", "b"]

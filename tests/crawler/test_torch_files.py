@@ -67,6 +67,22 @@ def test_every_usual_kind_of_file_gives_the_tensors_of_the_model(wrap: object) -
     assert found["1.num_batches_tracked"][0] == "I64"
 
 
+def test_a_dictionary_of_networks_gives_the_tensors_of_the_network_or_of_each_under_its_key() -> None:
+    state = network().state_dict()
+    optimizer = {"state": {0: {"exp_avg": torch.ones(9, 9)}}, "exp_avg": torch.ones(999)}
+    alone = header_of(saved({"generator": state, "optim_g": optimizer, "steps": 4}))
+    assert alone.keys() == header_of(saved(state)).keys()
+    both = header_of(saved({"generator": state, "discriminator": {"0.weight": torch.ones(2, 3)}, "optim_g": optimizer}))
+    assert set(both) == {*(f"generator.{name}" for name in state), "discriminator.0.weight"}
+    deep = {"checkpoint_version": 3.0, "module": {"language_model": {"encoder": state}}, "args": {"x": torch.ones(2)}}
+    assert set(header_of(saved(deep))) == set(state)
+    shared: object = state
+    for _ in range(3):
+        shared = {f"k{i}": shared for i in range(60)}
+    with pytest.raises(BadArchive, match="no tensors"):
+        header_of(saved(shared))
+
+
 def test_half_precision_views_and_tied_tensors() -> None:
     table = torch.arange(24, dtype=torch.float32).reshape(6, 4)
     content = saved(

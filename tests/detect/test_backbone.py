@@ -8,6 +8,7 @@ import pytest
 from bench.architectures import Spec, count, read
 from lineage.detect.backbone import backbones_of, group_signature
 from lineage.detect.backbone_names import named_parts
+from lineage.detect.signature import tensors_of
 from lineage.graphdb.schema import keys_in, share_key
 
 pytestmark = pytest.mark.slow
@@ -149,3 +150,19 @@ def test_random_headers_have_one_signature_each_whatever_their_order() -> None:
         header = list({spec.name: spec for spec in header}.values())
         assert group_signature(header) == group_signature(header[::-1])
         named_parts(tuple((s.name, s.dtype, s.shape) for s in header))
+
+
+def test_two_spellings_of_a_weight_norm_and_of_kernels_are_one_name() -> None:
+    def header(*leaves: str) -> list[Spec]:
+        shapes = dict(zip(leaves, [(8, 1, 1), (8, 8, 3)], strict=True))
+        return [Spec(f"net.{i}.conv.{leaf}", "F32", shape) for i in range(4) for leaf, shape in shapes.items()]
+
+    new, old = (
+        header("parametrizations.weight.original0", "parametrizations.weight.original1"),
+        header("weight_g", "weight_v"),
+    )
+    assert group_signature(new) == group_signature(old)
+    keras = [Spec("block1_conv1/kernel:0", "F32", (3, 3, 8, 16)), Spec("block1_conv2/kernel:0", "F32", (3, 3, 16, 16))]
+    dots = [Spec("block1_conv1.kernel", "F32", (3, 3, 8, 16)), Spec("block1_conv2.kernel", "F32", (3, 3, 16, 16))]
+    assert group_signature(keras) == group_signature(dots)
+    assert [t.output_first for t in tensors_of(keras)] == [False, False]

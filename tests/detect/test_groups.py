@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lineage.detect.cohorts import cohorts
-from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.combine_decisions import combined
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.group_decisions import decide_groups
 from lineage.detect.groups import groups_of
 from lineage.detect.model_input import Subject
@@ -19,7 +20,7 @@ from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
-from lineage.graphdb.schema import Model, Status
+from lineage.graphdb.schema import Model, Relation, Status
 from lineage.graphdb.store import open_store
 from tests.builders import WIDE, sketch_of, stack
 
@@ -50,6 +51,12 @@ def plain(some: Sequence[Subject]) -> list[Decision]:
 
 def named(decision: Decision) -> set[str]:
     return {decision.parent or "", *(candidate.parent for candidate in decision.candidates)} - {""}
+
+
+@dataclass(frozen=True)
+class PartOfM:
+    part: str
+    values: int
 
 
 LANGUAGE, VISION = stack("model.", 0), stack("", 1, wide=48)
@@ -138,3 +145,45 @@ def test_the_graph_keeps_a_model_in_the_groups_of_all_its_backbones(tmp_path: Pa
         )
         assert {("language", "vision"), ("vision", "language")}.isdisjoint({(e["c"], e["p"]) for e in edges}) and edges
         assert detect_into(graph, sketches, Options(), "run-2")["architectures"] == 0, "nothing changed"
+
+
+def blocks(tensors: Tensors, kept: Sequence[int]) -> Tensors:
+    """Some of a model's blocks, and what surrounds them."""
+    found = {name: values for name, values in tensors.items() if "layers." not in name}
+    for place, number in enumerate(kept):
+        inside = f"layers.{number}."
+        found |= {n.replace(inside, f"layers.{place}."): v for n, v in tensors.items() if inside in n}
+    return found
+
+
+def test_a_frozen_part_that_two_models_have_is_from_the_one_that_the_other_came_from() -> None:
+    """A speech model whose decoder lost layers while its encoder was frozen is not where classifiers have the encoder from."""
+    encoder, decoder = under("encoder.", VISION), under("decoder.", LANGUAGE)
+    small = blocks(decoder, (0, 2))
+    models = {
+        "base": encoder | decoder,
+        "distilled": encoder | tuned(small, 2),
+        "classifier": tuned(encoder, 3),
+    }
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert "base" in named(said["distilled"]) and "distilled" not in named(said["classifier"])
+    assert "base" in named(said["classifier"])
+
+
+def test_where_a_much_larger_part_has_candidates_a_copied_small_part_is_not_what_a_model_is_about() -> None:
+    tower = Decision("m", AnswerKind.PARENT, 1.0, "vision", Relation.COPY_OF, (Candidate("vision", 1.0),))
+    language = Decision("m", AnswerKind.UNDECIDED, 0.7, candidates=(Candidate("language", 0.7),))
+    parts = [(PartOfM("tower", 10), tower), (PartOfM("language_model", 100), language)]
+    found = combined("m", parts)
+    assert (found.answer, found.evidence["part"]) == (AnswerKind.UNDECIDED, "language_model")
+    assert [(other.parent, other.evidence["part"]) for other in found.other_parts] == [("vision", "tower")]
+    assert combined("m", [(PartOfM("tower", 60), tower), parts[1]]).parent == "vision"
+
+
+def test_a_model_of_other_depth_is_beside_those_that_lost_the_same_layers() -> None:
+    base, kept = stack("model.", 3, depth=8), (0, 2, 5, 7)
+    near, far = tuned(blocks(base, kept), 4, 0.02), tuned(blocks(base, kept), 5, 0.4)
+    models = {"base": base, "near": near, "far": far}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert "base" in named(said["near"]) and "base" in named(said["far"])
+    assert said["near"].evidence["layers"] == said["far"].evidence["layers"] == "0,2,5,7"

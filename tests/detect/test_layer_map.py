@@ -113,3 +113,21 @@ def test_the_map_agrees_with_a_plain_search_for_the_most_alike() -> None:
             cosines.append(x @ y / np.sqrt((x @ x) * (y @ y)))
         plain.append(int(np.argmax(cosines)))
     assert list(found.to) == plain == [1, 4, 4, 9, 2]
+
+
+def test_values_that_every_block_begins_with_tell_no_block_from_another() -> None:
+    """The matrix A of a state space model is 1, 2, 3, … in every block."""
+    same = {f"layers.{i}.mixer.A_log": np.tile(np.arange(1.0, 97.0, dtype=np.float32), (WIDE, 1)) for i in range(12)}
+    child = made_of([(PARENT | same, i) for i in (0, 6, 11)], 0.1)
+    found = layer_map(blocks_of(sketch_of(child)), blocks_of(sketch_of(PARENT | same)))
+    assert found.to == (0, 6, 11)
+    strange = layer_map(blocks_of(sketch_of(child)), blocks_of(sketch_of(STRANGER | same)))
+    assert strange.to == (None, None, None)
+
+
+def test_of_two_models_with_the_same_layers_the_one_is_named_of_which_nothing_is_missing() -> None:
+    """A model that grew by layers which the child does not have is no nearer than the one that it grew from."""
+    more = made_of([*((PARENT, i) for i in range(12)), (STRANGER, 3), (STRANGER, 4)])
+    child = subject("child", made_of([(PARENT, i) for i in (0, 1, 2, 10, 11)]))
+    found = decide_by_layers(child, [subject("grown", more), subject("base", PARENT)])
+    assert found is not None and (found.parent, found.probability > 0.8) == ("base", True)

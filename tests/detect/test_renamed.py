@@ -278,3 +278,40 @@ def test_all_parts_of_a_model_under_other_names_are_compared() -> None:
     said = {d.model: d for d in decide_groups([subject(n, t) for n, t in models.items()], plain, 0.8)}
     matrices = sum(v.size for v in base.values() if v.ndim == 2)
     assert "base" in named(said["child"]) and said["child"].evidence["values_compared"] >= matrices
+
+
+def shallow(tensors: Tensors, kept: Sequence[int]) -> Tensors:
+    """Some of the layers."""
+    found = {name: values for name, values in tensors.items() if not name.startswith("layers.")}
+    for place, number in enumerate(kept):
+        inside = f"layers.{number}."
+        found |= {n.replace(inside, f"layers.{place}."): v for n, v in tensors.items() if n.startswith(inside)}
+    return found
+
+
+@pytest.mark.slow
+def test_a_model_of_other_names_that_lost_layers_is_from_the_oldest_with_its_map() -> None:
+    models = {
+        "base": BASE,
+        "again": grown(BASE, 3),
+        "first": grown(shallow(BASE, (0, 1, 2)), 4),
+        "other": renamed(grown(shallow(BASE, (1, 3)), 5)),
+    }
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert "base" in named(said["other"]) and said["other"].evidence["layers"] == "1,3"
+    assert "other" not in named(said["first"])
+
+
+@pytest.mark.slow
+def test_each_part_of_a_file_of_several_models_is_found_under_the_names_of_its_own_original() -> None:
+    text = {f"text.{name}": values for name, values in network(6).items()}
+    unet = {f"unet.{name}": values for name, values in network(7).items()}
+    single = {f"cond.{n}": v for n, v in renamed(grown(network(6), 8)).items()}
+    single |= {f"model.{n}": v for n, v in renamed(grown(network(7), 9)).items()}
+    models = {"text": text, "unet": unet, "single": single, "stranger": STRANGER}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    about = [said["single"], *said["single"].other_parts]
+    assert {name for decision in about for name in named(decision)} <= {"text", "unet"}
+    assert named(said["single"]) and "stranger" not in said["single"].named
+    everything = {name for decision in said.values() for name in named(decision)}
+    assert all("\n" not in name for name in everything)

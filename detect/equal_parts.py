@@ -1,0 +1,69 @@
+"""Parts that several models have in common bit for bit, such as a frozen encoder: which of these models others have it from.
+
+Within the group of that part alone nothing tells; another part may: where one of the models comes from another of them in its decoder, the
+other one had the encoder first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from lineage.detect.decision import Decision
+from lineage.detect.groups import GroupMember, model_of
+from lineage.graphdb.schema import Relation
+
+Said = list[tuple[GroupMember, Decision]]
+
+
+def with_originals(said: Sequence[Said]) -> list[Said]:
+    """The decisions of all groups, with the model that came first as the representative of each set of equal ones.
+
+    Args:
+        said: what each group says of its members.
+    """
+    above: dict[str, set[str]] = defaultdict(set)
+    for pairs in said:
+        for member, decision in pairs:
+            if decision.parent is not None and decision.relation is not Relation.COPY_OF:
+                above[member.model] |= {model_of(name) for name, _ in decision.parents}
+    return [_with_originals(pairs, above) for pairs in said]
+
+
+def _with_originals(pairs: Said, above: Mapping[str, set[str]]) -> Said:
+    equal: dict[str, list[str]] = defaultdict(list)
+    for _, decision in pairs:
+        first = decision.evidence.get("equal_to")
+        if isinstance(first, str) and decision.relation is not Relation.COPY_OF:
+            equal[first].append(decision.model)
+    exchanged: dict[str, str] = {}
+    for first, copies in equal.items():
+        models = {model_of(name) for name in (first, *copies)}
+        oldest = [name for name in (first, *copies) if not above.get(model_of(name), set()) & models]
+        if oldest and oldest[0] != first:
+            exchanged |= {first: oldest[0], oldest[0]: first}
+    if not exchanged:
+        return pairs
+    members = {member.subject.id: member for member, _ in pairs}
+    renamed = [_renamed(decision, exchanged) for _, decision in pairs]
+    return [(members[decision.model], decision) for decision in renamed]
+
+
+def _renamed(decision: Decision, names: Mapping[str, str]) -> Decision:
+    """A decision with some models in the place of others."""
+
+    def name(model: str) -> str:
+        return names.get(model, model)
+
+    equal = decision.evidence.get("equal_to")
+    return replace(
+        decision,
+        model=name(decision.model),
+        parent=name(decision.parent) if decision.parent is not None else None,
+        candidates=tuple(replace(c, parent=name(c.parent)) for c in decision.candidates),
+        siblings=tuple(map(name, decision.siblings)),
+        merged_from=tuple((name(model), share) for model, share in decision.merged_from),
+        evidence=decision.evidence if equal is None else {**decision.evidence, "equal_to": name(str(equal))},
+        reason=decision.reason.renamed(name),
+    )
