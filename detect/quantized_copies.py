@@ -85,6 +85,8 @@ MOST_OUTSIDE = {  # share of the original's values that are nearer to another le
 }
 MOST_NEAR_ZERO = {  # the same of values near zero; some quantizers change a scale after they have rounded with it
     "quanto": 1.0,
+    "hqq 4": 0.01,
+    "hqq 8": 1.0,
     "mlx 3": 0.001,
     "mlx 4": 0.005,
     "mlx 6": 1.0,

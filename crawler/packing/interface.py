@@ -50,6 +50,10 @@ class ReadRanges:
         """(stop - start,) numbers, see `numbers.decoded`."""
         return decoded(self._raw[part], self._tensors[part.tensor].dtype)
 
+    def raw(self, part: TensorRange) -> bytes:
+        """Where the tensor's dtype is not that of what it holds."""
+        return self._raw[part]
+
 
 @dataclass(frozen=True, slots=True)
 class PackedMatrix(ABC):

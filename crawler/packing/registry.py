@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lineage.crawler.packing import bitsandbytes, gptq, quanto, scaled, words
+from lineage.crawler.packing import aqlm, bitsandbytes, exl2, gptq, hqq, quanto, scaled, words
+from lineage.crawler.packing.conv1d import turned
 from lineage.crawler.packing.interface import FileContext, Find, PackedMatrix, Tensors
 
-PACKINGS: tuple[Find, ...] = (gptq.find, bitsandbytes.find, words.find, quanto.find, scaled.find)
+PACKINGS: tuple[Find, ...] = (
+    gptq.find,
+    bitsandbytes.find,
+    words.find,
+    quanto.find,
+    hqq.find,
+    exl2.find,
+    aqlm.find,
+    scaled.find,
+)
 
 
 def packed_matrices(tensors: Tensors, context: FileContext) -> Mapping[str, PackedMatrix]:
@@ -20,4 +30,4 @@ def packed_matrices(tensors: Tensors, context: FileContext) -> Mapping[str, Pack
             if free and taken.isdisjoint(matrix.parts):
                 found[matrix.name] = matrix
                 taken.update(matrix.parts)
-    return found
+    return {matrix.name: matrix for matrix in turned(list(found.values()), tensors)}

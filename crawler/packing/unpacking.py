@@ -23,7 +23,7 @@ UNPACKED_LIMIT_BYTES = (
     16 * 1024 * 1024
 )  # read for packed matrices of one model; eight rows of a large layer need them all
 MAX_UNPACKED_VALUES = 16 * 1024 * 1024  # of one block: more cannot be a sample
-_MARKS = frozenset({"I8", "U8", "I32", "U32"})
+_MARKS = frozenset({"I8", "U8", "I16", "I32", "U32"})
 
 
 class UnpackedWeights:

@@ -120,8 +120,14 @@ def test_damaged_files_never_do_anything_but_fail_in_one_line(tmp_path: Path) ->
             "b": QUERY[0],
             "c_quantized": np.ones((4, 4), np.int8),
             "c_scale": np.ones(4, np.float32),
+            "d_Q4": np.ones((4, 1, 16), np.uint8),
+            "d_scales": np.ones((4, 1), np.float32),
         },
-        [(PATH, "MatMul", ["x", "onnx::MatMul_1"])],
+        [
+            (PATH, "MatMul", ["x", "onnx::MatMul_1"]),
+            ("d/MatMul_Q4", "MatMulNBits", ["x", "d_Q4", "d_scales"], {"K": 32, "N": 4, "bits": 4, "block_size": 32}),
+            ("e/DequantizeLinear", "DequantizeLinear", ["c_quantized", "c_scale"], {"axis": 1}),
+        ],
     )
     rng = np.random.default_rng(3)
     refused = 0
