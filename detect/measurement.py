@@ -21,7 +21,7 @@ from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same
 from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
-from lineage.detect.quantized_copies import rounded
+from lineage.detect.rounded_copies import rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.exact_retention import Characters, characters

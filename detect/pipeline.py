@@ -21,7 +21,8 @@ from lineage.detect.merges import merged_decision, with_bases
 from lineage.detect.missing_parent import missing_parents
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
-from lineage.detect.quantized_copies import decide_copies, packing_of
+from lineage.detect.packing_format import packing_of
+from lineage.detect.quantized_copies import decide_copies
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.low_rank import with_merged_adapters

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -118,13 +118,13 @@ def _tensors_of(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[T
         header: (name, dtype, shape) of each tensor.
     """
     prefix = _common_wrapper([name for name, _, _ in header])
-    conv1d = _is_conv1d(header)
+    conv1d = is_conv1d((name, shape) for name, _, shape in header)
     tensors = []
     for source, dtype, shape in header:
         name = dotted(source[len(prefix) :] if source.startswith(prefix) else source)
         for wrapper in ("_orig_mod.", "module."):  # these also occur in the middle
             name = name.replace("." + wrapper, ".").removeprefix(wrapper)
-        output_first = not _output_last(name, shape, conv1d)
+        output_first = not (output_last(name, shape) or (conv1d and is_conv1d_layer(name, shape)))
         tensors.append(TensorInfo(name, source, dtype, shape, role_of(name, dtype, shape), output_first))
     tensors.sort(key=lambda tensor: natural_key(tensor.name))
     return tuple(tensors)
@@ -160,25 +160,21 @@ def _common_wrapper(names: list[str]) -> str:
         prefix += wrapper
 
 
-def _is_conv1d(header: Sequence[tuple[str, str, tuple[int, ...]]]) -> bool:
+def is_conv1d(layout: Iterable[tuple[str, tuple[int, ...]]]) -> bool:
     """GPT-2 keeps its linear layers as (in, out): seen from the fused projection, which is three times as wide as tall."""
     return any(
-        name.endswith("attn.c_attn.weight") and len(shape) == 2 and shape[1] == 3 * shape[0]
-        for name, _, shape in header
+        name.endswith("attn.c_attn.weight") and len(shape) == 2 and shape[1] == 3 * shape[0] for name, shape in layout
     )
+
+
+def is_conv1d_layer(name: str, shape: Sequence[int]) -> bool:
+    """Whether a tensor is a layer of the kind that such a model keeps as (in, out), by its name."""
+    return len(shape) > 1 and bool(re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", name))
 
 
 def output_last(name: str, shape: Sequence[int]) -> bool:
     """Whether a tensor is a `kernel` of Keras or Flax, whose last axis is the output."""
     return len(shape) > 1 and dotted(name).rsplit(".", 1)[-1].endswith("kernel")
-
-
-def _output_last(name: str, shape: tuple[int, ...], conv1d: bool) -> bool:
-    if len(shape) < 2:
-        return False
-    if output_last(name, shape):
-        return True
-    return conv1d and bool(re.search(r"\.(c_attn|c_proj|c_fc|q_attn)\.weight$", name))
 
 
 def role_of(name: str, dtype: str, shape: tuple[int, ...]) -> Role:

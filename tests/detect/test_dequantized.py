@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from lineage.detect.dequantized import grid_bits
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.quantized_copies import grid_bits
 from lineage.graphdb.schema import Relation
 from tests.builders import Weights, sketch_of, start, tune
 

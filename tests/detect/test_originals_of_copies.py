@@ -13,12 +13,12 @@ import lineage
 from lineage.commands import main
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
-from lineage.detect import copy_fit
+from lineage.detect import sampled_values
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.packing_format import bits_of
 from lineage.detect.pipeline import decide
-from lineage.detect.quantized_copies import bits_of
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Relation
@@ -177,8 +177,8 @@ def test_among_many_models_only_the_nearest_are_compared_in_full(monkeypatch: py
     models = family(moved=0.1)
     copies = {"copy": packed(models["two"]), "copy-8": packed(models["one"], 8)}
     everything = decided(models | copies)
-    monkeypatch.setattr(copy_fit, "CANDIDATES", 2)
-    monkeypatch.setattr(copy_fit, "KEPT_VALUES", 1_000)
+    monkeypatch.setattr(sampled_values, "CANDIDATES", 2)
+    monkeypatch.setattr(sampled_values, "KEPT_VALUES", 1_000)
     few = decided(models | copies)
     assert {name: few[name].parent for name in copies} == {"copy": "two", "copy-8": "one"}
     assert few["copy"].probability == everything["copy"].probability
