@@ -1,6 +1,6 @@
 """What a quantized copy claims, where its values name no original: weighed by what packing leaves alone.
 
-Values that cannot be unpacked (EXL2, AQLM, unknown types of GGUF) leave no weights to compare, so such a copy has a signature
+Values that cannot be unpacked (QuIP, unknown types of GGUF) leave no weights to compare, so such a copy has a signature
 of its own. What it claims (its card, tags, configuration, the metadata of a GGUF file) is weighed by two things: the shapes of the
 tensors, and the values of those that stay floats, where both samples hold them. A claim alone asserts nothing: the model that it
 names is kept as a possible parent.
