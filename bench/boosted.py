@@ -30,13 +30,12 @@ def fit(x: np.ndarray, y: np.ndarray, weight: np.ndarray, signs: Sequence[int]) 
 
 
 def as_json(model: HistGradientBoostingClassifier, features: Sequence[str], fitted_on: Mapping[str, int]) -> str:
-    """Trees as lists of nodes; a leaf's children are itself."""
-    trees, deepest = [], 0
+    """Trees as lists of nodes, children after their parent; a leaf's children are itself."""
+    trees = []
     for (predictor,) in model._predictors:
         nodes = predictor.nodes
         leaf = nodes["is_leaf"].astype(bool)
         place = np.arange(len(nodes))
-        deepest = max(deepest, int(nodes["depth"].max()))
         trees.append(
             {
                 "feature": np.where(leaf, 0, nodes["feature_idx"]).astype(int).tolist(),
@@ -49,7 +48,7 @@ def as_json(model: HistGradientBoostingClassifier, features: Sequence[str], fitt
             }
         )
     baseline = float(np.ravel(model._baseline_prediction)[0])
-    told = {"features": list(features), "baseline": baseline, "depth": deepest, "fitted_on": dict(fitted_on)}
+    told = {"features": list(features), "baseline": baseline, "fitted_on": dict(fitted_on)}
     return json.dumps({**told, "trees": trees}) + "\n"
 
 

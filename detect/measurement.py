@@ -29,10 +29,12 @@ from lineage.detect.signals.interface import SignalInputs
 from lineage.detect.signals.pairs import NEAREST_COMPARED, PairEvidence, each_once, pair_evidence
 from lineage.detect.signals.registry import SIGNALS
 from lineage.detect.signals.retention import UnitDistances, unit_distances
-from lineage.detect.tree import Evidence, nearest, possible_roots
+from lineage.detect.tree import LARGE, Evidence, nearest, possible_roots
 
-ALL_PAIRS_UP_TO = 200  # models; of a larger family only some pairs are measured
-DETECTOR_NEIGHBOURS = 6  # nearest neighbours of each model that the trained detector looks at; more changed nothing
+DETECTOR_NEIGHBOURS, FEWER_NEIGHBOURS = (
+    6,
+    4,
+)  # nearest of each model that the trained detector looks at; fewer in a large family
 
 Learned = Callable[[Sequence[Subject], Sequence[Layer], Tensor], Tensor]
 
@@ -168,7 +170,8 @@ def detector_of(options: Options) -> Learned:
 
     def learned(subjects: Sequence[Subject], layers: Sequence[Layer], neighbours: Tensor) -> Tensor:
         detector = loaded(file, str(layers[0].values.device)) if file else None
-        return directions(layers, neighbours[:, :DETECTOR_NEIGHBOURS], detector)
+        looked_at = DETECTOR_NEIGHBOURS if len(neighbours) <= LARGE else FEWER_NEIGHBOURS
+        return directions(layers, neighbours[:, :looked_at], detector)
 
     return learned
 
@@ -205,7 +208,7 @@ def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor, distance: Tensor
     """Of all pairs; in a large family of neighbours, and of what may be its root with everything."""
     models = len(neighbours)
     nearest_pairs = each_once(neighbours[:, :NEAREST_COMPARED])
-    if models <= ALL_PAIRS_UP_TO:
+    if models <= LARGE:
         return pair_evidence(layers, torch.combinations(torch.arange(models)), nearest_pairs)
     near = pair_evidence(layers, each_once(neighbours), nearest_pairs)
     roots = possible_roots(near.direction, distance, lengths)

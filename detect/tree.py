@@ -29,10 +29,11 @@ from lineage.detect.steps import steps_from
 
 ALL_PAIRS_UP_TO = 64
 NEIGHBOURS = 24
-ROOTS = 24
+ROOTS, FEWER_ROOTS = 24, 14  # that a tree is tried under; fewer where even pairs are chosen
 HUBS = 8  # of these
-# log-odds below the likeliest root from which a root of a large family gets no tree: one in ten thousand
-HOPELESS = 9.0
+LARGE = 200  # models of a family from which on pairs are chosen
+# log-odds below the likeliest root from which a root of a large family gets no tree: one in four hundred
+HOPELESS = 6.0
 COMPARED = 6  # roots of a large family that get one however unlikely
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it
@@ -171,7 +172,8 @@ def possible_roots(came_first: Tensor, distance: Tensor, lengths: Tensor) -> Ten
         return every
     weight = weights_of_pairs(distance, lengths, every)
     known = weight.masked_fill(came_first == 0, 0.0).sum(0)
-    oldest = (known.clamp(max=1) * mean_before(came_first, weight)).topk(ROOTS - HUBS).indices
+    roots = ROOTS if len(every) <= LARGE else FEWER_ROOTS
+    oldest = (known.clamp(max=1) * mean_before(came_first, weight)).topk(roots - HUBS).indices
     hubs = nearest_to(distance).topk(HUBS).indices
     return torch.cat([oldest, hubs]).unique()
 

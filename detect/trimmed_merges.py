@@ -97,7 +97,9 @@ def _explained(
 
     hubs = [h for h in hubs if h != model]
     own = of([model])[0]
-    bases = dict.fromkeys([*alike, *hubs[:FIRST_HUBS]])
+    few = len(everyone) < SCREENED
+    # in a crowd only what it has values in common with, since whatever is dropped is the base's own value
+    bases = dict.fromkeys([*alike, *(hubs[:FIRST_HUBS] if few else ())])
 
     def seen_from(base: int, pool: Sequence[int], narrow: bool = False) -> Differences:
         members = tuple(m for m in pool if m != base)
@@ -105,7 +107,6 @@ def _explained(
             members = _by_peak(own, of([base])[0], of(members), members, digits)
         return differences(model, base, members, own, of([base])[0], of(members), digits)
 
-    few = len(everyone) < SCREENED
     promising = [
         seen
         for seen in (seen_from(base, everyone if few else everyone[:PARENTS], few) for base in bases)

@@ -65,22 +65,29 @@ def unit_distances(layers: Sequence[Layer], neighbours: Tensor, roots: Tensor) -
     """
     trained = [layer.values for layer in layers if layer.part is not Part.REST]
     share = min(1.0, UNITS / sum(values.shape[1] for values in trained))
-    near, root, width = [], [], []
-    for values in trained:
-        units = values.shape[1]
-        chosen = torch.linspace(0, units - 1, min(units, max(FEWEST, round(share * units)))).round().long().unique()
-        width += [float(values.shape[2])] * len(chosen)
-        for some in chosen.split(max(1, _CHUNK // len(values) ** 2)):
+    chosen = [_looked_at(values.shape[1], share) for values in trained]
+    width = torch.cat([torch.full((len(some),), float(v.shape[2])) for some, v in zip(chosen, trained, strict=True)])
+    models, child = len(neighbours), torch.arange(len(neighbours))[:, None]
+    near = torch.empty(len(width), models, neighbours.shape[1])
+    root = torch.empty(len(width), models, len(roots))
+    place = 0
+    for values, units in zip(trained, chosen, strict=True):
+        for some in units.split(max(1, _CHUNK // models**2)):
             rows = values[:, some.to(values.device)].transpose(0, 1).double()  # (u, m, w)
             rows = rows - rows.mean(1, keepdim=True)  # near-identical models keep their digits
             products = torch.bmm(rows, rows.transpose(1, 2)).cpu()  # (u, m, m)
             own = products.diagonal(dim1=1, dim2=2)  # (u, m)
-            child = torch.arange(len(neighbours))[:, None]
             to_near = own[:, :, None] + own[:, neighbours] - 2 * products[:, child, neighbours]
             to_root = own[:, :, None] + own[:, None, roots] - 2 * products[:, :, roots]
-            near.append(to_near.clamp(min=0).float())
-            root.append(to_root.clamp(min=0).float())
-    return UnitDistances(torch.cat(near), torch.cat(root), torch.tensor(width))
+            near[place : place + len(some)] = to_near.clamp(min=0).float()
+            root[place : place + len(some)] = to_root.clamp(min=0).float()
+            place += len(some)
+    return UnitDistances(near, root, width)
+
+
+def _looked_at(units: int, share: float) -> Tensor:
+    """(u,) int64: some of a layer's units, evenly."""
+    return torch.linspace(0, units - 1, min(units, max(FEWEST, round(share * units)))).round().long().unique()
 
 
 def votes(distances: UnitDistances, neighbours: Tensor, root: int) -> Votes:

@@ -33,3 +33,11 @@ def test_what_ships_only_rises_or_falls_with_its_features_as_promised(module):
         more[:, place] += torch.rand(200, dtype=torch.float64) * 3
         change = trees.log_odds(more) - trees.log_odds(rows)
         assert sign == 0 or bool((sign * change >= -1e-9).all()), module.FEATURES[place]
+
+
+def test_a_tree_of_more_leaves_than_a_byte_has_bits_is_refused():
+    tree = {"feature": [0] * 17, "threshold": [0.0] * 17, "value": [0.0] * 17}
+    tree["left"] = [1 + 2 * node if node < 8 else node for node in range(17)]
+    tree["right"] = [2 + 2 * node if node < 8 else node for node in range(17)]
+    with pytest.raises(ValueError, match="9 leaves"):
+        from_json({"features": ["a"], "baseline": 0.0, "trees": [tree]})
