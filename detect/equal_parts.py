@@ -9,15 +9,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
+from lineage.detect.combine_decisions import PartOfModel
 from lineage.detect.decision import Decision
-from lineage.detect.groups import GroupMember, model_of
+from lineage.detect.groups import model_of
 from lineage.graphdb.schema import Relation
 
-Said = list[tuple[GroupMember, Decision]]
+
+class MemberOfGroup(PartOfModel, Protocol):
+    """Which model a decision is about, and which part of it."""
+
+    @property
+    def model(self) -> str: ...
 
 
-def with_originals(said: Sequence[Said]) -> list[Said]:
+M = TypeVar("M", bound=MemberOfGroup)
+
+
+def with_originals(said: Sequence[Sequence[tuple[M, Decision]]]) -> list[list[tuple[M, Decision]]]:
     """The decisions of all groups, with the model that came first as the representative of each set of equal ones.
 
     Args:
@@ -31,12 +41,17 @@ def with_originals(said: Sequence[Said]) -> list[Said]:
     return [_with_originals(pairs, above) for pairs in said]
 
 
-def _with_originals(pairs: Said, above: Mapping[str, set[str]]) -> Said:
+def has_equals(decision: Decision) -> bool:
+    """Whether a model, or a part of it, is another one's bit for bit, and nothing in that part says which of them is the copy."""
+    return isinstance(decision.evidence.get("equal_to"), str) and decision.relation is not Relation.COPY_OF
+
+
+def _with_originals(pairs: Sequence[tuple[M, Decision]], above: Mapping[str, set[str]]) -> list[tuple[M, Decision]]:
+    members = {decision.model: member for member, decision in pairs}
     equal: dict[str, list[str]] = defaultdict(list)
     for _, decision in pairs:
-        first = decision.evidence.get("equal_to")
-        if isinstance(first, str) and decision.relation is not Relation.COPY_OF:
-            equal[first].append(decision.model)
+        if has_equals(decision) and decision.evidence["equal_to"] in members:
+            equal[decision.evidence["equal_to"]].append(decision.model)
     exchanged: dict[str, str] = {}
     for first, copies in equal.items():
         models = {model_of(name) for name in (first, *copies)}
@@ -44,8 +59,7 @@ def _with_originals(pairs: Said, above: Mapping[str, set[str]]) -> Said:
         if oldest and oldest[0] != first:
             exchanged |= {first: oldest[0], oldest[0]: first}
     if not exchanged:
-        return pairs
-    members = {member.subject.id: member for member, _ in pairs}
+        return list(pairs)
     renamed = [_renamed(decision, exchanged) for _, decision in pairs]
     return [(members[decision.model], decision) for decision in renamed]
 

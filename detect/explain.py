@@ -56,6 +56,7 @@ class Explanation:
         background: relatedness of the child with every model at hand, highest first, at most ten: (id, value).
         decision: about the child, with all models at hand; weighed: how many those are, the two included.
         since: id of the model that the slopes look from: the parent's own parent, None where none is known.
+        layer_map: of models of different depth, which of the parent's layers are compared, in words.
     """
 
     child: str
@@ -72,6 +73,7 @@ class Explanation:
     weighed: int
     since: str | None
     names: Mapping[str, str]
+    layer_map: str | None = None
 
     @property
     def probability(self) -> float:

@@ -12,15 +12,15 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from lineage.detect.cohorts import cohorts
-from lineage.detect.combine_decisions import combined, without_parts
+from lineage.detect.combine_decisions import PartOfModel, combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.detect.equal_parts import with_originals
+from lineage.detect.equal_parts import has_equals, with_originals
 from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
 from lineage.detect.model_input import Subject
 from lineage.detect.no_relatives import by_blocks
 from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
 from lineage.detect.renamed import across_names, kin_of_other_names
-from lineage.detect.unrelated_parts import unrelated_parts
+from lineage.detect.unrelated_parts import KeyedPart, unrelated_parts
 from lineage.graphdb.schema import Relation, share_key
 
 Decide = Callable[[Sequence[Subject]], list[Decision]]
@@ -35,24 +35,35 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
         decide: decides about models of one backbone and depth, like `detect.pipeline.decide`.
         threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
-    found: dict[str, list[tuple[GroupMember, Decision]]] = defaultdict(list)
-    for pairs in with_originals([decide_group(group, decide, threshold) for group in groups_of(subjects)]):
-        for member, decision in pairs:
-            found[member.model].append((member, decision))
+    found = _by_model(with_originals([decide_group(group, decide, threshold) for group in groups_of(subjects)]))
     decisions = [combined(subject.id, found[subject.id]) for subject in subjects]
     if threshold is None:
         return decisions
-    apart = [part for s in subjects for part in unrelated_parts(s, found[s.id])]
-    parts = [(member.subject, decision) for member, decision in apart]
-    said = across_names(subjects, decisions, decide, comparable, threshold, parts)
-    again: set[str] = set()
-    for (member, before), after in zip(apart, said[len(subjects) :], strict=True):
+    return with_other_names(subjects, decisions, found, decide, threshold)
+
+
+def with_other_names(
+    subjects: Sequence[Subject],
+    decisions: Sequence[Decision],
+    said: Mapping[str, Sequence[tuple[KeyedPart, Decision]]],
+    decide: Decide,
+    threshold: float,
+) -> list[Decision]:
+    """The decisions about models, once models and parts without a parent were compared with models of other names.
+
+    Args:
+        said: what the groups say of the parts of each model; of a model that is not in it nothing more is asked.
+    """
+    apart = [part for s in subjects for part in unrelated_parts(s, said.get(s.id, ()))]
+    parts = [(part.subject, decision) for part, decision in apart]
+    found = across_names(subjects, decisions, decide, comparable, threshold, parts)
+    changed: dict[str, list[tuple[PartOfModel, Decision]]] = defaultdict(list)
+    for (part, before), after in zip(apart, found[len(subjects) :], strict=True):
         if after is not before:
-            found[member.model].append((member, after))
-            again.add(member.model)
+            changed[part.model].append((part, after))
     return [
-        combined(d.model, found[d.model]) if d.model in again else without_parts(d.model, d)
-        for d in said[: len(subjects)]
+        combined(d.model, [*said[d.model], *changed[d.model]]) if d.model in changed else without_parts(d.model, d)
+        for d in found[: len(subjects)]
     ]
 
 
@@ -60,13 +71,16 @@ def decide_about(
     subject: Subject, known: Sequence[Subject], decide: Decide, threshold: float | None = None
 ) -> Decision:
     """The decision about one model beside others, of which those count that share a backbone with it."""
-    own = [g for g in groups_of([subject, *known]) if any(member.model == subject.id for member in g.members)]
-    groups = with_originals([decide_group(group, decide, threshold) for group in own])
-    said = [(m, d) for pairs in groups for m, d in pairs if m.model == subject.id]
+    groups = groups_of([subject, *known])
+    own = [group for group in groups if any(member.model == subject.id for member in group.members)]
+    decided = [decide_group(group, decide, threshold) for group in own]
+    if any(has_equals(decision) for pairs in decided for _, decision in pairs):  # other parts tell which came first
+        decided += [decide_group(group, decide, threshold) for group in groups if group not in own]
+    said = _by_model(with_originals(decided))[subject.id]
     found = combined(subject.id, said)
     if threshold is None:
         return found
-    searched = [member.subject for member, _ in unrelated_parts(subject, said)]
+    searched = [part.subject for part, _ in unrelated_parts(subject, said)]
     searched += [subject] if found.answer is not AnswerKind.PARENT else []
     strange = [other for one in searched for other in kin_of_other_names(one, known)]
     if not strange:
@@ -74,6 +88,16 @@ def decide_about(
     namings = [other.sketch.signature for other in strange]
     around = [s for s in known if any(share_key(s.sketch.signature, n) for n in (*namings, subject.sketch.signature))]
     return decide_groups([subject, *around], decide, threshold)[0]
+
+
+def _by_model(
+    said: Sequence[Sequence[tuple[GroupMember, Decision]]],
+) -> dict[str, list[tuple[GroupMember, Decision]]]:
+    found: dict[str, list[tuple[GroupMember, Decision]]] = defaultdict(list)
+    for pairs in said:
+        for member, decision in pairs:
+            found[member.model].append((member, decision))
+    return found
 
 
 def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[GroupMember, Decision]]:

@@ -33,6 +33,11 @@ class GroupMember:
         """Id of the model, which the subject's own id extends where the model has one backbone twice."""
         return model_of(self.subject.id)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of its backbones in this group."""
+        return keys_in(self.subject.sketch.signature)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

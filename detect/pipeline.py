@@ -103,7 +103,8 @@ def families_of(
     known = {decision.model for decision in copied}
     subjects = [subject for subject in subjects if subject.id not in known]
     if len(subjects) < 2:
-        yield from (_alone(s, Reason("alone")) for s in subjects)
+        reason = Reason("original", {"count": len(known)}) if known else Reason("alone")
+        yield from (_alone(s, reason) for s in subjects)
         return
     try:
         layers = align([s.sketch for s in subjects], device)

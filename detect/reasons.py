@@ -27,6 +27,7 @@ TEMPLATES = {
     "unrelated": "none of {count} models of its architecture is related to it",
     "unrelated.one": "the only other model of its architecture is not related to it",
     "original": "the original of {count} models with identical weights or an identical body",
+    "original.one": "the original of a model with identical weights or an identical body",
     "oldest": "the oldest of {count} related models that are known",
     "only_layers": "the models made of its layers are the only relatives known",
     "only_itself": "only another part of itself is related to it",

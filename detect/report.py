@@ -230,6 +230,7 @@ def explanation_as_json(found: Explanation, declared: Sequence[str]) -> dict[str
             for layer in found.layers
         ],
         "background": [{"model": names[name], "related": round(value, 4)} for name, value in found.background],
+        "layer_map": found.layer_map,
         "inherited_since": names.get(found.since or ""),
         "models_weighed": found.weighed,
         "declared": list(declared),
@@ -245,6 +246,7 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
         *_signals(found.decision, found.names.get(found.decision.parent or "") == found.names[found.parent]),
         ("equal", f"{found.equal:.2f} of the units, bit for bit"),
         ("compared", f"{found.values:,} values in {counted(len(found.layers), 'tensor')}"),
+        *([("layers", found.layer_map)] if found.layer_map else []),
         ("card says", ", ".join(declared) or "nothing"),
     ]
     lines = [verdict_sentence(found), "", *(f"  {name:<9} {text}" for name, text in pair), ""]
@@ -282,7 +284,7 @@ def verdict_sentence(found: Explanation) -> str:
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         return f"{child} {how} {parent} (probability {chance(decision.probability)}): {reason}"
     this = f"that it is {parent} has probability {chance(found.probability)}"
-    if found.relative_distance == 0 and found.equal == 1:
+    if found.relative_distance == 0 and found.equal == 1 and found.layer_map is None:
         equal = f"{child} and {parent} are equal in all {found.values:,} values compared"
         if decision.parent is None:
             return f"{equal}: which of them is the copy is not in the weights"

@@ -6,20 +6,36 @@ A file of a whole pipeline has a text encoder, a U-Net and a decoder; their orig
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+from lineage.detect.combine_decisions import PartOfModel
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.detect.groups import GroupMember, part_id
+from lineage.detect.groups import part_id
 from lineage.detect.model_input import Subject
 from lineage.detect.parts import part_of, parts_of
-from lineage.graphdb.schema import keys_in
 
 _UNRELATED = (AnswerKind.NO_RELATIVES, AnswerKind.ROOT)
 
 
-def unrelated_parts(
-    subject: Subject, said: Sequence[tuple[GroupMember, Decision]]
-) -> list[tuple[GroupMember, Decision]]:
+class KeyedPart(PartOfModel, Protocol):
+    """The part of a model that a decision is about, with the keys of its backbones."""
+
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPart:
+    """One backbone of a model. subject: the part as a model of its own."""
+
+    subject: Subject
+    model: str
+    part: str
+    values: int
+
+
+def unrelated_parts(subject: Subject, said: Sequence[tuple[KeyedPart, Decision]]) -> list[tuple[ModelPart, Decision]]:
     """
     Args:
         said: the decisions about a model in each of its groups.
@@ -30,12 +46,11 @@ def unrelated_parts(
         return []
     found = []
     for member, decision in said:
-        keys = keys_in(member.subject.sketch.signature)
         for named in parts if decision.answer in _UNRELATED else ():
-            if named.backbone.key in keys:
-                part = named.backbone.part
-                own = replace(subject, id=part_id(subject.id, part), name=subject.label)
-                own = replace(own, sketch=part_of(subject.sketch, {named.backbone: ""}))
-                values = named.backbone.values
-                found.append((GroupMember(own, part, values, named.depth), replace(decision, model=own.id)))
+            if named.backbone.key in member.keys:
+                sketch = part_of(subject.sketch, {named.backbone: ""})
+                name = part_id(subject.id, named.backbone.part)
+                own = replace(subject, id=name, name=subject.label, sketch=sketch)
+                part = ModelPart(own, subject.id, named.backbone.part, named.backbone.values)
+                found.append((part, replace(decision, model=name)))
     return found

@@ -41,7 +41,7 @@ class Answer:
     Attributes:
         answer: `parent`, `root` (older than the relatives it was compared with), `no_relatives` (compared and related to none, or
             nothing to compare it with), `undecided` (compared, not decided) or `unknown` (never compared).
-        parents: accepted ones: one, or those of a merge, the larger share first.
+        parents: accepted ones: one, or those of a merge, the larger share first; where the largest part is undecided, those of other parts.
         probability: of the parent, or of the answer `root`.
         reason: why, in one sentence made from template and numbers.
         decided_by: the kinds of evidence that decided, strongest first.
@@ -69,20 +69,29 @@ class Answer:
     @property
     def parent(self) -> str | None:
         """Name of the first parent."""
-        return self.parents[0].repo_id if self.parents else None
+        return self._asserted[0].repo_id if self._asserted else None
 
     @property
     def parent_id(self) -> str | None:
-        return self.parents[0].hub_id if self.parents else None
+        return self._asserted[0].hub_id if self._asserted else None
 
     @property
     def relation(self) -> str | None:
-        return self.parents[0].relation if self.parents else None
+        return self._asserted[0].relation if self._asserted else None
 
     @property
     def other_parents(self) -> tuple[Parent, ...]:
         """Further ones, of a merge."""
-        return self.parents[1:]
+        return self._asserted[1:]
+
+    @property
+    def of_parts(self) -> tuple[Parent, ...]:
+        """Of a model whose largest part is undecided, the parents of other parts."""
+        return () if self.answer == "parent" else self.parents
+
+    @property
+    def _asserted(self) -> tuple[Parent, ...]:
+        return self.parents if self.answer == "parent" else ()
 
 
 def from_rows(rows: ParentRows) -> Answer:
@@ -101,6 +110,8 @@ def from_rows(rows: ParentRows) -> Answer:
     )
     if not rows.accepted:
         return found
+    if found.answer == "undecided" and all(parent.part for parent in map(_parent, rows.accepted)):
+        return replace(found, parents=tuple(map(_parent, rows.accepted)))
     about_models = set(_ids_in(rows.reason.values if rows.reason else None))
     accepted = sorted(
         rows.accepted, key=lambda row: row["hub_id"] not in about_models

@@ -176,13 +176,14 @@ def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozen
     found = read_folder(folder)
     own = {name for name, reading in found.readings.items() if reading.model.hub_id == looked.model.hub_id}
     sizes = size_keys(looked.sketch)
+    ids = {name: reading.model.hub_id for name, reading in found.readings.items()}
     alike = [
-        subject
+        replace(subject, id=ids[name], declared=frozenset(ids[base] for base in subject.declared))
         for name, subject in found.subjects().items()
         if name not in own
         and (share_key(subject.sketch.signature, looked.sketch.signature) or sizes & size_keys(subject.sketch))
     ]
-    return alike, found.declared(looked)
+    return alike, frozenset(ids[base] for base in found.declared(looked))
 
 
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> FoundAnswer:
@@ -213,7 +214,8 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
             )
 
     decision = decided()
-    if graph is not None and options.method == PLAIN and decision.parent is None and not subject.quantized:
+    open_part = decision.parent is None or "part" in decision.evidence
+    if graph is not None and options.method == PLAIN and open_part and not subject.quantized:
         at_hand = {other.id for other in known}
         if around := [s for s in OtherNames(graph, sketches, options).around(subject) if s.id not in at_hand]:
             known += around

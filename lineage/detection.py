@@ -130,6 +130,7 @@ class _Work:
         sizes: key of a backbone -> number of its models; done: keys that were decided about; count: see COUNTS.
         said: what the groups say of models of several backbones, with the place of their task, until it is stored.
         digests: of groups whose decisions wait for other groups. made: number of tasks so far.
+        held: models that wait for others, see `_hold`.
     """
 
     graph: Store
@@ -146,6 +147,7 @@ class _Work:
     digests: dict[str, str] = field(default_factory=dict)
     names: OtherNames = field(init=False)
     made: int = 0
+    held: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         from lineage.other_names import OtherNames
@@ -203,13 +205,37 @@ class _Work:
             self.models[model.hub_id] = model
             self.said.setdefault(model.hub_id, []).extend(by_model.get(model.hub_id, []))
             self.heard.setdefault(model.hub_id, set()).update(keys)
-            if self.heard[model.hub_id] >= set(keys_in(str(model.signature))) & self.sizes.keys():
+            if self._heard_all(model.hub_id):
                 ready[model.hub_id] = self.said.pop(model.hub_id)
+        self._hold(ready)
         self._store(ready)
         if known.replaced:
             gone = self.graph.replace_edges(known.replaced, [], replaced_verdicts(known.replaced), self.run_id)
             self.count["edges_superseded"] += gone.superseded
         self.finish()
+
+    def _heard_all(self, hub_id: str) -> bool:
+        return self.heard[hub_id] >= set(keys_in(str(self.models[hub_id].signature))) & self.sizes.keys()
+
+    def _hold(self, ready: dict[str, list[tuple[int, DecisionSubject, Decision]]]) -> None:
+        """Models with a parent that is equal to others in one part wait until the other parts of these tell which came first."""
+        from lineage.detect.equal_parts import has_equals
+
+        equal: dict[str, set[str]] = {}
+        for hub_id, said in (*self.said.items(), *ready.items()):
+            for _, _, decision in said:
+                if has_equals(decision):
+                    alike = {hub_id, str(decision.evidence["equal_to"]).partition("\n")[0]}
+                    for one in alike:
+                        equal.setdefault(one, set()).update(alike)
+        waiting = {name for name, alike in equal.items() if any(other in self.said for other in alike)}
+        for hub_id in list(ready):
+            if waiting.intersection(name for _, _, decision in ready[hub_id] for name in decision.named):
+                self.held.add(hub_id)
+                self.said[hub_id] = ready.pop(hub_id)
+        if self.held and not any(not self._heard_all(hub_id) for hub_id in self.said):
+            ready |= {hub_id: self.said.pop(hub_id) for hub_id in self.held & self.said.keys()}
+            self.held.clear()
 
     def finish(self) -> None:
         """Keeps which groups were decided about, of those that said nothing which is not stored yet."""
@@ -226,20 +252,27 @@ class _Work:
     def _store(self, ready: Mapping[str, list[tuple[int, DecisionSubject, Decision]]]) -> None:
         from lineage.detect.combine_decisions import combined
         from lineage.detect.decision import AnswerKind
+        from lineage.detect.equal_parts import with_originals
 
+        of_group: dict[int, list[tuple[DecisionSubject, Decision]]] = {}
+        for said in ready.values():
+            for place, part, decision in said:
+                of_group.setdefault(place, []).append((part, decision))
+        by_model: dict[str, list[tuple[DecisionSubject, Decision]]] = {}
+        for pairs in with_originals([of_group[place] for place in sorted(of_group)]):
+            for part, decision in pairs:
+                by_model.setdefault(part.model, []).append((part, decision))
         decisions = [
-            combined(hub_id, [(part, decision) for _, part, decision in sorted(said, key=lambda one: one[0])])
-            for hub_id, said in ready.items()
-            if said and hub_id not in self.bound
+            combined(hub_id, by_model[hub_id]) for hub_id in ready if hub_id in by_model and hub_id not in self.bound
         ]
-        decisions, others = self.names.weighed(decisions, self.models)
+        decisions, others = self.names.weighed(decisions, self.models, by_model)
         edges, verdicts = as_edges(
             decisions,
             self.options,
             {hub_id: model.revision for hub_id, model in (self.models | others).items()},
         )
         found = self.graph.replace_edges([d.model for d in decisions], edges, verdicts, self.run_id)
-        answers = [decision.answer for decision in decisions]
+        answers = [d.answer for d in decisions if d.model in ready]  # others were counted in their own groups
         logger.info("%d models of one backbone: %d with a parent", len(answers), answers.count(AnswerKind.PARENT))
         for name, value in {
             "models": len(answers),

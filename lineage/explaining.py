@@ -57,7 +57,9 @@ def explain_pair(
     from lineage.detect.align import NotComparable
     from lineage.detect.computing import computing
     from lineage.detect.explain import explain as explain_subjects
+    from lineage.detect.group_decisions import decide_about
     from lineage.detect.groups import comparable
+    from lineage.detect.methods.registry import PLAIN, decide_with
     from lineage.detect.renamed import kinship, translated
     from lineage.detect.row_match import corresponding
     from lineage.detection import relatives_in
@@ -102,13 +104,41 @@ def explain_pair(
         key = next(k for k in keys_in(young.sketch.signature) if k in keys_in(old.sketch.signature))
         here, there = comparable(subjects[0], [subjects[1], *others], key)
         if not there or there[0].id.partition("\n")[0] != subjects[1].id:
-            raise NotComparable(
-                f"{young_name} and {old_name} have different numbers of layers", "try `lineage origins`"
-            )
+            cut, layers = _cut(here, comparable(subjects[1], [], key)[0])
+            with computing([s.sketch for s in (here, cut, *there)], options, device) as on:
+                found = explain_subjects(here, cut, there, options, on)
+                said = decide_about(
+                    subjects[0],
+                    [subjects[1], *others],
+                    lambda some: decide_with(options.method, some, options, on),
+                    options.threshold if options.method == PLAIN else None,
+                )
+            known = {s.id: s.label for s in (*subjects, *others)}
+            return replace(found, decision=said, names={**known, **found.names}, layer_map=layers)
         with computing([s.sketch for s in (here, *there)], options, device) as on:
             return explain_subjects(here, there[0], there[1:], options, on)
     except NotComparable as error:
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
+
+
+def _cut(child: Subject, parent: Subject) -> tuple[Subject, str]:
+    """A parent of another depth with the blocks that the child has of it, and which these are; of one that is not related its first ones.
+
+    Raises:
+        NotComparable: they have no blocks to compare.
+    """
+    from lineage.detect.align import NotComparable
+    from lineage.detect.layer_map import blocks_of, cut_to, layer_map
+
+    own, its = blocks_of(child.sketch), blocks_of(parent.sketch)
+    if not own or not its:
+        raise NotComparable(f"{child.label} and {parent.label} have no blocks in common")
+    found = layer_map(own, its)
+    if all(block is None for block in found.to):
+        found = replace(found, to=tuple(min(place, len(its) - 1) for place in range(len(own))))
+        return replace(parent, sketch=cut_to(child.sketch, parent.sketch, found)), "none of its layers is alike"
+    layers = f"{found.text} of the parent's {found.parent_blocks}"
+    return replace(parent, sketch=cut_to(child.sketch, parent.sketch, found)), layers
 
 
 def _explain_adapter(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
     from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.unrelated_parts import KeyedPart
     from lineage.graphdb.store import Store
 
 ARCHITECTURES = 8  # of other names, with the same sizes: those with the most sizes in common
@@ -71,14 +72,19 @@ class OtherNames:
         return list(found.values())
 
     def weighed(
-        self, decisions: list[Decision], models: Mapping[str, Model]
+        self,
+        decisions: list[Decision],
+        models: Mapping[str, Model],
+        said: Mapping[str, Sequence[tuple[KeyedPart, Decision]]],
     ) -> tuple[list[Decision], dict[str, Model]]:
         """Decisions with those about models that have relatives under other names alone, and about these where they changed.
 
+        Args:
+            said: what the groups say of the parts of each model.
         Returns:
             Decisions, and the models outside of `models` that some of them are about.
         """
-        heads = [d for d in decisions if d.answer in WITHOUT_PARENT]
+        heads = [d for d in decisions if d.answer in WITHOUT_PARENT or _has_open_part(said.get(d.model, ()))]
         if self.options.method != PLAIN or not heads:
             return decisions, {}
         keys = {key for d in heads for key in keys_in(str(models[d.model].signature))}
@@ -92,24 +98,35 @@ class OtherNames:
         mine = [s for _, s in subjects_of([models[name] for name in own], {}, self.sketches) if s is not None]
         known = {**{name: _stored(name, answer) for name, (_, _, answer) in others.items()}, **own}
         subjects = [*mine, *(subject for name, (_, subject, _) in others.items() if name not in own)]
-        found = self._decide(subjects, known)
+        found = self._decide(subjects, known, said)
         changed = {d.model: d for d in found if d is not known[d.model]}
-        said = [changed.get(d.model, d) for d in decisions]
+        weighed = [changed.get(d.model, d) for d in decisions]
         beside = [d for name, d in changed.items() if name not in own and d.candidates]
-        return [*said, *beside], {d.model: others[d.model][0] for d in beside}
+        return [*weighed, *beside], {d.model: others[d.model][0] for d in beside}
 
-    def _decide(self, subjects: Sequence[Subject], known: Mapping[str, Decision]) -> list[Decision]:
+    def _decide(
+        self,
+        subjects: Sequence[Subject],
+        known: Mapping[str, Decision],
+        said: Mapping[str, Sequence[tuple[KeyedPart, Decision]]],
+    ) -> list[Decision]:
         from lineage.detect.computing import computing
-        from lineage.detect.groups import comparable
+        from lineage.detect.group_decisions import with_other_names
         from lineage.detect.methods.to_decisions import decide_or_say
-        from lineage.detect.renamed import across_names
 
         with computing([s.sketch for s in subjects], self.options, None, one_of_many=True) as on:
 
             def decide(some: Sequence[Subject]) -> list[Decision]:
                 return decide_or_say(PLAIN, some, self.options, on)
 
-            return across_names(subjects, [known[s.id] for s in subjects], decide, comparable, self.options.threshold)
+            own = [known[s.id] for s in subjects]
+            return with_other_names(subjects, own, said, decide, self.options.threshold)
+
+
+def _has_open_part(said: Sequence[tuple[KeyedPart, Decision]]) -> bool:
+    """Whether a model with several parts has one without a parent."""
+    several = len({key for part, _ in said for key in part.keys}) > 1
+    return several and any(decision.answer in WITHOUT_PARENT for _, decision in said)
 
 
 def _stored(name: str, answer: str | None) -> Decision:

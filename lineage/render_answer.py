@@ -57,6 +57,7 @@ def as_text(answer: Answer, stored: bool, short: Callable[[str], str] = str) -> 
     rows = [("why", answer.reason or ""), ("decided by", ", ".join(answer.decided_by))]
     perhaps = ", ".join(f"{c.repo_id} ({chance(c.probability)})" for c in answer.runners_up[:RUNNERS_UP_SHOWN])
     rows.append(("perhaps" if answer.parent is None else "if not that", perhaps))
+    rows.append(("parts", ", ".join(f"{p.part} from {p.repo_id} ({chance(p.probability)})" for p in answer.of_parts)))
     rows.append(("card says", _card(answer)))
     rows.append(("as of", _as_of(answer, stored)))
     rows = [(name, printable(short(text))) for name, text in rows if text]

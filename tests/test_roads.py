@@ -14,18 +14,24 @@ import pytest
 from safetensors.numpy import save, save_file
 
 import lineage
-from lineage.answer import Answer, from_rows
+from lineage.answer import Answer, from_decision, from_rows
+from lineage.crawler.hub import Hub
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect.adapter_explain import AdapterExplanation
+from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.explain import Explanation
 from lineage.detect.options import Options
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
-from lineage.graphdb.schema import Status
+from lineage.explaining import explain_pair
+from lineage.graphdb.schema import Model, Relation, Status
 from lineage.graphdb.store import Store, open_store
 from lineage.queries.parent_query import parent_of
+from lineage.reading import look_up
+from lineage.render_answer import as_text
 from tests.adapters import ia3, lora, peft_files
-from tests.builders import Weights, start, tune
+from tests.builders import Weights, stack, start, tune
 from tests.crawler.ggufs import llama
 from tests.crawler.toys import hub_at
 from tests.detect.test_quantized_copies import gptq
@@ -251,3 +257,32 @@ def test_cards_count_in_a_scan_unless_they_are_left_out(roads: Roads) -> None:
     without = lineage.scan(roads.folder, declared=False)
     assert without["acme/packed"].answer == "undecided"
     assert without["acme/again"].relation != "COPY_OF", "which is the copy is not in the weights"
+
+
+def nowhere() -> Hub:
+    raise AssertionError("no Hub is asked about models on disk")
+
+
+def test_models_of_other_depths_are_explained_layer_by_layer(tmp_path: Path) -> None:
+    base = stack("model.", 3, depth=8)
+    child = {name: values for name, values in tune(base, 4, 0.1).items() if ".layers.7." not in name}
+    for name, weights in {"base": base, "child": child, "stranger": stack("model.", 5, depth=6)}.items():
+        save_file(weights, tmp_path / f"{name}.safetensors")
+    sketches, graph = SketchStore(tmp_path / "sketches"), None
+    looked = {
+        n: look_up(str(tmp_path / f"{n}.safetensors"), graph, sketches, nowhere) for n in ("base", "child", "stranger")
+    }
+    found = explain_pair((looked["child"], "child"), (looked["base"], "base"), graph, sketches, Options())
+    assert isinstance(found, Explanation) and found.layer_map == "0,1,2,3,4,5,6 of the parent's 8"
+    assert found.related > 0.9 and found.decision.parent == found.parent
+    strange = explain_pair((looked["stranger"], "stranger"), (looked["base"], "base"), graph, sketches, Options())
+    assert isinstance(strange, Explanation) and abs(strange.related) < 0.1 and strange.decision.parent is None
+
+
+def test_where_the_largest_part_is_undecided_the_parents_of_other_parts_are_named_beside_it() -> None:
+    tower = Decision("m", AnswerKind.PARENT, 0.99, "vision", Relation.COPY_OF, evidence={"part": "tower"})
+    said = Decision("m", AnswerKind.UNDECIDED, 0.6, candidates=(Candidate("a", 0.6),), other_parts=(tower,))
+    names = {"vision": "acme/vision", "a": "acme/a"}
+    found = from_decision(said, Model("m", "acme/m", Status.SKETCHED), names, method="lineage", method_version="1")
+    assert (found.answer, found.parent, [p.part for p in found.of_parts]) == ("undecided", None, ["tower"])
+    assert "parts" in as_text(found, stored=False) and "tower from acme/vision" in as_text(found, stored=False)

@@ -122,6 +122,37 @@ def test_models_alone_have_no_relatives() -> None:
 
 
 @pytest.mark.slow
+def test_the_graph_has_a_frozen_part_from_the_model_that_came_first(tmp_path: Path) -> None:
+    sketches, encoder, decoder = (
+        SketchStore(tmp_path / "sketches"),
+        under("encoder.", VISION),
+        under("decoder.", LANGUAGE),
+    )
+    models = {
+        "base": encoder | decoder,
+        "a-distilled": encoder | tuned(blocks(decoder, (0, 2)), 2),
+        "b-tuned": tuned(encoder, 3),
+        "c-tuned": tuned(encoder, 4),
+    }
+    with open_store(str(tmp_path / "store")) as graph:
+        rows = []
+        for number, (name, tensors) in enumerate(models.items()):
+            sketch = replace(sketch_of(tensors), digest=f"{number + 1:064x}")
+            sketches.keep(sketch)
+            rows.append(
+                Model(name, f"acme/{name}", Status.SKETCHED, weights_digest=sketch.digest, signature=sketch.signature)
+            )
+        graph.upsert_models(rows)
+        assert detect_into(graph, sketches, Options(), "run-1")["models"] == 4
+        edges = graph.read(
+            "MATCH (c:Model)-[:FINE_TUNED_FROM|POSSIBLE_PARENT]->(p:Model) RETURN c.hub_id AS c, p.hub_id AS p"
+        )
+        found = {(edge["c"], edge["p"]) for edge in edges}
+        assert {("b-tuned", "base"), ("c-tuned", "base"), ("a-distilled", "base")} & found
+        assert not {("b-tuned", "a-distilled"), ("c-tuned", "a-distilled")} & found
+
+
+@pytest.mark.slow
 def test_the_graph_keeps_a_model_in_the_groups_of_all_its_backbones(tmp_path: Path) -> None:
     sketches = SketchStore(tmp_path / "sketches")
     models = {"language": LANGUAGE, "vision": VISION, "both": BOTH, "both-again": tuned(BOTH, 9)}
