@@ -355,3 +355,10 @@ def test_no_answer_sends_anything_of_a_name_to_the_terminal(
         shown = done.stdout + done.stderr
         assert not [c for c in shown if not c.isprintable() and c != "\n"], (words[0], shown)
         assert "\nline" not in shown, words[0]
+
+
+def test_copies_beside_each_other_in_a_folder_are_no_published_originals(tmp_path: Path, offline: Command) -> None:
+    for name in ("one", "two"):
+        save_file(start(3), tmp_path / f"{name}.safetensors")
+    done = offline("who-is-parent", tmp_path / "one.safetensors", "--among", tmp_path, "--json")
+    assert done.code == 3 and done.json["answer"] == "undecided"
