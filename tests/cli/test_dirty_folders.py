@@ -359,6 +359,6 @@ def test_no_answer_sends_anything_of_a_name_to_the_terminal(
 
 def test_copies_beside_each_other_in_a_folder_are_no_published_originals(tmp_path: Path, offline: Command) -> None:
     for name in ("one", "two"):
-        save_file(start(3), tmp_path / f"{name}.safetensors")
+        (tmp_path / f"{name}.safetensors").write_bytes(save(start(3)))
     done = offline("who-is-parent", tmp_path / "one.safetensors", "--among", tmp_path, "--json")
     assert done.code == 3 and done.json["answer"] == "undecided"
