@@ -1,8 +1,8 @@
 """The libraries that quantize models for the Hub, each as a function of two folders: a model of transformers in, its copy out.
 
-Libraries: bitsandbytes, torchao, optimum-quanto, compressed-tensors, gptqmodel (GPTQ and AWQ), mlx, gguf, onnxruntime, and fp8 as torch
-casts it. `gguf` packs no K-quants, so Q4_K and Q6_K are packed here, without llama.cpp's search for better scales; fp8 in blocks
-is written here as DeepSeek publishes it. All of it runs on the CPU.
+Libraries: bitsandbytes, torchao, optimum-quanto, compressed-tensors, gptqmodel (GPTQ and AWQ), hqq, mlx, and fp8 as torch casts it; fp8 in
+blocks is written here as DeepSeek publishes it. GGUF: bench/quantizers_gguf.py, ONNX: bench/quantizers_onnx.py, EXL2 and AQLM:
+bench/packed_by_hand.py. All of it runs on the CPU.
 """
 
 from __future__ import annotations
@@ -17,11 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from bench.packed_by_hand import aqlm, exl2
+from bench.quantizers_gguf import ggml_library, gguf_copy
+from bench.quantizers_onnx import onnx_genai, onnx_int8, onnx_n_bits, onnx_nf4
+
 Quantize = Callable[[Path, Path], None]
-SUPER_BLOCK = 256
+TURNED = (
+    "bitsandbytes int8",
+    "bitsandbytes nf4",
+    "GPTQ 4 bits",
+    "GPTQ 4 bits, reordered",
+)  # what packs layers of GPT-2
 
 
 def quantizers(heads: int, keys: int) -> Mapping[str, tuple[str, int, Quantize]]:
@@ -64,12 +72,30 @@ def quantizers(heads: int, keys: int) -> Mapping[str, tuple[str, int, Quantize]]
         "MLX 6 bits": ("mlx", 6, partial(_mlx, group_size=32, bits=6)),
         "MLX 8 bits": ("mlx", 8, partial(_mlx, group_size=64, bits=8)),
         "MLX mxfp4": ("mlx", 4, partial(_mlx, mode="mxfp4")),
-        "ONNX int8": ("onnx", 8, _onnx),
+        "ONNX int8": ("onnx", 8, onnx_int8),
+        "ONNX int4": ("onnx", 4, partial(onnx_n_bits, block_size=32, is_symmetric=True)),
+        "ONNX int4, zeros": ("onnx", 4, partial(onnx_n_bits, block_size=128, is_symmetric=False)),
+        "ONNX int4, before operators": ("onnx", 4, partial(onnx_n_bits, qdq=True, block_size=32, is_symmetric=True)),
+        "ONNX nf4": ("onnx nf4", 4, onnx_nf4),
+        "ONNX int4, genai": ("onnx", 4, onnx_genai),
+        "HQQ 8 bits": ("hqq", 8, partial(_hqq, nbits=8, group_size=64, axis=1)),
+        "HQQ 4 bits": ("hqq", 4, partial(_hqq, nbits=4, group_size=64, axis=1)),
+        "HQQ 4 bits, columns": ("hqq", 4, partial(_hqq, nbits=4, group_size=64, axis=0)),
+        "HQQ 3 bits": ("hqq", 3, partial(_hqq, nbits=3, group_size=64, axis=1)),
+        "HQQ 2 bits": ("hqq", 2, partial(_hqq, nbits=2, group_size=16, axis=1)),
+        "EXL2 6 bits": ("exl2", 6, partial(exl2, groups=((8, 32), (6, 32)))),
+        "EXL2 4 bits": ("exl2", 4, partial(exl2, groups=((5, 32), (4, 32)))),
+        "EXL2 3 bits": ("exl2", 3, partial(exl2, groups=((4, 32), (4, 32), (3, 32)))),
+        "AQLM 2 bits": ("aqlm", 2, aqlm),
         "fp8, a scale a block": ("fp8", 8, _blocks_fp8),
         "fp8, a cast": ("fp8", 8, _cast_fp8),
     }  # fmt: skip
     for kind, bits in {"Q8_0": 8, "Q6_K": 6, "Q5_1": 5, "Q5_0": 5, "Q4_K": 4, "Q4_1": 4, "Q4_0": 4}.items():
-        found[f"GGUF {kind}"] = ("gguf", bits, partial(_gguf, kind=kind, heads=heads, keys=keys))
+        found[f"GGUF {kind}"] = ("gguf", bits, partial(gguf_copy, kind=kind, heads=heads, keys=keys))
+    by_ggml = {"IQ4_XS": 4, "IQ3_S": 3, "IQ2_XS": 2, "IQ1_M": 1, "Q4_K": 4, "Q3_K": 3, "Q2_K": 2}
+    for kind, bits in by_ggml.items() if ggml_library() else ():
+        copy = partial(gguf_copy, kind=kind, heads=heads, keys=keys, by_ggml=True)
+        found[f"GGUF {kind}, llama.cpp"] = ("gguf", bits, copy)
     return found
 
 
@@ -172,6 +198,16 @@ def _calibrated(source: Path, target: Path, **how: Any) -> None:
     model.save(str(target))
 
 
+def _hqq(source: Path, target: Path, **how: Any) -> None:
+    from hqq.core.quantize import BaseQuantizeConfig
+    from hqq.models.hf.base import AutoHQQHFModel
+
+    model = _loaded(source)
+    config = BaseQuantizeConfig(**how)
+    AutoHQQHFModel.quantize_model(model, quant_config=config, compute_dtype=torch.bfloat16, device="cpu")
+    AutoHQQHFModel.save_to_safetensors(model, str(target))
+
+
 def _mlx(source: Path, target: Path, **how: Any) -> None:
     """As mlx-lm's converter does: every matrix, the embedding too."""
     import mlx.core as mx
@@ -189,28 +225,6 @@ def _mlx(source: Path, target: Path, **how: Any) -> None:
     config = json.loads((source / "config.json").read_text())
     config["quantization"] = {"group_size": 64, "bits": 4, **how}
     (target / "config.json").write_text(json.dumps(config))
-
-
-def _onnx(source: Path, target: Path) -> None:
-    """Exported by torch and quantized by onnxruntime."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-    from transformers import AutoModelForCausalLM
-
-    class Logits(torch.nn.Module):
-        def __init__(self, model: Any):
-            super().__init__()
-            self.model, self.lm_head = model.model, model.lm_head
-
-        def forward(self, tokens: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> Any:
-            found = self.model(input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=False)
-            return self.lm_head(found.last_hidden_state)
-
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager")
-    given = (torch.zeros(1, 16, dtype=torch.long), torch.zeros(1, 1, 16, 16), torch.arange(16)[None])
-    target.mkdir(parents=True)
-    torch.onnx.export(Logits(model).eval(), given, str(target / "whole.onnx"), dynamo=False, opset_version=17)
-    quantize_dynamic(target / "whole.onnx", target / "model.onnx", weight_type=QuantType.QInt8, per_channel=True)
-    (target / "whole.onnx").unlink()
 
 
 def _blocks_fp8(source: Path, target: Path) -> None:
@@ -242,71 +256,3 @@ def _cast_fp8(source: Path, target: Path) -> None:
     tensors = load_file(source / "model.safetensors")
     save_file({n: v.to(torch.float8_e4m3fn) for n, v in tensors.items()}, target / "model.safetensors")
     shutil.copy(source / "config.json", target)
-
-
-def _gguf(source: Path, target: Path, kind: str, heads: int, keys: int) -> None:
-    import gguf
-    from safetensors.torch import load_file
-
-    target.mkdir(parents=True)
-    tensors = {n: v.float().numpy() for n, v in load_file(source / "model.safetensors").items()}
-    config = json.loads((source / "config.json").read_text())
-    architecture = config["model_type"]
-    layers = config["num_hidden_layers"]
-    writer = gguf.GGUFWriter(target / f"model-{kind}.gguf", architecture)
-    writer.add_block_count(layers)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(keys)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], layers)
-    packing = gguf.GGMLQuantizationType[kind]
-    for name, values in tensors.items():
-        short = names.get_name(name, (".weight", ".bias"))
-        if architecture == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
-            count = heads if "q_proj" in name else keys
-            values = values.reshape(count, 2, values.shape[0] // count // 2, -1).swapaxes(1, 2).reshape(values.shape)
-        if values.ndim == 1:
-            writer.add_tensor(short, values)
-        elif kind in ("Q4_K", "Q6_K"):
-            blocks = values.reshape(-1, SUPER_BLOCK)
-            packed = (_q4_k if kind == "Q4_K" else _q6_k)(blocks).reshape(values.shape[0], -1)
-            writer.add_tensor(short, packed, raw_dtype=packing)
-        else:
-            writer.add_tensor(short, gguf.quants.quantize(values, packing), raw_dtype=packing)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _q6_k(blocks: np.ndarray) -> np.ndarray:
-    """(n, 256) -> (n, 210) bytes: sixteen scales of eight bits for 16 values each, and one for all of them."""
-    groups = blocks.reshape(len(blocks), 16, 16)
-    scale = np.abs(groups).max(2) / 32  # (n, 16)
-    of_all = np.float16(scale.max(1) / 127).astype(np.float32)
-    steps = np.round(scale / np.maximum(of_all, 1e-12)[:, None]).clip(0, 127)
-    size = np.maximum(steps * of_all[:, None], 1e-12)
-    number = (np.round(groups / size[:, :, None]).clip(-32, 31) + 32).astype(np.uint8).reshape(len(blocks), 2, 4, 32)
-    low = (number[:, :, :2] & 15) | ((number[:, :, 2:] & 15) << 4)  # (n, 2, 2, 32)
-    high = sum(((number[:, :, i] >> 4) << (2 * i) for i in range(4)), np.zeros((len(blocks), 2, 32), np.uint8))
-    parts = [low.reshape(len(blocks), 128), high.reshape(len(blocks), 64).astype(np.uint8)]
-    parts += [steps.astype(np.int8).view(np.uint8), np.float16(of_all)[:, None].view(np.uint8)]
-    return np.concatenate(parts, 1)
-
-
-def _q4_k(blocks: np.ndarray) -> np.ndarray:
-    """(n, 256) -> (n, 144) bytes: scales and minima of six bits for 32 values each, and one of either for all of them."""
-    groups = blocks.reshape(len(blocks), 8, 32)
-    least = np.minimum(groups.min(2), 0)
-    scale, lowest = (groups.max(2) - least) / 15, -least
-    d, m = (np.float16(part.max(1) / 63).astype(np.float32)[:, None] for part in (scale, lowest))
-    steps, minima = (
-        np.round(part / np.maximum(one, 1e-12)).clip(0, 63).astype(np.uint8) for part, one in ((scale, d), (lowest, m))
-    )
-    size = np.maximum(steps * d, 1e-12)[:, :, None]
-    number = np.round((groups + (minima * m)[:, :, None]) / size).clip(0, 15).astype(np.uint8)
-    packed = number[:, 0::2] | (number[:, 1::2] << 4)  # (n, 4, 32)
-    first = (steps[:, :4] & 63) | ((steps[:, 4:] >> 4) << 6)
-    second = (minima[:, :4] & 63) | ((minima[:, 4:] >> 4) << 6)
-    third = (steps[:, 4:] & 15) | ((minima[:, 4:] & 15) << 4)
-    head = [np.float16(part).view(np.uint8) for part in (d, m)]
-    return np.concatenate([*head, first, second, third, packed.reshape(len(blocks), 128)], 1)

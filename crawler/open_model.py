@@ -300,9 +300,10 @@ def _packing(said: str | None, shown: str | None) -> str | None:
     """How numbers are packed, from what a name or configuration says and what the tensors show: whichever says more of it."""
     if said is None or shown is None:
         return said or shown
-    if any(letter.isdigit() for letter in said):
-        return said
-    return shown if said.split()[0] == shown.split()[0] else f"{said} {shown}"
+    same, says_bits = said.split()[0] == shown.split()[0], any(letter.isdigit() for letter in said)
+    if same and (not says_bits or said == said.split()[0]):  # `exl2` has a digit, and says nothing of bits
+        return shown
+    return said if says_bits else f"{said} {shown}"
 
 
 def _nothing(repository: Repository, choice: Choice) -> OpenModel:
