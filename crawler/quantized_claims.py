@@ -64,7 +64,18 @@ def _said_by(said: Mapping[str, Any], usual: str) -> str:
         bits = 4
     elif said.get("load_in_8bit") is True or said.get("_load_in_8bit") is True:
         bits = 8
+    bits = bits if bits is not None else _bits_of_groups(said)
     return f"{method} {bits} bits" if type(bits) is int and 0 < bits < 33 else method
+
+
+def _bits_of_groups(said: Mapping[str, Any]) -> object:
+    """Bits of whole numbers, as configurations of compressed-tensors state them for groups of layers: those of the first group."""
+    groups = said.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping):
+            return weights.get("num_bits") if weights.get("type") == "int" else None
+    return None
 
 
 def quantization_in(header: Iterable[HasName]) -> str | None:

@@ -35,6 +35,8 @@ MOST_NEAR_ZERO = {  # the same of values near zero; some quantizers change a sca
     "mlx 4": 0.005,
     "mlx 6": 1.0,
     "mlx 8": 1.0,
+    "gguf Q2_K": 0.0001,
+    "gguf Q3_K": 0.0005,
     "gguf Q4_": 0.005,
     "gguf Q5_": 0.005,
     "": 0.0025,

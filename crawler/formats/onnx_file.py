@@ -3,11 +3,12 @@
 Initialisers are listed, their numbers skipped. Nothing of the graph is run.
 
 Format: onnx.proto of onnx/onnx (ModelProto.graph = 7; GraphProto.node = 1, initializer = 5; TensorProto dims, data_type, name, raw_data;
-AttributeProto name = 1, i = 3).
+AttributeProto name = 1, i = 3; NodeProto.metadata_props = 9).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ MAX_FIELDS = 4_000_000
 MAX_READS = 20_000
 MAX_NAME_BYTES = 4096
 MAX_RANK = 64
+SCOPES = "pkg.torch.onnx.name_scopes"
+_SCOPE = re.compile(r"'([^']*)'")
 MAX_VARINTS = 65_536  # of a tensor whose numbers are read with the graph
 DTYPES = {
     1: "F32", 2: "U8", 3: "I8", 4: "U16", 5: "I16", 6: "I32", 7: "I64", 9: "BOOL", 10: "F16", 11: "F64", 16: "BF16",
@@ -57,13 +60,19 @@ class Initialiser:
 
 @dataclass(frozen=True, slots=True)
 class OnnxNode:
-    """What an operator uses and makes. settings: those of its attributes that are whole numbers."""
+    """What an operator uses and makes.
+
+    Attributes:
+        settings: those of its attributes that are whole numbers.
+        module: path of the module that it was exported from, "" where only its name may tell.
+    """
 
     name: str
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     settings: Mapping[str, int]
+    module: str = ""
 
 
 def read_onnx_graph(file: WeightFile) -> tuple[list[Initialiser], list[OnnxNode]]:
@@ -145,7 +154,7 @@ def _node(walk: _Walk, start: int, stop: int) -> OnnxNode:
     inputs: list[str] = []
     outputs: list[str] = []
     settings: dict[str, int] = {}
-    name = operator = ""
+    name = operator = module = ""
     for number, first, last in walk.fields(start, stop):
         if first < 0:
             continue
@@ -159,7 +168,21 @@ def _node(walk: _Walk, start: int, stop: int) -> OnnxNode:
             operator = walk.text(first, last)
         elif number == 5:
             settings |= _setting(walk, first, last)
-    return OnnxNode(name, operator, tuple(inputs), tuple(outputs), settings)
+        elif number == 9 and not module:
+            module = _module(walk, first, last)
+    return OnnxNode(name, operator, tuple(inputs), tuple(outputs), settings, module)
+
+
+def _module(walk: _Walk, start: int, stop: int) -> str:
+    """The path of a module from one of an operator's notes: torch lists there the scopes that it lies in, and the operation last."""
+    note = ""
+    for number, first, last in walk.fields(start, stop):
+        if number == 1 and first >= 0 and last - first == len(SCOPES):
+            note = walk.text(first, last)
+        elif number == 2 and note == SCOPES and first >= 0 and last - first <= MAX_NAME_BYTES:
+            scopes = _SCOPE.findall(walk.text(first, last))
+            return scopes[-2] if len(scopes) > 1 else ""
+    return ""
 
 
 def _setting(walk: _Walk, start: int, stop: int) -> dict[str, int]:

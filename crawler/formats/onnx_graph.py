@@ -1,8 +1,8 @@
 """The weights of an ONNX file as if they lay in the safetensors files that it was exported from: names, layout and numbers.
 
-Exporters that fold constants lose names: a linear layer's matrix is called `onnx::MatMul_123` and lies transposed. The node that uses it
-still has the module's path (`/encoder/layer.0/attention/self/query/MatMul`), so the name comes back. Matrices of few bits are given as the
-numbers that they represent (formats/onnx_packing.py). The file is read by formats/onnx_file.py.
+Exporters that fold constants lose names: a linear layer's matrix is called `onnx::MatMul_123` or `val_123` and lies transposed. The node
+that uses it still has the module's path in its name (`/encoder/layer.0/attention/self/query/MatMul`) or notes, so the name comes back.
+Matrices of few bits are given as the numbers that they represent (formats/onnx_packing.py). The file is read by formats/onnx_file.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lineage.crawler.formats.onnx_packing import LINEAR, Linear, OnnxPacked, Par
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, UnreadableWeights, WeightFile
 
-_LOST = re.compile(r"onnx::(MatMul|Gemm)_\d+|\d+|[\w.]*MatMul_\d+")
+_LOST = re.compile(r"onnx::(MatMul|Gemm)_\d+|(val_)?\d+|[\w.]*MatMul_\d+")
 _PACKED_END = re.compile(r"(_DQ)?_(Q\d|Bnb4|quantized|quant)$")
 
 
@@ -221,6 +221,8 @@ def _original_name(
         return builder.original(name), turned
     if consumer is not None and len(shape) == 2 and _LOST.fullmatch(name):
         module, _, operator = consumer.name.strip("/").rpartition("/")
+        if consumer.module and consumer.operator in ("MatMul", "Gemm"):
+            return consumer.module + ".weight", turned
         if module and operator.startswith(("MatMul", "Gemm")):
             return module.replace("/", ".") + ".weight", turned
     return builder.original(name), False

@@ -3,6 +3,7 @@
 The matrix is cut into groups along its rows (axis 1) or down its columns (axis 0), which gives an array of groups by values or of values by
 groups; of its rows, the first part lies in the high bits of the bytes of `W_q`, the next one below it, and so on. Three bits
 lie in words of 32, ten parts to a word. A value is the number less `zero`, times `scale`. `W_q` may be stored as floats, whose bytes count.
+hqq's own files (`qmodel.pt`) have settings and the shape beside the tensors, where they are not read: bits and shape are guessed.
 
 Format: https://github.com/mobiusml/hqq (hqq/core/quantize.py, bitpack.py); transformers stores the same under HqqConfig.
 """
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lineage.crawler.headers import TensorHeader
+from lineage.crawler.packing.guessed_shape import guessed_shape, usual_length
 from lineage.crawler.packing.interface import (
     FileContext,
     PackedMatrix,
@@ -91,23 +93,36 @@ class HqqMatrix(PackedMatrix):
 
 
 def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
-    """Matrices whose shape the file states."""
+    """Matrices whose shape the file states, or that follows from the rest of the model."""
     shapes: dict[tuple[str, int], tuple[int, ...]] = {}
+    usual = usual_length(tensors)
+    shape: tuple[int, ...] | None
     for name, numbers in tensors.items():
         stem = stem_of(name, ".W_q")
         scales, zeros, stated = (tensors.get(f"{stem}.{part}") for part in ("scale", "zero", "shape"))
-        if stem is None or scales is None or zeros is None or stated is None or not usable(numbers.shape):
+        if stem is None or scales is None or zeros is None or not usable(numbers.shape):
             continue
         if scales.shape != zeros.shape or not {scales.dtype, zeros.dtype} <= _SCALES or len(numbers.shape) != 2:
             continue
-        if len(scales.shape) != 2 or 1 not in scales.shape or stated.values != 2 or stated.dtype not in ("I64", "I32"):
+        if len(scales.shape) != 2 or 1 not in scales.shape:
             continue
         alike = kind_of(numbers)
-        if alike not in shapes:
-            shapes[alike] = tuple(int(size) for size in decoded(context.peek(stated), stated.dtype))
-        found = _matrix(stem, shapes[alike], numbers, scales, zeros, tensors)
+        if stated is None:
+            shape = guessed_shape(stem, _values(numbers, scales), tensors, usual)
+        elif stated.values != 2 or stated.dtype not in ("I64", "I32"):
+            continue
+        else:
+            if alike not in shapes:
+                shapes[alike] = tuple(int(size) for size in decoded(context.peek(stated), stated.dtype))
+            shape = shapes[alike]
+        found = _matrix(stem, shape, numbers, scales, zeros, tensors) if shape is not None else None
         if found is not None:
             yield found
+
+
+def _values(numbers: TensorHeader, scales: TensorHeader) -> int:
+    """Of a matrix whose groups lie along its rows, so that a packed row is as wide as a group; 0 where they lie down its columns."""
+    return scales.values * numbers.shape[1] if scales.shape[1] == 1 else 0
 
 
 def _matrix(

@@ -9,14 +9,13 @@ Format: https://github.com/huggingface/optimum-quanto (tensor/packed.py, tensor/
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from lineage.crawler.headers import TensorHeader
+from lineage.crawler.packing.guessed_shape import guessed_shape, usual_length
 from lineage.crawler.packing.interface import (
     FileContext,
     PackedMatrix,
@@ -29,10 +28,6 @@ from lineage.crawler.packing.interface import (
 )
 from lineage.crawler.packing.scaled import beside
 
-_BACK = re.compile(
-    r"(^|[._])(o_proj|out_proj|down_proj|fc2|w2|wo|c_proj|dense_4h_to_h|lin2|proj_out|to_out\.0"
-    r"|output\.dense|attention\.dense)$"
-)
 _SCALES = frozenset({"F16", "BF16", "F32"})
 
 
@@ -78,8 +73,7 @@ class QuantoMatrix(PackedMatrix):
 
 def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices whose shape follows from the rest of the model."""
-    lengths = Counter(t.shape[0] for t in tensors.values() if len(t.shape) == 1 and t.dtype in _SCALES)
-    usual = lengths.most_common(1)[0][0] if lengths else 0
+    usual = usual_length(tensors)
     for name, numbers in tensors.items():
         stem = stem_of(name, ".weight._data._data")
         scales, shifts = tensors.get(f"{stem}.weight._scale"), tensors.get(f"{stem}.weight._shift")
@@ -95,10 +89,9 @@ def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
         bits = next((b for b in (4, 2) if numbers.shape[0] == -(-scales.shape[0] * b // 8)), None)
         if bits is None or scales.values != scales.shape[0] or shifts.dtype not in {*_SCALES, "I8"}:
             continue
-        values, bias = scales.shape[0] * numbers.shape[1], tensors.get(f"{stem}.bias")
-        rows = bias.values if bias is not None else usual if _BACK.search(stem) else values // max(1, usual)
-        if rows < 1 or values % rows:
+        shape = guessed_shape(stem, scales.shape[0] * numbers.shape[1], tensors, usual)
+        if shape is None:
             continue
         parts = (name, scales.name, shifts.name, *beside(stem, tensors))
-        shape, how = (rows, values // rows), f"quanto {bits} bits"
+        how = f"quanto {bits} bits"
         yield QuantoMatrix(f"{stem}.weight", shape, how, parts, bits, numbers.shape[1], numbers, scales, shifts)

@@ -2,8 +2,8 @@
 
 bitsandbytes int8 (`SCB`), compressed-tensors int8 and fp8 (`weight_scale`), fp8 in blocks of DeepSeek and Qwen (`weight_scale_inv`),
 torchao (`_weight_qdata`, `_weight_scale`, `_weight_zero_point`), quanto int8 and fp8 (`weight._data`, `weight._scale`), ModelOpt,
-ComfyUI (`scale_weight`), and a cast to fp8 without a scale. A scale is one number, or one for each row, each group of a row, or each
-block. torchao puts four bits into bytes of their own; the text beside the tensors says so.
+ComfyUI (`scale_weight`), MXFP8 (scales that are powers of two), and a cast to fp8 without a scale. A scale is one number, or one for
+each row, each group of a row, or each block. torchao puts four bits into bytes of their own; the text beside the tensors says so.
 """
 
 from __future__ import annotations
@@ -40,18 +40,20 @@ LAYOUTS: tuple[tuple[str, str, str, str | None, float, str], ...] = (
     ("._weight_qdata", ".weight", "._weight_scale", "._weight_zero_point", 1.0, "torchao"),
     (".weight._data", ".weight", ".weight._scale", None, 1.0, "quanto"),
 )
+MX_RUN = 32  # values that share a scale in the microscaling formats
 BLOCKS = (128, 64, 32, 16, 256)
 BESIDE = (".weight_format", ".input_scale", ".output_scale", ".scale_input", ".k_scale", ".v_scale")  # of activations
 
 
 @dataclass(frozen=True, slots=True)
 class ScaledMatrix(PackedMatrix):
-    """numbers, scales, zeros: tensors of the file; divisor: of every scale."""
+    """numbers, scales, zeros: tensors of the file; divisor: of every scale; powers: whether scales are exponents of two, more by 127."""
 
     numbers: TensorHeader
     scales: TensorHeader | None
     zeros: TensorHeader | None
     divisor: float
+    powers: bool = False
 
     def needs(self, first: int, last: int) -> list[TensorRange]:
         parts = [self._part(t, first, last) for t in (self.scales, self.zeros) if t is not None]
@@ -62,7 +64,8 @@ class ScaledMatrix(PackedMatrix):
         if self.zeros is not None:
             values -= self._spread(self.zeros, first, last, loaded)
         if self.scales is not None:
-            values *= self._spread(self.scales, first, last, loaded)
+            scales = self._spread(self.scales, first, last, loaded)
+            values *= np.exp2(scales - 127) if self.powers else scales
         return values / np.float32(self.divisor) if self.divisor != 1 else values
 
     def _block_rows(self, tensor: TensorHeader) -> int:
@@ -123,7 +126,10 @@ def _with_scales(tensors: Tensors, numbers: TensorHeader, texts: Mapping[str, st
     for end, original, scale_end, zero_end, divisor, method in LAYOUTS:
         stem = stem_of(numbers.name, end)
         scales = tensors.get(f"{stem}{scale_end}")
-        if stem is None or scales is None or scales.dtype not in _SCALES or not _fits(scales, numbers.shape):
+        if stem is None or scales is None or not _fits(scales, numbers.shape):
+            continue
+        powers = scales.dtype == "U8" and numbers.dtype in FLOAT8
+        if scales.dtype not in _SCALES and not (powers and scales.shape[1:] == (-(-numbers.shape[-1] // MX_RUN),)):
             continue
         zeros = tensors.get(f"{stem}{zero_end}") if zero_end else None
         if zeros is not None and (zeros.dtype not in EIGHT_BITS or not _fits(zeros, numbers.shape)):
@@ -133,7 +139,7 @@ def _with_scales(tensors: Tensors, numbers: TensorHeader, texts: Mapping[str, st
             kind = f"{narrow[1]} bits"
         parts = (numbers.name, scales.name, *([zeros.name] if zeros else []), *beside(stem, tensors))
         how = f"{method} {kind}".strip()
-        return ScaledMatrix(f"{stem}{original}", numbers.shape, how, parts, numbers, scales, zeros, divisor)
+        return ScaledMatrix(f"{stem}{original}", numbers.shape, how, parts, numbers, scales, zeros, divisor, powers)
     return None
 
 

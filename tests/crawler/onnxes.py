@@ -39,10 +39,17 @@ def four_bits(name: str, numbers: np.ndarray, signed: bool) -> bytes:
     return dims + field(2, 22 if signed else 21) + field(8, name) + field(9, packed)
 
 
-def node(name: str, operator: str, inputs: Sequence[str], settings: Mapping[str, int] | None = None) -> bytes:
+def node(
+    name: str,
+    operator: str,
+    inputs: Sequence[str],
+    settings: Mapping[str, int] | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> bytes:
     given = b"".join(field(1, one) for one in inputs) + field(2, name + "_out") + field(3, name) + field(4, operator)
     pairs = (field(1, key) + field(3, value) + field(20, 2) for key, value in (settings or {}).items())
-    return given + b"".join(field(5, pair) for pair in pairs)
+    said = (field(1, key) + field(2, value) for key, value in (notes or {}).items())
+    return given + b"".join(field(5, pair) for pair in pairs) + b"".join(field(9, note) for note in said)
 
 
 def model(

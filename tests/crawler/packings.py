@@ -109,6 +109,10 @@ def fp8(kind: str) -> tuple[Tensors, np.ndarray]:
         scales = rng.uniform(0.5, 1, (2, 4)).astype(np.float32)
         parts: Tensors = {f"{STEM}.weight_scale_inv": ("F32", scales)}
         return {f"{STEM}.weight": ("F8_E4M3", raw), **parts}, plain * np.repeat(np.repeat(scales, 16, 0), 32, 1)
+    if kind == "powers":
+        exponents = rng.integers(120, 130, (OUT, IN // 32)).astype(np.uint8)
+        parts = {f"{STEM}.weight_scale": ("U8", exponents)}
+        return {f"{STEM}.weight": ("F8_E4M3", raw), **parts}, plain * np.repeat(np.exp2(exponents - 127.0), 32, 1)
     parts = {f"{STEM}.weight_scale": ("F32", np.full((1,), 0.25, np.float32))}
     return {f"{STEM}.weight": ("F8_E4M3", raw), **parts}, plain * np.float32(0.25)
 
@@ -177,7 +181,7 @@ def quanto(bits: int) -> tuple[Tensors, np.ndarray]:
     return tensors, (groups * scales - shifts).reshape(OUT, IN).astype(np.float32)
 
 
-def hqq(bits: int, axis: int, floats: bool = False) -> tuple[Tensors, np.ndarray]:
+def hqq(bits: int, axis: int, floats: bool = False, stated: bool = True) -> tuple[Tensors, np.ndarray]:
     rng = np.random.default_rng(9)
     shape = (OUT * IN // 64, 64) if axis else (64, OUT * IN // 64)
     numbers = rng.integers(0, 1 << bits, shape)
@@ -194,7 +198,10 @@ def hqq(bits: int, axis: int, floats: bool = False) -> tuple[Tensors, np.ndarray
         "W_q": ("I32", packed) if bits == 3 else ("BF16", packed.view(np.uint16)) if floats else ("U8", packed),
         "scale": ("F16", scales), "zero": ("F16", zeros), "shape": ("I64", np.array([OUT, IN])), "nbits": ("I32", np.array(bits, np.int32)),
     }  # fmt: skip
-    return {f"{STEM}.{name}": tensor for name, tensor in names.items()}, ((numbers - zeros) * scales).reshape(OUT, IN)
+    tensors = {f"{STEM}.{name}": tensor for name, tensor in names.items() if stated or name not in ("shape", "nbits")}
+    if not stated:  # as in hqq's own files
+        tensors["model.layers.0.input_layernorm.weight"] = ("F16", np.ones(IN, np.float16))
+    return tensors, ((numbers - zeros) * scales).reshape(OUT, IN)
 
 
 def exl2() -> tuple[Tensors, np.ndarray]:
@@ -245,6 +252,7 @@ MADE = {
     "fp8": fp8("cast"),
     "fp8, blocks": fp8("blocks"),
     "fp8, one scale": fp8("one"),
+    "fp8, powers of two": fp8("powers"),
     "compressed-tensors 4 bits": compressed(4, False),
     "compressed-tensors 8 bits, zeros": compressed(8, True),
     "nvfp4": fp4("nvfp4"),
@@ -257,6 +265,7 @@ MADE = {
     "hqq 4 bits": hqq(4, 1),
     "hqq 4 bits, columns": hqq(4, 0),
     "hqq 4 bits, floats": hqq(4, 1, floats=True),
+    "hqq 4 bits, shape from norms": hqq(4, 1, stated=False),
     "hqq 3 bits": hqq(3, 1),
     "hqq 3 bits, columns": hqq(3, 0),
     "hqq 2 bits": hqq(2, 0),

@@ -85,6 +85,11 @@ def test_packed_numbers_are_recognised_by_their_tensors(how: str, said: str, fak
         ({"load_in_8bit": True}, "bitsandbytes 8 bits"),
         ({"quant_method": "fp8"}, "fp8"),
         ({"quant_method": "compressed-tensors"}, "compressed-tensors"),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": 4, "type": "int"}}}},
+            "compressed-tensors 4 bits",
+        ),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": 1, "b": {"weights": []}}}, "compressed-tensors"),
         ({"quant_method": ["x"]}, "an unknown method"),
         ("none", None),
         (None, None),

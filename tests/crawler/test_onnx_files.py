@@ -52,6 +52,15 @@ def test_a_matrix_that_lost_its_name_gets_it_back_from_the_node_that_uses_it(tmp
     assert some[0][1] == QUERY.ravel()[16:40].tobytes()
 
 
+def test_a_name_that_only_a_note_of_the_exporter_has_comes_back(tmp_path: Path) -> None:
+    """As torch exports since 2.9."""
+    scopes = "['', 'model', 'model.layers.0', 'model.layers.0.self_attn.q_proj', 'linear']"
+    notes = {"pkg.torch.onnx.stack_trace": "x" * 9_000, "pkg.torch.onnx.name_scopes": scopes}
+    content = model({"val_8": QUERY.T}, [("node_linear", "MatMul", ["x", "val_8"], {}, notes)])
+    weights = weights_at(tmp_path / "m.onnx", content)
+    assert np.array_equal(read(weights, "model.layers.0.self_attn.q_proj.weight"), QUERY)
+
+
 def test_eight_bit_matrices_are_unpacked_and_the_model_is_a_quantized_copy(tmp_path: Path) -> None:
     scale = np.float32(np.abs(QUERY).max() / 127)
     packed = np.round(QUERY.T / scale).astype(np.int8) + np.int8(0)

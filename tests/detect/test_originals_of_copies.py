@@ -19,6 +19,8 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.packing_format import bits_of
 from lineage.detect.pipeline import decide
+from lineage.detect.rounding_levels import outside_near_zero
+from lineage.detect.sampled_values import SampledValues
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Relation
@@ -104,6 +106,44 @@ def test_a_copy_whose_original_is_missing_is_from_none_of_its_sisters(frozen: bo
     copy = decided(models)["copy"]
     assert copy.answer is AnswerKind.UNDECIDED and copy.parent is None
     assert "a model that is not at hand" in str(copy.reason)
+
+
+def turned(weights: Weights) -> Weights:
+    """The same as GPT-2 lays its layers, (inputs, outputs), the first of them queries, keys and values."""
+    names = {"first": "attn.c_attn", "second": "attn.c_proj"}
+    found: Weights = {}
+    for name, values in weights.items():
+        parts = [names.get(part, part) for part in name.split(".")]
+        found[".".join(parts).replace("layers", "h")] = values.T if values.ndim == 2 and "embed" not in name else values
+    return found
+
+
+def test_levels_of_layers_that_lie_as_inputs_by_outputs_are_seen_down_their_columns() -> None:
+    shapes = {n: (384, 128) if "first" in n else (128, 128) if "second" in n else s for n, s in SHAPES.items()}
+    base = start(3, shapes)
+    moved = {
+        n: v if "norm" in n or "embed" in n else w
+        for (n, v), w in zip(base.items(), tune(base, 4, 0.02).values(), strict=True)
+    }
+    copy = Subject("copy", sketch_of(turned(packed(base)), "copy"), quantization="bitsandbytes 4 bits")
+    original, sister = (Subject(n, sketch_of(turned(w), n)) for n, w in {"base": base, "sister": moved}.items())
+    names = [name for name in copy.sketch.samples if "attn" in name]
+    for model, least, most in ((original, 0.0, 0.0), (sister, 0.01, 1.0)):
+        seen = outside_near_zero(copy, model, names, SampledValues(), 16, even=False)
+        share = sum(outside for outside, _, _ in seen.values()) / sum(values for _, values, _ in seen.values())
+        assert seen and least <= share <= most
+
+
+def test_one_part_of_an_eight_bit_copy_that_lies_farther_off_is_of_a_model_not_at_hand() -> None:
+    """As of a model that was adapted in a few layers, whose levels the sample does not show."""
+    models = family(moved=0.03, frozen=True)
+    changed = tune(models["base"], 9, 0.06, decay=0.0)
+    original = {n: changed[n] if n == "layers.1.first.weight" else v for n, v in models["base"].items()}
+    models["copy"] = packed(original, 8, block=4)
+    copy = decided(models, "hqq 8 bits")["copy"]
+    assert copy.parent is None and copy.evidence["relative_distance"] < 0.04
+    models["true"] = original
+    assert decided(models, "hqq 8 bits")["copy"].parent == "true"
 
 
 def compensated(weights: Weights, reordered: bool) -> Weights:
