@@ -42,6 +42,7 @@ _ADAPTER = re.compile(
     r"(^|[._])(lora|loha|hada|lokr|ia3|b?oft|hra_u|vera|vblora|fourierft|adapters?|adapter_layer|prompt_encoder|prompt_embeddings|prefix|modules_to_save"
     r"|ranknum)([._]|$)"
 )
+_WHOLE_ADAPTER = "adapter."  # before all names: a network that is called so, and no adapter inside another one
 _PART = re.compile(
     r"encoder|decoder|text|vision|visual|image|audio|speech|video|language|lang_model|llm|qformer|perceiver|generator"
     r"|discriminator|student|teacher|prior|vocoder|backbone|(^|_)vit($|_)"
@@ -163,9 +164,10 @@ def _skipped(name: str) -> bool:
 
 
 def _matrices(header: Iterable[tuple[str, str, tuple[int, ...]]]) -> list[Matrix]:
-    found = []
+    header, found = list(header), []
+    of_adapter = len(_WHOLE_ADAPTER) if all(name.startswith(_WHOLE_ADAPTER) for name, _, _ in header) else 0
     for name, dtype, shape in header:
-        if len(shape) > 1 and dtype in FLOAT_DTYPES and not _skipped(name):
+        if len(shape) > 1 and dtype in FLOAT_DTYPES and not _skipped(name[of_adapter:]):
             values = 1
             for size in shape:
                 values *= size

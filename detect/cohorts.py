@@ -8,7 +8,27 @@ from collections.abc import Sequence
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sketch
 
+LITTLE = 0.2  # of the smaller sample: models with less in common are not compared in one piece
 MUCH = 0.7  # of the sampled values that most members have: a member with less is compared on its own
+
+
+def classes(sketches: Sequence[Sketch]) -> list[list[int]]:
+    """Places of models that have tensors in common, such as the encoders, and apart from them the decoders that mirror these, with blocks
+    of the same sizes in another order. Most groups are one class."""
+    found: list[tuple[dict[tuple[str, tuple[int, ...]], int], int, list[int]]] = []
+    for place, sketch in enumerate(sketches):
+        own = {
+            tensor: sketch.samples[tensor[0]].stop - sketch.samples[tensor[0]].start for tensor in _comparable(sketch)
+        }
+        total = sum(own.values())
+        for first, size, members in found:
+            common = sum(min(values, first[tensor]) for tensor, values in own.items() if tensor in first)
+            if common >= LITTLE * min(size, total):
+                members.append(place)
+                break
+        else:
+            found.append((own, total, [place]))
+    return [members for *_, members in found]
 
 
 def cohorts(sketches: Sequence[Sketch]) -> tuple[list[int], list[int]]:

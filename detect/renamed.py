@@ -9,7 +9,7 @@ translated it is decided about like any model of that backbone, by everything th
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -41,6 +41,7 @@ Decide = Callable[[Sequence[Subject]], list[Decision]]
 Restrict = Callable[[Subject, Sequence[Subject], str | None], tuple[Subject, list[Subject]]]
 
 PAIRS = 2048  # of models with other names that are compared
+FOLLOWERS = 24  # of models that are translated
 BESIDE = 200  # models of a backbone beside which a translated one is decided about
 MOST = 0.5  # of a model's values: found in another model, it is translated as a whole
 SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
@@ -127,9 +128,35 @@ def across_names(
     for found in best.values():
         onto[found.first.id].append(found)
     for several in onto.values():
-        for decision in _decided(several, subjects, said, decide, restrict, threshold):
-            said[decision.model] = _without_circle(decision, said)
+        of_head = {k.second.id for k in several}
+        for decision in _decided(
+            [*several, *_followers(several, subjects, said)], subjects, said, decide, restrict, threshold
+        ):
+            if (
+                decision.model in of_head
+                or not _follows(said[decision.model], of_head)
+                or _elsewhere(decision, of_head)
+            ):
+                said[decision.model] = _without_circle(decision, said)
     return [said[model] for model in order]
+
+
+def _followers(heads: Sequence[Kinship], subjects: Sequence[Subject], said: Mapping[str, Decision]) -> list[Kinship]:
+    """Models that were said to come from one whose original has now been found: they may come from the original as well."""
+    upper, own = heads[0].first, {k.second.id for k in heads}
+    following = [
+        s for s in subjects if s is not upper and s.id not in own and not s.quantized and _follows(said[s.id], own)
+    ]
+    return [found for s in following[:FOLLOWERS] if (found := kinship(upper, s)) is not None]
+
+
+def _follows(decision: Decision, heads: Collection[str]) -> bool:
+    """Whether a decision names one of some models as the parent or a candidate."""
+    return not decision.merged_from and not decision.named.isdisjoint(heads)
+
+
+def _elsewhere(decision: Decision, heads: Collection[str]) -> bool:
+    return decision.parent is not None and decision.parent not in heads
 
 
 def _turned_round(name: str, found: Kinship, best: Mapping[str, Kinship]) -> bool:
@@ -150,13 +177,13 @@ def _without_circle(decision: Decision, said: Mapping[str, Decision]) -> Decisio
 
 
 def _pairs(pairs: Iterable[tuple[Subject, Subject]]) -> list[tuple[Subject, Subject]]:
-    """Of pairs of models those with matrices of the same sizes and no backbone in common, most sizes in common first."""
+    """Of pairs of models those with matrices of the same sizes and no backbone in common, those whose sizes agree most first."""
     sizes: dict[str, frozenset[tuple[int, int]]] = {}
     found = []
     for a, b in pairs:
         own, its = (sizes.get(s.id) or sizes.setdefault(s.id, size_keys(s.sketch)) for s in (a, b))
         if own & its and not share_key(a.sketch.signature, b.sketch.signature):
-            found.append((len(own & its), a, b))
+            found.append((len(own & its) / len(own | its), a, b))
     found.sort(key=lambda item: -item[0])
     return [(a, b) for _, a, b in found[:PAIRS]]
 

@@ -91,6 +91,14 @@ def detector(classes: int) -> list[Spec]:
     return body + [Spec(f"model.7.m.{i}.weight", "F32", (3 * (5 + classes), 64 << i, 1, 1)) for i in range(3)]
 
 
+def test_a_network_that_is_called_adapter_is_a_network() -> None:
+    def header(channels: int) -> list[Spec]:
+        shapes = {"conv_in": (40, channels, 3, 3), "body.0.conv": (80, 40, 3, 3), "body.1.conv": (160, 80, 3, 3)}
+        return [Spec(f"adapter.{name}.weight", "F32", shape) for name, shape in shapes.items()]
+
+    assert backbones_of(header(192)) and group_signature(header(192)) == group_signature(header(448))
+
+
 def test_detectors_of_other_classes_meet_though_no_head_has_a_heads_name() -> None:
     assert len({group_signature(detector(classes)) for classes in (1, 3, 11, 20, 80, 365)}) == 1
 

@@ -105,6 +105,25 @@ def test_an_odd_member_does_not_shrink_what_the_others_have_in_common() -> None:
     assert (main, apart) == ([0, 1, 3, 4], [2])
 
 
+def test_an_encoder_and_a_decoder_that_mirrors_it_are_compared_apart() -> None:
+    """Their blocks have the same sizes in another order, so that no tensor of the one has the shape of the other's."""
+    rng = np.random.default_rng(11)
+    wide = [(8, 16), (16, 32), (32, 64), (64, 128)]
+
+    def levels(pairs: Sequence[tuple[int, int]]) -> Tensors:
+        found = {}
+        for i, (few, many) in enumerate(pairs):
+            for j in range(3):
+                shape = (many, few, 3) if j else (few, few, 5)
+                found[f"layers.{i}.layers.{j}.weight_v"] = rng.normal(size=shape).astype(np.float32)
+        return found
+
+    base = under("encoder.", levels(wide)) | under("decoder.", levels(wide[::-1]))
+    models = {"base": base, "child": tuned(base, 3), "again": tuned(base, 4)}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert "base" in named(said["child"]) and "base" in named(said["again"])
+
+
 def test_more_rows_of_vocabulary_and_other_heads_leave_a_parent_known() -> None:
     rng = np.random.default_rng(4)
     base = LANGUAGE | {"model.embed_tokens.weight": rng.normal(size=(90, WIDE)).astype(np.float32)}

@@ -303,6 +303,22 @@ def test_a_model_of_other_names_that_lost_layers_is_from_the_oldest_with_its_map
 
 
 @pytest.mark.slow
+def test_models_of_other_names_and_depths_are_siblings_once_their_original_is_found() -> None:
+    """Among themselves the one that kept fewer layers seems to be made of the other one's."""
+    models = {
+        "base": BASE,
+        "again": grown(BASE, 3),
+        "deep": renamed(grown(shallow(BASE, (0, 1, 2, 1, 2, 3)), 4)),
+        "flat": renamed(grown(shallow(BASE, (0, 3)), 5)),
+    }
+    alone = decide_groups([subject(name, models[name]) for name in ("deep", "flat")], plain, 0.8)
+    assert named(alone[1]) == {"deep"}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert "base" in named(said["deep"]) and "base" in named(said["flat"])
+    assert said["flat"].parent != "deep"
+
+
+@pytest.mark.slow
 def test_each_part_of_a_file_of_several_models_is_found_under_the_names_of_its_own_original() -> None:
     text = {f"text.{name}": values for name, values in network(6).items()}
     unet = {f"unet.{name}": values for name, values in network(7).items()}
