@@ -33,7 +33,8 @@ def origins(model: str, candidates: Sequence[str], endpoint: str | None, thresho
     """For each block of MODEL, which of the CANDIDATES it came from: for networks that were put together from several.
 
     Each is a repository, folder or file; a folder of several models means all of them. Blocks are found by how they are built,
-    so prefixes and places may differ. A block that comes from none of them is reported as such, and so is an undecided one.
+    so prefixes and places may differ. A block that comes from none of them is reported as such, and so is an undecided one;
+    the exit code is 3 where all are undecided.
 
     \b
     lineage origins ./hybrid ./parts
@@ -58,6 +59,8 @@ def origins(model: str, candidates: Sequence[str], endpoint: str | None, thresho
         if json_wanted
         else "\n".join(map(printable, as_table(found)))
     )
+    if all(str(origin.outcome) == "undecided" for origin in found):
+        raise click.exceptions.Exit(3)
 
 
 def short_names(names: Sequence[str]) -> list[str]:

@@ -77,6 +77,12 @@ class EdgeFacts:
     def possible(self) -> bool:
         return self.relation == Relation.POSSIBLE_PARENT
 
+    @property
+    def part(self) -> str | None:
+        """Path of the part of the child that the edge is about; None for all of it."""
+        part = self.evidence.get("part")
+        return part if isinstance(part, str) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Brood:

@@ -179,11 +179,21 @@ def sentence(member: Member, parents: Collection[EdgeFacts], facts: Mapping[str,
     """The answer in one sentence."""
     name = visible(member.name)
     accepted = list(parents)
+    if accepted and member.answer == "undecided" and all(edge.part for edge in accepted):
+        of_parts = "; ".join(
+            f"its {visible(edge.part or '')} {relation_phrase(edge.relation)} {visible(facts[edge.parent].name)}"
+            for edge in accepted
+        )
+        return f"{name}: its parent is undecided; {of_parts}"
     if accepted:
         how = relation_phrase(accepted[0].relation)
-        named = [f"{visible(facts[edge.parent].name)} ({_share(edge)}{percent(edge.probability)})" for edge in accepted]
+        named = [
+            f"{visible(facts[edge.parent].name)} ({_part(edge)}{_share(edge)}{percent(edge.probability)})"
+            for edge in accepted
+        ]
         if len(named) == 1:
-            return f"{name} {how} {visible(facts[accepted[0].parent].name)}"
+            part = f" (its {visible(accepted[0].part)})" if accepted[0].part else ""
+            return f"{name} {how} {visible(facts[accepted[0].parent].name)}{part}"
         return f"{name} {how} {', '.join(named[:-1])} and {named[-1]}"
     if member.answer == "root":
         return f"{name} is a root: no known model is its parent"
@@ -192,6 +202,10 @@ def sentence(member: Member, parents: Collection[EdgeFacts], facts: Mapping[str,
     if member.answer == "undecided":
         return f"{name}: its parent is undecided"
     return f"{name}: its parent is not known"
+
+
+def _part(edge: EdgeFacts) -> str:
+    return f"its {visible(edge.part)}, " if edge.part else ""
 
 
 def _share(edge: EdgeFacts) -> str:

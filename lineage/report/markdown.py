@@ -107,11 +107,15 @@ def _folder(found: ScannedFamilies) -> list[str]:
     lines = ["## Models", "", "| model | answer | parent | probability | card |", "| --- | --- | --- | ---: | --- |"]
     for name, member in sorted(found.members.items()):
         parents = [edge for edge in found.edges if edge.child == name]
-        text = ", ".join(f"{plain(edge.parent)} ({relation_word(edge.relation)})" for edge in parents)
+        text = ", ".join(f"{plain(edge.parent)} ({relation_word(edge.relation)}{_of_part(edge)})" for edge in parents)
         outcome = outcome_word(member.outcome) if member.outcome else ""
         lines.append(f"| {plain(name)} | {member.answer} | {text} | {percent(member.probability)} | {outcome} |")
     lines += ["", *(f"- not readable: {plain(name)}: {plain(reason)}" for name, reason in found.unreadable)]
     return [*lines, ""]
+
+
+def _of_part(edge: EdgeFacts) -> str:
+    return f", its {plain(edge.part)}" if edge.part else ""
 
 
 def _edges(edges: Sequence[EdgeFacts], facts: Mapping[str, Member]) -> list[str]:
@@ -119,7 +123,9 @@ def _edges(edges: Sequence[EdgeFacts], facts: Mapping[str, Member]) -> list[str]
     for edge in edges:
         child, parent = (plain(facts[i].name if i in facts else i) for i in (edge.child, edge.parent))
         why = plain(", ".join(edge.decided_by))
-        lines.append(f"| {child} | {relation_word(edge.relation)} | {parent} | {percent(edge.probability)} | {why} |")
+        lines.append(
+            f"| {child} | {relation_word(edge.relation)}{_of_part(edge)} | {parent} | {percent(edge.probability)} | {why} |"
+        )
     return lines
 
 
