@@ -1,7 +1,8 @@
 """Do relatives meet whatever lies between them: task heads, wrappers, files, vocabularies, depth, names, experts, class counts, channels?
 
-Families of relatives_text.py, relatives_images.py and relatives_parts.py: real trainings of small networks, each child stored by the
-library that people publish with (or with the code of the usual converter). Each family is scanned alone, and all of them together.
+Families of relatives_text.py, relatives_images.py, relatives_parts.py and relatives_wholes.py: real trainings of small networks, each
+child stored by the library that people publish with (or with the code of the usual converter). Each family is scanned alone, and all of
+them together.
 Counted for each kind: the true parent asserted, linked (among the candidates), another model asserted, the layer map; and links between
 families, which all are false.
 
@@ -25,12 +26,16 @@ from bench.relatives_images import convnets, detectors, unet, vit
 from bench.relatives_making import Making, Relative
 from bench.relatives_parts import audio, clip, multimodal, taggers
 from bench.relatives_text import bert, encoder_decoder, gpt2, llama
+from bench.relatives_wholes import depths_and_names, pipeline, speech, vocoders
 from bench.results_section import put_section
 from lineage.detect.decision import Decision
 from lineage.detect.options import Options
 from lineage.scanning import scan_folder
 
-FAMILIES = (bert, gpt2, llama, clip, vit, convnets, unet, taggers, detectors, encoder_decoder, audio, multimodal)
+FAMILIES = (
+    *(bert, gpt2, llama, clip, vit, convnets, unet, taggers, detectors, encoder_decoder, audio, multimodal),
+    *(speech, pipeline, depths_and_names, vocoders),
+)
 HEADING = "## Relatives of any head, wrapper, depth, names and file"
 _SUFFIX = re.compile(r"\.(ckpt|pt|pth|bin|onnx)$")
 

@@ -45,7 +45,11 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
         telling = [(member, d) for member, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
         if not telling:
             return plain[0][1]
-        (member, first), *_ = telling
+        # a part that is another model's bit for bit tells less than one that was trained
+        trained = [
+            pair for pair in telling if pair[1].answer is AnswerKind.UNDECIDED and "equal_to" not in pair[1].evidence
+        ]
+        (member, first), *_ = trained if trained and "equal_to" in telling[0][1].evidence else telling
         return (
             _about(first, member.part) if first.answer is AnswerKind.UNDECIDED and len(telling) < len(plain) else first
         )

@@ -16,6 +16,8 @@ from lineage.detect.decision import Decision
 from lineage.detect.groups import model_of
 from lineage.graphdb.schema import Relation
 
+LIKELY = 0.5  # probability of a candidate that counts as a parent here
+
 
 class MemberOfGroup(PartOfModel, Protocol):
     """Which model a decision is about, and which part of it."""
@@ -38,6 +40,8 @@ def with_originals(said: Sequence[Sequence[tuple[M, Decision]]]) -> list[list[tu
         for member, decision in pairs:
             if decision.parent is not None and decision.relation is not Relation.COPY_OF:
                 above[member.model] |= {model_of(name) for name, _ in decision.parents}
+            elif decision.parent is None and not has_equals(decision):
+                above[member.model] |= {model_of(c.parent) for c in decision.candidates if c.probability >= LIKELY}
     return [_with_originals(pairs, above) for pairs in said]
 
 

@@ -156,7 +156,9 @@ def _follows(decision: Decision, heads: Collection[str]) -> bool:
 
 
 def _elsewhere(decision: Decision, heads: Collection[str]) -> bool:
-    return decision.parent is not None and decision.parent not in heads
+    """Whether the most probable parent is none of some models."""
+    first = decision.parent or next((candidate.parent for candidate in decision.candidates), None)
+    return first is not None and first not in heads
 
 
 def _turned_round(name: str, found: Kinship, best: Mapping[str, Kinship]) -> bool:
