@@ -58,7 +58,28 @@ def trimmed_merges(values: FamilyValues, regressed: Regression, models: Iterable
             merge = _explained(values, picked, model, rest, wide, equal.bases(model, whole))
             if merge is not None:
                 found[model] = merge
-    return found
+    return without_turned_round(found, values.central)
+
+
+def without_turned_round(
+    found: Mapping[int, TrimmedMerge], central: Sequence[float] | np.ndarray
+) -> dict[int, TrimmedMerge]:
+    """The same, where two models are each other's base without the one in the middle of the family: it is the base.
+
+    Where one difference alone was kept as it is, a merge has a parent's own value, so that base and merge explain each other.
+
+    Args:
+        central: of each model, how far off it lies from all others, squared.
+    """
+    return {
+        model: merge
+        for model, merge in found.items()
+        if not (
+            (other := found.get(merge.base)) is not None
+            and other.base == model
+            and float(central[model]) < float(central[merge.base])
+        )
+    }
 
 
 def _picked(values: FamilyValues) -> np.ndarray:

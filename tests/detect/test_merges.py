@@ -7,6 +7,8 @@ from lineage.detect.decision import AnswerKind
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
+from lineage.detect.trimmed_fit import TrimmedMerge
+from lineage.detect.trimmed_merges import without_turned_round
 from lineage.detection import as_edges
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, start, three_generations, tune
@@ -253,3 +255,13 @@ def test_two_merges_that_drop_values_of_the_same_parents_do_not_hide_each_other(
     models["three"] = trimmed(models, {"t1": 0.3, "t6": 0.25, "t10": 0.45}, "base", 0.6)
     found = said(models)
     assert of_merge(found["two"]) == {"t1", "t6"} and of_merge(found["three"]) == {"t1", "t6", "t10"}
+
+
+def test_of_two_that_are_each_others_base_the_one_in_the_middle_is_no_merge():
+    """As of DELLA, where half of each difference was kept as it is."""
+    found = {
+        m: TrimmedMerge(((2, 0.5), (3, 0.5)), base, "DARE-TIES", 1.0, unseen=False)
+        for m, base in {0: 1, 1: 0, 4: 0}.items()
+    }
+    assert set(without_turned_round(found, [0.8, 1.5, 0.5, 0.5, 0.7])) == {1, 4}
+    assert set(without_turned_round(found, [1.5, 0.8, 0.5, 0.5, 0.7])) == {0, 4}
