@@ -37,7 +37,7 @@ _NO_WIDTH = re.compile(
 )
 _WORDS = re.compile(r".*vocab_size.*|vocabulary_size|n_vocab|.*_vocab")
 _TOKEN = re.compile(r".*_token_id|.*_token_index|.*_idx|.*_token")
-_NO_TASK = re.compile(r"BACKBONE|TOKENIZATION")
+_NO_TASK = re.compile(r"BACKBONE|TOKENIZATION|DECISION")  # the last loads a network of its own, of full size
 _EXPERTS = re.compile(r"n_routed_experts|num_(local_)?experts|moe_num_experts|num_experts")
 
 
