@@ -4,7 +4,8 @@ On the Hub parents are often private, deleted or not crawled, and of two models 
 that moved more: the ranges of every measure are the same. So a stated share of missing parents stands against every edge at the top of a
 tree, and further relatives, dates or claims must bring it down:
 
-- three or more models: FEATURES below, a logistic fitted by `bench.fit_missing_parent` on trees with and without their root;
+- three or more models: FEATURES below, trees fitted by `bench.fit_missing_parent` on families with and without their root;
+- eight children and more: whether all their steps share a part;
 - dates: a parent is older than all its children; of siblings any may be the oldest;
 - a claim that names the model.
 
@@ -35,6 +36,14 @@ SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each
 LIMIT = 1.2  # log-odds that the fitted trees may add either way
 CROWD = 1.0  # power of the number of children by which the prior odds fall
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that few true roots have, and log-odds a unit beyond it
+# Children of an unseen parent, seen from one of them: what that one moved itself is in all their steps, so that no inner product of two of
+# them is below its square. Of eight children and more, two have always been found that have nothing to do with each other.
+SHARED_BY_ALL, SURELY_SHARED = (
+    0.12,
+    0.22,
+)  # lowest such product over the shortest step's square: nothing said, and all said
+SHARED_CHILDREN = 8  # fewer may all be akin
+SHARED_WORTH = 4.0  # log-odds, beside the prior's against many children
 OPPOSED_AT_MOST = 2.5  # log-odds: in a star of networks whose norms keep no length a true root showed 0.15
 
 
@@ -51,6 +60,7 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
             continue
         features = top_features(root, below, family, found) if len(below) > 1 else None
         odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
+        odds += shared_by_all(root, below, family.gram.products.sum(0))
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()
     return unseen * tree.direct
@@ -106,6 +116,22 @@ def unseen_log_odds(features: Tensor | None, children: int, prior: float) -> flo
     seen = float(shipped(TREES).log_odds(features[None])[0].clamp(-LIMIT, LIMIT))
     opposed = min(OPPOSED_AT_MOST, PER_OPPOSED * max(0.0, float(features[-1]) - OPPOSED))
     return odds - CROWD * math.log(children) + seen + opposed
+
+
+def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
+    """Log-odds for an unseen parent since all steps from the root have a part in common; 0 where some do not.
+
+    Args:
+        children: (c,) int64, directly below the root; products: (m, m) float64, inner products over all values, around any point.
+    """
+    if len(children) < SHARED_CHILDREN:
+        return 0.0
+    steps = products[children][:, children] - products[children, root][:, None] - products[root, children][None, :]
+    steps = steps + products[root, root]  # (c, c) inner products of the steps
+    first, second = torch.triu_indices(len(children), len(children), 1)
+    lowest = float(steps[first, second].min() / steps.diagonal().min().clamp(min=1e-300))
+    share = (lowest - SHARED_BY_ALL) / (SURELY_SHARED - SHARED_BY_ALL)
+    return min(1.0, max(0.0, share)) * (SHARED_WORTH + CROWD * math.log(len(children)))
 
 
 def dated_first(root: int, children: Tensor, dates: Tensor) -> float:

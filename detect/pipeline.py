@@ -32,7 +32,7 @@ from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "24"
+METHOD_VERSION = "25"
 
 
 def decide(

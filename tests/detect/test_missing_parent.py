@@ -1,0 +1,44 @@
+"""A part that all steps from a root share speaks for a parent that is not at hand."""
+
+import pytest
+import torch
+
+from lineage.detect.missing_parent import shared_by_all
+from lineage.detect.model_input import Subject
+from lineage.detect.pipeline import decide
+from tests.builders import sketch_of, start, tune
+
+
+def star(children: int, together: float = 0.0, values: int = 20_000) -> torch.Tensor:
+    """(c + 1, c + 1) inner products of a parent and its children, which moved about as far; `together`: of what they moved in common."""
+    dice = torch.Generator().manual_seed(3)
+    moved = torch.randn(children, values, generator=dice, dtype=torch.float64)
+    moved = moved * torch.linspace(1, 2, children, dtype=torch.float64)[:, None]
+    moved = moved + together * torch.randn(values, generator=dice, dtype=torch.float64)
+    models = torch.cat([torch.zeros(1, values, dtype=torch.float64), moved])
+    return models @ models.T
+
+
+def test_children_seen_from_one_of_them_share_its_own_step_and_those_of_a_parent_at_hand_share_little():
+    products = star(12)
+    assert shared_by_all(0, torch.arange(1, 13), products) == 0.0
+    assert shared_by_all(1, torch.arange(2, 13), products) > 5.0
+    assert shared_by_all(0, torch.arange(1, 13), star(12, together=0.25)) == 0.0
+
+
+def test_two_children_that_have_nothing_in_common_are_enough_against_it_and_a_handful_may_all_be_akin():
+    products = star(12)
+    apart = torch.cat([products, -products[2:3]])  # one more, opposite to another
+    apart = torch.cat([apart, torch.cat([-products[2], products[2, 2:3]])[:, None]], 1)
+    assert shared_by_all(1, torch.arange(2, 14), apart) == 0.0
+    assert shared_by_all(1, torch.arange(2, 8), products) == 0.0
+
+
+@pytest.mark.slow
+def test_a_star_that_lost_its_base_is_given_no_parent_and_keeps_its_answers_where_the_base_is_at_hand():
+    base = start(5)
+    models = {"base": base} | {f"c{i:02}": tune(base, 100 + i, moved=0.2 + 0.02 * i) for i in range(12)}
+    subjects = [Subject(name, sketch_of(weights, name)) for name, weights in models.items()]
+    whole, lost = (list(decide(some)) for some in (subjects, subjects[1:]))
+    assert sum(d.parent == "base" for d in whole) >= 11
+    assert not any(d.parent for d in lost)
