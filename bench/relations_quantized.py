@@ -6,7 +6,7 @@ Three architectures (Llama; Qwen2, which has biases; GPT-2, whose layers lie the
 that learned text and three children in bfloat16: `tuned` on other text; `hardly`, a few steps of a small rate; `adapter`, of which queries
 and values alone were trained, so that norms and embeddings are the base's. Base, tuned and adapter are quantized by every library; each
 copy has the four models beside it. No card names a base. Then each copy is asked for once more with its original gone. Rules and
-thresholds were set on the first architecture.
+most thresholds were set on the first architecture, those of HQQ and of llama.cpp's two and three bits on both.
 `--write` puts what was printed into RESULTS.md, in a section of its own for each version of the method.
 """
 
