@@ -162,7 +162,7 @@ class _EqualValues:
         """The models that may be the base of a trimmed merge since it has most of their values, one of each that are near to each other."""
         digits = int(self.values.digits[model])
         mine = self.rounded[digits]
-        equal = (mine == mine[model]).mean((1, 2))  # (m,)
+        equal = np.count_nonzero(mine == mine[model], axis=(1, 2)) / mine[model].size  # (m,)
         chosen, found = self.values.nearest[digits], dict[int, int]()
         for other in np.argsort(-equal, kind="stable").tolist():
             if len(found) == MOST_EQUAL or equal[other] < EQUAL:
