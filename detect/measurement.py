@@ -31,10 +31,8 @@ from lineage.detect.signals.registry import SIGNALS
 from lineage.detect.signals.retention import UnitDistances, unit_distances
 from lineage.detect.tree import LARGE, Evidence, nearest, possible_roots
 
-DETECTOR_NEIGHBOURS, FEWER_NEIGHBOURS = (
-    6,
-    4,
-)  # nearest of each model that the trained detector looks at; fewer in a large family
+# nearest of each model that the trained detector looks at; fewer in a large family
+DETECTOR_NEIGHBOURS, FEWER_NEIGHBOURS = 6, 4
 
 Learned = Callable[[Sequence[Subject], Sequence[Layer], Tensor], Tensor]
 

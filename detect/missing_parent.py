@@ -38,10 +38,9 @@ CROWD = 1.0  # power of the number of children by which the prior odds fall
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that few true roots have, and log-odds a unit beyond it
 # Children of an unseen parent, seen from one of them: what that one moved itself is in all their steps, so that no inner product of two of
 # them is below its square. Of eight children and more, two have always been found that have nothing to do with each other.
-SHARED_BY_ALL, SURELY_SHARED = (
-    0.12,
-    0.22,
-)  # lowest such product over the shortest step's square: nothing said, and all said
+# lowest such product over the shortest step's square: nothing said, and all said
+SHARED_BY_ALL, SURELY_SHARED = 0.12, 0.22
+NO_STEP = 1e-10  # square of a step over the model's own, from which on it is more than rounding
 SHARED_CHILDREN = 8  # fewer may all be akin
 SHARED_WORTH = 4.0  # log-odds, beside the prior's against many children
 OPPOSED_AT_MOST = 2.5  # log-odds: in a star of networks whose norms keep no length a true root showed 0.15
@@ -129,7 +128,10 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
     steps = products[children][:, children] - products[children, root][:, None] - products[root, children][None, :]
     steps = steps + products[root, root]  # (c, c) inner products of the steps
     first, second = torch.triu_indices(len(children), len(children), 1)
-    lowest = float(steps[first, second].min() / steps.diagonal().min().clamp(min=1e-300))
+    shortest = float(steps.diagonal().min())
+    if shortest <= NO_STEP * float(products.diagonal().max()):
+        return 0.0
+    lowest = float(steps[first, second].min()) / shortest
     share = (lowest - SHARED_BY_ALL) / (SURELY_SHARED - SHARED_BY_ALL)
     return min(1.0, max(0.0, share)) * (SHARED_WORTH + CROWD * math.log(len(children)))
 

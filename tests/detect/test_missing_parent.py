@@ -34,6 +34,13 @@ def test_two_children_that_have_nothing_in_common_are_enough_against_it_and_a_ha
     assert shared_by_all(1, torch.arange(2, 8), products) == 0.0
 
 
+def test_a_step_of_nothing_but_rounding_says_nothing():
+    products = star(12)
+    copied = torch.cat([products, products[1:2]])
+    copied = torch.cat([copied, torch.cat([products[:, 1], products[1, 1:2]])[:, None]], 1) + 1e-9
+    assert shared_by_all(1, torch.arange(2, 14), copied) == 0.0
+
+
 @pytest.mark.slow
 def test_a_star_that_lost_its_base_is_given_no_parent_and_keeps_its_answers_where_the_base_is_at_hand():
     base = start(5)
