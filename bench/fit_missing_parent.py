@@ -83,7 +83,7 @@ def _row(
     else:
         return
     if len(children) > 1:
-        yield top_features(root, torch.tensor(children), own, measured).numpy(), unseen
+        yield top_features(root, torch.tensor(children), own, own.gram.products.sum(0), measured).numpy(), unseen
 
 
 def _best_root(measured: Measurement) -> int:

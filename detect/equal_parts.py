@@ -45,6 +45,15 @@ def with_originals(said: Sequence[Sequence[tuple[M, Decision]]]) -> list[list[tu
     return [_with_originals(pairs, above) for pairs in said]
 
 
+def by_model(said: Sequence[Sequence[tuple[M, Decision]]]) -> dict[str, list[tuple[M, Decision]]]:
+    """What the groups say, for each model, in the order of the groups."""
+    found: dict[str, list[tuple[M, Decision]]] = defaultdict(list)
+    for pairs in said:
+        for member, decision in pairs:
+            found[member.model].append((member, decision))
+    return found
+
+
 def has_equals(decision: Decision) -> bool:
     """Whether a model, or a part of it, is another one's bit for bit, and nothing in that part says which of them is the copy."""
     return isinstance(decision.evidence.get("equal_to"), str) and decision.relation is not Relation.COPY_OF

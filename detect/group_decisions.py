@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from lineage.detect.cohorts import classes, cohorts
 from lineage.detect.combine_decisions import PartOfModel, combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.detect.equal_parts import has_equals, with_originals
+from lineage.detect.equal_parts import by_model, has_equals, with_originals
 from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
 from lineage.detect.model_input import Subject
 from lineage.detect.no_relatives import by_blocks
@@ -35,7 +35,7 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
         decide: decides about models of one backbone and depth, like `detect.pipeline.decide`.
         threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
-    found = _by_model(with_originals([decide_group(group, decide, threshold) for group in groups_of(subjects)]))
+    found = by_model(with_originals([decide_group(group, decide, threshold) for group in groups_of(subjects)]))
     decisions = [combined(subject.id, found[subject.id]) for subject in subjects]
     if threshold is None:
         return decisions
@@ -76,7 +76,7 @@ def decide_about(
     decided = [decide_group(group, decide, threshold) for group in own]
     if any(has_equals(decision) for pairs in decided for _, decision in pairs):  # other parts tell which came first
         decided += [decide_group(group, decide, threshold) for group in groups if group not in own]
-    said = _by_model(with_originals(decided))[subject.id]
+    said = by_model(with_originals(decided))[subject.id]
     found = combined(subject.id, said)
     if threshold is None:
         return found
@@ -88,16 +88,6 @@ def decide_about(
     namings = [other.sketch.signature for other in strange]
     around = [s for s in known if any(share_key(s.sketch.signature, n) for n in (*namings, subject.sketch.signature))]
     return decide_groups([subject, *around], decide, threshold)[0]
-
-
-def _by_model(
-    said: Sequence[Sequence[tuple[GroupMember, Decision]]],
-) -> dict[str, list[tuple[GroupMember, Decision]]]:
-    found: dict[str, list[tuple[GroupMember, Decision]]] = defaultdict(list)
-    for pairs in said:
-        for member, decision in pairs:
-            found[member.model].append((member, decision))
-    return found
 
 
 def decide_group(group: Group, decide: Decide, threshold: float | None = None) -> list[tuple[GroupMember, Decision]]:

@@ -19,7 +19,7 @@ import math
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
 from lineage.detect.measurement import Measurement, SettledFamily
-from lineage.detect.signals.drift import drift
+from lineage.detect.signals.drift import differences_from, drift
 from lineage.detect.signals.exact_retention import private_share
 from lineage.detect.signals.opposition import against
 from lineage.detect.tree import FamilyTree
@@ -53,22 +53,24 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
         prior: share of parents that are not at hand.
     """
     unseen = torch.zeros_like(tree.direct)
+    products = family.gram.products.sum(0)  # (m, m)
     for place, root in enumerate(tree.roots.tolist()):
         below = (tree.best_parents[place] == root).nonzero()[:, 0]
         if not len(below):
             continue
-        features = top_features(root, below, family, found) if len(below) > 1 else None
+        features = top_features(root, below, family, products, found) if len(below) > 1 else None
         odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
-        odds += shared_by_all(root, below, family.gram.products.sum(0))
+        odds += shared_by_all(root, below, products)
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()
     return unseen * tree.direct
 
 
-def top_features(root: int, children: Tensor, family: SettledFamily, found: Measurement) -> Tensor:
+def top_features(root: int, children: Tensor, family: SettledFamily, products: Tensor, found: Measurement) -> Tensor:
     """
     Args:
         root: a model; children: (c,) int64, two or more directly below it.
+        products: (m, m) float64, inner products of the family's models over all values.
     Returns:
         (f,) float64 in the order of FEATURES.
     """
@@ -76,7 +78,7 @@ def top_features(root: int, children: Tensor, family: SettledFamily, found: Meas
     values = int(family.gram.values.sum())
     count = len(children)
     first, second = torch.triu_indices(count, count, 1)
-    seen = drift(family.gram.products.sum(0), root)
+    seen = drift(products, root)
     cosines = seen[children][:, children]
     cosine = cosines[first, second]
     with_others = (cosines.sum(1) - 1) / (count - 1)  # (c,)
@@ -125,8 +127,8 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
     """
     if len(children) < SHARED_CHILDREN:
         return 0.0
-    steps = products[children][:, children] - products[children, root][:, None] - products[root, children][None, :]
-    steps = steps + products[root, root]  # (c, c) inner products of the steps
+    chosen = torch.cat([torch.tensor([root]), children])
+    steps = differences_from(products[chosen][:, chosen], 0)[1:, 1:]  # (c, c)
     first, second = torch.triu_indices(len(children), len(children), 1)
     shortest = float(steps.diagonal().min())
     if shortest <= NO_STEP * float(products.diagonal().max()):

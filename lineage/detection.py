@@ -220,12 +220,13 @@ class _Work:
     def _hold(self, ready: dict[str, list[tuple[int, DecisionSubject, Decision]]]) -> None:
         """Models with a parent that is equal to others in one part wait until the other parts of these tell which came first."""
         from lineage.detect.equal_parts import has_equals
+        from lineage.detect.groups import model_of
 
         equal: dict[str, set[str]] = {}
         for hub_id, said in (*self.said.items(), *ready.items()):
             for _, _, decision in said:
                 if has_equals(decision):
-                    alike = {hub_id, str(decision.evidence["equal_to"]).partition("\n")[0]}
+                    alike = {hub_id, model_of(str(decision.evidence["equal_to"]))}
                     for one in alike:
                         equal.setdefault(one, set()).update(alike)
         waiting = {name for name, alike in equal.items() if any(other in self.said for other in alike)}
@@ -233,7 +234,7 @@ class _Work:
             if waiting.intersection(name for _, _, decision in ready[hub_id] for name in decision.named):
                 self.held.add(hub_id)
                 self.said[hub_id] = ready.pop(hub_id)
-        if self.held and not any(not self._heard_all(hub_id) for hub_id in self.said):
+        if self.held and all(self._heard_all(hub_id) for hub_id in self.said):
             ready |= {hub_id: self.said.pop(hub_id) for hub_id in self.held & self.said.keys()}
             self.held.clear()
 
@@ -252,20 +253,17 @@ class _Work:
     def _store(self, ready: Mapping[str, list[tuple[int, DecisionSubject, Decision]]]) -> None:
         from lineage.detect.combine_decisions import combined
         from lineage.detect.decision import AnswerKind
-        from lineage.detect.equal_parts import with_originals
+        from lineage.detect.equal_parts import by_model, with_originals
 
         of_group: dict[int, list[tuple[DecisionSubject, Decision]]] = {}
         for said in ready.values():
             for place, part, decision in said:
                 of_group.setdefault(place, []).append((part, decision))
-        by_model: dict[str, list[tuple[DecisionSubject, Decision]]] = {}
-        for pairs in with_originals([of_group[place] for place in sorted(of_group)]):
-            for part, decision in pairs:
-                by_model.setdefault(part.model, []).append((part, decision))
+        about = by_model(with_originals([of_group[place] for place in sorted(of_group)]))
         decisions = [
-            combined(hub_id, by_model[hub_id]) for hub_id in ready if hub_id in by_model and hub_id not in self.bound
+            combined(hub_id, about[hub_id]) for hub_id in ready if hub_id in about and hub_id not in self.bound
         ]
-        decisions, others = self.names.weighed(decisions, self.models, by_model)
+        decisions, others = self.names.weighed(decisions, self.models, about)
         edges, verdicts = as_edges(
             decisions,
             self.options,

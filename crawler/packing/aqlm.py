@@ -16,6 +16,7 @@ import numpy as np
 
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
+    SCALES,
     FileContext,
     PackedMatrix,
     ReadRanges,
@@ -28,7 +29,6 @@ from lineage.crawler.packing.interface import (
 )
 
 _CODES = frozenset({"I8", "I16", "I32", "I64"})
-_SCALES = frozenset({"F16", "BF16", "F32"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
             continue
         if not usable(codes.shape) or not usable(books.shape) or codes.shape[2] != books.shape[0]:
             continue
-        if codes.dtype not in _CODES or not {books.dtype, scales.dtype} <= _SCALES or scales.values != codes.shape[0]:
+        if codes.dtype not in _CODES or not {books.dtype, scales.dtype} <= SCALES or scales.values != codes.shape[0]:
             continue
         many, entries, tall, wide = books.shape
         if not scales.shape or scales.shape[0] != codes.shape[0] or entries < 2:

@@ -16,6 +16,7 @@ import numpy as np
 
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
+    SCALES,
     FileContext,
     PackedMatrix,
     ReadRanges,
@@ -28,7 +29,6 @@ from lineage.crawler.packing.interface import (
 from lineage.crawler.packing.numbers import of_bits
 
 GPTQ_BITS, AWQ_BITS = (2, 3, 4, 8), 4
-_SCALES = frozenset({"F16", "BF16", "F32"})
 ROWS_FOR_MEAN = 64
 AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # place in a word of each of eight outputs
 
@@ -110,7 +110,7 @@ def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
             continue
         groups, outputs = scales.shape
         bits, rest = divmod(32 * zeros.shape[1], outputs)
-        if rest or zeros.shape[0] != groups or zeros.dtype not in ("I32", "U32") or scales.dtype not in _SCALES:
+        if rest or zeros.shape[0] != groups or zeros.dtype not in ("I32", "U32") or scales.dtype not in SCALES:
             continue
         parts = (name, zeros.name, scales.name)
         if bits == AWQ_BITS and numbers.shape[1] == zeros.shape[1] and numbers.shape[0] >= groups:

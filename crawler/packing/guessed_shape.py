@@ -9,18 +9,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from lineage.crawler.packing.interface import Tensors
+from lineage.crawler.packing.interface import SCALES, Tensors
 
 _BACK = re.compile(
     r"(^|[._])(o_proj|out_proj|down_proj|fc2|w2|wo|c_proj|dense_4h_to_h|lin2|proj_out|to_out\.0"
     r"|output\.dense|attention\.dense)$"
 )
-_FLOATS = frozenset({"F16", "BF16", "F32"})
 
 
 def usual_length(tensors: Tensors) -> int:
     """Length of most of a model's vectors; 0 where there are none."""
-    lengths = Counter(t.shape[0] for t in tensors.values() if len(t.shape) == 1 and t.dtype in _FLOATS)
+    lengths = Counter(t.shape[0] for t in tensors.values() if len(t.shape) == 1 and t.dtype in SCALES)
     return lengths.most_common(1)[0][0] if lengths else 0
 
 

@@ -18,20 +18,20 @@ import numpy as np
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.guessed_shape import guessed_shape, usual_length
 from lineage.crawler.packing.interface import (
+    SCALES,
     FileContext,
     PackedMatrix,
     ReadRanges,
+    StatedShapes,
     TensorRange,
     Tensors,
-    kind_of,
     rows_of,
+    spread_rows,
     stem_of,
     usable,
     whole,
 )
-from lineage.crawler.packing.numbers import decoded
 
-_SCALES = frozenset({"F16", "BF16", "F32"})
 _BITS_OF_BYTES = (8, 4, 2, 1)
 IN_WORDS_BITS, IN_WORDS_PARTS = 3, 10
 
@@ -63,14 +63,8 @@ class HqqMatrix(PackedMatrix):
 
     def _pieces(self, first: int, last: int) -> list[tuple[int, TensorRange]]:
         """(shift of the bits, rows of the packed tensor), in the order of the array."""
-        start, stop = self._ends(first, last)
-        step, found = self.numbers.shape[0], []
-        for place in range(self._parts):
-            low, high = max(start, place * step), min(stop, (place + 1) * step)
-            if low < high:
-                shift = self.bits * (self._parts - 1 - place)
-                found.append((shift, rows_of(self.numbers, low - place * step, high - place * step)))
-        return found
+        pieces = spread_rows(self.numbers, self._parts, *self._ends(first, last))
+        return [(self.bits * (self._parts - 1 - place), part) for place, part in pieces]
 
     def _scales_of(self, first: int, last: int) -> list[TensorRange]:
         if self.by_column:
@@ -94,27 +88,21 @@ class HqqMatrix(PackedMatrix):
 
 def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices whose shape the file states, or that follows from the rest of the model."""
-    shapes: dict[tuple[str, int], tuple[int, ...]] = {}
-    usual = usual_length(tensors)
-    shape: tuple[int, ...] | None
+    shapes, usual = StatedShapes(context), usual_length(tensors)
     for name, numbers in tensors.items():
         stem = stem_of(name, ".W_q")
         scales, zeros, stated = (tensors.get(f"{stem}.{part}") for part in ("scale", "zero", "shape"))
         if stem is None or scales is None or zeros is None or not usable(numbers.shape):
             continue
-        if scales.shape != zeros.shape or not {scales.dtype, zeros.dtype} <= _SCALES or len(numbers.shape) != 2:
+        if scales.shape != zeros.shape or not {scales.dtype, zeros.dtype} <= SCALES or len(numbers.shape) != 2:
             continue
         if len(scales.shape) != 2 or 1 not in scales.shape:
             continue
-        alike = kind_of(numbers)
-        if stated is None:
-            shape = guessed_shape(stem, _values(numbers, scales), tensors, usual)
-        elif stated.values != 2 or stated.dtype not in ("I64", "I32"):
-            continue
-        else:
-            if alike not in shapes:
-                shapes[alike] = tuple(int(size) for size in decoded(context.peek(stated), stated.dtype))
-            shape = shapes[alike]
+        shape = (
+            shapes.of(numbers, stated)
+            if stated is not None
+            else guessed_shape(stem, _values(numbers, scales), tensors, usual)
+        )
         found = _matrix(stem, shape, numbers, scales, zeros, tensors) if shape is not None else None
         if found is not None:
             yield found

@@ -17,6 +17,7 @@ from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.numbers import decoded
 
 Tensors = Mapping[str, TensorHeader]
+SCALES = frozenset({"F16", "BF16", "F32"})  # dtypes of what numbers are multiplied by
 MAX_DIMENSION = 1 << 31
 MAX_PEEKED_BYTES = 4096
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
@@ -109,6 +110,37 @@ def stem_of(name: str, end: str) -> str | None:
 def kind_of(tensor: TensorHeader) -> tuple[str, int]:
     """What the layers of a stack have in common: the name with its numbers left out, and the number of values."""
     return _NUMBER.sub("*", tensor.name), tensor.values
+
+
+def spread_rows(packed: TensorHeader, parts: int, first: int, last: int) -> list[tuple[int, TensorRange]]:
+    """Rows [first, last) of an array of which a row of the packed tensor holds one of each of some equal parts.
+
+    Returns:
+        (place of the part, rows of the packed tensor), in the order of the array.
+    """
+    tall, found = packed.shape[0], []
+    for place in range(parts):
+        low, high = max(first, place * tall), min(last, (place + 1) * tall)
+        if low < high:
+            found.append((place, rows_of(packed, low - place * tall, high - place * tall)))
+    return found
+
+
+class StatedShapes:
+    """Shapes that a file states in tensors of two numbers, read once for all layers of a stack."""
+
+    def __init__(self, context: FileContext):
+        self._context = context
+        self._known: dict[tuple[str, int], tuple[int, ...]] = {}
+
+    def of(self, numbers: TensorHeader, stated: TensorHeader) -> tuple[int, ...] | None:
+        """None where `stated` is something else than two whole numbers."""
+        if stated.values != 2 or stated.dtype not in ("I64", "I32"):
+            return None
+        alike = kind_of(numbers)
+        if alike not in self._known:
+            self._known[alike] = tuple(int(size) for size in decoded(self._context.peek(stated), stated.dtype))
+        return self._known[alike]
 
 
 def usable(shape: tuple[int, ...]) -> bool:

@@ -17,18 +17,18 @@ import numpy as np
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.guessed_shape import guessed_shape, usual_length
 from lineage.crawler.packing.interface import (
+    SCALES,
     FileContext,
     PackedMatrix,
     ReadRanges,
     TensorRange,
     Tensors,
     rows_of,
+    spread_rows,
     stem_of,
     usable,
 )
 from lineage.crawler.packing.scaled import beside
-
-_SCALES = frozenset({"F16", "BF16", "F32"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,8 @@ class QuantoMatrix(PackedMatrix):
 
     def _pieces(self, first: int, last: int) -> list[tuple[int, TensorRange]]:
         """(shift of the bits, rows of the packed tensor), in the order of the groups."""
-        start, stop = self._groups(first, last)
-        tall, found = self.numbers.shape[0], []
-        for place in range(8 // self.bits):
-            low, high = max(start, place * tall), min(stop, (place + 1) * tall)
-            if low < high:
-                found.append((place * self.bits, rows_of(self.numbers, low - place * tall, high - place * tall)))
-        return found
+        pieces = spread_rows(self.numbers, 8 // self.bits, *self._groups(first, last))
+        return [(place * self.bits, part) for place, part in pieces]
 
     def needs(self, first: int, last: int) -> list[TensorRange]:
         ends = self._groups(first, last)
@@ -66,7 +61,7 @@ class QuantoMatrix(PackedMatrix):
         scales, shifts = (
             loaded.values(rows_of(t, start, stop)).reshape(-1, 1).astype(np.float32) for t in (self.scales, self.shifts)
         )
-        values = numbers * scales - shifts if self.shifts.dtype in _SCALES else (numbers - shifts) * scales
+        values = numbers * scales - shifts if self.shifts.dtype in SCALES else (numbers - shifts) * scales
         skipped = first * self.width - start * self.group
         return values.reshape(-1)[skipped:][: (last - first) * self.width].reshape(last - first, self.width)
 
@@ -82,12 +77,12 @@ def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
         if (
             not usable(numbers.shape)
             or scales.values != shifts.values
-            or scales.dtype not in _SCALES
+            or scales.dtype not in SCALES
             or not scales.shape
         ):
             continue
         bits = next((b for b in (4, 2) if numbers.shape[0] == -(-scales.shape[0] * b // 8)), None)
-        if bits is None or scales.values != scales.shape[0] or shifts.dtype not in {*_SCALES, "I8"}:
+        if bits is None or scales.values != scales.shape[0] or shifts.dtype not in {*SCALES, "I8"}:
             continue
         shape = guessed_shape(stem, scales.shape[0] * numbers.shape[1], tensors, usual)
         if shape is None:

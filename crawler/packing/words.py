@@ -19,22 +19,22 @@ import numpy as np
 
 from lineage.crawler.headers import TensorHeader
 from lineage.crawler.packing.interface import (
+    SCALES,
     FileContext,
     PackedMatrix,
     ReadRanges,
+    StatedShapes,
     TensorRange,
     Tensors,
-    kind_of,
     rows_of,
     stem_of,
     usable,
     whole,
 )
-from lineage.crawler.packing.numbers import FLOAT4, decoded, of_bits
+from lineage.crawler.packing.numbers import FLOAT4, of_bits
 
 MLX_GROUPS = (64, 32, 128)  # the usual one first
 MLX_BITS = (2, 3, 4, 5, 6, 8)
-_SCALES = frozenset({"F16", "BF16", "F32"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,14 @@ class FourBitFloats(PackedMatrix):
 
 def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
     """Matrices of any of these packings."""
-    shapes: dict[tuple[str, int], tuple[int, ...]] = {}
+    shapes = StatedShapes(context)
     lengths = Counter(t.shape[0] for t in tensors.values() if len(t.shape) in (1, 2))
     for name, numbers in tensors.items():
         if len(numbers.shape) != 2 or not usable(numbers.shape):
             continue
         stem = stem_of(name, ".weight_packed")
         if stem is not None and numbers.dtype == "I32":
-            found = _compressed(tensors, stem, numbers, shapes, context)
+            found = _compressed(tensors, stem, numbers, shapes)
         elif stem is not None and numbers.dtype == "U8":
             found = _fp4(tensors, stem, numbers, ".weight_global_scale", True)
         elif (stem := stem_of(name, ".weight")) is not None and numbers.dtype == "U8":
@@ -132,21 +132,23 @@ def _compressed(
     tensors: Tensors,
     stem: str,
     numbers: TensorHeader,
-    shapes: dict[tuple[str, int], tuple[int, ...]],
-    context: FileContext,
+    shapes: StatedShapes,
 ) -> PackedMatrix | None:
     scales, stated = tensors.get(stem + ".weight_scale"), tensors.get(stem + ".weight_shape")
-    if scales is None or stated is None or stated.values != 2 or stated.dtype not in ("I64", "I32"):
+    if scales is None or stated is None:
         return None
-    alike = kind_of(numbers)
-    if alike not in shapes:
-        shapes[alike] = tuple(int(size) for size in decoded(context.peek(stated), stated.dtype))
-    shape = shapes[alike]
-    if not usable(shape) or shape[0] != numbers.shape[0] or len(scales.shape) != 2 or scales.shape[0] != shape[0]:
+    shape = shapes.of(numbers, stated)
+    if (
+        shape is None
+        or not usable(shape)
+        or shape[0] != numbers.shape[0]
+        or len(scales.shape) != 2
+        or scales.shape[0] != shape[0]
+    ):
         return None
     bits = next((b for b in (4, 8, 2) if -(-shape[1] // (32 // b)) == numbers.shape[1]), None)
     zeros, order = tensors.get(stem + ".weight_zero_point"), tensors.get(stem + ".weight_g_idx")
-    if bits is None or scales.dtype not in _SCALES or not 0 < scales.shape[1] <= shape[1]:
+    if bits is None or scales.dtype not in SCALES or not 0 < scales.shape[1] <= shape[1]:
         return None
     if zeros is not None and (zeros.dtype != "I32" or zeros.shape != (-(-shape[0] * bits // 32), scales.shape[1])):
         return None
@@ -193,7 +195,7 @@ def _mlx(tensors: Tensors, lengths: Counter[int]) -> Iterable[PackedMatrix]:
             continue
         if len(numbers.shape) != 2 or scales.shape != biases.shape or scales.shape[:1] != numbers.shape[:1]:
             continue
-        if len(scales.shape) == 2 and {scales.dtype, biases.dtype} <= _SCALES and scales.shape[1]:
+        if len(scales.shape) == 2 and {scales.dtype, biases.dtype} <= SCALES and scales.shape[1]:
             layers.append((stem, numbers, scales, biases))
     wide = {group: sum(lengths[scales.shape[1] * group] > 0 for _, _, scales, _ in layers) for group in MLX_GROUPS}
     group = max(MLX_GROUPS, key=lambda g: (wide[g], -MLX_GROUPS.index(g)))

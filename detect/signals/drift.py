@@ -9,6 +9,17 @@ from __future__ import annotations
 from lineage.detect.arrays import Tensor
 
 
+def differences_from(products: Tensor, origin: int) -> Tensor:
+    """
+    Args:
+        products: (m, m) float64: inner products of the models over all values, around any point.
+    Returns:
+        (m, m) float64: inner products of a - origin and b - origin.
+    """
+    at = products[origin]  # (m,)
+    return products - at[:, None] - at[None, :] + at[origin]
+
+
 def drift(products: Tensor, origin: int) -> Tensor:
     """
     Args:
@@ -16,8 +27,7 @@ def drift(products: Tensor, origin: int) -> Tensor:
     Returns:
         (m, m) float64: cosine of a - origin and b - origin over all values; 0 where one of them equals the origin.
     """
-    at = products[origin]  # (m,)
-    seen = products - at[:, None] - at[None, :] + at[origin]  # (m, m)
+    seen = differences_from(products, origin)
     length = seen.diagonal().clamp(min=0).sqrt()
     scale = length[:, None] * length[None, :]
     return (seen / scale.clamp(min=1e-300)).where(scale > 0, 0.0).clamp(-1.0, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lineage.detect.pipeline import decide
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Relation, Status
-from lineage.graphdb.store import open_store
+from lineage.graphdb.store import Store, open_store
 from tests.builders import WIDE, sketch_of, stack
 
 Tensors = dict[str, np.ndarray]
@@ -43,6 +43,18 @@ def under(prefix: str, tensors: Tensors) -> Tensors:
 
 def subject(name: str, tensors: Tensors) -> Subject:
     return Subject(name, sketch_of(tensors))
+
+
+def keep(graph: Store, sketches: SketchStore, models: Mapping[str, Tensors]) -> None:
+    """Models that were crawled and are not decided about."""
+    rows = []
+    for number, (name, tensors) in enumerate(models.items()):
+        sketch = replace(sketch_of(tensors), digest=f"{number + 1:064x}")
+        sketches.keep(sketch)
+        rows.append(
+            Model(name, f"acme/{name}", Status.SKETCHED, weights_digest=sketch.digest, signature=sketch.signature)
+        )
+    graph.upsert_models(rows)
 
 
 def plain(some: Sequence[Subject]) -> list[Decision]:
@@ -154,14 +166,7 @@ def test_the_graph_has_a_frozen_part_from_the_model_that_came_first(tmp_path: Pa
         "c-tuned": tuned(encoder, 4),
     }
     with open_store(str(tmp_path / "store")) as graph:
-        rows = []
-        for number, (name, tensors) in enumerate(models.items()):
-            sketch = replace(sketch_of(tensors), digest=f"{number + 1:064x}")
-            sketches.keep(sketch)
-            rows.append(
-                Model(name, f"acme/{name}", Status.SKETCHED, weights_digest=sketch.digest, signature=sketch.signature)
-            )
-        graph.upsert_models(rows)
+        keep(graph, sketches, models)
         assert detect_into(graph, sketches, Options(), "run-1")["models"] == 4
         edges = graph.read(
             "MATCH (c:Model)-[:FINE_TUNED_FROM|POSSIBLE_PARENT]->(p:Model) RETURN c.hub_id AS c, p.hub_id AS p"
@@ -176,14 +181,7 @@ def test_the_graph_keeps_a_model_in_the_groups_of_all_its_backbones(tmp_path: Pa
     sketches = SketchStore(tmp_path / "sketches")
     models = {"language": LANGUAGE, "vision": VISION, "both": BOTH, "both-again": tuned(BOTH, 9)}
     with open_store(str(tmp_path / "store")) as graph:
-        rows = []
-        for number, (name, tensors) in enumerate(models.items()):
-            sketch = replace(sketch_of(tensors), digest=f"{number + 1:064x}")
-            sketches.keep(sketch)
-            rows.append(
-                Model(name, f"acme/{name}", Status.SKETCHED, weights_digest=sketch.digest, signature=sketch.signature)
-            )
-        graph.upsert_models(rows)
+        keep(graph, sketches, models)
         sizes = sorted(size for _, size in graph.signatures())
         assert sizes == [3, 3]
         summary = detect_into(graph, sketches, Options(), "run-1")
