@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -89,6 +89,7 @@ class TensorHeader:
     Attributes:
         dtype: as the file spells it; `known` tells whether we know its width.
         start, stop: absolute byte offsets of the tensor's bytes in `file`, half open, inside the file.
+        strides: in values, of a tensor whose values do not lie in row-major order (crawler/strided.py).
     """
 
     name: str
@@ -97,6 +98,7 @@ class TensorHeader:
     file: str
     start: int
     stop: int
+    strides: tuple[int, ...] | None = None
 
     @property
     def known(self) -> bool:
@@ -108,6 +110,20 @@ class TensorHeader:
         for size in self.shape:
             total *= size
         return total
+
+
+class Span(Protocol):
+    """A run of values of one tensor: row-major element offsets, half open."""
+
+    @property
+    def tensor(self) -> str: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+
+
+SpanT = TypeVar("SpanT", bound=Span)
 
 
 def read_header(

@@ -18,7 +18,7 @@ from lineage.crawler.claims_in_files import ADAPTER_CONFIG, base_in_adapter_conf
 from lineage.crawler.folder import LocalModel, NoSuchFolder, named_in, one_local_model, shown_path
 from lineage.crawler.formats.interface import Opening, Readable
 from lineage.crawler.formats.registry import choose_model, format_of
-from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, TensorHeader
+from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, SpanT, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
 from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license
@@ -38,7 +38,7 @@ from lineage.crawler.selection import (
     missing_reason,
     weights_digest,
 )
-from lineage.crawler.weights import LocalFile, SpanT, UnreadableWeights, places_in
+from lineage.crawler.weights import LocalFile, UnreadableWeights, places_in
 from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, home_path, local_id
 
 logger = logging.getLogger(__name__)

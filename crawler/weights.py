@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from lineage.crawler.claims_in_files import bases_in_metadata
 from lineage.crawler.headers import (
@@ -24,31 +24,20 @@ from lineage.crawler.headers import (
     SHARD_FIRST_READ_BYTES,
     BadHeader,
     FileHeader,
+    Span,
+    SpanT,
     TensorHeader,
     join_shards,
     read_file_header,
 )
 from lineage.crawler.listing import is_safe_path
+from lineage.crawler.strided import affordable, bytes_spanned, in_order
 from lineage.graphdb.schema import Failure
 
 MERGE_GAP_BYTES = 64 * 1024  # about what a request costs in time on a usual line
 MERGED_READ_BYTES = 4 * 1024 * 1024
 MAX_INDEX_CONTAINERS = 10_000
 SAMPLE_LIMIT_BYTES = 64 * 1024 * 1024  # of one model: more cannot be a sample
-
-
-class Span(Protocol):
-    """A run of values of one tensor: row-major element offsets, half open."""
-
-    @property
-    def tensor(self) -> str: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def stop(self) -> int: ...
-
-
-SpanT = TypeVar("SpanT", bound=Span)
 
 
 class UnreadableWeights(Failure):
@@ -140,6 +129,10 @@ class Weights:
         """
         return join_shards((found.tensors for found in self._headers), self._placed)
 
+    @cached_property
+    def _tensors(self) -> Mapping[str, TensorHeader]:
+        return {tensor.name: tensor for tensor in self.header}
+
     @property
     def metadata(self) -> Mapping[str, str]:
         """Texts beside the tensors, of all files; raises like `header`."""
@@ -159,7 +152,7 @@ class Weights:
         Raises:
             UnreadableWeights: the blocks are too large for a sample.
         """
-        reads = self._plan(list(blocks))
+        reads = self._plan(affordable(list(blocks), self._tensors))
         if self._parallel <= 1:
             yield from chain.from_iterable(map(self._fetch, reads))
             return
@@ -183,11 +176,10 @@ class Weights:
         first = max(SHARD_FIRST_READ_BYTES, 2 * FIRST_READ_BYTES // len(self.files))
         return read_file_header(file.read, file.name, file.size_bytes, self._limit, min(first, FIRST_READ_BYTES))
 
-    def _plan(self, blocks: list[SpanT]) -> list[_RangedRead]:
-        tensors = {tensor.name: tensor for tensor in self.header}
+    def _plan(self, blocks: Sequence[SpanT]) -> list[_RangedRead]:
         number = {file.name: index for index, file in enumerate(self.files)}
         spans = sorted(
-            ((number[tensors[block.tensor].file], *_bytes_of(tensors[block.tensor], block), block) for block in blocks),
+            ((number[self._tensors[b.tensor].file], *_bytes_of(self._tensors[b.tensor], b), b) for b in blocks),
             key=lambda span: span[:3],
         )
         if sum(stop - start for _, start, stop, _ in spans) > SAMPLE_LIMIT_BYTES:
@@ -211,7 +203,8 @@ class Weights:
 
     def _fetch(self, read: _RangedRead) -> list[tuple[Any, bytes]]:
         data = self.files[read.file].read(read.start, read.stop) if read.stop > read.start else b""
-        return [(block, data[start - read.start : stop - read.start]) for block, start, stop in read.spans]
+        raw = ((block, data[start - read.start : stop - read.start]) for block, start, stop in read.spans)
+        return [(block, in_order(self._tensors[block.tensor], block, found)) for block, found in raw]
 
 
 def local_weights(paths: Sequence[Path]) -> Weights:
@@ -240,7 +233,9 @@ def places_in(index: bytes, name: str) -> dict[str, str]:
 
 
 def _bytes_of(tensor: TensorHeader, block: Span) -> tuple[int, int]:
-    """Absolute byte offsets of a block in its tensor's file."""
+    """Absolute byte offsets within which a block lies in its tensor's file."""
+    if tensor.strides is not None:
+        return bytes_spanned(tensor, block)
     if not 0 <= block.start <= block.stop <= tensor.values:
         raise ValueError(
             f"block [{block.start}, {block.stop}) lies outside of {tensor.name} with {tensor.values} values"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lineage.detect.align import Layer, NotComparable, align
 from lineage.detect.arrays import torch
 from lineage.detect.decision import Decision
-from lineage.detect.gram import gram
+from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.methods.registry import decide_with
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -50,7 +50,8 @@ class Explanation:
     """
     Attributes:
         child, parent: ids; names: id -> what people call it, of every model that is mentioned.
-        relative_distance: |child - parent| / |parent| over all layers; related: excess cosine of matching units, 1 for copies.
+        relative_distance: |child - parent| / |parent| over the body and the embedding, as decisions have it.
+        related: excess cosine of matching units, 1 for copies.
         growth_z, growth_gamma: of the pair, over all layers; positive says that the parent came first.
         equal: share of the compared units that are equal bit for bit.
         background: relatedness of the child with every model at hand, highest first, at most ten: (id, value).
@@ -97,7 +98,7 @@ def explain(
     pair = torch.tensor([[0, 1]], device=device)
     rows = [_layer_evidence(layer, pair) for layer in layers]
     whole = growth(layers, pair)
-    size = sum(float(layer.values[0].double().square().sum()) for layer in layers)
+    size = float(squared_lengths(layers)[0])
     excess = relatedness(align([s.sketch for s in everyone], device))[1]
     ranked = sorted(((float(excess[i]), s.id) for i, s in enumerate(everyone) if i != 1), reverse=True)
     return Explanation(

@@ -19,10 +19,10 @@ import numpy as np
 from lineage.crawler.formats.gguf_header import GgufHeader, block_sizes, read_gguf_header
 from lineage.crawler.formats.gguf_names import GgufSet, choose_gguf, gguf_label, gguf_sets
 from lineage.crawler.formats.interface import Companion, Format, Opening, Readable
-from lineage.crawler.headers import TensorHeader, join_shards
+from lineage.crawler.headers import SpanT, TensorHeader, join_shards
 from lineage.crawler.repo_names import repo_id_of
 from lineage.crawler.selection import Choice, Layout, WeightSet, missing_reason
-from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, UnreadableWeights, WeightFile
+from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, UnreadableWeights, WeightFile
 
 PLAIN = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
 DEQUANTIZED = frozenset(

@@ -20,8 +20,8 @@ from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.onnx_builder import BuilderNames
 from lineage.crawler.formats.onnx_file import BITS, BadOnnx, Initialiser, OnnxNode, read_onnx_graph
 from lineage.crawler.formats.onnx_packing import LINEAR, Linear, OnnxPacked, Part, by_names, packed_by
-from lineage.crawler.headers import TensorHeader
-from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, SpanT, UnreadableWeights, WeightFile
+from lineage.crawler.headers import SpanT, TensorHeader
+from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, UnreadableWeights, WeightFile
 
 _LOST = re.compile(r"onnx::(MatMul|Gemm)_\d+|(val_)?\d+|[\w.]*MatMul_\d+")
 _PACKED_END = re.compile(r"(_DQ)?_(Q\d|Bnb4|quantized|quant)$")

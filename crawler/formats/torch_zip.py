@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.torch_old import MAGIC, read_old
@@ -21,6 +22,7 @@ from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensor
 from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader, refuse_pointer
 from lineage.crawler.packing.unpacking import UnpackedWeights
 from lineage.crawler.selection import Choice
+from lineage.crawler.strided import values_spanned
 from lineage.crawler.weights import WeightFile, Weights
 from lineage.graphdb.schema import Failure
 
@@ -28,7 +30,7 @@ TAIL_BYTES = 64 * 1024  # holds the whole directory of most files
 MAX_DIRECTORY_BYTES = 64 << 20
 MAX_MEMBERS = 1_000_000
 CHECKPOINT = ".ckpt"
-STRIDED = "STRIDED"  # a dtype for tensors whose values do not lie in order
+STRIDED = "STRIDED"  # a dtype for tensors that hold a value in several places
 _END, _END64, _LOCATOR64, _ENTRY, _LOCAL = b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\1\2", b"PK\3\4"
 _ALIGNMENT = 64
 _DESCRIPTORS = (16, 24, 0)  # bytes that may follow a member
@@ -108,9 +110,9 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
         raise BadArchive(file, str(error)) from None
     starts: dict[str, int] = {}
     tensors: list[TensorHeader] = []
-    seen: set[tuple[str, int, tuple[int, ...]]] = set()
+    seen: set[tuple[str, int, tuple[int, ...], tuple[int, ...]]] = set()
     for name, tensor in found.items():
-        window = (tensor.storage.key, tensor.offset, tensor.shape)
+        window = (tensor.storage.key, tensor.offset, tensor.shape, tensor.stride)
         if window in seen:
             continue
         seen.add(window)
@@ -133,16 +135,17 @@ def _window(file: str, name: str, tensor: StoredTensor, start: int, size_bytes: 
     """A tensor within a storage whose bytes begin at `start`."""
     dtype = tensor.dtype or "UNKNOWN"
     bits = DTYPE_BITS.get(dtype)
-    if bits is None or not tensor.contiguous:
-        return TensorHeader(name, STRIDED if bits else dtype, tensor.shape, file, start, start + size_bytes)
-    values = 1
-    for size in tensor.shape:
-        values *= size
+    if bits is None:
+        return TensorHeader(name, dtype, tensor.shape, file, start, start + size_bytes)
+    strides = None if tensor.contiguous else tensor.stride
+    spanned = values_spanned(tensor.shape, tensor.stride) if strides else prod(tensor.shape)
     first = tensor.offset * bits // 8
-    last = first + values * bits // 8
+    last = first + spanned * bits // 8
     if last > size_bytes:
         raise BadArchive(file, f"the tensor {name[:80]!r} is longer than its numbers")
-    return TensorHeader(name, dtype, tensor.shape, file, start + first, start + last)
+    if spanned < prod(tensor.shape) or (strides and bits % 8):
+        return TensorHeader(name, STRIDED, tensor.shape, file, start, start + size_bytes)
+    return TensorHeader(name, dtype, tensor.shape, file, start + first, start + last, strides)
 
 
 def _read_old(read: Read, file: str, file_bytes: int) -> tuple[TensorHeader, ...]:
@@ -152,9 +155,9 @@ def _read_old(read: Read, file: str, file_bytes: int) -> tuple[TensorHeader, ...
     except BadPickle as error:
         raise BadArchive(file, str(error)) from None
     tensors: list[TensorHeader] = []
-    seen: set[tuple[str, int, tuple[int, ...]]] = set()
+    seen: set[tuple[str, int, tuple[int, ...], tuple[int, ...]]] = set()
     for name, tensor in found.tensors.items():
-        window = (tensor.storage.key, tensor.offset, tensor.shape)
+        window = (tensor.storage.key, tensor.offset, tensor.shape, tensor.stride)
         if window in seen:
             continue
         seen.add(window)

@@ -14,10 +14,9 @@ from functools import cached_property
 import numpy as np
 
 from lineage.crawler.formats.interface import Readable
-from lineage.crawler.headers import DTYPE_BITS, TensorHeader
+from lineage.crawler.headers import DTYPE_BITS, SpanT, TensorHeader
 from lineage.crawler.packing.interface import MAX_PEEKED_BYTES, FileContext, PackedMatrix, ReadRanges, TensorRange
 from lineage.crawler.packing.registry import packed_matrices
-from lineage.crawler.weights import SpanT
 
 UNPACKED_LIMIT_BYTES = (
     16 * 1024 * 1024
@@ -42,10 +41,11 @@ class UnpackedWeights:
 
     @cached_property
     def _packed(self) -> Mapping[str, PackedMatrix]:
-        if not any(t.dtype in _MARKS or t.dtype.startswith("F8") for t in self._tensors.values()):
+        in_order = {name: tensor for name, tensor in self._tensors.items() if tensor.strides is None}
+        if not any(t.dtype in _MARKS or t.dtype.startswith("F8") for t in in_order.values()):
             return {}
         texts = getattr(self.inner, "metadata", {})
-        return packed_matrices(self._tensors, FileContext(self._peek, texts))
+        return packed_matrices(in_order, FileContext(self._peek, texts))
 
     def _peek(self, tensor: TensorHeader) -> bytes:
         """All of a short tensor."""

@@ -86,11 +86,17 @@ def test_a_dictionary_of_networks_gives_the_tensors_of_the_network_or_of_each_un
 def test_half_precision_views_and_tied_tensors() -> None:
     table = torch.arange(24, dtype=torch.float32).reshape(6, 4)
     content = saved(
-        {"all": table, "tied": table, "row": table[2], "turned": table.t(), "half": table.to(torch.bfloat16)}
+        {
+            "all": table,
+            "tied": table,
+            "row": table[2],
+            "spread": table[2].expand(9, 4),
+            "half": table.to(torch.bfloat16),
+        }
     )
     found = header_of(content)
     assert "tied" not in found and np.array_equal(values(found["row"]), table[2].numpy())
-    assert found["turned"][0] == "STRIDED" and found["half"][0] == "BF16"
+    assert found["spread"][0] == "STRIDED" and found["half"][0] == "BF16"
 
 
 class Evil:
