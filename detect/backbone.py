@@ -9,7 +9,8 @@ A list of blocks is a path with numbers behind it (`bert.encoder.layer.0`, `.1`,
 occur at two or more numbers. Lists of one part of the model (`encoder`, `vision_tower`) make one backbone. A network without such blocks
 has one backbone, keyed by the names and shapes of its matrices; the outer dimension of those at either end is left open.
 
-Everything is one pass over the names, with the parsing of each name remembered: groups are found by key, never by comparing models.
+Everything is one pass over the names, with the parsing of each name remembered, and then over the kinds of matrices: names that agree
+but for the numbers in them, of one shape. Groups are found by key, never by comparing models.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lineage.detect.signature import FLOAT_DTYPES, Role, TensorSpec, dotted, natural_key, role_of, signature_of
+from lineage.detect.signature import (
+    FLOAT_DTYPES,
+    LONGEST_NUMBER,
+    Role,
+    TensorSpec,
+    dotted,
+    is_number,
+    natural_key,
+    role_of,
+    signature_of,
+)
 from lineage.graphdb.schema import KEYS_JOINED_BY
 
 KEY_DIGITS = 16
@@ -35,6 +46,8 @@ TALL = 16  # times as many rows as columns: a vocabulary, whatever it is called
 LONG_LIST = 6  # numbered modules from which a list of unlike modules is a whole network, its last one the head
 HELD_BY_LIST = 0.8  # of the tensors
 
+_NUMBER = re.compile(rf"(?<![^.])\d{{1,{LONGEST_NUMBER}}}(?![^.])")
+_STAR = "\u2217"  # for a star that a name has itself
 _WRAPPED = re.compile(
     r"(^|\.)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer|_forward_module)(?=\.)"
 )
@@ -72,22 +85,49 @@ class Backbone:
     matrices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _TensorName:
-    """One parsed name.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Template:
+    """Names that agree but for the numbers in them.
 
     Attributes:
-        body: no head, pooler or the like.
-        places: for each number in it the path before, the number, and what follows (numbers as `*`).
+        paths: before each number, with `*` for the numbers in it; rests: behind each number, the same.
+        body: no head, pooler or the like; skipped: adapters, buffers, embeddings and position tables.
     """
+
+    text: str
+    paths: tuple[str, ...]
+    rests: tuple[str, ...]
+    body: bool
+    skipped: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TensorName:
+    """One parsed name. clean: without wrappers; numbers: in it, in order."""
 
     source: str
     clean: str
-    body: bool
-    places: tuple[tuple[str, str, str], ...]
+    template: _Template
+    numbers: tuple[str, ...]
 
 
-Matrix = tuple[_TensorName, tuple[int, ...], int]  # parsed name, shape, number of values
+@dataclass(slots=True)
+class _Matrices:
+    """Matrices of one shape whose names have one template. values: of each."""
+
+    template: _Template
+    shape: tuple[int, ...]
+    values: int
+    names: list[_TensorName]
+
+    @property
+    def total(self) -> int:
+        return self.values * len(self.names)
+
+
+Templates = dict[
+    str, set[tuple[str, tuple[int, ...]]]
+]  # container -> what its blocks have: name within the block, shape
 
 
 def backbones_of(header: Sequence[TensorSpec]) -> tuple[Backbone, ...]:
@@ -112,7 +152,7 @@ def _backbones(header: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[Ba
         return ()
     matrices = _without_tail(matrices)
     lists, held = _lists(matrices)
-    body = sum(values for name, shape, values in matrices if name.body and (name.places or not _table(shape)))
+    body = sum(m.total for m in matrices if m.template.body and (m.template.paths or not _table(m.shape)))
     if not lists or sum(held.values()) < MIN_COVERED * body:
         lists, held = _single_block(matrices, body)
     if not lists:
@@ -132,95 +172,107 @@ def is_adapter(name: str) -> bool:
 
 def clean_name(name: str) -> str:
     """A name without wrappers that may lie anywhere in it."""
-    return _parsed(name).clean
+    clean = dotted(name)
+    if "module" in clean or "_orig" in clean or "base_layer" in clean:
+        clean = _WRAPPED.sub("", clean).lstrip(".")
+    return clean
 
 
 @lru_cache(maxsize=1 << 18)
 def _parsed(name: str) -> _TensorName:
-    clean = dotted(name)
-    if "module" in clean or "_orig" in clean or "base_layer" in clean:
-        clean = _WRAPPED.sub("", clean).lstrip(".")
-    pieces = clean.split(".")
-    places = []
-    for i, piece in enumerate(pieces):
-        if piece.isdigit():
-            rest = ".".join("*" if p.isdigit() else p for p in pieces[i + 1 :])
-            places.append((".".join(pieces[:i]), piece, rest))
-    surrounding = any(_SURROUNDING.search(path) for path in ([places[0][0]] if places else [clean]))
-    surrounding = surrounding or (not places and role_of(clean, "F32", (2, 2)) is Role.HEAD)
-    return _TensorName(name, clean, not surrounding, tuple(places))
+    clean = clean_name(name)
+    text = _NUMBER.sub("*", clean.replace("*", _STAR))
+    return _TensorName(name, clean, _template(text), tuple(_NUMBER.findall(clean)))
 
 
 @lru_cache(maxsize=1 << 16)
-def _starred(path: str) -> str:
-    return ".".join("*" if p.isdigit() else p for p in path.split("."))
+def _template(text: str) -> _Template:
+    pieces = text.split(".")
+    places = [i for i, piece in enumerate(pieces) if piece == "*"]
+    paths = tuple(".".join(pieces[:i]) for i in places)
+    surrounding = bool(_SURROUNDING.search(paths[0] if paths else text))
+    surrounding = surrounding or (not paths and role_of(text, "F32", (2, 2)) is Role.HEAD)
+    return _Template(text, paths, tuple(".".join(pieces[i + 1 :]) for i in places), not surrounding, _skipped(text))
 
 
-@lru_cache(maxsize=1 << 18)
-def _skipped(name: str) -> bool:
-    """Adapters, buffers, embeddings and position tables."""
-    role = role_of(dotted(name), "F32", (2, 2))
-    return role not in (Role.WEIGHT, Role.HEAD) or bool(_ADAPTER.search(name))
+def _skipped(text: str) -> bool:
+    return role_of(text, "F32", (2, 2)) not in (Role.WEIGHT, Role.HEAD) or is_adapter(text)
 
 
-def _matrices(header: Iterable[tuple[str, str, tuple[int, ...]]]) -> list[Matrix]:
-    header, found = list(header), []
+def _matrices(header: Iterable[tuple[str, str, tuple[int, ...]]]) -> list[_Matrices]:
+    header = list(header)
     of_adapter = len(_WHOLE_ADAPTER) if all(name.startswith(_WHOLE_ADAPTER) for name, _, _ in header) else 0
+    found: dict[tuple[_Template, tuple[int, ...]], list[_TensorName]] = defaultdict(list)
     for name, dtype, shape in header:
-        if len(shape) > 1 and dtype in FLOAT_DTYPES and not _skipped(name[of_adapter:]):
-            values = 1
-            for size in shape:
-                values *= size
-            if values > max(shape):
-                found.append((_parsed(name), shape, values))
-    return found
+        if len(shape) > 1 and dtype in FLOAT_DTYPES:
+            parsed = _parsed(name)
+            found[parsed.template, shape].append(parsed)
+    matrices = [_Matrices(template, shape, _size(shape), names) for (template, shape), names in found.items()]
+    return [
+        m
+        for m in matrices
+        if m.values > max(m.shape)
+        and not (_skipped(m.template.text[of_adapter:]) if of_adapter else m.template.skipped)
+    ]
 
 
-def _without_tail(matrices: list[Matrix]) -> list[Matrix]:
+def _without_tail(matrices: list[_Matrices]) -> list[_Matrices]:
     """A network that is one long list of unlike modules, as detectors are, without the last module: that is its head."""
-    first: dict[str, list[Matrix]] = defaultdict(list)
-    for matrix in matrices:
-        if matrix[0].places:
-            first[matrix[0].places[0][0]].append(matrix)
+    first: dict[str, list[_Matrices]] = defaultdict(list)
+    for m in matrices:
+        if m.template.paths:
+            first[m.template.paths[0]].append(m)
     if not first:
         return matrices
-    path, inside = max(first.items(), key=lambda item: len(item[1]))
-    numbers = {int(name.places[0][1]) for name, _, _ in inside}
-    if len(inside) < HELD_BY_LIST * len(matrices) or len(numbers) < LONG_LIST:
+    path, inside = max(first.items(), key=lambda item: sum(len(m.names) for m in item[1]))
+    count, within = sum(len(m.names) for m in matrices), sum(len(m.names) for m in inside)
+    if within < HELD_BY_LIST * count:
         return matrices
-    seen: dict[tuple[str, tuple[int, ...]], int] = defaultdict(int)
-    for name, shape, values in inside:
-        seen[name.places[0][2], shape] += values
-    alike = sum(total for (_, shape), total in seen.items() if total > _size(shape))
-    if alike >= 0.9 * sum(seen.values()):
+    numbers = {int(name.numbers[0]) for m in inside for name in m.names}
+    if len(numbers) < LONG_LIST:
+        return matrices
+    if sum(m.total for m in inside if len(m.names) > 1) >= 0.9 * sum(m.total for m in inside):
         return matrices
     last = str(max(numbers))
-    return [m for m in matrices if not (m[0].places and m[0].places[0][:2] == (path, last))] or matrices
+    kept = []
+    for m in matrices:
+        of_list = m.template.paths[:1] == (path,)
+        names = [name for name in m.names if name.numbers[0] != last] if of_list else m.names
+        if names:
+            kept.append(_Matrices(m.template, m.shape, m.values, names))
+    return kept or matrices
 
 
-def _lists(matrices: list[Matrix]) -> tuple[dict[str, set[tuple[str, tuple[int, ...]]]], dict[str, int]]:
+def _lists(matrices: list[_Matrices]) -> tuple[Templates, dict[str, int]]:
     """Lists of blocks: container (numbers as `*`) -> template, and the values that repeat in it."""
-    first: dict[tuple[str, str, tuple[int, ...]], str] = {}
-    again: set[tuple[str, str, tuple[int, ...]]] = set()
-    for name, shape, _ in matrices:
-        for path, number, rest in name.places:
-            place = (path, rest, shape)
-            if first.setdefault(place, number) != number:
-                again.add(place)
-    containers = {path for path, _, _ in again}
-    template: dict[str, set[tuple[str, tuple[int, ...]]]] = defaultdict(set)
+    containers: dict[str, set[tuple[str, ...]]] = defaultdict(
+        set
+    )  # path -> the numbers in it, of those lists that repeat
+    again = []  # of each number in the template: the numbers before it with which it takes several values
+    for m in matrices:
+        again.append([_repeating(m.names, place) for place in range(len(m.template.paths))])
+        for path, before in zip(m.template.paths, again[-1], strict=True):
+            if before:
+                containers[path] |= before
+    template: Templates = defaultdict(set)
     repeated: dict[str, int] = defaultdict(int)
     everything: dict[str, int] = defaultdict(int)
-    for name, shape, values in matrices:
-        for path, _, rest in name.places:
-            if path in containers:
-                container = _starred(path)
-                if (path, rest, shape) in again:
-                    template[container].add((rest, shape))
-                    repeated[container] += values
-                    everything[container] += values
-                    break
-                everything[container] += values
+    for m, repeating in zip(matrices, again, strict=True):
+        names = m.names
+        for place, (path, rest) in enumerate(zip(m.template.paths, m.template.rests, strict=True)):
+            if path not in containers:
+                continue
+            inside = names if not place else [n for n in names if n.numbers[:place] in containers[path]]
+            everything[path] += m.values * len(inside)
+            taken = (
+                inside if not place and repeating[0] else [n for n in inside if n.numbers[:place] in repeating[place]]
+            )
+            if taken:
+                template[path].add((rest, m.shape))
+                repeated[path] += m.values * len(taken)
+            if len(taken) == len(names):
+                break
+            names = [n for n in names if n.numbers[:place] not in repeating[place]]
     lists = {
         container: shapes
         for container, shapes in template.items()
@@ -231,29 +283,40 @@ def _lists(matrices: list[Matrix]) -> tuple[dict[str, set[tuple[str, tuple[int, 
         for container, shapes in lists.items()
         if not any(container != other and container.startswith(other + ".*.") for other in lists)
     }
-    called = {container: _varying([p for p in containers if _starred(p) == container]) for container in lists}
+    called = {container: _varying(container, containers[container]) for container in lists}
     return {called[c]: shapes for c, shapes in lists.items()}, {called[c]: repeated[c] for c in lists}
 
 
-def _varying(paths: list[str]) -> str:
-    """Paths that agree but for numbers as one path: `*` where a number varies."""
-    return ".".join(
-        pieces[0] if len({*pieces}) == 1 else "*" for pieces in zip(*(p.split(".") for p in paths), strict=True)
-    )
+def _repeating(names: Sequence[_TensorName], place: int) -> set[tuple[str, ...]]:
+    """The numbers before a place with which names have several numbers there."""
+    if not place:
+        first = names[0].numbers[0]
+        return {()} if any(name.numbers[0] != first for name in names) else set()
+    first_of: dict[tuple[str, ...], str] = {}
+    return {
+        n.numbers[:place] for n in names if first_of.setdefault(n.numbers[:place], n.numbers[place]) != n.numbers[place]
+    }
 
 
-def _single_block(
-    matrices: list[Matrix], body: int
-) -> tuple[dict[str, set[tuple[str, tuple[int, ...]]]], dict[str, int]]:
+def _varying(path: str, numbers: Iterable[tuple[str, ...]]) -> str:
+    """A path with those of its numbers that do not vary, and `*` where one does."""
+    for values in zip(*numbers, strict=True):
+        path = path.replace("*", "\n" if len({*values}) > 1 else values[0], 1)
+    return path.replace("\n", "*")
+
+
+def _single_block(matrices: list[_Matrices], body: int) -> tuple[Templates, dict[str, int]]:
     """A model with one block alone: the innermost list with a single number that holds most of the model."""
     numbers: dict[str, set[str]] = defaultdict(set)
-    template: dict[str, set[tuple[str, tuple[int, ...]]]] = defaultdict(set)
+    template: Templates = defaultdict(set)
     held: dict[str, int] = defaultdict(int)
-    for name, shape, values in matrices:
-        for path, number, rest in name.places:
-            numbers[path].add(number)
-            template[path].add((rest, shape))
-            held[path] += values
+    for m in matrices:
+        for name in m.names:
+            for place, (starred, rest) in enumerate(zip(m.template.paths, m.template.rests, strict=True)):
+                path = _varying(starred, [name.numbers[:place]])
+                numbers[path].add(name.numbers[place])
+                template[path].add((rest, m.shape))
+                held[path] += m.values
     alone = [
         path
         for path, there in numbers.items()
@@ -265,7 +328,7 @@ def _single_block(
     return {inner: template[inner]}, {inner: held[inner]}
 
 
-def _by_part(lists: Mapping[str, set[tuple[str, tuple[int, ...]]]], held: Mapping[str, int]) -> tuple[Backbone, ...]:
+def _by_part(lists: Templates, held: Mapping[str, int]) -> tuple[Backbone, ...]:
     parts: dict[str, list[str]] = defaultdict(list)
     for container in lists:
         parts[_part_of(container)].append(container)
@@ -290,7 +353,7 @@ def _part_of(container: str) -> str:
     return ".".join(pieces[: last + 1])
 
 
-def _key_of(containers: Sequence[str], lists: Mapping[str, set[tuple[str, tuple[int, ...]]]]) -> str:
+def _key_of(containers: Sequence[str], lists: Templates) -> str:
     prefix = common_path(containers) if len(containers) > 1 else containers[0]
     start = len(prefix) + 1 if prefix else 0
     template = sorted({(c[start:], rest, shape) for c in containers for rest, shape in lists[c]})
@@ -312,9 +375,10 @@ def common_path(paths: Iterable[str]) -> str:
     return ".".join(pieces or [])
 
 
-def _whole(matrices: list[Matrix]) -> Backbone:
+def _whole(matrices: list[_Matrices]) -> Backbone:
     """A network without repeated blocks: names and shapes of its matrices, open at either end."""
-    body = [m for m in matrices if m[0].body] or matrices
+    matrices = [m for m in matrices if m.template.body] or matrices
+    body = sorted(((n, m.shape, m.values) for m in matrices for n in m.names), key=lambda item: item[0].source)
     prefix = wrapper_of([name.clean for name, _, _ in body])
     named = [(beside(name.clean, prefix), shape) for name, shape, _ in body]
     named.sort(key=lambda item: natural_key(item[0]))
@@ -348,7 +412,7 @@ def wrapper_of(names: Sequence[str]) -> str:
         deeper = {
             n[len(prefix) + len(head) + 1 :].partition(".")[0] for n in inside if n.startswith(f"{prefix}{head}.")
         }
-        if all(piece.isdigit() for piece in deeper) or 3 * count < 2 * len(names) or count < 2:
+        if all(is_number(piece) for piece in deeper) or 3 * count < 2 * len(names) or count < 2:
             return prefix
         prefix += head + "."
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lineage.detect.backbone import Backbone, backbones_of, beside, clean_name, common_path, wrapper_of
-from lineage.detect.signature import natural_key
+from lineage.detect.signature import is_number, natural_key
 
 BLOCKS = "layers"  # what every container is called within a backbone
 
@@ -119,9 +119,9 @@ def _within(path: str, backbone: Backbone, roots: list[str]) -> tuple[str, tuple
 def _in(pieces: list[str], container: str) -> bool:
     """Whether a path lies in a block of a container."""
     stars = container.split(".") if container else []
-    if len(pieces) <= len(stars) + 1 or not pieces[len(stars)].isdigit():
+    if len(pieces) <= len(stars) + 1 or not is_number(pieces[len(stars)]):
         return False
-    return all(star == piece or (star == "*" and piece.isdigit()) for star, piece in zip(stars, pieces, strict=False))
+    return all(star == piece or (star == "*" and is_number(piece)) for star, piece in zip(stars, pieces, strict=False))
 
 
 def _once(names: Mapping[str, str], clean: Mapping[str, str], depth: Mapping[str, int]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Protocol
 
 FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
+LONGEST_NUMBER = 9  # digits
 
 # Wrappers that savers put before every name: torch.compile, DataParallel, PEFT, Lightning, language models inside others.
 _WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.", "transformer.", "model.")
@@ -146,7 +147,12 @@ def signature_of(header: Sequence[TensorSpec]) -> str:
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key under which `layer.2` comes before `layer.10`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part), "") if is_number(part) else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def is_number(piece: str) -> bool:
+    """Whether a piece of a name is the number of a block; names come from strangers, and so do their digits."""
+    return piece.isdecimal() and len(piece) <= LONGEST_NUMBER
 
 
 def _common_wrapper(names: list[str]) -> str:

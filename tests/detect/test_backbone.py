@@ -8,7 +8,7 @@ import pytest
 from bench.architectures import Spec, count, read
 from lineage.detect.backbone import backbones_of, group_signature
 from lineage.detect.backbone_names import named_parts
-from lineage.detect.signature import tensors_of
+from lineage.detect.signature import signature_of, tensors_of
 from lineage.graphdb.schema import keys_in, share_key
 
 pytestmark = pytest.mark.slow
@@ -158,6 +158,14 @@ def test_random_headers_have_one_signature_each_whatever_their_order() -> None:
         header = list({spec.name: spec for spec in header}.values())
         assert group_signature(header) == group_signature(header[::-1])
         named_parts(tuple((s.name, s.dtype, s.shape) for s in header))
+
+
+@pytest.mark.parametrize("number", ["²", "٣", "9" * 5000, "0" * 5000])
+def test_numbers_that_are_none_or_too_long_are_names_like_any_other(number: str) -> None:
+    header = [Spec(f"{number}.{i}.w{j}", "F32", (8, 8)) for i in range(9) for j in range(3)]
+    header += [Spec(f"{i}.{number}.w{j}", "F32", (8, 8)) for i in range(9) for j in range(3)]
+    assert group_signature(header) and signature_of(header)
+    assert named_parts(tuple((s.name, s.dtype, s.shape) for s in header))
 
 
 def test_two_spellings_of_a_weight_norm_and_of_kernels_are_one_name() -> None:
