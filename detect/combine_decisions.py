@@ -1,11 +1,13 @@
 """One decision about a model from those of its groups, one for each set of backbones.
 
 The parent in the largest backbone that has one is the model's; other parents in other backbones are decisions about those parts, kept
-with it. Where a much larger part has candidates and no parent, the model is undecided.
+with it. Parts with the same parent and relation make one decision, which names them all. Where a much larger part has candidates and no
+parent, the model is undecided.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -18,10 +20,10 @@ MUCH_LARGER = 2.0  # an undecided part is what a model is about, where one with 
 
 
 class PartOfModel(Protocol):
-    """Which part of a model a decision is about, and how many values that part has."""
+    """Which parts of a model a decision is about, the largest first, and how many values they have."""
 
     @property
-    def part(self) -> str: ...
+    def parts(self) -> tuple[str, ...]: ...
 
     @property
     def values(self) -> int: ...
@@ -38,9 +40,11 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
         return plain[0][1]
     asserted = [(member, decision) for member, decision in plain if decision.parent is not None]
     open_part = next(((m, d) for m, d in plain if d.answer is AnswerKind.UNDECIDED and d.candidates), None)
+    alike: dict[tuple[str | None, object], list[tuple[PartOfModel, Decision]]] = defaultdict(list)
+    for member, decision in asserted:
+        alike[decision.parent, decision.relation].append((member, decision))
     if asserted and open_part is not None and open_part[0].values > MUCH_LARGER * asserted[0][0].values:
-        main_part, main = open_part
-        return replace(_about(main, main_part.part), other_parts=tuple(_about(d, m.part) for m, d in asserted))
+        return replace(_about([open_part]), other_parts=tuple(map(_about, alike.values())))
     if not asserted:
         telling = [(member, d) for member, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
         if not telling:
@@ -51,21 +55,22 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
         ]
         (member, first), *_ = trained if trained and "equal_to" in telling[0][1].evidence else telling
         return (
-            _about(first, member.part) if first.answer is AnswerKind.UNDECIDED and len(telling) < len(plain) else first
+            _about([(member, first)]) if first.answer is AnswerKind.UNDECIDED and len(telling) < len(plain) else first
         )
-    main_part, main = asserted[0]
-    others: dict[tuple[str | None, object], Decision] = {}
-    for member, decision in asserted[1:]:
-        if (decision.parent, decision.relation) != (main.parent, main.relation):
-            others.setdefault((decision.parent, decision.relation), _about(decision, member.part))
-    if others or len(asserted) < len(plain):
-        main = _about(main, main_part.part)
-    return replace(main, other_parts=tuple(others.values()))
+    if len(alike) == 1 and len(asserted) == len(plain):
+        return asserted[0][1]
+    main, *others = map(_about, alike.values())
+    return replace(main, other_parts=tuple(others))
 
 
-def _about(decision: Decision, part: str) -> Decision:
-    """A decision that names the part of the model which it is about."""
-    return replace(decision, evidence={**decision.evidence, "part": part}) if part else decision
+def _about(said: Sequence[tuple[PartOfModel, Decision]]) -> Decision:
+    """The first of some decisions, which names the parts of the model that all of them are about."""
+    decision = said[0][1]
+    parts = list(dict.fromkeys(part for member, _ in said for part in member.parts if part))
+    if not parts:
+        return decision
+    several = {"parts": parts} if parts[1:] else {}
+    return replace(decision, evidence={**decision.evidence, "part": ", ".join(parts), **several})
 
 
 def without_parts(model: str, decision: Decision) -> Decision:

@@ -70,3 +70,8 @@ class Decision:
     def named(self) -> frozenset[str]:
         """The parent and the candidates."""
         return frozenset(name for name in (self.parent, *(c.parent for c in self.candidates)) if name is not None)
+
+
+def parts_in(evidence: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parts of the child that the evidence of an edge names."""
+    return tuple(evidence.get("parts", ())) or tuple(filter(None, [evidence.get("part")]))

@@ -21,10 +21,11 @@ _AGAIN = "\n"  # before the path of a part, in the id of a model that has one ba
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """A model as a member of a group. subject: with the sketch of the group's backbones alone; part: path of that part in the model."""
+    """A model as a member of a group. subject: with the sketch of the group's backbones alone; parts: their paths in the model, the largest
+    first."""
 
     subject: Subject
-    part: str
+    parts: tuple[str, ...]
     values: int
     depth: tuple[int, ...]
 
@@ -77,7 +78,7 @@ def groups_of(subjects: Sequence[Subject], only: str | None = None) -> list[Grou
         same[tuple(subject.id for subject, _ in found)].append(key)
     groups = [_group(keys, [having[key] for key in keys]) for keys in same.values()]
     groups += [
-        Group((signature,), tuple(GroupMember(s, "", s.sketch.total_values, ()) for s in some))
+        Group((signature,), tuple(GroupMember(s, (), s.sketch.total_values, ()) for s in some))
         for signature, some in whole.items()
     ]
     return groups
@@ -134,11 +135,10 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBa
         twice = ids.count(subject.id) > 1 if len(ids) < 10_000 else False
         name = part_id(subject.id, own[0].backbone.part) if twice else subject.id
         declared = frozenset(subject.declared)
-        largest = max(own, key=lambda n: n.backbone.values)
         members.append(
             GroupMember(
                 replace(subject, id=name, sketch=sketch, declared=declared, name=subject.label),
-                largest.backbone.part,
+                tuple(n.backbone.part for n in sorted(own, key=lambda n: -n.backbone.values)),
                 sum(n.backbone.values for n in own),
                 tuple(d for n in own for d in n.depth),
             )

@@ -31,7 +31,7 @@ class ModelPart:
 
     subject: Subject
     model: str
-    part: str
+    parts: tuple[str, ...]
     values: int
 
 
@@ -51,6 +51,6 @@ def unrelated_parts(subject: Subject, said: Sequence[tuple[KeyedPart, Decision]]
                 sketch = part_of(subject.sketch, {named.backbone: ""})
                 name = part_id(subject.id, named.backbone.part)
                 own = replace(subject, id=name, name=subject.label, sketch=sketch)
-                part = ModelPart(own, subject.id, named.backbone.part, named.backbone.values)
+                part = ModelPart(own, subject.id, (named.backbone.part,), named.backbone.values)
                 found.append((part, replace(decision, model=name)))
     return found

@@ -173,7 +173,8 @@ def write_mermaid(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
 def _edge_label(data: dict[str, Any]) -> str:
     probability = data.get("probability")
     word = Relation(data["edge"]).word
-    return f"{word} {chance(probability)}" if probability is not None else word
+    said = f"{word} {chance(probability)}" if probability is not None else word
+    return f"{said}, its {', '.join(json.loads(data['parts']))}" if data.get("parts") else said
 
 
 def _quoted(text: str) -> str:

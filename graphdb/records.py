@@ -136,6 +136,7 @@ def edge_row(edge: Edge, run_id: str) -> Row:
             "child_revision": edge.child_revision,
             "parent_revision": edge.parent_revision,
             "share": edge.share,
+            "parts": list(edge.parts) or None,
             "run_id": run_id,
         },
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lineage.detect.decision import parts_in
 from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Declaration, Model, Relation
 from lineage.graphdb.schema.kept_reason import KeptReason, with_names
@@ -23,15 +24,20 @@ ADAPTER = "an adapter: published methods compare the weights of models, of which
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A parent that was found, or one that is possible. share: of a merge, its part of the weights, 0 to 1; part: path of the part of the
-    model that comes from it, None for all of it."""
+    """A parent that was found, or one that is possible. share: of a merge, its part of the weights, 0 to 1; parts: paths of the parts of
+    the model that come from it, the largest first; none where all of it does."""
 
     hub_id: str
     repo_id: str
     relation: str
     probability: float
     share: float | None = None
-    part: str | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> str | None:
+        """Its parts as one text, None for all of the model."""
+        return ", ".join(self.parts) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +152,12 @@ def from_decision(
     """
     asserted = dict(decision.parents)
     relation = str(decision.relation or Relation.FINE_TUNED_FROM)
-    part = decision.evidence.get("part")
+    parts = parts_in(decision.evidence)
     return Answer(
         model,
         "parent" if asserted else _said(str(decision.answer)),
         (
-            *(Parent(p, names[p], relation, decision.probability, share, part) for p, share in decision.parents),
+            *(Parent(p, names[p], relation, decision.probability, share, parts) for p, share in decision.parents),
             *(_of_part(other, names) for other in decision.other_parts if other.parent),
         ),
         decision.probability,
@@ -188,12 +194,12 @@ def _said(answer: str | None) -> str:
 def _of_part(decision: Decision, names: Mapping[str, str]) -> Parent:
     """The parent of one part of a model."""
     parent, relation = str(decision.parent), str(decision.relation or Relation.FINE_TUNED_FROM)
-    return Parent(parent, names[parent], relation, decision.probability, None, decision.evidence.get("part"))
+    return Parent(parent, names[parent], relation, decision.probability, None, parts_in(decision.evidence))
 
 
 def _parent(row: Mapping[str, Any]) -> Parent:
-    part = json.loads(row.get("evidence") or "{}").get("part")
-    return Parent(row["hub_id"], row["repo_id"], row["kind"], row["probability"], row["share"], part)
+    parts = parts_in(json.loads(row.get("evidence") or "{}"))
+    return Parent(row["hub_id"], row["repo_id"], row["kind"], row["probability"], row["share"], parts)
 
 
 def _ids_in(kept: Mapping[str, Any] | None) -> Iterator[str]:

@@ -52,10 +52,10 @@ class GroupTask:
 
 @dataclass(frozen=True, slots=True)
 class DecisionSubject:
-    """The subject of a decision. part: path of a part of the model, "" for all of it; values: their number; keys: of its backbones."""
+    """The subject of a decision. parts: paths of parts of the model, "" for all of it; values: their number; keys: of its backbones."""
 
     model: str
-    part: str
+    parts: tuple[str, ...]
     values: int
     keys: tuple[str, ...] = ()
 
@@ -161,7 +161,7 @@ def decide_subjects(
         copies = {subject.id: subject for subject in subjects if subject.quantized}
         claims = known if options.declared else None
         said = [(member, _packed(decision, copies, claims, sketches)) for member, decision in said]
-    return [(DecisionSubject(m.model, m.part, m.values, m.keys), decision) for m, decision in said]
+    return [(DecisionSubject(m.model, m.parts, m.values, m.keys), decision) for m, decision in said]
 
 
 def _packed(

@@ -386,7 +386,7 @@ def as_edges(
     revisions: Mapping[str, str | None] | None = None,
 ) -> tuple[list[Edge], list[Verdict]]:
     """What the graph keeps of decisions: accepted edges, ties as POSSIBLE_PARENT, and a verdict on every model, by identities alone."""
-    from lineage.detect.decision import AnswerKind
+    from lineage.detect.decision import AnswerKind, parts_in
     from lineage.detect.method_version import method_version
 
     revisions = revisions or {}
@@ -413,6 +413,7 @@ def as_edges(
                     revisions.get(child),
                     revisions.get(parent),
                     share,
+                    parts_in(decision.evidence),
                 )
                 for parent, share in decision.parents
             ]

@@ -37,7 +37,9 @@ def as_json(answer: Answer, stored: bool) -> dict[str, Any]:
         "revision": answer.model.revision,
         "reason": answer.reason,
         "evidence": dict(answer.evidence),
-        "parents": [{**_candidate(p), "share": p.share, "part": p.part} for p in answer.parents],
+        "parents": [
+            {**_candidate(p), "share": p.share, "part": p.part, "parts": list(p.parts)} for p in answer.parents
+        ],
         "other_parents": [_candidate(c) for c in answer.other_parents],
         "declared_agrees": None if agreement is None or agreement.agreement is None else str(agreement.agreement),
         "agreement": None if agreement is None or agreement.agreement is None else str(agreement.agreement),

@@ -14,6 +14,7 @@ CREATE (c)-[r:RELATION {
   child_revision: row.props.child_revision,
   parent_revision: row.props.parent_revision,
   share: row.props.share,
+  parts: row.props.parts,
   run_id: row.props.run_id,
   child_digest: c.weights_digest,
   parent_digest: p.weights_digest,

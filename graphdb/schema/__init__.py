@@ -216,6 +216,7 @@ class Edge:
         decided_by: the kinds of evidence that decided, strongest first: names of signals, `dates`, `declared`.
         evidence: JSON-serialisable numbers and sentences behind the decision.
         share: for MERGED_FROM, the parent's share of the weights, 0 to 1.
+        parts: paths of the parts of the child that come from the parent, the largest first; none where all of it does.
     """
 
     child: str
@@ -229,6 +230,7 @@ class Edge:
     child_revision: str | None = None
     parent_revision: str | None = None
     share: float | None = None
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

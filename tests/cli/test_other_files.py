@@ -91,6 +91,13 @@ def test_a_model_of_two_parts_has_a_parent_for_each_and_they_are_listed(small_hu
     found = lineage("who-is-parent", "birch/both", "--json", HF_ENDPOINT=small_hub.url).json
     expected = {"acme/language": "language_model", "acme/vision": "vision_tower.encoder"}
     assert {row["parent"]: row["part"] for row in found["parents"]} == expected
+    assert {row["parent"]: row["parts"] for row in found["parents"]} == {
+        name: [part] for name, part in expected.items()
+    }
+    in_graph = lineage(
+        "cypher", "MATCH (c:Model)-[r]->(p) WHERE size(r.parts) > 0 RETURN p.repo_id AS p, r.parts AS parts", "--json"
+    )
+    assert {row["p"]: row["parts"] for row in in_graph.json} == {name: [part] for name, part in expected.items()}
     assert found["parent"] in found["reason"], "the reason is about the parent that is named first"
     text = lineage("who-is-parent", "birch/both", HF_ENDPOINT=small_hub.url).stdout
     assert "acme/language (0.99, its language_model)" in text and "acme/vision (0.99, its vision_tower.encoder)" in text

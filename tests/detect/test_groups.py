@@ -12,7 +12,7 @@ import torch
 
 from lineage.detect.cohorts import cohorts
 from lineage.detect.combine_decisions import combined
-from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision, parts_in
 from lineage.detect.group_decisions import decide_groups
 from lineage.detect.groups import groups_of
 from lineage.detect.model_input import Subject
@@ -67,7 +67,7 @@ def named(decision: Decision) -> set[str]:
 
 @dataclass(frozen=True)
 class PartOfM:
-    part: str
+    parts: tuple[str, ...]
     values: int
 
 
@@ -221,11 +221,30 @@ def test_a_frozen_part_that_two_models_have_is_from_the_one_that_the_other_came_
 def test_where_a_much_larger_part_has_candidates_a_copied_small_part_is_not_what_a_model_is_about() -> None:
     tower = Decision("m", AnswerKind.PARENT, 1.0, "vision", Relation.COPY_OF, (Candidate("vision", 1.0),))
     language = Decision("m", AnswerKind.UNDECIDED, 0.7, candidates=(Candidate("language", 0.7),))
-    parts = [(PartOfM("tower", 10), tower), (PartOfM("language_model", 100), language)]
+    parts = [(PartOfM(("tower",), 10), tower), (PartOfM(("language_model",), 100), language)]
     found = combined("m", parts)
     assert (found.answer, found.evidence["part"]) == (AnswerKind.UNDECIDED, "language_model")
     assert [(other.parent, other.evidence["part"]) for other in found.other_parts] == [("vision", "tower")]
-    assert combined("m", [(PartOfM("tower", 60), tower), parts[1]]).parent == "vision"
+    assert combined("m", [(PartOfM(("tower",), 60), tower), parts[1]]).parent == "vision"
+
+
+def test_parts_with_one_parent_are_one_decision_that_names_them_all() -> None:
+    def comes_from(parent: str, relation: Relation = Relation.FINE_TUNED_FROM) -> Decision:
+        return Decision("m", AnswerKind.PARENT, 0.9, parent, relation, (Candidate(parent, 0.9),))
+
+    text, vision, language = PartOfM(("text",), 10), PartOfM(("vision",), 20), PartOfM(("language",), 100)
+    found = combined("m", [(language, comes_from("llama")), (text, comes_from("clip")), (vision, comes_from("clip"))])
+    assert (found.parent, parts_in(found.evidence)) == ("llama", ("language",))
+    assert [(d.parent, parts_in(d.evidence)) for d in found.other_parts] == [("clip", ("vision", "text"))]
+    assert found.other_parts[0].evidence["part"] == "vision, text"
+    found = combined("m", [(text, comes_from("clip")), (vision, comes_from("clip"))])
+    assert (found.parent, parts_in(found.evidence), found.other_parts) == ("clip", (), ())
+    undecided = Decision("m", AnswerKind.UNDECIDED, 0.7, candidates=(Candidate("llama", 0.7),))
+    found = combined("m", [(text, comes_from("clip")), (vision, comes_from("clip")), (language, undecided)])
+    assert [(d.parent, parts_in(d.evidence)) for d in found.other_parts] == [("clip", ("vision", "text"))]
+    both = PartOfM(("vision", "text"), 30)
+    found = combined("m", [(language, undecided), (both, comes_from("clip"))])
+    assert parts_in(found.other_parts[0].evidence) == ("vision", "text")
 
 
 def test_a_model_of_other_depth_is_beside_those_that_lost_the_same_layers() -> None:

@@ -161,6 +161,18 @@ def test_dot_and_mermaid_quote_nasty_names(store: Store) -> None:
     assert mermaid[3] == '  n1 -->|"fine-tuned 0.90"| n0'
 
 
+def test_exports_name_the_parts_that_an_edge_is_about(store: Store, tmp_path: Path) -> None:
+    store.upsert_models([a_model("a"), a_model("b")])
+    store.replace_edges(["id-b"], [an_edge("b", "a", 0.9, parts=("text", 'vi"sion'))], [], "run")
+    assert '[label="fine-tuned 0.90, its text, vi\\"sion"]' in exported(store, "dot")
+    assert "fine-tuned 0.90#44; its text#44; vi#34;sion" in exported(store, "mermaid")
+    graph = nx.node_link_graph(json.loads(exported(store, "node-link")), edges="edges")
+    assert [json.loads(data["parts"]) for *_, data in graph.edges(data=True)] == [["text", 'vi"sion']]
+    export_graph(store, "csv", tmp_path)
+    with (tmp_path / "edges.csv").open(newline="") as file:
+        assert [row["parts:string[]"].split("\x1f") for row in csv.DictReader(file)] == [["text", 'vi"sion']]
+
+
 @pytest.mark.parametrize("form", ["graphml", "gexf"])
 def test_xml_can_be_read_again_whatever_a_name_holds(store: Store, tmp_path: Path, form: str) -> None:
     names = {"a": "x\x01y\x1b[31m", "b": "line\nbreak\u202e", "c": "]]>&<\ufffe", "d": "plain \x0b\x0c"}

@@ -43,6 +43,20 @@ def as_rows(edges: list[Edge]) -> list[tuple[Any, ...]]:
     return sorted((edge.child, edge.parent, str(edge.kind), edge.probability) for edge in edges)
 
 
+def test_an_edge_names_the_parts_that_it_is_about_as_long_as_it_is_about_them(store: Store) -> None:
+    of_parts = (
+        "MATCH (c:Model)-[r:FINE_TUNED_FROM]->() WHERE 'vision' IN r.parts RETURN c.hub_id AS child, r.parts AS parts"
+    )
+    store.upsert_models([a_model("a"), a_model("b"), a_model("c")])
+    edges = [an_edge("b", "a", parts=("text", "vision")), an_edge("b", "c", parts=("language",)), an_edge("c", "a")]
+    store.replace_edges(["id-b", "id-c"], edges, [], "run-1")
+    assert store.read(of_parts) == [{"child": "id-b", "parts": ["text", "vision"]}]
+    store.replace_edges(["id-b"], [an_edge("b", "a")], [], "run-2")
+    assert store.read(of_parts) == []
+    (kept,) = [row["r"] for row in store.read(HISTORY)]
+    assert kept["parts"] == ["language"]
+
+
 def test_an_edge_keeps_its_evidence_revisions_and_moments(store: Store) -> None:
     store.upsert_models([a_model("a"), a_model("b")])
     edge = an_edge(
