@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from lineage.detect.decision import WITHOUT_PARENT, Decision
+from lineage.detect.model_input import Subject
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sketch
+from lineage.graphdb.schema import Relation
+
+Decide = Callable[[Sequence[Subject]], list[Decision]]
 
 LITTLE = 0.2  # of the smaller sample: models with less in common are not compared in one piece
 MUCH = 0.7  # of the sampled values that most members have: a member with less is compared on its own
@@ -48,6 +53,35 @@ def cohorts(sketches: Sequence[Sketch]) -> tuple[list[int], list[int]]:
         own = sum(size[tensor] for tensor in _comparable(sketch) & usual)
         (odd if own < MUCH * wanted else main).append(place)
     return (main, odd) if main else (odd, [])
+
+
+def decided_in_cohorts(
+    subjects: Sequence[Subject], decide: Decide, beside: Sequence[Subject] = ()
+) -> dict[str, Decision]:
+    """Decisions about models of one backbone by id, of which those that would shrink what the others have in common join them one by one.
+
+    A model that had no parent among the others gets one that joined them, if it is decided so on what they all have in common.
+
+    Args:
+        beside: further models that are decided about with them, whatever they have in common.
+    """
+    main, odd = cohorts([subject.sketch for subject in subjects])
+    first = [*(subjects[place] for place in main), *beside]
+    found = {decision.model: decision for decision in decide(first)}
+    alone = {model for model, decision in found.items() if decision.answer in WITHOUT_PARENT}
+    for joining in (subjects[place] for place in odd):
+        *others, about = decide([*first, joining])
+        found[joining.id] = about
+        for decision in others:
+            tuned = decision.parent == joining.id and decision.relation not in (
+                Relation.COPY_OF,
+                Relation.QUANTIZED_FROM,
+            )
+            if tuned and decision.model in alone:
+                before = found[decision.model]
+                surer = before.parent is None or before.probability < decision.probability
+                found[decision.model] = decision if surer else before
+    return found
 
 
 def _comparable(sketch: Sketch) -> set[tuple[str, tuple[int, ...]]]:

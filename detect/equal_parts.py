@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from lineage.detect.combine_decisions import PartOfModel
-from lineage.detect.decision import Decision
+from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import model_of
+from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 
 LIKELY = 0.5  # probability of a candidate that counts as a parent here
@@ -57,6 +58,19 @@ def by_model(said: Sequence[Sequence[tuple[M, Decision]]]) -> dict[str, list[tup
 def has_equals(decision: Decision) -> bool:
     """Whether a model, or a part of it, is another one's bit for bit, and nothing in that part says which of them is the copy."""
     return isinstance(decision.evidence.get("equal_to"), str) and decision.relation is not Relation.COPY_OF
+
+
+def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -> Decision:
+    """Which of equal models is the copy is undetermined; their common parent is not: each gets the parent of the group."""
+    equal = by_model.get(str(decision.evidence.get("equal_to")))
+    if decision.answer is not AnswerKind.UNDECIDED or equal is None or equal.answer is not AnswerKind.PARENT:
+        return decision
+    return replace(
+        equal,
+        model=decision.model,
+        evidence={**equal.evidence, **decision.evidence},
+        reason=decision.reason.and_then(Reason("parent_of_both", reasons={"reason": equal.reason})),
+    )
 
 
 def _with_originals(pairs: Sequence[tuple[M, Decision]], above: Mapping[str, set[str]]) -> list[tuple[M, Decision]]:

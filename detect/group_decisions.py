@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from lineage.detect.cohorts import classes, cohorts
+from lineage.detect.cohorts import classes, decided_in_cohorts
 from lineage.detect.combine_decisions import PartOfModel, combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.equal_parts import by_model, has_equals, with_originals
@@ -116,12 +116,8 @@ def _decided_together(group: Group, decide: Decide, threshold: float | None) -> 
         if threshold is not None and not packed:
             together_or_apart = [[others[i] for i in some] for some in classes([m.subject.sketch for m in others])]
         for alike in together_or_apart:
-            main, odd = cohorts([m.subject.sketch for m in alike])
-            first = [*(alike[i] for i in main), *packed]
-            said += zip(first, decide([m.subject for m in first]), strict=True)
-            for i in odd:
-                together = [*(alike[j] for j in main), alike[i]]
-                said.append((alike[i], decide([m.subject for m in together])[-1]))
+            found = decided_in_cohorts([m.subject for m in alike], decide, [m.subject for m in packed])
+            said += [(m, found[m.subject.id]) for m in (*alike, *packed)]
     if threshold is None:
         return said
     return by_blocks([_by_overlap(pair, members_of, threshold) for pair in said], threshold, decide)

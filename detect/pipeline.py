@@ -15,6 +15,7 @@ from lineage.detect.annotations import with_runs, with_siblings
 from lineage.detect.arrays import torch
 from lineage.detect.clustering import families
 from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.equal_parts import with_parent_of_equal
 from lineage.detect.identical_bodies import spread
 from lineage.detect.measurement import SettledFamily, measure, settle
 from lineage.detect.merges import merged_decision, with_bases
@@ -32,7 +33,7 @@ from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "25"
+METHOD_VERSION = "26"
 
 
 def decide(
@@ -79,19 +80,6 @@ def _decide_packed(
 def _may_be_original(decision: Decision) -> bool:
     """Whether a model is no rounded or exact copy of another one, which is then asked in its place."""
     return decision.relation not in (Relation.QUANTIZED_FROM, Relation.COPY_OF) and "equal_to" not in decision.evidence
-
-
-def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -> Decision:
-    """Which of equal models is the copy is undetermined; their common parent is not: each gets the parent of the group."""
-    equal = by_model.get(str(decision.evidence.get("equal_to")))
-    if decision.answer is not AnswerKind.UNDECIDED or equal is None or equal.answer is not AnswerKind.PARENT:
-        return decision
-    return replace(
-        equal,
-        model=decision.model,
-        evidence={**equal.evidence, **decision.evidence},
-        reason=decision.reason.and_then(Reason("parent_of_both", reasons={"reason": equal.reason})),
-    )
 
 
 def families_of(

@@ -16,9 +16,10 @@ from itertools import combinations
 import numpy as np
 
 from lineage.detect.backbone import is_adapter
-from lineage.detect.cohorts import cohorts
+from lineage.detect.cohorts import decided_in_cohorts
 from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
 from lineage.detect.decode import DTYPE_BYTES
+from lineage.detect.equal_parts import has_equals, with_parent_of_equal
 from lineage.detect.groups import model_of
 from lineage.detect.model_input import Subject
 from lineage.detect.overlap import lowered
@@ -92,7 +93,9 @@ def across_names(
             one by one where most of their model is in no other one.
     """
     said = {d.model: d for d in (*decisions, *(d for _, d in parts))}
-    heads = [s for s in subjects if said[s.id].answer in WITHOUT_PARENT and not s.quantized]
+    heads = [
+        s for s in subjects if said[s.id].answer in WITHOUT_PARENT and not s.quantized and not has_equals(said[s.id])
+    ]
     pairs = [*combinations(heads, 2), *((head, part) for part, _ in parts for head in heads)]
     kin = [found for a, b in _pairs(pairs) if (found := kinship(a, b)) is not None]
     order = [*(s.id for s in subjects), *(s.id for s, _ in parts)]
@@ -138,14 +141,20 @@ def across_names(
                 or _elsewhere(decision, of_head)
             ):
                 said[decision.model] = _without_circle(decision, said)
-    return [said[model] for model in order]
+    return [with_parent_of_equal(said[model], said) for model in order]
 
 
 def _followers(heads: Sequence[Kinship], subjects: Sequence[Subject], said: Mapping[str, Decision]) -> list[Kinship]:
     """Models that were said to come from one whose original has now been found: they may come from the original as well."""
     upper, own = heads[0].first, {k.second.id for k in heads}
     following = [
-        s for s in subjects if s is not upper and s.id not in own and not s.quantized and _follows(said[s.id], own)
+        s
+        for s in subjects
+        if s is not upper
+        and s.id not in own
+        and not s.quantized
+        and not has_equals(said[s.id])
+        and _follows(said[s.id], own)
     ]
     return [found for s in following[:FOLLOWERS] if (found := kinship(upper, s)) is not None]
 
@@ -231,11 +240,7 @@ def _decided(
         for k in kin
     ]
     together = [here, *others, *again]
-    main, odd = cohorts([s.sketch for s in together])
-    first = [together[i] for i in main]
-    own = {d.model: d for d in decide(first)}
-    for i in odd:
-        own[together[i].id] = decide([*first, together[i]])[-1]
+    own = decided_in_cohorts(together, decide)
     changed = []
     for subject in together:
         decision, before = own[subject.id], said.get(subject.id)

@@ -117,6 +117,19 @@ def test_an_odd_member_does_not_shrink_what_the_others_have_in_common() -> None:
     assert (main, apart) == ([0, 1, 3, 4], [2])
 
 
+def test_a_base_of_which_little_is_known_is_the_parent_of_those_that_have_more_in_common() -> None:
+    whole = {n: sketch_of(tuned(LANGUAGE, n)) for n in range(4)}
+    base = sketch_of(LANGUAGE)
+    little = replace(base, samples={name: sample for name, sample in base.samples.items() if "query" in name})
+    subjects = [Subject(f"child-{n}", sketch) for n, sketch in whole.items()]
+    assert cohorts([s.sketch for s in [*subjects, Subject("base", little)]])[1] == [4]
+    alone = decide_groups(subjects, plain, 0.8)
+    assert all(decision.parent is None for decision in alone)
+    said = {d.model: d for d in decide_groups([*subjects, Subject("base", little)], plain, 0.8)}
+    assert said["base"].answer is AnswerKind.ROOT
+    assert [named(said[s.id]) & {"base"} for s in subjects] == [{"base"}] * 4
+
+
 def test_an_encoder_and_a_decoder_that_mirrors_it_are_compared_apart() -> None:
     """Their blocks have the same sizes in another order, so that no tensor of the one has the shape of the other's."""
     rng = np.random.default_rng(11)

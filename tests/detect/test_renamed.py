@@ -180,6 +180,16 @@ def test_a_child_under_other_names_is_linked_to_its_base_and_strangers_to_nothin
     assert not {"stranger", "strange"} & set().union(*(named(d) for d in said.values()))
 
 
+@pytest.mark.slow
+def test_a_base_under_older_names_and_its_copy_have_the_children_of_one_family() -> None:
+    older = renamed(BASE)
+    models = {"older": older, "older-twin": older} | {f"child-{n}": grown(BASE, 20 + n) for n in range(4)}
+    said = {d.model: d for d in decide_groups([subject(n, t) for n, t in models.items()], plain, 0.8)}
+    assert {said[f"child-{n}"].parent for n in range(4)} == {"older"}
+    assert said["older"].answer is AnswerKind.ROOT
+    assert said["older-twin"].evidence["equal_to"] == "older" and said["older-twin"].answer is AnswerKind.UNDECIDED
+
+
 @pytest.mark.parametrize("write", [stacked_experts, stacked_layers, upcycled])
 def test_sizes_and_rows_of_a_model_are_those_of_the_same_matrices(write: Callable[[Tensors], Tensors]) -> None:
     dense, experts = sketch_of(BASE), sketch_of(write(BASE))
