@@ -39,7 +39,7 @@ class Merge:
             largest first; of an unseen part nothing is counted.
         base: the model whose differences to the parents were merged; None where there is none.
         method: in words. off: what the parts leave unexplained, over their distance. unseen: whether a part is not at hand.
-        weights: of each part, as it was multiplied; empty where that is not known.
+        weights: of each part, as it was multiplied; empty where that is not known. A part with a negative one was taken away.
     """
 
     model: int
@@ -49,6 +49,11 @@ class Merge:
     off: float
     unseen: bool = False
     weights: tuple[float, ...] = ()
+
+    @property
+    def beyond(self) -> bool:
+        """Whether shares do not say all: a part was taken away, or the only one has a weight of its own."""
+        return len(self.weights) == 1 or any(weight < 0 for weight in self.weights)
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -88,8 +93,8 @@ def _by_layer(gram: Gram) -> list[np.ndarray]:
 
 
 def _of_span(model: int, span: WeightedSum) -> Merge:
-    total = sum(weight for _, weight in span.members)
-    parts = tuple((part, weight / total) for part, weight in span.members)
+    total = sum(abs(weight) for _, weight in span.members)
+    parts = tuple((part, abs(weight) / total) for part, weight in span.members)
     return Merge(model, parts, span.base, span.method, span.off, weights=tuple(weight for _, weight in span.members))
 
 
@@ -150,7 +155,7 @@ def merged_decision(models: Sequence[str], merge: Merge) -> Decision:
     evidence = {
         "method": merge.method,
         "shares": dict(shares),
-        "weights": weights if merge.base is not None else {},
+        "weights": weights if merge.base is not None or merge.beyond else {},
         "base": None if merge.base is None else models[merge.base],
         "unseen_part": merge.unseen,
         "off_the_line": merge.off,
@@ -175,38 +180,59 @@ def _reason(shares: Sequence[tuple[str, float]], base: str | None, merge: Merge)
         values = {"first_share": first_share, "second_share": second_share}
         found = Reason("merge", values, {"first": first, "second": second})
     else:
-        told = {"method": merge.method, "shares": ", ".join(f"{share:.2f}" for _, share in shares)}
+        numbers = merge.weights if merge.beyond else [share for _, share in shares]
+        told = {"method": merge.method, "shares": ", ".join(f"{number:.2f}" for number in numbers)}
         models = {"models": tuple(name for name, _ in shares)}
         linear = merge.method == "linear"
-        found = Reason("merge_mean" if linear else "merge_of", told, models)
+        found = Reason("merge_mean" if linear else "merge_weighted" if merge.beyond else "merge_of", told, models)
     if base is not None:
         found = found.and_then(Reason("merge_base", models={"base": base}))
     return found.and_then(Reason("merge_unseen")) if merge.unseen else found
 
 
 def with_bases(decisions: Sequence[Decision], parents: Mapping[str, str]) -> list[Decision]:
-    """The same, where one part of a mean of three and more is the ancestor of all others: they were added to it, each as its difference.
+    """The same, where one part of a sum of two and more is the ancestor of all others: they were added to it, each as its difference.
 
-    A mean with the base and a sum of differences from it are the same numbers; the family's tree tells which model is the base.
+    A mean with the base and a sum of differences from it are the same numbers, and so are sums of differences from any of the parts; the
+    family's tree tells which model is the base.
 
     Args:
         parents: child -> parent in the family's tree.
     """
-    return [_with_base(decision, parents) if len(decision.merged_from) > 2 else decision for decision in decisions]
+    return [_with_base(decision, parents) if decision.merged_from else decision for decision in decisions]
 
 
 def _with_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
-    weights = dict(decision.merged_from)
+    """A mean of two, one trained from the other, stays one: nothing tells it from a sum."""
+    weights, given = _all_weights(decision), decision.evidence.get("base")
+    negative = any(weight < 0 for weight in weights.values())
+    if not weights or (len(weights) < 3 and not negative):
+        return decision
     lines = {name: _line(name, parents) for name in weights}
     base = next((b for b in weights if all(b == name or b in line for name, line in lines.items())), None)
-    if base is None or decision.evidence.get("method") != "linear":
+    if base == given or (base is None and len(weights) > 2):
         return decision
     rest = {name: weight for name, weight in weights.items() if name != base}
-    total = sum(rest.values())
-    parts = tuple((place, weight / total) for place, weight in enumerate(rest.values(), 2))
+    total = sum(map(abs, rest.values()))
+    order = sorted(rest.items(), key=lambda pair: -pair[1])
+    parts = tuple((place, abs(weight) / total) for place, (_, weight) in enumerate(order, 2))
     off = float(decision.evidence["off_the_line"])
-    merge = Merge(0, parts, 1, "task arithmetic", off, weights=tuple(rest.values()))
-    return merged_decision([decision.model, base, *rest], merge)
+    method = "linear, with a negative weight" if base is None else "task arithmetic"
+    names = [decision.model, base or "", *(name for name, _ in order)]
+    merge = Merge(0, parts, None if base is None else 1, method, off, weights=tuple(weight for _, weight in order))
+    return merged_decision(names, merge)
+
+
+def _all_weights(decision: Decision) -> dict[str, float]:
+    """Of all parts of a weighted sum, the base among them, which sum to one; nothing where the sum is another one in each tensor."""
+    method = decision.evidence.get("method")
+    if method == "linear":
+        return dict(decision.merged_from)
+    weights = dict(decision.evidence.get("weights", {}))
+    if method not in ("task arithmetic", "linear, with a negative weight") or not weights:
+        return {}
+    base = decision.evidence.get("base")
+    return weights if base is None else {**weights, str(base): 1 - sum(weights.values())}
 
 
 def _line(name: str, parents: Mapping[str, str]) -> list[str]:

@@ -51,6 +51,7 @@ TEMPLATES = {
     "merge": "every weight is a mean of those of {first} ({first_share:.2f}) and {second} ({second_share:.2f})",
     "merge_mean": "every weight is a mean of those of {models}, in shares of {shares}",
     "merge_of": "a merge ({method}) of {models}, in shares of {shares}",
+    "merge_weighted": "a merge ({method}) of {models}, with weights of {shares}",
     "merge_base": "their differences from {base} were merged",
     "merge_unseen": "a further parent is not at hand",
     "rounded": "every value compared is that of {parent} rounded to {digits} binary digits",

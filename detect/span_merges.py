@@ -4,32 +4,34 @@ In: values of a family's models and the regression of each on all others. Out: f
 of its dtype, the smallest such set.
 
 - Search: all sets of two, three and four among the models with the largest partial correlations, then leaving out one after the other.
-- Which of several dependent models is the merge: the one whose coefficients are all positive; a base alone may have a negative one, as
-  in task arithmetic, and it lies in the middle of the others.
+- Which of several dependent models is the merge: the one that was rounded last (rounded_one.py); where that does not tell, the one whose
+  coefficients are all positive, or whose base lies in the middle of the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from math import log
+from math import isfinite
 
 import numpy as np
 
-from lineage.detect.family_values import ROUNDING_SQ, FamilyValues
+from lineage.detect.family_values import FamilyValues
 from lineage.detect.near_models import near_of
 from lineage.detect.regression import ROUNDED_IN_BETWEEN, Regression
+from lineage.detect.rounded_one import rounded_last
 from lineage.detect.span_fit import View, view
 from lineage.detect.stacks import stacks
 from lineage.detect.weighted_sum import LEAST_SHARE, WeightedSum, weighted_sum
 
 FAR = 25.0  # squared distance over what rounding leaves: nearer models are copies
 FIRST_TENSORS = 3  # in which sets are tried before the others
-POOL, POOL_OF_FOUR = 24, 12
+POOL, POOL_OF_FOUR = 24, 16
 # models in the middle that are always tried: light siblings take the base's place among the partial correlations
 FIRST_HUBS = 2
+NEARS, NEAR_IN_POOL = 12, 4  # models whose near ones are tried as well, and how many of these
 MOST_NEAR = 32  # models near to a part that are tried in its place
-AS_EXACT = 1.5  # remainders that are off the expected error of rounding by factors within this one are equally good
+CLEARLY = 40.0  # log-odds from which on digits tell which of dependent models was rounded last
 AS_NEAR = 1.1  # the same where sets differ in one light sibling
 
 
@@ -40,28 +42,44 @@ def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, Weight
     """
     hubs = values.hubs[:FIRST_HUBS].tolist()
     choices = {
-        m: _explanations(values, m, [*dict.fromkeys([*(h for h in hubs if h != m), *regressed.pool(m, POOL)])])
+        m: _explanations(values, m, _with_near(values, m, [*hubs, *regressed.pool(m, POOL)]))
         for m in regressed.explained
     }
-    likeliest: dict[frozenset[int], tuple[int, WeightedSum]] = {}
+    dependent: dict[frozenset[int], dict[int, WeightedSum]] = {}
     for model, some in choices.items():
         for span in some:
-            dependent = frozenset(span.all | {model})
-            known = likeliest.get(dependent)
-            if known is None or _likelier(values, (model, span), known):
-                likeliest[dependent] = model, span
+            dependent.setdefault(frozenset(span.all | {model}), {})[model] = span
     of_model: dict[int, list[WeightedSum]] = {}
-    for model, span in likeliest.values():
-        of_model.setdefault(model, []).append(span)
+    for models, spans in dependent.items():
+        likeliest = _likeliest(values, models, spans)
+        if likeliest is not None:
+            of_model.setdefault(likeliest[0], []).append(likeliest[1])
     chosen = {model: _nearest_parts(some, set(of_model), values) for model, some in of_model.items()}
     order = sorted(
-        chosen, key=lambda m: (chosen[m].base is not None, len(chosen[m].all & chosen.keys()), chosen[m].off)
+        chosen,
+        key=lambda m: (
+            len(chosen[m].all & chosen.keys()),
+            -values.digits[m],
+            chosen[m].base is not None,
+            chosen[m].off,
+        ),
     )
     found: dict[int, WeightedSum] = {}
     for model in order:
-        if not _made_of(model, chosen[model].all, found):
+        near = near_of(values.nearest[int(values.digits[model])], model)
+        if not _made_of({model, *near}, chosen[model].all - set(near), found) and not _stands_in(
+            chosen[model].all, found
+        ):
             found[model] = chosen[model]
     return {model: _with_exactest_parts(values, model, span, set(found)) for model, span in found.items()}
+
+
+def _with_near(values: FamilyValues, model: int, pool: Sequence[int]) -> list[int]:
+    """The pool and what is near to the first ones in it: where weights are large, a model near to a part does not do in its place."""
+    chosen = values.nearest[int(values.digits[model])]
+    near = [sorted(near_of(chosen, first), key=values.rank)[:NEAR_IN_POOL] for first in pool[:NEARS]]
+    of_first, others = near[0], [m for some in near[1:] for m in some]
+    return [m for m in dict.fromkeys([pool[0], *of_first, *pool[1:], *others]) if m != model]
 
 
 def _with_exactest_parts(values: FamilyValues, model: int, span: WeightedSum, merged: set[int]) -> WeightedSum:
@@ -83,7 +101,9 @@ def _with_exactest_parts(values: FamilyValues, model: int, span: WeightedSum, me
         best = sets[[int(seen.fit(sets, origin)[0].sum(1).argmin())]]
     remainder, coefficients = seen.fit(best, origin)
     again = weighted_sum(seen, best[0], coefficients[0], float(remainder.sum()), seen.allowed(best)[0], values, origin)
-    return again if again is not None and (again.base is None) == (span.base is None) else span
+    return (
+        again if again is not None and (again.base is None, again.beyond) == (span.base is None, span.beyond) else span
+    )
 
 
 def _nearest_parts(some: Sequence[WeightedSum], merged: set[int], values: FamilyValues) -> WeightedSum:
@@ -95,42 +115,58 @@ def _nearest_parts(some: Sequence[WeightedSum], merged: set[int], values: Family
     return min((span for span in some if span.off <= AS_NEAR * least), key=lambda s: sum(map(values.rank, s.all)))
 
 
-def _made_of(model: int, parts: set[int], found: Mapping[int, WeightedSum]) -> bool:
-    """Whether a model is among its own parts, once those that are merges are taken apart: the relation is known already."""
+def _made_of(models: set[int], parts: set[int], found: Mapping[int, WeightedSum]) -> bool:
+    """Whether a model, or one near to it, is among its own parts, once those that are merges are taken apart: the relation is known."""
     seen, left = set[int](), list(parts)
     while left:
         part = left.pop()
         if part not in seen:
             seen.add(part)
             left += found[part].all if part in found else ()
-    return model in seen
+    return bool(models & seen)
+
+
+def _stands_in(parts: set[int], found: Mapping[int, WeightedSum]) -> bool:
+    """Whether the parts are a merge and all its own parts but one, so that what they make lies near that one: in coarser digits alike."""
+    return any(part in found and parts - {part} <= found[part].all for part in parts)
+
+
+def _likeliest(
+    values: FamilyValues, models: frozenset[int], spans: Mapping[int, WeightedSum]
+) -> tuple[int, WeightedSum] | None:
+    """Which of dependent models is the merge, and of what: the one that was rounded last, where its own sum is one that a merge is."""
+    found = next(iter(spans.items()))
+    if any(span.method in ("passthrough", "slerp") for span in spans.values()):
+        return found
+    odds = rounded_last(values, models)
+    if odds:
+        first, second = sorted(odds, key=lambda m: -odds[m])[:2]
+        if not isfinite(odds[first]):
+            return None
+        if odds[first] - odds[second] > CLEARLY:
+            span = spans.get(first) or _sum_of(values, first, sorted(models - {first}))
+            return None if span is None else (first, span)
+    for mine in spans.items():
+        if _likelier(values, mine, found):
+            found = mine
+    return found
+
+
+def _sum_of(values: FamilyValues, model: int, parts: Sequence[int]) -> WeightedSum | None:
+    seen = view(values, model, parts)
+    found = _valid(seen, np.arange(len(parts))[None, :], values, origin=False)
+    return found[0] if found else None
 
 
 def _likelier(values: FamilyValues, mine: tuple[int, WeightedSum], other: tuple[int, WeightedSum]) -> bool:
-    """Which of two of the same models is the merge: one without a base first, then the one of which as much remains as its own rounding
-    leaves (solved for a part, the merge's rounding is what remains, and grows or shrinks), then the one whose base lies in the middle."""
+    """Which of two of the same models is the merge, where digits do not tell: one that adds nothing to or takes nothing from a base first,
+    then the one whose base lies in the middle."""
+    if mine[1].beyond != other[1].beyond:
+        return other[1].beyond
     base, its = mine[1].base, other[1].base
     if base is None or its is None:
         return base is None and its is not None
-    left, others = _off_rounding(values, *mine), _off_rounding(values, *other)
-    if abs(left - others) > log(AS_EXACT):
-        return left < others
     return values.rank(base) < values.rank(its)
-
-
-def _off_rounding(values: FamilyValues, model: int, span: WeightedSum) -> float:
-    """How far what a set leaves of a model is from the model's rounding: size of the logarithm of the ratio of squared lengths."""
-    first, *rest = sorted(span.all)
-    left = 0.0
-    for tensor in values.tensors:
-        base = tensor[first].astype(np.float64)
-        moved = tensor[rest].astype(np.float64) - base  # (n - 1, v)
-        own = tensor[model] - base
-        found, *_ = np.linalg.lstsq(moved.T, own, rcond=None)
-        left += float(np.square(own - found @ moved).sum())
-    length = sum(float(np.square(tensor[model], dtype=np.float64).sum()) for tensor in values.tensors)
-    expected = ROUNDING_SQ * 4.0 ** -float(values.digits[model]) * length
-    return abs(log(max(left, 1e-6 * expected, 1e-300) / max(expected, 1e-300)))
 
 
 def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list[WeightedSum]:

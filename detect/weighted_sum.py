@@ -1,7 +1,7 @@
 """What a set of models that explains another one means: the merge that it is, or none.
 
-Training never ends in a sum of others: its steps have a direction of their own in every tensor. Still a part has to be needed, a base
-has to lie in the middle of the others, and weights have to be some that a merge has.
+Training never ends in a sum of others: its steps have a direction of their own in every tensor. Still a part has to be needed, and weights
+have to be some that a merge has. Weights beyond one and below nothing are some: a task vector added more than once, or taken away.
 Source: mergekit (arXiv 2403.13257) for what the methods compute; Model Stock, arXiv 2403.19522.
 """
 
@@ -20,8 +20,9 @@ TELLING = 4.0  # squared distance of the parents over what a tensor may be off, 
 NEEDED = 8.0  # what remains when a parent is left out, over what remains with it
 NEEDED_OF_TWO = 60.0  # the same of two: what was trained a little lies nearly on the way to what was trained more
 LEAST_SHARE = 0.02
-LARGEST_WEIGHT = 1.5  # of a difference from the base
+LARGEST_WEIGHT = 4.0
 BETWEEN = 1.3  # a base is that much farther, squared, from all models than the merge is at most
+HUBS = 2  # models in the middle, of which one is the base whose differences were added or taken away
 SAME_EVERYWHERE = 0.02  # coefficients of all tensors lie that near to each other where one number holds for all
 SCALED = 0.998  # cosine of the line and of the model from which on the parts differ by scaling alone
 
@@ -41,6 +42,11 @@ class WeightedSum:
     base_weight: float
     method: str
     off: float
+
+    @property
+    def beyond(self) -> bool:
+        """Whether it lies beyond its parts: one was taken away, or the only one has more than its own weight."""
+        return len(self.members) < 2 or any(weight < 0 for _, weight in self.members)
 
     @property
     def all(self) -> set[int]:
@@ -84,18 +90,20 @@ def weighted_sum(
     if not constant and _is_stack(each):  # see stacks.py
         return None
     if origin:
+        if float(mean.min()) < LEAST_SHARE:
+            return None
         method = "slerp"
     elif size > 2 and not constant and (stock := _stocked(each[differ])) is not None:
         base, method = models[stock], "model stock"
         mean = np.full_like(mean, 1 / (size - 1))
     elif float(mean.min()) < -LEAST_SHARE / 2:
-        negative = int(mean.argmin())
-        if size < 3 or not _may_be_base(negative, mean, values.central, models, seen.model):
+        if size == 2 and not constant:
             return None
-        base = models[negative]
-        method = "task arithmetic" + ("" if constant else ", with weights of its own in each tensor")
+        base = _base(models, mean, values, seen.model)
+        method = "linear, with a negative weight" if base is None else "task arithmetic"
+        method += "" if constant else ", with weights of its own in each tensor"
     shares = [(m, float(a)) for m, a in zip(models, mean, strict=True) if m != base]
-    if any(share < LEAST_SHARE for _, share in shares):
+    if any(not LEAST_SHARE <= abs(share) <= LARGEST_WEIGHT for _, share in shares):
         return None
     own_weight = 0.0 if base is None else 1 - sum(share for _, share in shares)
     off = (remainder / max(1e-300, float(whole.max()))) ** 0.5
@@ -121,11 +129,16 @@ def _scaled(seen: View, chosen: np.ndarray, distance: float) -> bool:
     return along >= SCALED * (distance * float(inner[-1, -1])) ** 0.5
 
 
-def _may_be_base(base: int, mean: np.ndarray, central: np.ndarray, models: Sequence[int], model: int) -> bool:
-    """Whether the one with a negative coefficient can be the base whose differences were summed: it lies in the middle of the family
-    rather than the merge does."""
-    positive = all(0 < float(a) <= LARGEST_WEIGHT for i, a in enumerate(mean.tolist()) if i != base)
-    return positive and float(central[models[base]]) < BETWEEN * float(central[model])
+def _base(models: Sequence[int], mean: np.ndarray, values: FamilyValues, model: int) -> int | None:
+    """The member from which differences are taken where a coefficient is negative: one in the middle of the family; else the one with the
+    negative coefficient, if it lies in the middle rather than the merge does."""
+    middle = min(models, key=values.rank)
+    if values.rank(middle) < HUBS:
+        return middle
+    negative = [m for m, a in zip(models, mean.tolist(), strict=True) if a < 0]
+    central = values.central
+    may_be = len(models) > 2 and len(negative) == 1 and float(central[negative[0]]) < BETWEEN * float(central[model])
+    return negative[0] if may_be else None
 
 
 def _all_differ(distance: np.ndarray, allowed: np.ndarray) -> np.ndarray:

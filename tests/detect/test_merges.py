@@ -265,3 +265,26 @@ def test_of_two_that_are_each_others_base_the_one_in_the_middle_is_no_merge():
     }
     assert set(without_turned_round(found, [0.8, 1.5, 0.5, 0.5, 0.7])) == {1, 4}
     assert set(without_turned_round(found, [1.5, 0.8, 0.5, 0.5, 0.7])) == {0, 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("weights", [{"t1": 1.5}, {"t1": -0.7}, {"t1": 1.0, "t6": -0.5}, {"t1": 1.1, "t6": 0.9}])
+def test_weights_beyond_one_and_below_nothing_make_a_merge_of_nobody_else(weights, dtype):
+    models = {name: {n: v.astype(dtype) for n, v in values.items()} for name, values in star().items()}
+    models["beyond"] = {n: v.astype(dtype) for n, v in summed(models, weights, "base").items()}
+    found = said(models)
+    assert [m for m, d in found.items() if d.merged_from] == ["beyond"], "neither a parent nor the base is the merge"
+    assert of_merge(found["beyond"]) == set(weights) and found["beyond"].evidence["base"] == "base"
+    assert found["beyond"].evidence["weights"] == pytest.approx(weights, abs=0.01)
+    assert not [m for m, d in found.items() if d.parent == "beyond"]
+
+
+@pytest.mark.slow
+def test_a_sum_of_two_models_with_a_negative_weight_has_both_as_parents_and_no_base():
+    models = star()
+    models["beyond"] = summed(models, {"t1": 1.4, "t6": -0.4})
+    found = said(models)
+    assert [m for m, d in found.items() if d.merged_from] == ["beyond"]
+    assert of_merge(found["beyond"]) == {"t1", "t6"} and "base" not in found["beyond"].evidence
+    assert "with weights of 1.40, -0.40" in str(found["beyond"].reason)

@@ -1,0 +1,83 @@
+"""Which of several models, each of which is a sum of the others, is the merge: the one whose values were rounded last.
+
+A parent lies on the same line as its merge, beyond or within the base: by distances alone each of the three is a sum of the other two.
+What is left of the right one is its own rounding, even between half a digit up and half a digit down. Of a model that was not rounded last
+the same remainder is narrower or wider than its digits are. In: values of a family. Out: log-odds, all of the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import erf, inf, isfinite, log
+
+import numpy as np
+
+from lineage.detect.family_values import FamilyValues, last_place, rounded
+
+FEWEST = 64  # values for each coefficient of a tensor
+AS_LARGE = 2  # powers of two between the largest and the smallest of the values that are compared
+LARGEST_VARIANCE = 1.0  # of remainders, in squared digits: more than a sum that was rounded in between may leave
+LEAST_NOISE = 0.03  # digits that a remainder is off by, beside the last rounding
+CLASSES, FARTHEST = 120, 3.0  # of sizes of remainders, in digits
+
+
+def rounded_last(values: FamilyValues, models: Iterable[int]) -> dict[int, float]:
+    """Log-odds of each of three or more models, over the likeliest, to be the sum of the others.
+
+    Returns:
+        model -> log-odds, minus infinity for those that leave more than rounding does; nothing where too few values can be compared.
+    """
+    dependent = sorted(models)
+    found = {model: odds for model in dependent if (odds := _log_density(values, model, dependent)) is not None}
+    first = max(found.values(), default=0.0)
+    return {model: odds - (first if isfinite(first) else 0.0) for model, odds in found.items()}
+
+
+def _log_density(values: FamilyValues, model: int, dependent: list[int]) -> float | None:
+    """Of what is left, if this model is the sum; parents are taken as they are, and as they are before they are merged in its dtype."""
+    coarse = {24, int(values.digits[model])}
+    return max((odds for d in coarse if (odds := _density(values, model, dependent, d)) is not None), default=None)
+
+
+def _density(values: FamilyValues, model: int, dependent: list[int], coarse: int) -> float | None:
+    digits = int(values.digits[model])
+    index = np.array([model, *(m for m in dependent if m != model)], np.int64)
+    reference = index.tolist().index(dependent[0])
+    left, density = list[np.ndarray](), 0.0
+    for tensor in values.tensors:
+        rows = tensor[index].astype(np.float64)  # (n, v)
+        _, exponent = np.frexp(np.abs(rows))
+        alike = (exponent.max(0) - exponent.min(0) <= AS_LARGE) & (rows != 0).all(0)
+        if int(alike.sum()) < FEWEST * len(index):
+            continue
+        rows = rows[:, alike]
+        digit = last_place(np.abs(rows[0]), digits)  # (v,)
+        rows[1:] = rounded(rows[1:], coarse)
+        moved, own = (rows[2:] - rows[1]) / digit, (rows[0] - rows[1]) / digit
+        product = moved @ moved.T
+        if not np.isfinite(product).all() or np.linalg.matrix_rank(product) < len(product):
+            continue
+        solved = np.linalg.solve(product, moved @ own)
+        weights = np.array([1.0, 1 - solved.sum(), *solved])  # (n,), the model's own first
+        left.append(own - solved @ moved)
+        density += float(np.log(np.clip(abs(weights[reference]), 1e-9, None) / digit).sum())
+    if not left:
+        return None
+    off = np.concatenate(left)
+    variance = float(np.square(off).mean())
+    if variance > LARGEST_VARIANCE:
+        return -inf
+    count, edges = np.histogram(np.abs(off), CLASSES, (0.0, FARTHEST))
+    noise = max(LEAST_NOISE, max(0.0, variance - 1 / 12) ** 0.5)
+    beyond = len(off) - int(count.sum())
+    return (
+        density
+        + sum(int(n) * _of_rounding(x, noise) for n, x in zip(count, (edges[1:] + edges[:-1]) / 2, strict=True))
+        + beyond * _of_rounding(FARTHEST, noise)
+    )
+
+
+def _of_rounding(size: float, noise: float) -> float:
+    """Log-density of a remainder: even over one digit, plus noise."""
+    below, above = ((size + side) / noise / 2**0.5 for side in (-0.5, 0.5))
+    return log(max(1e-4, (erf(above) - erf(below)) / 2))
