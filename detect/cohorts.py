@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from lineage.detect.decision import WITHOUT_PARENT, Decision
 from lineage.detect.model_input import Subject
+from lineage.detect.overlap import overlap
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sketch
 from lineage.graphdb.schema import Relation
@@ -71,6 +72,8 @@ def decided_in_cohorts(
     alone = {model for model, decision in found.items() if decision.answer in WITHOUT_PARENT}
     for joining in (subjects[place] for place in odd):
         *others, about = decide([*first, joining])
+        if about.reason.key == "could_not_compare":  # nothing is in common to all, and yet much may be to two of them
+            *others, about = decide([max(first, key=lambda s: overlap(s.sketch, joining.sketch)), joining])
         found[joining.id] = about
         for decision in others:
             tuned = decision.parent == joining.id and decision.relation not in (

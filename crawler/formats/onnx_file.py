@@ -1,16 +1,18 @@
 """An ONNX file -> its initialisers and operators: one protocol buffer, walked field by field with short ranged reads.
 
-Initialisers are listed, their numbers skipped. Nothing of the graph is run.
+Initialisers are listed, their numbers skipped. Nothing of the graph is run. Some exporters write the weights as constants, or into the
+branches of a condition; these count where they hold more than the graph's own initialisers do.
 
 Format: onnx.proto of onnx/onnx (ModelProto.graph = 7; GraphProto.node = 1, initializer = 5; TensorProto dims, data_type, name, raw_data;
-AttributeProto name = 1, i = 3; NodeProto.metadata_props = 9).
+AttributeProto name = 1, i = 3, t = 5, g = 6; NodeProto.metadata_props = 9).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 
 from lineage.crawler.headers import LONGEST_POINTER_BYTES, refuse_pointer
 from lineage.crawler.weights import WeightFile
@@ -21,6 +23,8 @@ MAX_FIELDS = 4_000_000
 MAX_READS = 20_000
 MAX_NAME_BYTES = 4096
 MAX_RANK = 64
+MAX_NESTED = 8  # graphs in branches of graphs
+FEWEST_IN_CONSTANT = 16  # values of a constant that may be a weight
 SCOPES = "pkg.torch.onnx.name_scopes"
 _SCOPE = re.compile(r"'([^']*)'")
 MAX_VARINTS = 65_536  # of a tensor whose numbers are read with the graph
@@ -84,25 +88,46 @@ def read_onnx_graph(file: WeightFile) -> tuple[list[Initialiser], list[OnnxNode]
     if file.size_bytes < LONGEST_POINTER_BYTES:
         refuse_pointer(file.read(0, file.size_bytes), file.name)
     walk = _Walk(file)
-    initialisers: list[Initialiser] = []
-    nodes: list[OnnxNode] = []
+    top, inside = _Graph([], []), _Graph([], [])
     graphs = 0
     for number, start, stop in walk.fields(0, file.size_bytes):
-        if number != 7 or start < 0:
-            continue
-        graphs += 1
-        for inner, first, last in walk.fields(start, stop):
-            if inner == 5 and first >= 0:
-                tensor = _initialiser(walk, first, last)
-                if tensor is not None:
-                    initialisers.append(tensor)
-            elif inner == 1 and first >= 0:
-                nodes.append(_node(walk, first, last))
+        if number == 7 and start >= 0:
+            graphs += 1
+            _read_graph(walk, start, stop, top, inside, 0)
     if graphs != 1:
         raise BadOnnx(file.name, "it holds no graph" if not graphs else "it holds several graphs")
+    initialisers = top.tensors
+    if _bytes_of(inside.tensors) > _bytes_of(top.tensors):
+        initialisers += {tensor.name: tensor for tensor in reversed(inside.tensors)}.values()
+    nodes = [*top.nodes, *inside.nodes]
     if len({tensor.name for tensor in initialisers}) != len(initialisers):
         raise BadOnnx(file.name, "two of its tensors have one name")
     return initialisers, nodes
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """What is found in a graph."""
+
+    tensors: list[Initialiser]
+    nodes: list[OnnxNode]
+
+
+def _read_graph(walk: _Walk, start: int, stop: int, into: _Graph, inside: _Graph, depth: int) -> None:
+    """Adds what a graph holds to `into`, and to `inside` what its nodes hold: constants, and graphs of their own."""
+    if depth > MAX_NESTED:
+        raise BadOnnx(walk.file.name, "its graphs lie too deep in each other")
+    for number, first, last in walk.fields(start, stop):
+        if number == 5 and first >= 0:
+            tensor = _initialiser(walk, first, last)
+            if tensor is not None:
+                into.tensors.append(tensor)
+        elif number == 1 and first >= 0:
+            into.nodes.append(_node(walk, first, last, inside, depth))
+
+
+def _bytes_of(tensors: Sequence[Initialiser]) -> int:
+    return sum(tensor.stop - tensor.start for tensor in tensors)
 
 
 def _initialiser(walk: _Walk, start: int, stop: int) -> Initialiser | None:
@@ -150,10 +175,12 @@ def _initialiser(walk: _Walk, start: int, stop: int) -> Initialiser | None:
     return Initialiser(name, dtype, tuple(shape), file, *place)
 
 
-def _node(walk: _Walk, start: int, stop: int) -> OnnxNode:
+def _node(walk: _Walk, start: int, stop: int, inside: _Graph, depth: int) -> OnnxNode:
+    """A node; what it holds itself goes to `inside`."""
     inputs: list[str] = []
     outputs: list[str] = []
     settings: dict[str, int] = {}
+    constants: list[Initialiser] = []
     name = operator = module = ""
     for number, first, last in walk.fields(start, stop):
         if first < 0:
@@ -167,9 +194,11 @@ def _node(walk: _Walk, start: int, stop: int) -> OnnxNode:
         elif number == 4:
             operator = walk.text(first, last)
         elif number == 5:
-            settings |= _setting(walk, first, last)
+            settings |= _setting(walk, first, last, constants, inside, depth)
         elif number == 9 and not module:
             module = _module(walk, first, last)
+    if operator == "Constant" and len(outputs) == 1:
+        inside.tensors.extend(replace(tensor, name=outputs[0]) for tensor in constants)
     return OnnxNode(name, operator, tuple(inputs), tuple(outputs), settings, module)
 
 
@@ -185,14 +214,22 @@ def _module(walk: _Walk, start: int, stop: int) -> str:
     return ""
 
 
-def _setting(walk: _Walk, start: int, stop: int) -> dict[str, int]:
-    """An attribute that is a whole number, by its name; nothing of others."""
+def _setting(
+    walk: _Walk, start: int, stop: int, constants: list[Initialiser], inside: _Graph, depth: int
+) -> dict[str, int]:
+    """An attribute that is a whole number, by its name. One that is a tensor of some size goes to `constants`, a graph to `inside`."""
     name, value = "", None
     for number, first, last in walk.fields(start, stop):
         if number == 1 and first >= 0:
             name = walk.text(first, last)
         elif number == 3 and first < 0:
             value = last
+        elif number == 5 and first >= 0 and last - first >= FEWEST_IN_CONSTANT:
+            tensor = _initialiser(walk, first, last)
+            if tensor is not None and tensor.shape and prod(tensor.shape) >= FEWEST_IN_CONSTANT:
+                constants.append(tensor)
+        elif number == 6 and first >= 0:
+            _read_graph(walk, first, last, inside, inside, depth + 1)
     return {} if value is None else {name: value}
 
 

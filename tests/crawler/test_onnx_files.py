@@ -90,6 +90,41 @@ def test_zero_points_that_are_written_as_varints_count(tmp_path: Path) -> None:
         assert np.abs(values - (packed.astype(np.float32) - zero) * scale).max() < 1e-6
 
 
+def constant(name: str, values: np.ndarray) -> bytes:
+    return field(2, name) + field(4, "Constant") + field(5, field(1, "value") + field(5, tensor("", values)))
+
+
+def test_weights_written_as_constants_or_into_branches_count_where_a_graph_has_no_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    first, second = (rng.normal(size=(6, 8)).astype(np.float32) for _ in range(2))
+    inner = field(1, constant("encoder.1.weight", second)) + field(5, tensor("encoder.1.bias", second[0]))
+    choice = field(4, "If") + field(5, field(1, "then_branch") + field(6, inner))
+    graph = field(1, constant("encoder.0.weight", first)) + field(1, constant("axes", np.arange(3))) + field(1, choice)
+    path = tmp_path / "vad.onnx"
+    path.write_bytes(field(1, 8) + field(7, graph))
+    read = OnnxWeights([LocalFile(path)])
+    assert {t.name: t.shape for t in read.header} == {
+        "encoder.0.weight": (6, 8),
+        "encoder.1.weight": (6, 8),
+        "encoder.1.bias": (8,),
+    }
+    held = {b.tensor: np.frombuffer(raw, "<f4") for b, raw in read.read([Block("encoder.1.weight", 8, 24)])}
+    assert np.array_equal(held["encoder.1.weight"], second[1:3].reshape(-1))
+    plain = field(5, tensor("head.weight", rng.normal(size=(30, 40)).astype(np.float32)))
+    path.write_bytes(field(1, 8) + field(7, graph + plain))
+    assert [t.name for t in OnnxWeights([LocalFile(path)]).header] == ["head.weight"]
+
+
+def test_graphs_within_graphs_without_end_are_refused(tmp_path: Path) -> None:
+    graph = field(1, constant("w", np.ones((4, 8), np.float32)))
+    for _ in range(40):
+        graph = field(1, field(4, "If") + field(5, field(1, "then_branch") + field(6, graph)))
+    path = tmp_path / "deep.onnx"
+    path.write_bytes(field(1, 8) + field(7, graph))
+    with pytest.raises(Failure, match="too deep"):
+        _ = OnnxWeights([LocalFile(path)]).header
+
+
 def test_numbers_beside_the_graph_are_read_from_their_file(tmp_path: Path) -> None:
     outside = b"".join(field(1, size) for size in QUERY.shape) + field(2, 1) + field(8, "w")
     for key, value in {"location": "model.onnx_data", "offset": "16", "length": str(QUERY.nbytes)}.items():

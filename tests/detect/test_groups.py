@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.detect.cohorts import cohorts
+from lineage.detect.cohorts import cohorts, decided_in_cohorts
 from lineage.detect.combine_decisions import combined
 from lineage.detect.decision import AnswerKind, Candidate, Decision, parts_in
 from lineage.detect.group_decisions import decide_groups
@@ -18,6 +18,7 @@ from lineage.detect.groups import groups_of
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
+from lineage.detect.sketch_file import Sketch
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Relation, Status
@@ -128,6 +129,16 @@ def test_a_base_of_which_little_is_known_is_the_parent_of_those_that_have_more_i
     said = {d.model: d for d in decide_groups([*subjects, Subject("base", little)], plain, 0.8)}
     assert said["base"].answer is AnswerKind.ROOT
     assert [named(said[s.id]) & {"base"} for s in subjects] == [{"base"}] * 4
+
+
+def test_a_member_with_nothing_in_common_to_all_is_compared_with_the_one_it_has_most_in_common_with() -> None:
+    def rows(tensors: Tensors, names: str) -> Sketch:
+        sketch = sketch_of(tensors)
+        return replace(sketch, samples={n: s for n, s in sketch.samples.items() if names in n})
+
+    whole, queries, ups = sketch_of(LANGUAGE), rows(tuned(LANGUAGE, 1), "query"), rows(tuned(LANGUAGE, 2), "up")
+    said = decided_in_cohorts([Subject("whole", whole), Subject("queries", queries), Subject("ups", ups)], plain)
+    assert named(said["queries"]) == {"whole"} and named(said["ups"]) == {"whole"}
 
 
 def test_an_encoder_and_a_decoder_that_mirrors_it_are_compared_apart() -> None:
