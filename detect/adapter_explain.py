@@ -37,6 +37,11 @@ class AdapterExplanation:
         """That this model is the base of this adapter."""
         return next((c.probability for c in self.decision.candidates if c.parent == self.parent), 0.0)
 
+    @property
+    def tells(self) -> bool:
+        """Whether it is known if this model is the base of this adapter."""
+        return self.decision.parent is not None or (self.fits is not None and bool(self.fits.misfit))
+
 
 def as_json(found: AdapterExplanation, declared: Sequence[str]) -> dict[str, Any]:
     """What `lineage explain --json` prints of an adapter; keys are only ever added."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lineage.detect.align import Layer, NotComparable, align
 from lineage.detect.arrays import torch
-from lineage.detect.decision import Decision
+from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.methods.registry import decide_with
 from lineage.detect.model_input import Subject
@@ -80,6 +80,11 @@ class Explanation:
     def probability(self) -> float:
         """That this parent is the parent of this child."""
         return next((c.probability for c in self.decision.candidates if c.parent == self.parent), 0.0)
+
+    @property
+    def tells(self) -> bool:
+        """Whether it is known if this parent is the parent of this child."""
+        return self.decision.answer is not AnswerKind.UNDECIDED
 
 
 def explain(

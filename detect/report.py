@@ -296,6 +296,8 @@ def verdict_sentence(found: Explanation) -> str:
         return f"{parent} is not the parent: {child} {how} {other}: {reason}"
     if decision.answer is AnswerKind.ROOT:
         return f"{parent} is not the parent of {child}, which has none here: {reason}"
+    if decision.answer is AnswerKind.NO_RELATIVES:
+        return f"{parent} is not the parent of {child}, which has no relatives here: {reason}"
     return f"cannot tell the parent of {child}; {this}: {reason}"
 
 

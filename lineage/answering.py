@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from lineage.among import Among, among
 from lineage.answer import ADAPTER, NO_RELATIVES, Answer, from_decision, from_rows
 from lineage.detect.methods.registry import PLAIN
 from lineage.graphdb.schema import Declaration, Failure, Model, Run, Status
@@ -165,32 +166,11 @@ def _of_adapter(
     return FoundAnswer(answer, stored=keep)
 
 
-def _beside(folder: Path | None, looked: Reading) -> tuple[list[Subject], frozenset[str]]:
-    """Models under a folder that a model can be compared with, and those of them that it claims as its base."""
-    if folder is None:
-        return [], frozenset()
-    from lineage.detect.renamed import size_keys
-    from lineage.graphdb.schema import share_key
-    from lineage.scanning import read_folder
-
-    found = read_folder(folder)
-    own = {name for name, reading in found.readings.items() if reading.model.hub_id == looked.model.hub_id}
-    sizes = size_keys(looked.sketch)
-    ids = {name: reading.model.hub_id for name, reading in found.readings.items()}
-    alike = [
-        replace(subject, id=ids[name], declared=frozenset(ids[base] for base in subject.declared))
-        for name, subject in found.subjects().items()
-        if name not in own
-        and (share_key(subject.sketch.signature, looked.sketch.signature) or sizes & size_keys(subject.sketch))
-    ]
-    return alike, frozenset(ids[base] for base in found.declared(looked))
-
-
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> FoundAnswer:
     """The model beside the known ones of its architecture."""
     from lineage.deciding import with_claims
     from lineage.detect.computing import computing
-    from lineage.detect.group_decisions import decide_about
+    from lineage.detect.group_decisions import decide_about, decide_groups
     from lineage.detect.method_version import method_version
     from lineage.detect.methods.registry import PLAIN
     from lineage.detect.methods.to_decisions import decide_or_say
@@ -202,22 +182,29 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     model = looked.model
     keep = question.store_it and not looked.stored
     options = options_of(**question.evidence)
-    beside, named = _beside(question.among, looked)
-    subject = looked.subject(declared_bases(graph, looked.declarations) | named)
-    known = [*relatives_in(graph, sketches, subject, {model.hub_id}, None), *beside]
+    beside = among(question.among, looked) if question.among is not None else Among()
+    subject = looked.subject(declared_bases(graph, looked.declarations) | beside.declared, beside.name)
+    in_graph = list(relatives_in(graph, sketches, subject, {model.hub_id}, None))
+    known = [*in_graph, *beside.others]
     threshold = options.threshold if options.method == PLAIN else None
 
     def decided() -> Decision:
         with computing([s.sketch for s in (subject, *known)], options) as on:
-            return decide_about(
-                subject, known, lambda some: decide_or_say(options.method, some, options, on), threshold
-            )
+
+            def decide(some: Sequence[Subject]) -> list[Decision]:
+                return decide_or_say(options.method, some, options, on)
+
+            if beside.others and threshold is not None:
+                together = [*beside.before, subject, *beside.after, *in_graph]
+                return decide_groups(together, decide, threshold)[len(beside.before)]
+            return decide_about(subject, known, decide, threshold)
 
     decision = decided()
     open_part = decision.parent is None or "part" in decision.evidence
     if graph is not None and options.method == PLAIN and open_part and not subject.quantized:
         at_hand = {other.id for other in known}
         if around := [s for s in OtherNames(graph, sketches, options).around(subject) if s.id not in at_hand]:
+            in_graph += around
             known += around
             decision = decided()
     names = {other.id: other.label for other in known}

@@ -10,6 +10,7 @@ from lineage.graphdb.schema import Failure, Status, home_path, keys_in, share_ke
 
 if TYPE_CHECKING:
     from lineage.detect.adapter_explain import AdapterExplanation
+    from lineage.detect.decision import Decision
     from lineage.detect.explain import Explanation
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
@@ -94,27 +95,34 @@ def explain_pair(
         old.sketch.digest,
     }  # a copy of either would be the nearest, and hide how the two are related
     others = [other for other in others if other.sketch.digest not in pair]
+    labels = {s.id: s.label for s in (*subjects, *others)}
+
+    def decided() -> Decision:
+        """About the child, with everything at hand: models of other names or depths beside it are no family by themselves."""
+        everyone = [subjects[0], subjects[1], *others]
+        with computing([s.sketch for s in everyone], options, device) as on:
+            return decide_about(
+                subjects[0],
+                everyone[1:],
+                lambda some: decide_with(options.method, some, options, on),
+                options.threshold if options.method == PLAIN else None,
+            )
+
     try:
         if renamed:
             here, there = comparable(subjects[1], others, keys_in(old.sketch.signature)[0])
             again = translated(subjects[0].sketch, here.sketch, corresponding(here.sketch, subjects[0].sketch))
             again_subject = replace(subjects[0], sketch=again)
             with computing([s.sketch for s in (again_subject, here, *there)], options, device) as on:
-                return explain_subjects(again_subject, here, there, options, on)
+                found = explain_subjects(again_subject, here, there, options, on)
+            return replace(found, decision=decided(), names={**labels, **found.names})
         key = next(k for k in keys_in(young.sketch.signature) if k in keys_in(old.sketch.signature))
         here, there = comparable(subjects[0], [subjects[1], *others], key)
         if not there or there[0].id.partition("\n")[0] != subjects[1].id:
             cut, layers = _cut(here, comparable(subjects[1], [], key)[0])
             with computing([s.sketch for s in (here, cut, *there)], options, device) as on:
                 found = explain_subjects(here, cut, there, options, on)
-                said = decide_about(
-                    subjects[0],
-                    [subjects[1], *others],
-                    lambda some: decide_with(options.method, some, options, on),
-                    options.threshold if options.method == PLAIN else None,
-                )
-            known = {s.id: s.label for s in (*subjects, *others)}
-            return replace(found, decision=said, names={**known, **found.names}, layer_map=layers)
+            return replace(found, decision=decided(), names={**labels, **found.names}, layer_map=layers)
         with computing([s.sketch for s in (here, *there)], options, device) as on:
             return explain_subjects(here, there[0], there[1:], options, on)
     except NotComparable as error:

@@ -17,6 +17,8 @@ from lineage.explaining import CannotCompare, explain_pair, label_of
 from lineage.locations import sketches_folder
 
 if TYPE_CHECKING:
+    from lineage.detect.adapter_explain import AdapterExplanation
+    from lineage.detect.explain import Explanation
     from lineage.detect.model_input import Subject
     from lineage.detect.sketch_store import Sketch
 
@@ -101,6 +103,7 @@ def explain(
         if picture:
             raise CannotCompare(f"{child} is an adapter: there are no layers to draw", "leave --plot out")
         click.echo(json.dumps(adapter_json(found, claims), indent=1) if json_wanted else adapter_text(found, claims))
+        _end(found)
         return
     if json_wanted:
         click.echo(json.dumps(explanation_as_json(found, claims), indent=1))
@@ -113,10 +116,17 @@ def explain(
         from lineage.detect.plot import plot
 
         plot(found, picture)
+    _end(found)
+
+
+def _end(found: Explanation | AdapterExplanation) -> None:
+    """Exit code 3 where the sentence is that it cannot tell."""
+    if not found.tells:
+        raise click.exceptions.Exit(3)
 
 
 def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:
-    """Models under a folder that can be weighed with the two: of their architecture, and neither of them."""
+    """Models under a folder that can be weighed with the two: with a backbone of either, and neither of them."""
     from lineage.commands.scan import reading_shown
     from lineage.graphdb.schema import share_key
     from lineage.scanning import read_folder
@@ -125,4 +135,8 @@ def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:
         found = read_folder(folder, track)
     known = {sketch.digest for sketch in pair}
     subjects = found.subjects().values()
-    return [s for s in subjects if share_key(s.sketch.signature, pair[0].signature) and s.sketch.digest not in known]
+    return [
+        s
+        for s in subjects
+        if any(share_key(s.sketch.signature, one.signature) for one in pair) and s.sketch.digest not in known
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,3 +125,23 @@ def test_a_model_of_other_names_that_was_never_crawled_is_linked_to_its_base(
     assert found["evidence"]["renamed"] is True and "other names" in found["reason"]
     shown = lineage("explain", "new/renamed", "acme/base", HF_ENDPOINT=small_hub.url)
     assert shown.code in (0, 3) and "query" in shown.stdout, shown.stderr
+
+
+def test_a_model_of_other_names_gets_the_answer_of_a_scan_among_the_models_of_a_folder(
+    tmp_path: Path, offline: Command
+) -> None:
+    words = {"model": "net", "layers": "h", "query": "attn.w", "up": "ff.first", "down": "ff.second"}
+    other = {".".join(words.get(piece, piece) for piece in name.split(".")): v for name, v in tuned(BASE, 9).items()}
+    models = {"base": BASE, "renamed": other, "renamed-again": tuned(other, 10), "stranger": stack("model.", 1)}
+    models |= {f"child-{number}": tuned(BASE, 20 + number) for number in range(2)}
+    for name, tensors in models.items():
+        (tmp_path / f"{name}.safetensors").write_bytes(save(tensors))
+    scan = offline("scan", tmp_path, "--json").json
+    parents = {edge["child"]: edge["parent"] for edge in scan["edges"]}
+    undecided = {row["child"]: [c["parent"] for c in row["candidates"]] for row in scan["undecided"]}
+    assert {*parents, *undecided} & {"renamed", "renamed-again"}
+    for name in models:
+        found = offline("who-is-parent", tmp_path / f"{name}.safetensors", "--among", tmp_path, "--json").json
+        assert found["parent"] == parents.get(name), name
+        if found["answer"] == "undecided":
+            assert [row["parent"] for row in found["runners_up"]] == undecided[name], name

@@ -123,8 +123,9 @@ def test_the_threshold_decides_what_is_asserted(offline: Command, zoo: Path) -> 
 
 def test_two_folders_are_explained_without_any_store(offline: Command, zoo: Path, tmp_path: Path) -> None:
     done = offline("explain", zoo / "mlp" / "d", zoo / "mlp" / "a.safetensors", "--json")
-    assert done.code == 0 and done.stderr == "", done.stderr
+    assert done.code == 3 and done.stderr == "", "two models alone cannot tell a parent from a sibling"
     found = done.json
+    assert found["verdict"]["answer"] == "undecided"
     assert (found["child"], found["parent"]) == (str(zoo / "mlp" / "d"), str(zoo / "mlp" / "a.safetensors"))
     assert found["pair"]["growth_z"] > 3 and 0 < found["pair"]["relative_distance"] < 1
     assert {layer["name"] for layer in found["layers"]} == set(three_generations()[0]["a"])
