@@ -22,6 +22,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from bench.linked import LinkCounts
+from bench.relatives_changes import images, mamba, mistral, neox, open_clip, qwen, roberta, t5
 from bench.relatives_images import convnets, detectors, unet, vit
 from bench.relatives_making import Making, Relative
 from bench.relatives_parts import audio, clip, multimodal, taggers
@@ -35,6 +36,7 @@ from lineage.scanning import scan_folder
 FAMILIES = (
     *(bert, gpt2, llama, clip, vit, convnets, unet, taggers, detectors, encoder_decoder, audio, multimodal),
     *(speech, pipeline, depths_and_names, vocoders),
+    *(qwen, neox, roberta, mistral, images, open_clip, t5, mamba),
 )
 HEADING = "## Relatives of any head, wrapper, depth, names and file"
 _SUFFIX = re.compile(r"\.(ckpt|pt|pth|bin|onnx)$")

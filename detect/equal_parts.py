@@ -73,6 +73,18 @@ def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -
     )
 
 
+def among_equals(model: str, decisions: Sequence[Decision]) -> Decision:
+    """The decision about a model, of several; of one that represents others with the same weights and has no parent, that which of them is
+    the copy is not known."""
+    own = next(d for d in decisions if d.model == model)
+    twin = next(
+        (d for d in decisions if d.evidence.get("equal_to") == model and d.answer is AnswerKind.UNDECIDED), None
+    )
+    if twin is None or own.answer is AnswerKind.PARENT or own.candidates:
+        return own
+    return _renamed(twin, {model: twin.model, twin.model: model})
+
+
 def _with_originals(pairs: Sequence[tuple[M, Decision]], above: Mapping[str, set[str]]) -> list[tuple[M, Decision]]:
     members = {decision.model: member for member, decision in pairs}
     equal: dict[str, list[str]] = defaultdict(list)

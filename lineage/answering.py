@@ -170,6 +170,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     """The model beside the known ones of its architecture."""
     from lineage.deciding import with_claims
     from lineage.detect.computing import computing
+    from lineage.detect.equal_parts import among_equals
     from lineage.detect.group_decisions import decide_about, decide_groups
     from lineage.detect.method_version import method_version
     from lineage.detect.methods.registry import PLAIN
@@ -196,7 +197,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
 
             if beside.others and threshold is not None:
                 together = [*beside.before, subject, *beside.after, *in_graph]
-                return decide_groups(together, decide, threshold)[len(beside.before)]
+                return among_equals(subject.id, decide_groups(together, decide, threshold))
             return decide_about(subject, known, decide, threshold)
 
     decision = decided()
