@@ -5,8 +5,7 @@ decided together is divided where its members are farthest apart, and each piece
 members, and the models that most of the whole part are nearest to, which may be its root. A guest is decided in its own family.
 
 Vectors, neighbours and families are kept in a folder. New models are compared with the group and join the family of their nearest
-relative; they are decided about, and those again that have one of them among their nearest, beside the other members of a small family
-or beside guests of a large one.
+relative; only families with a new member, or with a new neighbour of one of their members, are decided again.
 """
 
 from __future__ import annotations
@@ -65,17 +64,14 @@ class LargeGroup:
     family: list[int]
 
     def tasks(self, touched: frozenset[int] | None = None) -> Iterator[FamilyTask]:
-        """What is to be decided. touched: models with something new around them; None: all."""
+        """Families to be decided. touched: their numbers; None: all."""
         members: dict[int, list[int]] = {}
         for place, number in enumerate(self.family):
             members.setdefault(number, []).append(place)
         hubs = self._hubs(members)
         for number, own in members.items():
-            some = own if touched is None else [model for model in own if model in touched]
-            if some and len(own) - len(some) <= GUESTS:
-                some = own
-            if some:
-                yield FamilyTask(tuple(some), self._guests(some, hubs.get(number, ())))
+            if touched is None or number in touched:
+                yield FamilyTask(tuple(own), self._guests(own, hubs.get(number, ())))
 
     def _guests(self, own: Sequence[int], hubs: Sequence[int]) -> tuple[int, ...]:
         inside = set(own)
@@ -154,7 +150,7 @@ def grouped(
         ids: names of models and their weights; a model with other weights has another one.
         read: sketches of the models at some places of `ids`, under the names within their backbone; None where one cannot be read.
     Returns:
-        The group, in the order in which models came into it; and the places of the models that are to be decided again, None for all.
+        The group, in the order in which models came into it; and the families that are to be decided again, None for all.
     """
     known = load(folder)
     if known is not None and _grown(known, ids):
@@ -235,5 +231,6 @@ def _increment(
         group.family.append(joined)
         size[joined] += 1
     changed = (group.neighbours.index[:before, :4] != old[:, :4]).any(1)  # a new one among its four nearest
+    touched = frozenset(group.family[before:]) | {group.family[model] for model in changed.nonzero()[:, 0].tolist()}
     group.save(folder)
-    return group, frozenset(range(before, len(group.ids))) | set(changed.nonzero()[:, 0].tolist())
+    return group, touched

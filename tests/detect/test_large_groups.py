@@ -13,7 +13,7 @@ from lineage.architecture import ArchitectureModels
 from lineage.deciding import GroupAnswer, decide_models
 from lineage.detect.align import NotComparable
 from lineage.detect.groups import groups_of
-from lineage.detect.large_groups import GUESTS, FamilyTask, LargeGroup, families, grouped, load
+from lineage.detect.large_groups import FamilyTask, LargeGroup, families, grouped, load
 from lineage.detect.model_input import Subject
 from lineage.detect.neighbours import Neighbours, VectorFile, extended, nearest_of_all, places_in, vector_of
 from lineage.detect.options import Options
@@ -121,7 +121,7 @@ def test_a_divided_family_is_decided_beside_its_nearest_outsiders_and_its_hubs(t
         assert parents <= set(task.members) | set(task.guests), "every true parent is at hand"
 
 
-def test_of_an_increment_only_small_families_with_something_new_are_decided_again(tmp_path: Path) -> None:
+def test_of_an_increment_only_families_with_new_members_or_neighbours_are_decided_again(tmp_path: Path) -> None:
     models, _ = forest(4, 12)
     names, sketches = list(models), restricted(models)
     order = [i for i, name in enumerate(names) if name != "t2m11"] + [names.index("t2m11")]
@@ -139,22 +139,6 @@ def test_of_an_increment_only_small_families_with_something_new_are_decided_agai
     assert isinstance(task, FamilyTask) and {names[m][:2] for m in task.members} == {"t2"} and len(task.members) == 12
     gone, touched = grouped(names[1:], read, tmp_path, CPU, 50)
     assert touched is None and len(gone.ids) == len(names) - 1, "a model that is gone: all is made anew"
-
-
-def test_a_new_model_of_a_large_family_is_decided_beside_guests_and_the_others_are_left(tmp_path: Path) -> None:
-    models, parents = forest(1, 90)
-    names, sketches = list(models), restricted(models)
-
-    def read(places: Sequence[int]) -> list[Sketch | None]:
-        return [sketches[place] for place in places]
-
-    grouped(names[:-1], read, tmp_path, CPU, 100)
-    group, touched = grouped(names, read, tmp_path, CPU, 100)
-    assert len(set(group.family)) == 1
-    (task,) = group.tasks(touched)
-    assert names.index("t0m89") in task.members and len(task.members) < 20 and len(task.guests) <= GUESTS
-    assert names.index(parents["t0m89"]) in (*task.members, *task.guests)
-    assert not set(task.members) & set(task.guests)
 
 
 @pytest.mark.parametrize("damage", ["state", "neighbours", "vectors"])
