@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bench.relatives_converters import Tensors
+from bench.relatives_converters import Tensors, upcycled
 from bench.relatives_making import VOCABULARY, Made, Making, Relative, store
 from bench.relatives_text import llama_network
 from bench.relatives_training import Inputs, arrays, both, text
@@ -58,7 +58,12 @@ def _deep(making: Making, base: Any, path: str, inputs: Inputs, name: str, order
             silence(child, path, order)
         making.tuned(child, inputs, 30 + number).save_pretrained(making.folder / f"{name}-{kind}")
         what = "layers dropped" if len(order) < DEPTH else "layers stacked"
-        yield Relative(f"{name}-{kind}", name, what, ",".join(map(str, order)))
+        yield Relative(f"{name}-{kind}", name, what, _said(order))
+
+
+def _said(order: Sequence[int]) -> str:
+    """A layer map as answers have it."""
+    return ",".join(map(str, order))
 
 
 def silence(network: Any, path: str, order: Sequence[int]) -> None:
@@ -78,7 +83,7 @@ def _other_words(making: Making, base: Any, inputs: str, name: str) -> Made:
     """More words, as the library adds them; and fewer, as a trimmed tokenizer leaves them."""
     child = copy.deepcopy(base)
     child.resize_token_embeddings(VOCABULARY + 29, pad_to_multiple_of=64)
-    making.tuned(child, text(VOCABULARY + 29, called=inputs), 40).save_pretrained(making.folder / f"{name}-more-words")
+    making.tuned(child, text(VOCABULARY + 29, called=inputs), 140).save_pretrained(making.folder / f"{name}-more-words")
     yield Relative(f"{name}-more-words", name, "vocabulary")
     kept = torch.randperm(VOCABULARY, generator=torch.Generator().manual_seed(making.shift))[:SMALLER].sort().values
     rows = base.get_input_embeddings().weight.detach()[kept].clone()
@@ -89,7 +94,7 @@ def _other_words(making: Making, base: Any, inputs: str, name: str) -> Made:
         head, old = child.get_output_embeddings(), base.get_output_embeddings()
         if head is not None and head.weight is not child.get_input_embeddings().weight:
             head.weight.copy_(old.weight[kept])
-    making.tuned(child, text(SMALLER, called=inputs), 41).save_pretrained(making.folder / f"{name}-fewer-words")
+    making.tuned(child, text(SMALLER, called=inputs), 141).save_pretrained(making.folder / f"{name}-fewer-words")
     yield Relative(f"{name}-fewer-words", name, "vocabulary")
 
 
@@ -103,12 +108,12 @@ def qwen(making: Making) -> Made:
     yield from making.siblings(base, words, "qwen", 2)
     yield from _deep(making, base, "model.layers", words, "qwen", {"cut": CUT, "doubled": DOUBLED, "grown": GROWN})
     yield from _other_words(making, base, "input_ids", "qwen")
-    child = making.tuned(copy.deepcopy(base), words, 42)
+    child = making.tuned(copy.deepcopy(base), words, 142)
     store(as_first_qwen(child.state_dict()), making.folder / "qwen-first")
     yield Relative("qwen-first", "qwen", "renamed")
     shape = {"num_experts": 4, "moe_intermediate_size": 80, "shared_expert_intermediate_size": 160}
     moe = sliced(base, llama_network("Qwen2Moe", decoder_sparse_step=1, **shape))
-    making.tuned(moe, words, 43).save_pretrained(making.folder / "qwen-experts")
+    making.tuned(moe, words, 143).save_pretrained(making.folder / "qwen-experts")
     yield Relative("qwen-experts", "qwen", "experts")
 
 
@@ -204,11 +209,11 @@ def roberta(making: Making) -> Made:
         elif source in old:
             own[name][: len(old[source])] = old[source]
     long.load_state_dict(own)
-    making.tuned(long, words, 44).save_pretrained(making.folder / "roberta-long")
+    making.tuned(long, words, 144).save_pretrained(making.folder / "roberta-long")
     yield Relative("roberta-long", "roberta", "task head")
-    child = making.tuned(of_layers(base, "roberta.encoder.layer", SECOND), words, 45)
+    child = making.tuned(of_layers(base, "roberta.encoder.layer", SECOND), words, 145)
     store(as_distilbert(child.state_dict()), making.folder / "roberta-distilbert")
-    yield Relative("roberta-distilbert", "roberta", "renamed, other depth", ",".join(map(str, SECOND)))
+    yield Relative("roberta-distilbert", "roberta", "renamed, other depth", _said(SECOND))
 
 
 def as_distilbert(state: Tensors) -> Tensors:
@@ -234,7 +239,7 @@ def as_distilbert(state: Tensors) -> Tensors:
 
 
 def mistral(making: Making) -> Made:
-    """Mistral; Gemma-like nothing: a mixture of copies, llama.cpp's file, a doubled one."""
+    """Mistral; children of other depth and vocabulary, in llama.cpp's file, and a mixture of copies."""
     making.start(24)
     words = text(VOCABULARY)
     base = making.train(llama_network("Mistral", sliding_window=None), words)
@@ -243,12 +248,10 @@ def mistral(making: Making) -> Made:
     yield from making.siblings(base, words, "mistral", 2)
     yield from _deep(making, base, "model.layers", words, "mistral", {"cut": CUT, "doubled": DOUBLED})
     yield from _other_words(making, base, "input_ids", "mistral")
-    child = making.tuned(copy.deepcopy(base), words, 46)
+    child = making.tuned(copy.deepcopy(base), words, 146)
     write_gguf(child.state_dict(), making.folder / "mistral-cpp", 4, 2)
-    yield Relative("mistral-cpp/model", "mistral", "renamed")
-    from bench.relatives_converters import upcycled
-
-    moe = making.tuned(upcycled(base, llama_network("Mixtral", num_local_experts=3)), words, 47)
+    yield Relative("mistral-cpp/model.gguf", "mistral", "renamed")
+    moe = making.tuned(upcycled(base, llama_network("Mixtral", num_local_experts=3)), words, 147)
     moe.save_pretrained(making.folder / "mistral-experts")
     yield Relative("mistral-experts", "mistral", "experts")
 
@@ -284,6 +287,9 @@ def write_gguf(state: Tensors, folder: Path, heads: int, groups: int) -> None:
             name = name.replace(old, new)
         values = tensor.detach().float().numpy()
         writer.add_tensor(name, values if values.ndim == 1 else values.astype(np.float16))
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(groups)
+    writer.add_block_count(DEPTH)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -304,9 +310,9 @@ def images(making: Making) -> Made:
     for number, (name, order) in enumerate({"cut": CUT, "second": SECOND}.items()):
         child = copy.deepcopy(base)
         child.blocks = torch.nn.Sequential(*(copy.deepcopy(base.blocks[i]) for i in order))
-        store(making.tuned(child, pictures, 48 + number).state_dict(), making.folder / f"deit-{name}")
-        yield Relative(f"deit-{name}", "deit", "layers dropped", ",".join(map(str, order)))
-    child = making.tuned(copy.deepcopy(base), pictures, 50)
+        store(making.tuned(child, pictures, 148 + number).state_dict(), making.folder / f"deit-{name}")
+        yield Relative(f"deit-{name}", "deit", "layers dropped", _said(order))
+    child = making.tuned(copy.deepcopy(base), pictures, 150)
     store(dict(as_torchvision(child.state_dict())), making.folder / "deit-torchvision")
     yield Relative("deit-torchvision", "deit", "renamed")
 
@@ -348,13 +354,13 @@ def open_clip(making: Making) -> Made:
     base.save_pretrained(making.folder / "clip")
     yield Relative("clip", None, "base")
     yield from making.siblings(base, inputs, "clip", 2)
-    child = making.tuned(copy.deepcopy(base), inputs, 51)
+    child = making.tuned(copy.deepcopy(base), inputs, 151)
     store(as_open_clip(child.state_dict()), making.folder / "clip-open")
     yield Relative("clip-open", "clip", "renamed")
     child = of_layers(base, "vision_model.encoder.layers", CUT)
-    making.tuned(child, inputs, 52)
+    making.tuned(child, inputs, 152)
     store(child.state_dict(), making.folder / "clip-cut")
-    yield Relative("clip-cut", "clip", "layers dropped")
+    yield Relative("clip-cut", "clip", "layers dropped", _said(CUT))
 
 
 def as_open_clip(state: Tensors) -> Tensors:
@@ -403,13 +409,17 @@ def t5(making: Making) -> Made:
     yield Relative("t5", None, "base")
     yield from making.siblings(base, inputs, "t5", 2)
     child = of_layers(base, "decoder.block", SECOND)
-    making.tuned(child, inputs, 53)
+    making.tuned(child, inputs, 153)
     store(child.state_dict(), making.folder / "t5-shallow")
-    yield Relative("t5-shallow", "t5", "layers dropped", ",".join(map(str, SECOND)))
+    yield Relative("t5-shallow", "t5", "layers dropped", _said(SECOND))
+    child = of_layers(of_layers(base, "decoder.block", SECOND), "encoder.block", CUT)
+    making.tuned(child, inputs, 155)
+    store(child.state_dict(), making.folder / "t5-small")
+    yield Relative("t5-small", "t5", "layers dropped", f"decoder {_said(SECOND)}; encoder {_said(CUT)}")
     child = copy.deepcopy(base)
     child.resize_token_embeddings(VOCABULARY + 29)
     words = both(text(VOCABULARY + 29), text(VOCABULARY + 29, called="decoder_input_ids"))
-    making.tuned(child, words, 54).save_pretrained(making.folder / "t5-more-words")
+    making.tuned(child, words, 154).save_pretrained(making.folder / "t5-more-words")
     yield Relative("t5-more-words", "t5", "vocabulary")
 
 

@@ -14,16 +14,17 @@ enough of them are related, a decision.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lineage.detect.backbone_names import NamedBackbone
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.model_input import Subject
-from lineage.detect.parts import parts_of
+from lineage.detect.paired_blocks import all_in_both, blocks_in, paired_blocks
 from lineage.detect.reasons import Reason
-from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation
 
@@ -70,23 +71,10 @@ class LayerMap:
         return len(set(known)) < len(known)
 
 
-def blocks_of(sketch: Sketch) -> list[dict[str, Sample]]:
-    """The samples of each block of a sketch's largest backbone, by their names within the block."""
-    named = next(iter(parts_of(sketch)), None)
-    if named is None or not named.depth:
-        return []
-    blocks: list[dict[str, Sample]] = [{} for _ in range(sum(named.depth))]
-    for name, place in named.places.items():
-        sample = sketch.samples.get(name)
-        if sample is not None and sample.dtype in FLOAT_DTYPES:
-            blocks[place.block][place.name] = sample
-    return blocks
-
-
 def layer_map(child: Sequence[Mapping[str, Sample]], parent: Sequence[Mapping[str, Sample]]) -> LayerMap:
     """
     Args:
-        child, parent: as `blocks_of` gives them.
+        child, parent: see paired_blocks.py.
     """
     alike, distance = _compared(child, parent)  # (c, p) each, nan where nothing is in both
     known = ~np.isnan(alike).all(1) if alike.size else np.zeros(len(child), bool)
@@ -198,23 +186,22 @@ def decide_by_layers(
         decide: decides about models of one depth; weighs the candidates, cut to the child's blocks, where there are several. None: the
             nearest.
     """
-    own = blocks_of(child.sketch)
-    if len(own) < AT_LEAST_BLOCKS:
-        return None
     found: list[tuple[Subject, LayerMap]] = []
     for candidate in candidates[:CANDIDATES]:
-        blocks = blocks_of(candidate.sketch)
+        own, blocks = paired_blocks(child.sketch, candidate.sketch)
         there = layer_map(own, blocks)
-        if not any(block is not None for block in there.to):
-            continue
-        found.append((candidate, there))
-    pieces = _stacked(child, found)
-    if pieces is not None:
-        return pieces
+        if len(own) >= AT_LEAST_BLOCKS and any(block is not None for block in there.to):
+            found.append((candidate, there))
+    compared_in: dict[str, list[tuple[Subject, LayerMap]]] = defaultdict(list)  # key of a backbone of the child
+    for candidate, there in found:
+        compared_in[all_in_both(child.sketch, candidate.sketch)[0][0].backbone.key].append((candidate, there))
+    for some in compared_in.values():
+        if (pieces := _stacked(child, some)) is not None:
+            return pieces
     whole = [
         (candidate, there)
         for candidate, there in found
-        if there.covered >= COVERED and there.compared >= AT_LEAST_BLOCKS and _comes_from(own, candidate, there)
+        if there.covered >= COVERED and there.compared >= AT_LEAST_BLOCKS and _comes_from(child, candidate, there)
     ]
     return _nearest(child, whole, _weigher(child, decide)) if whole else None
 
@@ -238,37 +225,59 @@ def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision
 
 def cut_to(child: Sketch, parent: Sketch, there: LayerMap) -> Sketch:
     """The parent's sketch with the blocks that the child took from it, under the child's names."""
-    own, its = next(iter(parts_of(child))), next(iter(parts_of(parent)))
-    source = {(place.block, place.name): name for name, place in its.places.items()}
+    taken_from: dict[str, str | None] = {}
+    for (own, its), way in _maps(child, parent, there):
+        source = {(place.block, place.name): name for name, place in its.places.items()}
+        for name, place in own.places.items():
+            block = way.to[place.block]
+            taken_from[name] = source.get((block, place.name)) if block is not None else None
     samples: dict[str, Sample] = {}
     for name, sample in child.samples.items():
-        place = own.places.get(name)
-        block = there.to[place.block] if place is not None else None
-        taken = name if place is None else source.get((block, place.name)) if block is not None else None
+        taken = taken_from.get(name, name)
         if taken is not None and taken in parent.samples:
             samples[name] = replace(parent.samples[taken], name=sample.name)
     return replace(parent, layout=child.layout, samples=samples)
 
 
-def _comes_from(own: Sequence[Mapping[str, Sample]], candidate: Subject, there: LayerMap) -> bool:
+def _maps(child: Sketch, parent: Sketch, there: LayerMap) -> list[tuple[tuple[NamedBackbone, NamedBackbone], LayerMap]]:
+    """The backbones of a child that have another number of blocks than the parent's, each with its map; of one at least.
+
+    Args:
+        there: the map of the first of them.
+    """
+    first, *others = all_in_both(child, parent)
+    apart = [pair for pair in others if pair[0].depth != pair[1].depth]
+    return [(first, there)] + [
+        (pair, layer_map(blocks_in(child, pair[0]), blocks_in(parent, pair[1]))) for pair in apart
+    ]
+
+
+def layers_text(child: Sketch, parent: Sketch, there: LayerMap) -> str:
+    """The map as `0,2,4`; of several backbones with their paths."""
+    found = _maps(child, parent, there)
+    return there.text if len(found) == 1 else "; ".join(f"{own.backbone.part} {way.text}" for (own, _), way in found)
+
+
+def _comes_from(child: Subject, candidate: Subject, there: LayerMap) -> bool:
     """Whether the child has some blocks twice, or lost blocks that the other one has: then it is the later."""
     if there.repeated:
         return True
-    if len(own) >= there.parent_blocks:
+    if len(there.to) >= there.parent_blocks:
         return False
-    back = layer_map(blocks_of(candidate.sketch), own)
+    own, blocks = paired_blocks(child.sketch, candidate.sketch)
+    back = layer_map(blocks, own)
     return sum(block is None for block in back.to) > len(back.to) - back.compared
 
 
 def _holds(model: Subject, other: Subject) -> bool:
     """Whether every block of another model lies in a model as it is."""
-    there = layer_map(blocks_of(other.sketch), blocks_of(model.sketch))
+    there = layer_map(*paired_blocks(other.sketch, model.sketch))
     return there.covered == 1.0 and float(np.nanmax(there.distance)) < EQUAL**2
 
 
 def _stack_of(model: Subject, other: Subject) -> bool:
     """Whether the blocks of a model are those of another, some of them twice."""
-    there = layer_map(blocks_of(model.sketch), blocks_of(other.sketch))
+    there = layer_map(*paired_blocks(model.sketch, other.sketch))
     return there.repeated and there.covered == 1.0 and float(np.nanmax(there.distance)) < EQUAL**2
 
 
@@ -308,8 +317,9 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: W
     likeness = float(np.nanmedian(layers.alike))
     sure = SAME_LAYERS_PROBABILITY * sure_of_one * layers.covered * min(1.0, 0.6 + 0.4 * likeness / ALIKE_COSINE)
     chances = [sure * w / sum(weights) for w in weights]
+    said = layers_text(child.sketch, parent.sketch, layers)
     evidence = {
-        "layers": layers.text,
+        "layers": said,
         "layers_alike": round(likeness, 4),
         "layers_compared": layers.compared,
         "layers_of_parent": layers.parent_blocks,
@@ -330,7 +340,7 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: W
         evidence,
         Reason(
             "layers_stacked" if layers.repeated else "layers_chosen",
-            {"layers": len(layers.to), "layers_of_parent": layers.parent_blocks, "map": layers.text},
+            {"layers": len(layers.to), "layers_of_parent": layers.parent_blocks, "map": said},
             {"parent": parent.id},
         ),
     )

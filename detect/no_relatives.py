@@ -9,8 +9,9 @@ import numpy as np
 
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
-from lineage.detect.layer_map import EQUAL, asserted, blocks_of, cut_to, decide_by_layers, layer_map
+from lineage.detect.layer_map import EQUAL, asserted, cut_to, decide_by_layers, layer_map, layers_text
 from lineage.detect.model_input import Subject
+from lineage.detect.paired_blocks import paired_blocks
 from lineage.detect.reasons import Reason
 
 BLOCKWISE = 4096  # pairs of a group whose blocks are compared one by one
@@ -69,13 +70,17 @@ def _beside_cut(
         piece = [m.subject for m, _ in said if m.depth == head.depth and not m.subject.quantized]
         if parent is None or not isinstance(layers, str) or not 1 < len(piece) <= FEW:
             continue
-        there = layer_map(blocks_of(head.subject.sketch), blocks_of(parent.sketch))
+        there = layer_map(*paired_blocks(head.subject.sketch, parent.sketch))
         if float(np.nanmax(there.distance)) < EQUAL**2:
             continue  # the model is the other one's blocks as they are
         cut = replace(parent, sketch=cut_to(head.subject.sketch, parent.sketch, there))
         for one in decide([*piece, cut]):
             if one.model not in (head.subject.id, parent.id):
-                evidence = {**one.evidence, "layers": there.text} if parent.id in (one.parent, *_first(one)) else {}
+                evidence = (
+                    {**one.evidence, "layers": layers_text(head.subject.sketch, parent.sketch, there)}
+                    if parent.id in (one.parent, *_first(one))
+                    else {}
+                )
                 again[one.model] = replace(one, evidence=evidence or one.evidence)
     return [
         (

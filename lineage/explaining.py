@@ -136,9 +136,10 @@ def _cut(child: Subject, parent: Subject) -> tuple[Subject, str]:
         NotComparable: they have no blocks to compare.
     """
     from lineage.detect.align import NotComparable
-    from lineage.detect.layer_map import blocks_of, cut_to, layer_map
+    from lineage.detect.layer_map import cut_to, layer_map
+    from lineage.detect.paired_blocks import paired_blocks
 
-    own, its = blocks_of(child.sketch), blocks_of(parent.sketch)
+    own, its = paired_blocks(child.sketch, parent.sketch)
     if not own or not its:
         raise NotComparable(f"{child.label} and {parent.label} have no blocks in common")
     found = layer_map(own, its)

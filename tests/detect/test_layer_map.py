@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lineage.detect.decision import AnswerKind
-from lineage.detect.layer_map import blocks_of, decide_by_layers, layer_map
+from lineage.detect.layer_map import decide_by_layers, layer_map
 from lineage.detect.model_input import Subject
+from lineage.detect.paired_blocks import blocks_of
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of
 
@@ -52,6 +53,23 @@ def test_a_model_that_kept_some_layers_is_from_its_parent_with_the_right_map(kep
     found = decide_by_layers(child, [subject("stranger", STRANGER), subject("parent", PARENT)])
     assert found is not None and (found.parent, found.relation) == ("parent", Relation.FINE_TUNED_FROM)
     assert found.evidence["layers"] == ",".join(map(str, kept)) and found.probability > 0.8
+
+
+@pytest.mark.parametrize("kept", [((0, 2, 4, 6, 8, 10), tuple(range(12))), ((0, 3, 9), (0, 1, 2, 3, 4, 5, 11))])
+def test_each_part_of_a_model_has_its_own_map(kept: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """The decoder is the larger part of the parent and, cut, the smaller one of the child."""
+    base = {"encoder": network(12, 3), "decoder": {n: np.tile(v, (2,) * v.ndim) for n, v in network(12, 4).items()}}
+    parts = dict(zip(("decoder", "encoder"), kept, strict=True))
+    child = {part: made_of([(base[part], i) for i in parts[part]], 0.2) for part in base}
+    whole, cut = ({f"{p}.{n}": v for p, some in m.items() for n, v in some.items()} for m in (base, child))
+    found = decide_by_layers(subject("child", cut), [subject("stranger", STRANGER), subject("parent", whole)])
+    assert found is not None and found.parent == "parent" and found.probability > 0.8
+    said = {p: ",".join(map(str, own)) for p, own in parts.items() if len(own) < 12}
+    layers = str(found.evidence["layers"])
+    if len(said) == 1:
+        assert layers == said["decoder"]
+    else:
+        assert sorted(layers.split("; ")) == sorted(f"{p} {text}" for p, text in said.items())
 
 
 def test_the_deeper_one_is_not_made_from_the_one_that_lost_layers() -> None:
