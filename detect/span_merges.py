@@ -22,6 +22,7 @@ from lineage.detect.regression import ROUNDED_IN_BETWEEN, Regression
 from lineage.detect.rounded_one import rounded_last
 from lineage.detect.span_fit import View, view
 from lineage.detect.stacks import stacks
+from lineage.detect.stock_sums import stock_sum
 from lineage.detect.weighted_sum import LEAST_SHARE, WeightedSum, weighted_sum
 
 FAR = 25.0  # squared distance over what rounding leaves: nearer models are copies
@@ -31,6 +32,7 @@ POOL, POOL_OF_FOUR = 24, 16
 FIRST_HUBS = 2
 NEARS, NEAR_IN_POOL = 12, 4  # models whose near ones are tried as well, and how many of these
 MOST_NEAR = 32  # models near to a part that are tried in its place
+SETTLED = ("passthrough", "slerp", "model stock")  # methods that a model itself shows
 CLEARLY = 40.0  # log-odds from which on digits tell which of dependent models was rounded last
 AS_NEAR = 1.1  # the same where sets differ in one light sibling
 
@@ -87,7 +89,7 @@ def _with_exactest_parts(values: FamilyValues, model: int, span: WeightedSum, me
     chosen = values.nearest[int(values.digits[model])]
     parts = sorted(span.all)
     near = {part: [n for n in near_of(chosen, part) if n != model and n not in merged] for part in parts}
-    if span.method == "passthrough" or not any(near.values()):
+    if span.method in ("passthrough", "model stock") or not any(near.values()):
         return span
     seen = view(
         values, model, [*parts, *dict.fromkeys(n for some in near.values() for n in some[:MOST_NEAR] if n not in parts)]
@@ -135,8 +137,9 @@ def _likeliest(
     values: FamilyValues, models: frozenset[int], spans: Mapping[int, WeightedSum]
 ) -> tuple[int, WeightedSum] | None:
     """Which of dependent models is the merge, and of what: the one that was rounded last, where its own sum is one that a merge is."""
-    found = next(iter(spans.items()))
-    if any(span.method in ("passthrough", "slerp") for span in spans.values()):
+    settled = [(model, span) for model, span in spans.items() if span.method in SETTLED]
+    found = (settled or list(spans.items()))[0]
+    if settled:
         return found
     odds = rounded_last(values, models)
     if odds:
@@ -174,6 +177,8 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list
     seen = view(values, model, pool)
     if found := _stacks(seen, values):
         return found
+    if (stock := stock_sum(values, model, pool)) is not None:
+        return [stock]
     least = seen.allowed(np.arange(len(pool))[:, None]).sum(1)  # (p,)
     # the others are copies but for rounding
     far = np.diagonal(seen.inner, axis1=1, axis2=2).sum(0)[: len(pool)] > FAR * least

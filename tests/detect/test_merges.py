@@ -1,5 +1,7 @@
 """Merges are found with their parents, shares, base and method, whatever else is in the family; nothing that was trained is called one."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -288,3 +290,30 @@ def test_a_sum_of_two_models_with_a_negative_weight_has_both_as_parents_and_no_b
     assert [m for m, d in found.items() if d.merged_from] == ["beyond"]
     assert of_merge(found["beyond"]) == {"t1", "t6"} and "base" not in found["beyond"].evidence
     assert "with weights of 1.40, -0.40" in str(found["beyond"].reason)
+
+
+def half_stocked(models, tunings, base):
+    """Model Stock as mergekit computes it in float16, every step rounded."""
+    out = {}
+    for name, start_at in models[base].items():
+        steps = [models[t][name] - start_at for t in tunings]
+        (cosine,) = [float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in combinations(steps, 2)]
+        moved = np.float16(2 * cosine / (1 + cosine))
+        mean = ((models[tunings[0]][name] + models[tunings[1]][name]) / np.float16(2)).astype(np.float16)
+        out[name] = moved * mean + (np.float16(1) - moved) * start_at
+    return out
+
+
+@pytest.mark.slow
+def test_model_stock_that_hardly_moves_the_base_has_its_tunings_as_parents():
+    models = star(moved=0.02)
+    common = tune(models["base"], 40, 0.01, decay=0.0)
+    for i in range(4):  # tasks that have something in common, more of it in the first layers
+        part = {n: 2 / (1 + place) for place, n in enumerate(common)}
+        models[f"c{i}"] = {n: models[f"t{i}"][n] + part[n] * (common[n] - models["base"][n]) for n in common}
+    models = {name: halved(weights) for name, weights in models.items()}
+    models["stock"] = half_stocked(models, ("c1", "c2"), "base")
+    found = said(models)
+    assert of_merge(found["stock"]) == {"c1", "c2"} and found["stock"].evidence["method"] == "model stock"
+    assert found["stock"].evidence["base"] == "base"
+    assert [m for m, d in found.items() if d.merged_from] == ["stock"]
