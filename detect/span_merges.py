@@ -60,6 +60,7 @@ def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, Weight
     order = sorted(
         chosen,
         key=lambda m: (
+            chosen[m].method not in SETTLED,
             len(chosen[m].all & chosen.keys()),
             -values.digits[m],
             chosen[m].base is not None,
@@ -138,9 +139,9 @@ def _likeliest(
 ) -> tuple[int, WeightedSum] | None:
     """Which of dependent models is the merge, and of what: the one that was rounded last, where its own sum is one that a merge is."""
     settled = [(model, span) for model, span in spans.items() if span.method in SETTLED]
-    found = (settled or list(spans.items()))[0]
-    if settled:
-        return found
+    if settled:  # of a base and its Model Stock either lies beyond the other; the base lies in the middle
+        return min(settled, key=lambda one: -1 if one[1].base is None else values.rank(one[1].base))
+    found = next(iter(spans.items()))
     odds = rounded_last(values, models)
     if odds:
         first, second = sorted(odds, key=lambda m: -odds[m])[:2]

@@ -1,8 +1,9 @@
 """Model Stock: tensor by tensor a base moved to the mean of its tunings, by a number of each tensor's own.
 
-It often moves less than the last digit shows, so that what a tuning adds is hardly more than what rounding leaves. But all tunings have equal
-parts in every tensor, which nothing else has. As one minus a number of 16 bits is rounded, parts need not sum to one: the origin has one too.
-In: one model of 16 bits, seen from its pool. Out: base and tunings. Source: Model Stock, arXiv 2403.19522, as mergekit computes it.
+It often moves less than the last digit shows, so that what a tuning adds is hardly more than what rounding leaves. But all tunings have
+equal parts in every tensor, which nothing else has. As one minus a number of 16 bits is rounded, parts need not sum to one: the origin
+has one too. In: one model of 16 bits, seen from its pool. Out: base and tunings.
+Source: Model Stock, arXiv 2403.19522, as mergekit computes it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _moved_evenly(
     seen: View, base: int, candidates: Sequence[int], rounded_off: float
 ) -> list[tuple[float, int, tuple[int, ...]]]:
     """What remains, base and tunings of sets whose tunings have equal parts in every tensor."""
-    found = []
+    found: list[tuple[float, int, tuple[int, ...]]] = []
     for size in SIZES:
         chosen = np.array(list(combinations(candidates, size)), np.int64).reshape(-1, size)
         sets = np.concatenate([chosen, np.full((len(chosen), 1), base)], 1)  # (s, n)
@@ -78,9 +79,11 @@ def _moved_evenly(
         remainder, parts = seen.fit(sets, origin=True)  # (s, l), (s, l, n + 1)
         allowed = seen.allowed(sets)
         good = (remainder <= ROUNDED_IN_BETWEEN * allowed).all(1) & (np.abs(parts[:, :, -1]) <= rounded_off).all(1)
-        for i in np.flatnonzero(good).tolist():
-            if _even(parts[i, :, :size]) and _all_needed(seen, sets[i], float(remainder[i].sum())):
-                found.append((float(remainder[i].sum()), base, tuple(chosen[i].tolist())))
+        found += [
+            (float(remainder[i].sum()), base, tuple(chosen[i].tolist()))
+            for i in np.flatnonzero(good).tolist()
+            if _even(parts[i, :, :size]) and _all_needed(seen, sets[i], float(remainder[i].sum()))
+        ]
     return found
 
 
@@ -89,7 +92,7 @@ def _even(parts: np.ndarray) -> bool:
     mean = parts.mean(1)
     usual = float(np.sqrt(np.square(mean).mean()))
     differ = float(np.sqrt(np.square(parts - mean[:, None]).mean()))
-    return usual > LEAST and differ < EVEN * usual and float(mean.std()) > EVEN * usual
+    return usual > LEAST and differ < EVEN * usual < float(mean.std())
 
 
 def _all_needed(seen: View, chosen: np.ndarray, remainder: float) -> bool:

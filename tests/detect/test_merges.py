@@ -308,9 +308,10 @@ def half_stocked(models, tunings, base):
 def test_model_stock_that_hardly_moves_the_base_has_its_tunings_as_parents():
     models = star(moved=0.02)
     common = tune(models["base"], 40, 0.01, decay=0.0)
+    part = {n: 2 / (1 + place) for place, n in enumerate(common)}
+    common = {n: v + part[n] * (common[n] - v) for n, v in models["base"].items()}
     for i in range(4):  # tasks that have something in common, more of it in the first layers
-        part = {n: 2 / (1 + place) for place, n in enumerate(common)}
-        models[f"c{i}"] = {n: models[f"t{i}"][n] + part[n] * (common[n] - models["base"][n]) for n in common}
+        models[f"c{i}"] = tune(common, 50 + i, 0.02, decay=0.0)
     models = {name: halved(weights) for name, weights in models.items()}
     models["stock"] = half_stocked(models, ("c1", "c2"), "base")
     found = said(models)
