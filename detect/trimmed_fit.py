@@ -21,6 +21,7 @@ FIRST_TENSORS, FIRST_PARENTS = 3, 5  # of these, in which a peak is looked for f
 AT_MOST = 5  # parents
 SUMS_SUBTRACTED = 4  # of known parents, before the next one is looked for
 DIGITS = 1.0  # of the last place that a value may be off
+EXACT = 0.55  # of that, by which copies of a parent are told from it
 INFORMATIVE = 4.0  # a parent's part over what a value may be off
 PEAK = 0.06  # share of informative values in a peak, above chance
 FEWEST = 16  # ratios in a tensor that tell
@@ -93,7 +94,7 @@ class Differences:
         sums = np.zeros((1, *self.moved.shape))  # (p, t, v)
         left = np.abs(self.moved) > self.off  # not the base's value
         while len(chosen) < AT_MOST:
-            found = self._next(sums, left, chosen)
+            found = self._next(sums, left, chosen) or self._as_the_others(sums, left, chosen, scales)
             if found is None:
                 break
             candidate, scale = found
@@ -141,7 +142,8 @@ class Differences:
         for candidate in [chosen[place], *(c for c in self._far() if c not in chosen)]:
             if float(np.square(self.deltas[candidate] - mine).sum()) < 0.2 * length:
                 tried = [*chosen[:place], candidate, *chosen[place + 1 :]]
-                count = int((~self._left(self.moved, self._sums(tried, scales))).sum())
+                off = np.abs(self.moved - self._sums(tried, scales)).min(0)
+                count = int((off <= EXACT * self.off).sum())
                 if count > most:
                     best, most = candidate, count
         return best
@@ -167,6 +169,30 @@ class Differences:
                 if above > PEAK and telling > 0.6 and 0.02 < usual < 20 and (best is None or above > best[0]):
                     best = above, candidate, np.where(agree & enough, scale, usual)
         return None if best is None else best[1:]
+
+    def _as_the_others(
+        self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]
+    ) -> tuple[int, np.ndarray] | None:
+        """The candidate that most values are left of, times the number of the known parents: of three and more that TIES divides by the sum of
+        their weights, each one alone has one number, but means of it and others have as high peaks."""
+        rest = [c for c in self._far() if c not in chosen]
+        if not rest or not scales:
+            return None
+        scale = np.stack(scales).mean(0)  # (t,)
+        parts = scale[:, None] * self.deltas[rest]  # (c, t, v)
+        usable = (
+            left
+            & (np.abs(parts) > INFORMATIVE * self.off)
+            & (np.abs(parts - sums[:, None]).min(0) > INFORMATIVE * self.off)
+        )
+        here, by_chance = (
+            (usable & (np.abs(moved - parts) <= self.off)).sum(2) for moved in (self.moved, np.roll(self.moved, 1, 1))
+        )
+        count = np.clip(usable.sum((1, 2)), 1, None)
+        above = (here - by_chance).sum(1) / count
+        often = (here > TIMES_CHANCE * by_chance).mean(1)
+        best = int(above.argmax())
+        return (rest[best], scale) if above[best] > PEAK and often[best] > 0.6 else None
 
     def _with_means(
         self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]

@@ -28,6 +28,8 @@ SCREENED_WIDTH = 12.0  # a difference over what it may be off, from which on its
 SCREENED = 128  # models of a family up to which all are compared value by value with each that may be such a merge
 WIDELY = 256  # candidates where the first ones leave something unexplained
 HUBS, FIRST_HUBS = 8, 2  # models nearest to most others, and those of them that are tried as the base
+NEAR_BASES = 32  # models near to a base that are tried in its place
+RETRIED = 2  # bases from which everyone is looked at where the first candidates explain nothing
 MOST_EQUAL, SKIPPED = 5, 8  # models that one equals most; of a large family one value of SKIPPED is looked at for that
 EQUAL = 0.005  # share of values equal to a model from which on it may be the base
 
@@ -120,7 +122,9 @@ def _explained(
     own = of([model])[0]
     few = len(everyone) < SCREENED
     # in a crowd only what it has values in common with, since whatever is dropped is the base's own value
-    bases = dict.fromkeys([*alike, *(hubs[:FIRST_HUBS] if few else ())])
+    bases = dict.fromkeys(
+        [*alike, *(_most_alike(values, picked, model, h) for h in (hubs[:FIRST_HUBS] if few else ()))]
+    )
 
     def seen_from(base: int, pool: Sequence[int], narrow: bool = False) -> Differences:
         members = tuple(m for m in pool if m != base)
@@ -134,16 +138,33 @@ def _explained(
         if seen.members and seen.promising()
     ]
     found = [merge for seen in promising if (merge := seen.explained()) is not None]
-    if digits <= COARSE:  # differences of a few steps of one grid agree by chance, so every part has to be at hand
-        found = [merge for merge in found if not merge.unseen]
+    if not found and few:
+        wide = [seen_from(seen.base, everyone) for seen in promising[:RETRIED]]
+        found = [merge for seen in wide if (merge := seen.explained()) is not None]
     if not found:
         return None
     best = min(found, key=lambda merge: merge.order)
     if best.unseen:
         again = seen_from(best.base, everyone).explained()  # a parent that moved little is not among the first
         best = best if again is None or again.order > best.order else again
+    if best.unseen and few:  # what lies near to the base does in its place, but for the last digits
+        near = [m for m in near_of(values.nearest[digits], best.base) if m != model][:NEAR_BASES]
+        again = (merge for m in near if (merge := seen_from(m, everyone, few).explained()) is not None)
+        best = min([best, *again], key=lambda merge: merge.order)
+    if (
+        best.unseen and digits <= COARSE
+    ):  # differences of a few steps of one grid agree by chance, so every part has to be at hand
+        return None
     middle = {best.base, *near_of(values.nearest[digits], best.base)}
     return best if not best.unseen or middle & set(hubs) else None  # the base of an unseen part has more children
+
+
+def _most_alike(values: FamilyValues, picked: np.ndarray, model: int, hub: int) -> int:
+    """Of a model in the middle and those near to it the one that the model has most values in common with."""
+    digits = int(values.digits[model])
+    some = [m for m in (hub, *near_of(values.nearest[digits], hub)) if m != model]
+    own, others = (rounded(picked[np.array(models, np.int64)], digits) for models in ([model], some))
+    return some[int((others == own).sum((1, 2)).argmax())]
 
 
 @dataclass(frozen=True, slots=True)
