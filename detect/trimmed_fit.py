@@ -173,8 +173,8 @@ class Differences:
     def _as_the_others(
         self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]
     ) -> tuple[int, np.ndarray] | None:
-        """The candidate that most values are left of, times the number of the known parents: of three and more that TIES divides by the sum of
-        their weights, each one alone has one number, but means of it and others have as high peaks."""
+        """The candidate that most values are left of, times the number of the known parents. TIES divides by the sum of the weights that
+        agree: each of three parents alone has that one number, but means of it and others have as high peaks."""
         rest = [c for c in self._far() if c not in chosen]
         if not rest or not scales:
             return None

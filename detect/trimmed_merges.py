@@ -149,11 +149,10 @@ def _explained(
         best = best if again is None or again.order > best.order else again
     if best.unseen and few:  # what lies near to the base does in its place, but for the last digits
         near = [m for m in near_of(values.nearest[digits], best.base) if m != model][:NEAR_BASES]
-        again = (merge for m in near if (merge := seen_from(m, everyone, few).explained()) is not None)
-        best = min([best, *again], key=lambda merge: merge.order)
-    if (
-        best.unseen and digits <= COARSE
-    ):  # differences of a few steps of one grid agree by chance, so every part has to be at hand
+        others = [merge for m in near if (merge := seen_from(m, everyone, few).explained()) is not None]
+        best = min([best, *others], key=lambda merge: merge.order)
+    # differences of a few steps of one grid agree by chance, so every part has to be at hand
+    if best.unseen and digits <= COARSE:
         return None
     middle = {best.base, *near_of(values.nearest[digits], best.base)}
     return best if not best.unseen or middle & set(hubs) else None  # the base of an unseen part has more children
