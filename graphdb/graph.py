@@ -21,6 +21,9 @@ from lineage.graphdb.statements import constraints, statement
 
 logger = logging.getLogger(__name__)
 
+HEADS_KEPT = 64  # of an architecture
+HEADS_WALKED = 1_000  # models of an architecture of which none are kept
+
 
 class NotOurGraph(Failure):
     """The database holds something that is not a lineage graph, or one of a newer version."""
@@ -244,8 +247,16 @@ class LineageGraph:
         return {row["signature"]: tuple(row["sizes"].split()) for row in self.read(statement("architecture_sizes"))}
 
     def heads(self, signature: str, at_most: int) -> list[tuple[Model, str | None]]:
-        """Some models of one architecture with the answers about them, those without a known parent first."""
-        rows = self.read(statement("heads_of_signature"), {"signature": signature, "limit": at_most})
+        """Some models of one architecture with the answers about them, those without a known parent first.
+
+        Of an architecture that was decided about, those that were kept then: however many it has, that is a lookup.
+        """
+        kept = self.read(statement("heads_kept"), {"signature": signature})
+        if kept:
+            rows = self.read(statement("heads"), {"hub_ids": kept[0]["heads"], "limit": at_most})
+        else:
+            params = {"signature": signature, "limit": at_most, "walked": HEADS_WALKED}
+            rows = self.read(statement("heads_of_signature"), params)
         return [(model_of(row["model"]), row["answer"]) for row in rows]
 
     def set_decided(self, signature: str, digest: str, sizes: Iterable[str] = ()) -> None:
@@ -255,7 +266,12 @@ class LineageGraph:
             sizes: of the matrices in its blocks, as `renamed.size_words` gives them.
         """
         params = {"signature": signature, "decided": digest, "sizes": " ".join(sizes)}
-        self.transact(lambda execute: execute(statement("architecture_decided_set"), params))
+
+        def write(execute: Execute) -> None:
+            execute(statement("architecture_decided_set"), params)
+            execute(statement("heads_set"), {"signature": signature, "limit": HEADS_KEPT})
+
+        self.transact(write)
 
     def set_adapters_decided(self, digests: Mapping[str, str]) -> None:
         """Keeps that adapters were decided about, by identity, and from what. Written after their edges."""

@@ -268,3 +268,24 @@ def test_what_an_architecture_was_decided_from_is_kept_until_the_next_decision(s
     store.set_decided("one", "second")
     store.set_decided("never seen", "third")
     assert store.decided() == {"one": "second"}
+
+
+def test_heads_of_an_architecture_are_those_without_a_parent_at_its_last_decision_with_their_answers_of_now(
+    store: Store,
+) -> None:
+    store.upsert_models([a_model(n, signature="one+two") for n in "abcdef"] + [a_model("x", signature="two")])
+    root = Verdict("id-d", "root", "", 0.9)
+    store.replace_edges([f"id-{n}" for n in "bd"], [an_edge("b", "d", 0.9)], [root], "run-1")
+
+    def heads(key: str, at_most: int = 2) -> list[tuple[str, str | None]]:
+        return [(model.hub_id, answer) for model, answer in store.heads(key, at_most)]
+
+    assert heads("one") == [("id-d", "root"), ("id-a", None)], "nothing was decided yet"
+    store.set_decided("one", "digest")
+    store.upsert_models([a_model("0", signature="one")])
+    assert heads("one", 9) == [("id-d", "root"), *((f"id-{n}", "parent" if n == "b" else None) for n in "abcef")]
+    store.replace_edges(["id-d", "id-f"], [an_edge("d", "f")], [Verdict("id-f", "root", "", 0.9)], "run-2")
+    assert heads("one") == [("id-f", "root"), ("id-a", None)]
+    store.set_decided("one", "another")
+    assert ("id-0", None) in heads("one", 9)
+    assert heads("never seen") == []
