@@ -18,10 +18,12 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.architecture_settings import configured
 from lineage.detect.backbone import backbones_of, signature_from
 from lineage.graphdb.schema import keys_in
 
@@ -74,8 +76,12 @@ def write(headers: Headers, path: Path, version: str) -> None:
         packed.write(json.dumps(content, separators=(",", ":")).encode())
 
 
-def make() -> Iterator[tuple[str, str, list[Spec]]]:
-    """(model type, class, header) of everything that can be made from a default configuration."""
+def make(known: Headers) -> Iterator[tuple[str, str, list[Spec]]]:
+    """(model type, class, header) of everything that can be made from a default configuration or architecture_settings.py.
+
+    Args:
+        known: what is not made again.
+    """
     import torch
     from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto
@@ -89,9 +95,11 @@ def make() -> Iterator[tuple[str, str, list[Spec]]]:
     for kind in sorted(CONFIG_MAPPING.keys()):
         try:
             config_class = CONFIG_MAPPING[kind]
-            classes = [base[config_class]]
         except Exception:
             continue
+        classes = []
+        with suppress(Exception):
+            classes.append(base[config_class])
         for task in tasks:
             try:
                 found = task[config_class]
@@ -100,16 +108,18 @@ def make() -> Iterator[tuple[str, str, list[Spec]]]:
             classes += found if isinstance(found, tuple) else [found]
         flat = [c for one in classes for c in (one if isinstance(one, (tuple, list)) else [one])]
         for cls in dict.fromkeys(flat):
-            header = _header(cls, config_class, torch)
+            if cls.__name__ in known.get(kind, ()):
+                continue
+            header = _header(kind, cls, config_class, torch)
             if header:
                 yield kind, cls.__name__, header
         gc.collect()
 
 
-def _header(cls: Any, config_class: Any, torch: Any) -> list[Spec]:
+def _header(kind: str, cls: Any, config_class: Any, torch: Any) -> list[Spec]:
     for shallow in (True, False):
         try:
-            config = config_class()
+            config = configured(kind, cls, config_class)
             if shallow:
                 _make_shallow(config)
             with torch.device("meta"):
@@ -200,13 +210,14 @@ def _speed(headers: Headers) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--make", type=Path, help="make the headers anew and store them here")
+    parser.add_argument("--add", action="store_true", help="make only what is not in --file, and store both")
     parser.add_argument("--file", type=Path, default=GOLDEN)
     given = parser.parse_args()
     if given.make:
         import transformers
 
-        made: dict[str, dict[str, list[Spec]]] = {}
-        for kind, called, header in make():
+        made: dict[str, dict[str, list[Spec]]] = read(given.file) if given.add else {}
+        for kind, called, header in make({**made}):
             made.setdefault(kind, {})[called] = header
         write(made, given.make, transformers.__version__)
         given.file = given.make

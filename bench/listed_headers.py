@@ -2,7 +2,8 @@
 
 The listing gives model types and numbers of parameters; the header of a type is the one that the library made (tests/detect/
 architectures.json.xz) with its blocks repeated and its widths scaled to that number. So models of one type and size meet, and
-others must not, but for types whose blocks are the same by design.
+others must not, but for types whose blocks are the same by design. Beside grouping, what parsing the JSON of the same headers costs, which
+nothing that reads files can be without.
 
     python -m bench.listed_headers LISTING.csv [--results]      # columns `architecture` and `parameters_raw`
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import random
 import time
 from collections import defaultdict
@@ -86,6 +88,11 @@ def _deepened(header: Header, depth: int) -> Header:
     return (*header, *more)
 
 
+def as_json(header: Header) -> bytes:
+    """The header as a file has it, but for the places of the tensors."""
+    return json.dumps({s.name: {"dtype": s.dtype, "shape": s.shape, "data_offsets": [0, 0]} for s in header}).encode()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("listing", type=Path)
@@ -97,7 +104,7 @@ def main() -> None:
     models = drawn(rows, given.headers)
     groups: dict[str, list[int]] = defaultdict(list)
     known: dict[tuple[str, int, str], tuple[str, ...]] = {}
-    tensors, seconds = 0, 0.0
+    tensors, seconds, parsing, size_bytes = 0, 0.0, 0.0, 0
     for number, model in enumerate(models):
         if model not in known:
             kind, size, called = model
@@ -106,6 +113,11 @@ def main() -> None:
             began = time.process_time()
             known[model] = keys_in(signature_from(backbones_of(header)))
             seconds += time.process_time() - began
+            raw = as_json(header)
+            size_bytes += len(raw)
+            began = time.process_time()
+            json.loads(raw)
+            parsing += time.process_time() - began
         for key in known[model]:
             groups[key].append(number)
     listed = {(kind, size) for kind, size, _ in models}
@@ -125,6 +137,8 @@ def main() -> None:
         f"| headers without a group | {sum(not known[model] for model in models)} |",
         f"| processor time of the different ones, headers a minute, tensors a second | {seconds:.1f} s, "
         f"{60 * len(known) / seconds:,.0f}, {tensors / seconds:,.0f} |",
+        f"| parsing their JSON, headers a minute, MB a second; grouping over parsing | {parsing:.1f} s, {60 * len(known) / parsing:,.0f}, "
+        f"{size_bytes / parsing / 1e6:.0f}; {seconds / parsing:.2f} |",
     ]
     print("\n".join(table))
     for kinds in sorted({tuple(kinds) for kinds in types if len(kinds) > 1}):

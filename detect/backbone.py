@@ -51,6 +51,10 @@ _STAR = "\u2217"  # for a star that a name has itself
 _WRAPPED = re.compile(
     r"(^|\.)(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer|_forward_module)(?=\.)"
 )
+# torchvision, Flax and timm's networks without a head
+_UNDERLINED = re.compile(
+    rf"(?<![^.])((?:encoder|decoder|transformer)_?(?:layer|block)|resblock|layers)_(\d{{1,{LONGEST_NUMBER}}})(?=\.)"
+)
 _ADAPTER = re.compile(
     r"(^|[._])(lora|loha|hada|lokr|ia3|b?oft|hra_u|vera|vblora|fourierft|adapters?|adapter_layer|prompt_encoder|prompt_embeddings|prefix|modules_to_save"
     r"|ranknum)([._]|$)"
@@ -171,10 +175,12 @@ def is_adapter(name: str) -> bool:
 
 
 def clean_name(name: str) -> str:
-    """A name without wrappers that may lie anywhere in it."""
+    """A name without wrappers that may lie anywhere in it, and with the numbers of blocks as PyTorch's own lists have them."""
     clean = dotted(name)
     if "module" in clean or "_orig" in clean or "base_layer" in clean:
         clean = _WRAPPED.sub("", clean).lstrip(".")
+    if "layer_" in clean or "layers_" in clean or "block_" in clean:
+        clean = _UNDERLINED.sub(r"\1.\2", clean)
     return clean
 
 

@@ -168,6 +168,19 @@ def test_numbers_that_are_none_or_too_long_are_names_like_any_other(number: str)
     assert named_parts(tuple((s.name, s.dtype, s.shape) for s in header))
 
 
+@pytest.mark.parametrize("spelled", ["encoder.layers.encoder_layer_{}", "Transformer.encoderblock_{}", "layers_{}"])
+def test_blocks_with_their_number_behind_an_underline_are_blocks(spelled: str) -> None:
+    def header(layers: int, classes: int) -> list[Spec]:
+        return [
+            Spec(s.name.replace("encoder.layer.", spelled.format("")), s.dtype, s.shape)
+            for s in with_head(bert(layers=layers), classes)
+        ]
+
+    assert group_signature(header(4, 3)) == group_signature(header(2, 1000))
+    (part,) = named_parts(tuple((s.name, s.dtype, s.shape) for s in header(4, 3)))
+    assert part.depth == (4,)
+
+
 def test_two_spellings_of_a_weight_norm_and_of_kernels_are_one_name() -> None:
     def header(*leaves: str) -> list[Spec]:
         shapes = dict(zip(leaves, [(8, 1, 1), (8, 8, 3)], strict=True))
