@@ -42,7 +42,7 @@ HEADING = "## Millions of headers"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class IndexCosts:
     """Of one run. Milliseconds are processor time of this process, the engine in it included."""
 
     headers: int
@@ -88,7 +88,7 @@ def key_of(header: Sequence[Spec]) -> str:
     return signature_from(backbones_of(header))
 
 
-def measured(count: int, folder: Path) -> Measured:
+def measured(count: int, folder: Path) -> IndexCosts:
     grouping = writing = 0.0
     tensors, sizes_of = 0, {}
     members: dict[str, int] = {}
@@ -119,7 +119,7 @@ def measured(count: int, folder: Path) -> Measured:
         others = OtherNames(store, SketchStore(folder / "sketches"), Options())
         sizes_seconds = time.process_time() - began
         asked = list(_other_names(others, sizes_of))
-    return Measured(
+    return IndexCosts(
         count,
         tensors,
         len(members),
@@ -156,7 +156,7 @@ def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
     return 1e3 * cuts[49], 1e3 * cuts[98]
 
 
-def table(found: Sequence[Measured]) -> list[str]:
+def table(found: Sequence[IndexCosts]) -> list[str]:
     rows = [
         "| headers | tensors | groups, the largest | grouping, headers a minute | storing, a second "
         "| header to its group's models, p50, p99 | other names, p50, p99 (to load) | store | peak memory |",
