@@ -17,7 +17,7 @@ import lzma
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +76,11 @@ def write(headers: Headers, path: Path, version: str) -> None:
         packed.write(json.dumps(content, separators=(",", ":")).encode())
 
 
-def make(known: Headers) -> Iterator[tuple[str, str, list[Spec]]]:
+def make(known: Headers, only: Collection[str] = ()) -> Iterator[tuple[str, str, list[Spec]]]:
     """(model type, class, header) of everything that can be made from a default configuration or architecture_settings.py.
 
     Args:
-        known: what is not made again.
+        known: what is not made again; only: of these types; none: of all.
     """
     import torch
     from transformers import CONFIG_MAPPING
@@ -92,7 +92,7 @@ def make(known: Headers) -> Iterator[tuple[str, str, list[Spec]]]:
         for name in dir(modeling_auto)
         if name.startswith("MODEL_FOR") and name.endswith("_MAPPING") and not _NO_TASK.search(name)
     ]
-    for kind in sorted(CONFIG_MAPPING.keys()):
+    for kind in sorted(only or CONFIG_MAPPING.keys()):
         try:
             config_class = CONFIG_MAPPING[kind]
         except Exception:
@@ -211,13 +211,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--make", type=Path, help="make the headers anew and store them here")
     parser.add_argument("--add", action="store_true", help="make only what is not in --file, and store both")
+    parser.add_argument("--only", default="", help="of these types, with commas between")
     parser.add_argument("--file", type=Path, default=GOLDEN)
     given = parser.parse_args()
     if given.make:
         import transformers
 
         made: dict[str, dict[str, list[Spec]]] = read(given.file) if given.add else {}
-        for kind, called, header in make({**made}):
+        for kind, called, header in make({**made}, [kind for kind in given.only.split(",") if kind]):
             made.setdefault(kind, {})[called] = header
         write(made, given.make, transformers.__version__)
         given.file = given.make

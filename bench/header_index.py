@@ -1,7 +1,7 @@
 """Millions of headers -> groups in the graph: what it costs to group and to store them, and whether looking one up stays a lookup.
 
 Headers are drawn, as often as models of the Hub share an architecture (rank to the power of -1), from thousands of shapes: the library's
-own headers (tests/detect/architectures.json.xz, those of few tensors) in several widths; of each hundred two have a width of their own.
+own headers (tests/detect/architectures.json.xz, those of few tensors) in several widths; one in 200 has a width of its own.
 They are streamed: header -> key -> `upsert_models` of the embedded store, a chunk at a time, and nothing of them is kept.
 
     python -m bench.header_index --headers 100000 [1000000 3000000] [--results]
@@ -16,8 +16,10 @@ import resource
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate, islice
 from pathlib import Path
 
@@ -35,7 +37,7 @@ from lineage.other_names import OtherNames
 
 FEW_TENSORS = 64
 WIDTHS = 6  # of each header
-OWN_WIDTH = 50  # one header in so many has a width that no other one has
+OWN_WIDTH = 200  # one header in so many has a width that no other one has
 LOOKUPS, MODELS = 500, 48
 SEED = 1
 HEADING = "## Millions of headers"
@@ -75,63 +77,73 @@ def widened(header: Sequence[Spec], sixteenths: int) -> list[Spec]:
     ]
 
 
-def drawn(count: int, seed: int) -> Iterator[list[Spec]]:
+def drawn(count: int, seed: int) -> Iterator[Sequence[Spec]]:
     known = shapes()
     odds = list(accumulate(1 / (rank + 1) for rank in range(len(known))))
     dice = random.Random(seed)
+
+    @cache
+    def made(rank: int) -> list[Spec]:
+        return widened(*known[rank])
+
     for number in range(count):
-        header, width = dice.choices(known, cum_weights=odds)[0]
-        yield widened(header, 1_000 + number if dice.randrange(OWN_WIDTH) == 0 else width)
+        (rank,) = dice.choices(range(len(known)), cum_weights=odds)
+        own = dice.randrange(OWN_WIDTH) == 0
+        yield widened(known[rank][0], 1_000 + number) if own else made(rank)
 
 
 def key_of(header: Sequence[Spec]) -> str:
     return signature_from(backbones_of(header))
 
 
-def measured(count: int, folder: Path) -> IndexCosts:
+def measured(counts: Sequence[int], folder: Path) -> Iterator[IndexCosts]:
+    """One store that grows; costs when it holds each of these numbers of headers."""
     grouping = writing = 0.0
-    tensors, sizes_of = 0, {}
-    members: dict[str, int] = {}
+    tensors, done = 0, 0
+    sizes_of: dict[str, tuple[str, ...]] = {}
+    members: Counter[str] = Counter()
+    headers = drawn(max(counts), SEED)
     with open_store(str(folder / "store")) as store:
-        headers = drawn(count, SEED)
-        for start in range(0, count, CHUNK):
-            some = list(islice(headers, CHUNK))
-            tensors += sum(map(len, some))
+        for count in sorted(counts):
+            fresh: set[str] = set()
+            while some := list(islice(headers, min(CHUNK, count - done))):
+                tensors += sum(map(len, some))
+                began = time.process_time()
+                signatures = [key_of(header) for header in some]
+                grouping += time.process_time() - began
+                for header, signature in zip(some, signatures, strict=True):
+                    for key in keys_in(signature):
+                        if key not in members:
+                            fresh.add(key)
+                            layout = {s.name: s.shape for s in header}
+                            sizes_of[key] = size_words(Sketch("", signature, 0, layout, {}))
+                        members[key] += 1
+                began = time.process_time()
+                store.upsert_models(
+                    Model(hub_id(n), name(n), Status.SKETCHED, f"{n:040x}", f"{n:064x}", signature)
+                    for n, signature in enumerate(signatures, done)
+                )
+                writing += time.process_time() - began
+                done += len(some)
+            for key in fresh:
+                store.set_decided(key, "", sizes_of[key])
+            lookups = list(_lookups(store))
             began = time.process_time()
-            signatures = [key_of(header) for header in some]
-            grouping += time.process_time() - began
-            for header, signature in zip(some, signatures, strict=True):
-                for key in keys_in(signature):
-                    if key not in members:
-                        layout = {s.name: s.shape for s in header}
-                        sizes_of[key] = size_words(Sketch("", signature, 0, layout, {}))
-                    members[key] = members.get(key, 0) + 1
-            began = time.process_time()
-            store.upsert_models(
-                Model(hub_id(n), name(n), Status.SKETCHED, f"{n:040x}", f"{n:064x}", signature)
-                for n, signature in enumerate(signatures, start)
+            others = OtherNames(store, SketchStore(folder / "sketches"), Options())
+            sizes_seconds = time.process_time() - began
+            yield IndexCosts(
+                count,
+                tensors,
+                len(members),
+                max(members.values()),
+                grouping,
+                writing,
+                *_quantiles(lookups),
+                *_quantiles(list(_other_names(others, sizes_of))),
+                sizes_seconds,
+                sum(path.stat().st_size for path in (folder / "store").rglob("*") if path.is_file()) / 1e6,
+                resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
             )
-            writing += time.process_time() - began
-        for key, words in sizes_of.items():
-            store.set_decided(key, "", words)
-        lookups = list(_lookups(store))
-        began = time.process_time()
-        others = OtherNames(store, SketchStore(folder / "sketches"), Options())
-        sizes_seconds = time.process_time() - began
-        asked = list(_other_names(others, sizes_of))
-    return IndexCosts(
-        count,
-        tensors,
-        len(members),
-        max(members.values()),
-        grouping,
-        writing,
-        *_quantiles(lookups),
-        *_quantiles(asked),
-        sizes_seconds,
-        sum(path.stat().st_size for path in (folder / "store").rglob("*") if path.is_file()) / 1e6,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-    )
 
 
 def _lookups(store: Store) -> Iterator[float]:
@@ -183,10 +195,10 @@ def main() -> None:
     parser.add_argument("--results", action="store_true", help="write the table into RESULTS.md")
     given = parser.parse_args()
     found = []
-    for count in given.headers:
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            found.append(measured(count, Path(folder)))
-        print(table(found)[-1], flush=True)
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        for costs in measured(given.headers, Path(folder)):
+            found.append(costs)
+            print(table(found)[-1], flush=True)
     print("\n".join(table(found)))
     if given.results:
         put_section(HEADING, _ABOUT, table(found))

@@ -42,6 +42,7 @@ MIN_BLOCK_MATRICES = 2  # different matrices that repeat: one alone is any perce
 MIN_REPEATED = 0.4  # of the matrix values under a list of blocks
 MIN_COVERED = 0.3  # of the matrix values of a whole model, embeddings and heads aside
 MIN_UNNAMED, MIN_NAMED = 0.25, 0.01  # of all blocks: what a part without and with a part's name must hold
+MIN_NAMED_VALUES = 20_000_000  # or so many: a vision tower beside a mixture of experts has less than a hundredth
 TALL = 16  # times as many rows as columns: a vocabulary, whatever it is called
 LONG_LIST = 6  # numbered modules from which a list of unlike modules is a whole network, its last one the head
 HELD_BY_LIST = 0.8  # of the tensors
@@ -344,7 +345,8 @@ def _by_part(lists: Templates, held: Mapping[str, int]) -> tuple[Backbone, ...]:
     found = []
     for part, containers in ((part, some) for part, some in parts.items() if some):
         values = sum(held[c] for c in containers)
-        if values >= (MIN_NAMED if part else MIN_UNNAMED) * everything:
+        least = min(MIN_NAMED * everything, MIN_NAMED_VALUES) if part else MIN_UNNAMED * everything
+        if values >= least:
             found.append(Backbone(_key_of(containers, lists), part, tuple(sorted(containers)), values))
     found.sort(key=lambda backbone: (-backbone.values, natural_key(backbone.part)))
     if len(found) == 1:

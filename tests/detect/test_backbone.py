@@ -78,6 +78,18 @@ def test_a_language_model_within_a_multimodal_one_meets_the_language_model_alone
     assert parts == {"language_model", "vision_tower.vision_model.encoder"}
 
 
+def test_a_vision_tower_beside_a_mixture_of_experts_is_a_part_however_small_its_share() -> None:
+    tower = [Spec(s.name, s.dtype, tuple(16 * n for n in s.shape)) for s in bert("vision_tower.", layers=6)]
+    experts = [
+        Spec(f"language_model.layers.{layer}.experts.{part}", "BF16", (128, *shape))
+        for layer in range(8)
+        for part, shape in {"gate_up": (4096, 1024), "down": (1024, 2048)}.items()
+    ]
+    assert {b.part for b in backbones_of([*tower, *experts])} == {"language_model", "vision_tower.encoder"}
+    small = [Spec(s.name, s.dtype, tuple(n // 16 for n in s.shape)) for s in tower]
+    assert {b.part for b in backbones_of([*small, *experts])} == {""}
+
+
 def test_adapters_inside_do_not_part_models() -> None:
     adapted = [Spec(s.name.replace("query.", "query.base_layer."), s.dtype, s.shape) for s in bert()]
     adapted += [Spec(f"encoder.layer.{i}.query.lora_A.default.weight", "F32", (8, 64)) for i in range(4)]
