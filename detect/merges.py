@@ -22,6 +22,7 @@ from lineage.detect.regression import regression
 from lineage.detect.span_merges import span_merges
 from lineage.detect.trimmed_fit import TrimmedMerge
 from lineage.detect.trimmed_merges import trimmed_merges
+from lineage.detect.value_merges import value_merges
 from lineage.detect.weighted_sum import WeightedSum
 from lineage.graphdb.schema import Relation
 
@@ -74,6 +75,10 @@ def merges(layers: Sequence[Layer], gram: Gram, distance: Tensor) -> dict[int, M
     values, inner = family_values(layers, distance), _by_layer(gram)
     regressed = regression(values, inner)
     found = {model: _of_span(model, span) for model, span in span_merges(values, regressed).items()}
+    alone = [model for model in range(models) if model not in found]
+    for model, taken in value_merges(values, regressed, plain(distance), alone).items():
+        if not any(part in found and model in found[part].sources for part in taken.all):
+            found[model] = _of_span(model, taken)
     rest = [model for model in range(models) if model not in found]
     if found and len(rest) > 1:
         values = values.only(rest)

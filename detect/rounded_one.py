@@ -42,12 +42,14 @@ def _log_density(values: FamilyValues, model: int, dependent: list[int]) -> floa
 def _density(values: FamilyValues, model: int, dependent: list[int], coarse: int) -> float | None:
     digits = int(values.digits[model])
     index = np.array([model, *(m for m in dependent if m != model)], np.int64)
-    reference = index.tolist().index(dependent[0])
+    coarsest = int(values.digits[index].min())
     left, density = list[np.ndarray](), 0.0
     for tensor in values.tensors:
         rows = tensor[index].astype(np.float64)  # (n, v)
         _, exponent = np.frexp(np.abs(rows))
-        alike = (exponent.max(0) - exponent.min(0) <= AS_LARGE) & (rows != 0).all(0)
+        alike = (
+            (exponent.max(0) - exponent.min(0) <= AS_LARGE) & (rows != 0).all(0) & _all_differ(rounded(rows, coarsest))
+        )
         if int(alike.sum()) < FEWEST * len(index):
             continue
         rows = rows[:, alike]
@@ -57,10 +59,8 @@ def _density(values: FamilyValues, model: int, dependent: list[int], coarse: int
         product = moved @ moved.T
         if not np.isfinite(product).all() or np.linalg.matrix_rank(product) < len(product):
             continue
-        solved = np.linalg.solve(product, moved @ own)
-        weights = np.array([1.0, 1 - solved.sum(), *solved])  # (n,), the model's own first
-        left.append(own - solved @ moved)
-        density += float(np.log(np.clip(abs(weights[reference]), 1e-9, None) / digit).sum())
+        left.append(own - np.linalg.solve(product, moved @ own) @ moved)
+        density -= float(np.log(digit).sum()) + len(digit) * _log_volume(rows[1:])
     if not left:
         return None
     off = np.concatenate(left)
@@ -75,6 +75,19 @@ def _density(values: FamilyValues, model: int, dependent: list[int], coarse: int
         + sum(int(n) * _of_rounding(x, noise) for n, x in zip(count, (edges[1:] + edges[:-1]) / 2, strict=True))
         + beyond * _of_rounding(FARTHEST, noise)
     )
+
+
+def _all_differ(rows: np.ndarray) -> np.ndarray:
+    """(v,) where no two rows (n, v) are equal: where a parent has kept the base's value, all sums are exact."""
+    ordered = np.sort(rows, 0)
+    return np.asarray((ordered[1:] != ordered[:-1]).all(0))
+
+
+def _log_volume(points: np.ndarray) -> float:
+    """Of the simplex between points (n, v), the parents: odds of models on one line are then of one measure."""
+    moved = points[1:] - points[0]
+    _, determinant = np.linalg.slogdet(moved @ moved.T / moved.shape[1])
+    return float(determinant) / 2
 
 
 def _of_rounding(size: float, noise: float) -> float:

@@ -195,7 +195,7 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list
         sets = np.array(list(combinations(candidates, size)), np.int64)
         if len(sets):
             spans = _valid(seen, sets, values, origin=False)
-            if size == 2 and not spans:
+            if size < 4 and not spans:
                 spans = _valid(seen, sets, values, origin=True)
             if spans:
                 return spans

@@ -161,7 +161,7 @@ def _explained(
 def _most_alike(values: FamilyValues, picked: np.ndarray, model: int, hub: int) -> int:
     """Of a model in the middle and those near to it the one that the model has most values in common with."""
     digits = int(values.digits[model])
-    some = [m for m in (hub, *near_of(values.nearest[digits], hub)) if m != model]
+    some = sorted((m for m in (hub, *near_of(values.nearest[digits], hub)) if m != model), key=values.rank)
     own, others = (rounded(picked[np.array(models, np.int64)], digits) for models in ([model], some))
     return some[int((others == own).sum((1, 2)).argmax())]
 
@@ -172,11 +172,13 @@ class _EqualValues:
 
     values: FamilyValues
     rounded: Mapping[int, np.ndarray]
+    place: Mapping[int, int]  # of each model among those in the middle, for models that are equal in these digits
 
     @classmethod
     def of(cls, values: FamilyValues, picked: np.ndarray) -> _EqualValues:
         some = picked if len(picked) < SCREENED else picked[:, :, ::SKIPPED]
-        return cls(values, {d: rounded(some, d).astype(np.float32) for d in set(values.digits.tolist())})
+        place = {model: i for i, model in enumerate(values.hubs.tolist())}
+        return cls(values, {d: rounded(some, d).astype(np.float32) for d in set(values.digits.tolist())}, place)
 
     def bases(self, model: int, never: set[int]) -> list[int]:
         """The models that may be the base of a trimmed merge since it has most of their values, one of each that are near to each other."""
@@ -184,7 +186,7 @@ class _EqualValues:
         mine = self.rounded[digits]
         equal = np.count_nonzero(mine == mine[model], axis=(1, 2)) / mine[model].size  # (m,)
         chosen, found = self.values.nearest[digits], dict[int, int]()
-        for other in np.argsort(-equal, kind="stable").tolist():
+        for other in sorted(range(len(equal)), key=lambda m: (-equal[m], self.place[m])):
             if len(found) == MOST_EQUAL or equal[other] < EQUAL:
                 break
             if other != model and other not in never:

@@ -318,3 +318,26 @@ def test_model_stock_that_hardly_moves_the_base_has_its_tunings_as_parents():
     assert of_merge(found["stock"]) == {"c1", "c2"} and found["stock"].evidence["method"] == "model stock"
     assert found["stock"].evidence["base"] == "base"
     assert [m for m, d in found.items() if d.merged_from] == ["stock"]
+
+
+@pytest.mark.slow
+def test_values_taken_from_either_of_two_models_make_a_merge_of_both():
+    models = star()
+    one, other = models["t3"], models["t6"]
+    models["fused"] = {
+        n: np.where(np.abs(other[n] - v) > np.quantile(np.abs(other[n] - v), 0.8), other[n], v) for n, v in one.items()
+    }
+    found = said(models)
+    assert of_merge(found["fused"]) == {"t3", "t6"} and "single values" in found["fused"].evidence["method"]
+    assert [m for m, d in found.items() if d.merged_from] == ["fused"]
+
+
+@pytest.mark.slow
+def test_values_moved_towards_another_model_by_one_step_make_a_merge_of_both():
+    models = star()
+    one, other = models["t3"], models["t6"]
+    step = float(np.median([np.median(np.abs(other[n] - one[n])) for n in one]))
+    models["swapped"] = {n: (v + np.clip(other[n] - v, -step, step)).astype(np.float32) for n, v in one.items()}
+    found = said(models)
+    assert of_merge(found["swapped"]) == {"t3", "t6"}
+    assert [m for m, d in found.items() if d.merged_from] == ["swapped"]
