@@ -17,8 +17,10 @@ from lineage.detect.ratio_peaks import spread
 from lineage.detect.regression import Regression
 from lineage.detect.weighted_sum import WeightedSum
 
-FEW = 512  # values of a tensor that are looked at first
+FEW, FEW_IN_CROWD = 512, 64  # values of a tensor that are looked at
+FEWEST = 128  # values that tell
 MOST_EQUAL = 4  # models that have the most values in common with one, of which two may be its parts
+EQUAL = 0.3  # share of values that are the nearer one's, at least
 DIFFER = 0.5  # share of values in which the two differ
 COARSE = 8  # digits in which values are compared: a difference that was added again in 16 bits is off by less
 ALL = 0.99  # share of these that are one's or the other's
@@ -39,7 +41,8 @@ def value_merges(
     Args:
         distance: (m, m) squared; models: those that may be such merges.
     """
-    few = [tensor[:, spread(tensor.shape[1], FEW)] for tensor in values.tensors]
+    count = FEW if len(values.digits) < CROWD else FEW_IN_CROWD
+    few = [tensor[:, spread(tensor.shape[1], count)] for tensor in values.tensors]
     of_dtype = {
         d: np.concatenate([rounded(t, d).astype(np.float32) for t in few], 1) for d in {COARSE, *values.digits.tolist()}
     }
@@ -49,8 +52,7 @@ def value_merges(
     for model in models:
         near = [m for m in np.argsort(distance[model], kind="stable")[: NEAREST + 1].tolist() if m != model][:NEAREST]
         others = [*dict.fromkeys([*near, *(everyone if len(everyone) < CROWD else regressed.pool(model, POOL))])]
-        places = np.array([model, *(m for m in others if m != model)], np.int64)
-        digits = int(values.digits[model])
+        places, digits = np.array([model, *(m for m in others if m != model)], np.int64), int(values.digits[model])
         merge = _of_either(of_dtype[COARSE][places], places, starts, values) or _moved_by_steps(
             of_dtype[digits][places], places, digits
         )
@@ -64,6 +66,8 @@ def _of_either(rows: np.ndarray, places: np.ndarray, starts: np.ndarray, values:
     equal = rows == rows[0]  # (c, v)
     often = equal.sum(1)
     first = sorted(range(1, len(rows)), key=lambda c: (-often[c], values.rank(int(places[c]))))[:MOST_EQUAL]
+    if not first or often[first[0]] < EQUAL * rows.shape[1]:
+        return None
     for one, other in combinations(first, 2):
         differ = rows[one] != rows[other]
         count = int(differ.sum())
@@ -92,7 +96,7 @@ def _moved_by_steps(rows: np.ndarray, places: np.ndarray, digits: int) -> Weight
         seen = (size > OFF * digit) & (step >= STEP_DIGITS * digit)
         if (
             not step
-            or int(seen.sum()) < max(FEW, SEEN * seen.size)
+            or int(seen.sum()) < max(FEWEST, SEEN * seen.size)
             or float((np.abs(size - step)[seen] <= digit[seen]).mean()) < AT_STEP
         ):
             continue
