@@ -17,6 +17,7 @@ from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 
 MINIMUM_UNITS = 4
+DEAD = 1e-18  # length of a unit that decay took to nothing: the squares of its values have no room in float32
 EQUAL = 0.9995  # excess of a tensor that two models have alike, rounding aside
 APART = 0.08  # excess of tensors that have nothing in common
 FEW_TABLES, LEAST_OTHERS = 3, 3
@@ -38,7 +39,7 @@ def relatedness(layers: Sequence[Layer]) -> Tensor:
         if layer.part is not Part.BODY or units < MINIMUM_UNITS or width < MINIMUM_UNITS:
             continue
         centred = layer.values - layer.values.mean(2, keepdim=True)  # (m, u, w)
-        directions = torch.nn.functional.normalize(centred, dim=2, eps=1e-30)  # (m, u, w)
+        directions = torch.nn.functional.normalize(centred, dim=2, eps=DEAD)  # (m, u, w)
         flat = directions.reshape(models, -1)  # (m, u*w)
         own = (flat @ flat.T).double()  # (m, m), sums over units
         summed = directions.sum(1).double()  # (m, w)

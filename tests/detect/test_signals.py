@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from lineage.detect.align import align
+from lineage.detect.arrays import by_numpy
+from lineage.detect.arrays import torch as seam
 from lineage.detect.gram import gram
 from lineage.detect.signals.balance import balance, parting
 from lineage.detect.signals.content import copies, is_rounded_copy, precision
@@ -42,6 +44,18 @@ def test_relatedness_agrees_with_the_obvious_float64_reference_and_parts_relativ
     assert float(found[0, 1]) == pytest.approx(total / weight, abs=1e-5)
     assert float(found[0, 1]) > 0.8
     assert abs(float(found[0, 2])) < 0.05
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["torch", "numpy"])
+def test_units_that_decay_took_to_nothing_say_nothing(small):
+    """The squares of their values have no room in float32, and their lengths none either."""
+    a, b, stranger = (start(seed) for seed in (1, 1, 3))
+    b = tune(b, 2)
+    for model, smallest in ((a, 3e-24), (b, 2e-24), (stranger, 1e-24)):
+        model["layers.0.weight"][:90] = smallest * start(7)["layers.0.weight"][:90]
+    with by_numpy(small):
+        found = relatedness(align([sketch_of(m) for m in (a, b, stranger)], seam.device("cpu")))
+    assert 0.3 < float(found[0, 1]) <= 1 and abs(float(found[0, 2])) < 0.05
 
 
 def test_direction_turns_with_the_pair_exactly_and_sees_growth_and_decay():
