@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.families import folders, of_one_signature, read_sketches, read_truth
-from lineage.detect.geometry import Geometry
-from lineage.detect.measurement import SettledFamily, measure
+from lineage.detect.measurement import SettledFamily, geometry_of, measure
 from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.root import CAME_AFTER, CENTRE, DETECTOR, GROWTH, HUB, centrality, root_evidence
@@ -71,7 +70,7 @@ def _handfuls(names: Sequence[str], lines: Sequence[set[str]], dice: random.Rand
 
 def _evidence(family: SettledFamily, evidence: Evidence, members: Tensor) -> Tensor:
     own = family.only(members)
-    geometry = Geometry(own.gram, own.distance, own.lengths, own.shared, nearest(own.distance))
+    geometry = geometry_of(own, nearest(own.distance))
     growth, detector = (odds[members][:, members] for odds in (evidence.growth, evidence.detector))
     said = root_evidence(geometry, growth, detector, {}, torch.arange(len(members)))
     return torch.stack([said.before, said.after, said.detector, said.opposed, *centrality(own.distance)], 1)

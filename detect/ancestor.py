@@ -27,6 +27,13 @@ TREES = "ancestor_trees"
 CLIP = 6.0  # log-odds beyond which direction says no more
 SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a chain come out too timid; chosen on the tuning half
 MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
+KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT = (
+    0.9,
+    1.25,
+    0.15,
+    0.7,
+)  # where a child has all of what its parent had changed
+UNTOLD = -70.0  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),
     "growth": ("direction", "even"),
@@ -66,7 +73,20 @@ def features(seen: Inheritance, votes: Votes, steps: Steps, said: PairOdds) -> T
 def log_odds(found: Tensor) -> Tensor:
     """(..., 14) features -> (...) float64."""
     odds = shipped(TREES).log_odds(found.flatten(0, -2)).view(found.shape[:-1])
-    return torch.where(odds > 0, SHARPENED * odds, odds)
+    odds = torch.where(odds > 0, SHARPENED * odds, odds)
+    return torch.where(wholly_kept(found), odds.clamp(min=UNTOLD), odds)
+
+
+def wholly_kept(found: Tensor) -> Tensor:
+    """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, and lies nearer to s than to the root.
+
+    A sibling that went the same way has it as well, so this is no proof; but nothing then says that b does not come from s.
+    """
+    at = {name: found[..., FEATURES.index(name)] for name in FEATURES}
+    return (
+        (at["low slope"] >= KEPT_SLOPE) & (at["total slope"] <= MOST_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT)
+        & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
+    )  # fmt: skip
 
 
 def log_odds_by_kind(found: Tensor) -> Mapping[str, Tensor]:

@@ -19,6 +19,7 @@ class Geometry:
         distance: (m, m) float64, squared distances; lengths: (m,) float64, squared lengths.
         shared: (m, m) float64, how much structure two models share, see signals/shared_start.py.
         neighbours: (m, k) int64, the nearest others of each model, nearest first.
+        digits: (m,) int64, of the significand in which the models are stored.
     """
 
     gram: Gram
@@ -26,3 +27,4 @@ class Geometry:
     lengths: Tensor
     shared: Tensor
     neighbours: Tensor
+    digits: Tensor

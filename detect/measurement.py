@@ -188,7 +188,7 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     def of_detector() -> Tensor:
         return learned(own, layers, neighbours) if options.detector else torch.zeros_like(pairs.direction)
 
-    geometry = Geometry(family.gram, family.distance, family.lengths, family.shared, neighbours)
+    geometry = geometry_of(family, neighbours)
     inputs = SignalInputs(own, layers, geometry, pairs, family.mixed, options, of_detector)
     evidence = Evidence({signal.name: signal.measure(inputs) for signal in SIGNALS}, even=parting(pairs.balance))
     roots = possible_roots(evidence.growth + evidence.certain, family.distance, family.lengths)
@@ -197,9 +197,15 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
         roots,
         unit_distances(layers, neighbours, roots),
         pairs,
-        characters(layers, [precision(s.sketch) for s in own]),
+        characters(layers, geometry.digits.tolist()),
         evidence,
     )
+
+
+def geometry_of(family: SettledFamily, neighbours: Tensor) -> Geometry:
+    """neighbours: (m, k) int64, the nearest others of each model."""
+    digits = torch.tensor([precision(subject.sketch) for subject in family.own], dtype=torch.int64)
+    return Geometry(family.gram, family.distance, family.lengths, family.shared, neighbours, digits)
 
 
 def _pair_evidence(layers: Sequence[Layer], neighbours: Tensor, distance: Tensor, lengths: Tensor) -> PairEvidence:

@@ -18,6 +18,8 @@ Models that many others are nearest to are likelier the ones that the others wer
 publish: what is tuned once is likelier to be tuned again; compare the root of a tree that grows by preferential attachment (Bubeck,
 Devroye & Lugosi 2017, arXiv 1411.3317).
 
+Of candidates that lie together all this says the same but for chance, so each gets the best of them; which of them it is, middle.py says.
+
 Dimension letters: m models, r possible roots.
 """
 
@@ -28,6 +30,7 @@ from dataclasses import dataclass
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
+from lineage.detect.middle import lie_together, middle, of_those_together
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.opposition import against, bounded, strength
 
@@ -37,6 +40,7 @@ STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
 NEARLY_EQUAL = 0.1  # of the distance to another model: what lies that near together is one as seen from there
 # worth of each, see bench.fit_root
 GROWTH, CAME_AFTER, DETECTOR = 0.27, 1.6, 0.7
+WON = 2.0  # of a model that the others lie around
 POWER = 0.25  # of the number of independent pairs
 CENTRE = 3.5  # for being about as near to every other model as its nearest
 HUB = 18.5  # for each factor e of the models that are nearest to it, times the root of the share that it is about as near to
@@ -54,8 +58,10 @@ def root_scores(
         Kind of evidence -> (r,) float64 log-odds of each root.
     """
     found = root_evidence(geometry, growth, detector, ordered, roots)
+    distance = geometry.distance
+    together = lie_together(distance, roots)
     return {
-        "centre": centre(geometry.distance)[roots],
+        "centre": of_those_together(centre(distance)[roots], together) + WON * middle(geometry, roots, together),
         "growth": GROWTH * found.before + CAME_AFTER * found.after,
         "detector": DETECTOR * found.detector,
         "opposition": bounded(found.opposed),

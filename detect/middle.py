@@ -1,0 +1,89 @@
+"""Which of several models that lie nearly together are the others trained from?
+
+A child that hardly moved is as near to every far member of a family as its parent is, so that distances, growth and direction cannot tell
+them apart: what they say of the two differs by chance. A third model c that did not go far says more. Seen from a, let x be the part of
+the step from a to s that is in c's step,
+
+    x = <c - a, s - a> / |s - a|^2.
+
+If c and s were both trained from a, they have nothing to do with each other and x is about 0; if a and c were trained from s, it is
+about 1. The farther c went, the wider x is spread, in proportion; and trainings that go the same way share a part of it, which makes x
+greater than 0 in the one case and less than 1 in the other. So each c has a density of x under either; their ratios are added up, each
+bounded, those of far models for less.
+
+Set on the tuning half of `bench.hub_family`, where the true root wins against 84 of the 85 models that lie together with it; 86 of 86 in
+the report half. In a run the later checkpoints all hold the earlier ones, and their middle wins: nothing is asked of models that do not lie
+together.
+
+Dimension letters: m models, r possible roots.
+"""
+
+from __future__ import annotations
+
+from lineage.detect.arrays import Tensor, torch
+from lineage.detect.geometry import Geometry
+
+TOGETHER = 0.1  # of the distance to a third model: seen from there, two are one
+SEEN_BY = 0.5  # of the other models, for two to lie together
+SPREAD, LEAST_SPREAD = (
+    0.03,
+    0.05,
+)  # of x, for each length of the step that c is away, and beyond what chance makes of so many values
+SAME_WAY, ANY_WAY = 0.24, 0.06  # share of trainings that went the same way or back, whose x may be anything
+WAY, WAY_BACK = 0.2, 0.2 / 3  # scale of their x, for each length and one more
+BOUND, FAR = 1.0, 3.0  # log-odds of one model; lengths of the step from which on a model counts half
+LOST = 6.0  # log-odds that one model that lies together with another may lose against it
+
+
+def lie_together(distance: Tensor, roots: Tensor) -> Tensor:
+    """(m, m) squared distances, (r,) int64 -> (r, r) bool, symmetric, true on the diagonal: seen from half of the others they are one."""
+    apart = distance[roots][:, roots]  # (r, r)
+    away = distance[:, roots]  # (m, r)
+    seen = torch.stack([(apart[:, i] <= TOGETHER**2 * away[:, i, None]).double().mean(0) for i in range(len(roots))])
+    alike = torch.minimum(seen, seen.T) >= SEEN_BY
+    return alike | torch.eye(len(roots), dtype=torch.bool)
+
+
+def in_the_middle(geometry: Geometry, first: int, second: int) -> float:
+    """Log-odds that the other models were trained from `first` and not from `second`."""
+    distance, digits, values = geometry.distance, geometry.digits, int(geometry.gram.values.sum())
+    step = float(distance[first, second])
+    coarse = int(torch.minimum(digits[first], digits[second]))
+    # what rounding made of one of the two, it made of others in the same dtype as well
+    telling = (digits > coarse) | (digits[first] == digits[second])
+    telling[torch.tensor([first, second])] = False
+    others = telling.nonzero()[:, 0]
+    if not len(others) or step <= 0:
+        return 0.0
+    from_first, from_second = distance[others, first], distance[others, second]
+    part = (from_first + step - from_second) / (2 * step)
+    odds = _density(part, (from_first / step).sqrt(), values) - _density(1 - part, (from_second / step).sqrt(), values)
+    near = 1 / (1 + torch.minimum(from_first, from_second) / (step * FAR**2))
+    return float((near * odds.clamp(-BOUND, BOUND)).sum())
+
+
+def of_those_together(scores: Tensor, together: Tensor) -> Tensor:
+    """(r,) scores -> (r,): the best of the models that lie together with each."""
+    return torch.where(together, scores[None, :].expand_as(together), -torch.inf).amax(1)
+
+
+def middle(geometry: Geometry, roots: Tensor, together: Tensor) -> Tensor:
+    """(r,) float64, 0 or negative: the most that each root loses against one that it lies together with."""
+    lost = torch.zeros(len(roots), dtype=torch.float64)
+    places = roots.tolist()
+    for i, first in enumerate(places):
+        for j in together[i].nonzero()[:, 0].tolist():
+            if j > i:
+                odds = in_the_middle(geometry, first, places[j])
+                lost[i] = min(float(lost[i]), max(odds, -LOST))
+                lost[j] = min(float(lost[j]), max(-odds, -LOST))
+    return lost
+
+
+def _density(part: Tensor, length: Tensor, values: int) -> Tensor:
+    """Logarithm of the density of x where it is about 0. length: of each step, in that between the two."""
+    spread = (length.square() / values + (SPREAD * length).square() + LEAST_SPREAD**2).sqrt()
+    near = (-(part / spread).square() / 2).exp() / (spread * (2 * torch.pi) ** 0.5)
+    on, back = WAY * (length + 1), WAY_BACK * (length + 1)
+    away = torch.where(part > 0, SAME_WAY * (-part.abs() / on).exp() / on, ANY_WAY * (-part.abs() / back).exp() / back)
+    return ((1 - SAME_WAY - ANY_WAY) * near + away).clamp(min=1e-300).log()
