@@ -27,13 +27,9 @@ TREES = "ancestor_trees"
 CLIP = 6.0  # log-odds beyond which direction says no more
 SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a chain come out too timid; chosen on the tuning half
 MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
-KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT = (
-    0.9,
-    1.25,
-    0.15,
-    0.7,
-)  # where a child has all of what its parent had changed
-UNTOLD = -70.0  # log-odds that are then left at least
+# where a child has all of what its parent had changed, and so in nearly every unit
+KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 0.2, 0.55, 0.2, 0.3
+UNTOLD = -0.7  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),
     "growth": ("direction", "even"),
@@ -85,6 +81,7 @@ def wholly_kept(found: Tensor) -> Tensor:
     at = {name: found[..., FEATURES.index(name)] for name in FEATURES}
     return (
         (at["low slope"] >= KEPT_SLOPE) & (at["total slope"] <= MOST_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT)
+        & (at["fell"] <= MOST_FELL) & (at["rose"] <= MOST_ROSE)
         & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
     )  # fmt: skip
 

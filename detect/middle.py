@@ -20,6 +20,8 @@ Dimension letters: m models, r possible roots.
 
 from __future__ import annotations
 
+from math import pi, sqrt
+
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
 
@@ -83,7 +85,7 @@ def middle(geometry: Geometry, roots: Tensor, together: Tensor) -> Tensor:
 def _density(part: Tensor, length: Tensor, values: int) -> Tensor:
     """Logarithm of the density of x where it is about 0. length: of each step, in that between the two."""
     spread = (length.square() / values + (SPREAD * length).square() + LEAST_SPREAD**2).sqrt()
-    near = (-(part / spread).square() / 2).exp() / (spread * (2 * torch.pi) ** 0.5)
+    near = (-(part / spread).square() / 2).exp() / (spread * sqrt(2 * pi))
     on, back = WAY * (length + 1), WAY_BACK * (length + 1)
     away = torch.where(part > 0, SAME_WAY * (-part.abs() / on).exp() / on, ANY_WAY * (-part.abs() / back).exp() / back)
     return ((1 - SAME_WAY - ANY_WAY) * near + away).clamp(min=1e-300).log()
