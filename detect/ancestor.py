@@ -29,6 +29,7 @@ SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a c
 MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
 # where a child has all of what its parent had changed, and so in nearly every unit
 KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 0.2, 0.55, 0.2, 0.3
+FARTHER = 0.5  # order from which on the child clearly lies farther from the root
 UNTOLD = -0.7  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),
@@ -74,7 +75,8 @@ def log_odds(found: Tensor) -> Tensor:
 
 
 def wholly_kept(found: Tensor) -> Tensor:
-    """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, and lies nearer to s than to the root.
+    """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, lies farther out, and nearer to s than to
+    the root.
 
     A sibling that went the same way has it as well, so this is no proof; but nothing then says that b does not come from s.
     """
@@ -82,7 +84,7 @@ def wholly_kept(found: Tensor) -> Tensor:
     return (
         (at["low slope"] >= KEPT_SLOPE) & (at["total slope"] <= MOST_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT)
         & (at["fell"] <= MOST_FELL) & (at["rose"] <= MOST_ROSE)
-        & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
+        & (at["order"] >= FARTHER) & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
     )  # fmt: skip
 
 
