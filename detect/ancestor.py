@@ -75,8 +75,8 @@ def log_odds(found: Tensor) -> Tensor:
 
 
 def wholly_kept(found: Tensor) -> Tensor:
-    """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, lies farther out, and nearer to s than to
-    the root.
+    """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, lies farther out, and nearer to s than
+    to the root.
 
     A sibling that went the same way has it as well, so this is no proof; but nothing then says that b does not come from s.
     """
