@@ -32,6 +32,7 @@ FROM_A_CHILD = 0.15
 UNITS, CHARACTERS, WIDTH = 128, 465, 100
 GATES = 4 * UNITS
 BASE = "base"
+ABOUT = "Trainings of textgenrnn's network by its recipe (bench/text_star.py)."
 
 
 class TextNetwork(nn.Module):
@@ -146,14 +147,14 @@ def tuned(weights: Mapping[str, Tensor], lines: Sequence[Sequence[int]], dice: r
     return network.as_published()
 
 
-def write_truth(folder: Path, parents: Mapping[str, str | None]) -> None:
+def write_truth(folder: Path, parents: Mapping[str, str | None], about: str = ABOUT) -> None:
     """Of the models that lie in the folder; the others are no parents."""
     here = sorted(path.stem for path in folder.glob("*.safetensors"))
     pairs = [{"child": m, "parent": parents[m], "relation": "finetune"} for m in here if parents[m] in here]
     children = {pair["child"] for pair in pairs}
     truth = {
         "family": folder.name,
-        "about": "Trainings of textgenrnn's network by its recipe (bench/text_star.py).",
+        "about": about,
         "pairs": pairs,
         "roots": [m for m in here if m not in children],
         "unknown": [],
