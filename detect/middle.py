@@ -48,20 +48,34 @@ def lie_together(distance: Tensor, roots: Tensor) -> Tensor:
 
 def in_the_middle(geometry: Geometry, first: int, second: int) -> float:
     """Log-odds that the other models were trained from `first` and not from `second`."""
-    distance, digits, values = geometry.distance, geometry.digits, int(geometry.gram.values.sum())
-    step = float(distance[first, second])
-    coarse = int(torch.minimum(digits[first], digits[second]))
-    # what rounding made of one of the two, it made of others in the same dtype as well
-    telling = (digits > coarse) | (digits[first] == digits[second])
-    telling[torch.tensor([first, second])] = False
-    others = telling.nonzero()[:, 0]
+    step, values = float(geometry.distance[first, second]), int(geometry.gram.values.sum())
+    others = telling(geometry, first, second, torch.arange(len(geometry.distance)))
     if not len(others) or step <= 0:
         return 0.0
-    from_first, from_second = distance[others, first], distance[others, second]
-    part = (from_first + step - from_second) / (2 * step)
-    odds = _density(part, (from_first / step).sqrt(), values) - _density(1 - part, (from_second / step).sqrt(), values)
-    near = 1 / (1 + torch.minimum(from_first, from_second) / (step * FAR**2))
+    part, near = held_parts(geometry, first, second, others)
+    away = [(geometry.distance[others, model] / step).sqrt() for model in (first, second)]
+    odds = _density(part, away[0], values) - _density(1 - part, away[1], values)
     return float((near * odds.clamp(-BOUND, BOUND)).sum())
+
+
+def held_parts(geometry: Geometry, root: int, child: int, models: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) float64 each: x of those of some models that can tell, seen from `root`, and how near they are, 1 where the step ends."""
+    distance = geometry.distance
+    others, step = telling(geometry, root, child, models), float(distance[root, child])
+    if step <= 0:
+        return distance[:0, 0], distance[:0, 0]
+    part = (distance[others, root] + step - distance[others, child]) / (2 * step)
+    return part, 1 / (1 + torch.minimum(distance[others, root], distance[others, child]) / (step * FAR**2))
+
+
+def telling(geometry: Geometry, first: int, second: int, models: Tensor) -> Tensor:
+    """Those of (n,) models that are none of two and can tell of the step between them: what rounding made of one of the two alone, it made
+    of others in the same dtype as well."""
+    digits = geometry.digits
+    coarse = int(torch.minimum(digits[first], digits[second]))
+    able = (digits > coarse) | (digits[first] == digits[second])
+    able[torch.tensor([first, second])] = False
+    return models[able[models]]
 
 
 def of_those_together(scores: Tensor, together: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ that moved more: the ranges of every measure are the same. So a stated share of 
 tree, and further relatives, dates or claims must bring it down:
 
 - three or more models: FEATURES below, trees fitted by `bench.fit_missing_parent` on families with and without their root;
-- eight children and more: whether all their steps share a part;
+- eight children and more: whether all their steps share a part, or hold a part of the nearest children's;
 - dates: a parent is older than all its children; of siblings any may be the oldest;
 - a claim that names the model.
 
@@ -18,7 +18,9 @@ import math
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
+from lineage.detect.geometry import Geometry
 from lineage.detect.measurement import Measurement, SettledFamily
+from lineage.detect.middle import held_parts
 from lineage.detect.signals.drift import differences_from, drift
 from lineage.detect.signals.exact_retention import private_share
 from lineage.detect.signals.opposition import against
@@ -43,6 +45,10 @@ SHARED_BY_ALL, SURELY_SHARED = 0.12, 0.22
 NO_STEP = 1e-10  # square of a step over the model's own, from which on it is more than rounding
 SHARED_CHILDREN = 8  # fewer may all be akin
 SHARED_WORTH = 4.0  # log-odds, beside the prior's against many children
+# steps looked at; others that must tell of one, and how near they must lie in all; steps that must be told
+NEAREST, FEWEST, FEWEST_NEAR, FEWEST_STEPS = 3, 5, 3.0, 2
+LOW = 0.2  # share of the others, by nearness, that may hold less
+HELD, SURELY_HELD = 0.12, 0.2  # of a step, by the others: nothing said, and all said
 OPPOSED_AT_MOST = 2.5  # log-odds: in a star of networks whose norms keep no length a true root showed 0.15
 
 
@@ -60,7 +66,7 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
             continue
         features = top_features(root, below, family, products, found) if len(below) > 1 else None
         odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
-        odds += shared_by_all(root, below, products)
+        odds += max(shared_by_all(root, below, products), held_by_the_others(root, below, found.geometry))
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()
     return unseen * tree.direct
@@ -135,6 +141,31 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
         return 0.0
     lowest = float(steps[first, second].min()) / shortest
     share = (lowest - SHARED_BY_ALL) / (SURELY_SHARED - SHARED_BY_ALL)
+    return min(1.0, max(0.0, share)) * (SHARED_WORTH + CROWD * math.log(len(children)))
+
+
+def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float:
+    """Log-odds for an unseen parent since the steps of the nearest children are in part held by the others.
+
+    Seen from a parent, what another child holds of a child's step is about nothing (middle.py). Seen from a child that stands in for the
+    parent it is the share of the stand-in's own step in it, the same for all others; of the nearest children that share is the largest.
+
+    Args:
+        children: (c,) int64, directly below the root.
+    """
+    if len(children) < SHARED_CHILDREN:
+        return 0.0
+    nearest = children[geometry.distance[root][children].argsort()][:NEAREST]
+    lowest = []
+    for child in nearest.tolist():
+        part, near = held_parts(geometry, root, child, children)
+        if len(part) >= FEWEST and float(near.sum()) >= FEWEST_NEAR:
+            order = part.argsort()
+            below = near[order].cumsum(0) / near.sum()
+            lowest.append(float(part[order][int((below >= LOW).nonzero()[0, 0])]))
+    if len(lowest) < FEWEST_STEPS:
+        return 0.0
+    share = (sum(lowest) / len(lowest) - HELD) / (SURELY_HELD - HELD)
     return min(1.0, max(0.0, share)) * (SHARED_WORTH + CROWD * math.log(len(children)))
 
 

@@ -8,6 +8,7 @@ from lineage.detect.arrays import torch as seam
 from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram
 from lineage.detect.middle import in_the_middle, lie_together, middle, of_those_together
+from lineage.detect.missing_parent import held_by_the_others
 
 VALUES = 40_000
 
@@ -64,3 +65,12 @@ def test_nothing_is_said_of_equal_models_or_of_two_alone():
 def test_models_that_lie_together_have_the_best_of_their_scores():
     together = seam.tensor([[True, True, False], [True, True, False], [False, False, True]])
     assert of_those_together(seam.tensor([1.0, 3.0, -2.0]).double(), together).tolist() == [3.0, 3.0, -2.0]
+
+
+def test_what_the_others_hold_of_the_nearest_steps_tells_a_stand_in_from_a_parent():
+    points = star([1e-2, *[2e-2] * 4, *[5e-2] * 8])
+    children = seam.arange(1, len(points))
+    assert held_by_the_others(0, children, geometry(points)) == 0
+    without = points[1:]
+    assert held_by_the_others(0, seam.arange(1, len(without)), geometry(without)) > 4
+    assert held_by_the_others(0, seam.arange(1, 7), geometry(without)) == 0, "fewer may all be akin"
