@@ -69,7 +69,7 @@ def held_parts(geometry: Geometry, root: int, child: int, models: Tensor) -> tup
 
 
 def telling(geometry: Geometry, first: int, second: int, models: Tensor) -> Tensor:
-    """Those of (n,) models that are none of two and can tell of the step between them: what rounding made of one of the two alone, it made
+    """Those of (n,) models, but for these two, that can tell of the step between them: what rounding made of one of the two alone, it made
     of others in the same dtype as well."""
     digits = geometry.digits
     coarse = int(torch.minimum(digits[first], digits[second]))

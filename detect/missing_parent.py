@@ -147,7 +147,7 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
 def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float:
     """Log-odds for an unseen parent since the steps of the nearest children are in part held by the others.
 
-    Seen from a parent, what another child holds of a child's step is about nothing (middle.py). Seen from a child that stands in for the
+    Seen from a parent, what another child holds of a child's step is about nothing (middle.py). Seen from a child in the place of the
     parent it is the share of the stand-in's own step in it, the same for all others; of the nearest children that share is the largest.
 
     Args:
