@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,15 @@ def as_first_qwen(state: Tensors) -> Tensors:
         "model.embed_tokens": "transformer.wte",
         "model.norm": "transformer.ln_f",
     }
+    return renamed(state, names, "attn.c_attn.")
+
+
+def renamed(state: Tensors, names: Mapping[str, str], joined: str) -> Tensors:
+    """Under other names, queries, keys and values in one tensor.
+
+    Args:
+        names: part of a name -> what is written in its place. joined: what is written in the place of `self_attn.q_proj.`.
+    """
     found = {}
     for name, tensor in state.items():
         new = name
@@ -136,7 +145,7 @@ def as_first_qwen(state: Tensors) -> Tensors:
             new = new.replace(old, other)
         if ".q_proj." in name:
             parts = [state[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
-            found[new.replace("self_attn.q_proj", "attn.c_attn")] = torch.cat(parts)
+            found[new.replace("self_attn.q_proj.", joined)] = torch.cat(parts)
         elif not any(part in name for part in (".k_proj.", ".v_proj.")):
             found[new] = tensor
     return found
@@ -381,18 +390,9 @@ def as_open_clip(state: Tensors) -> Tensors:
         "mlp.fc1": "mlp.c_fc",
         "mlp.fc2": "mlp.c_proj",
     }
-    found = {}
-    for name, tensor in state.items():
-        new = name
-        for old, other in names.items():
-            new = new.replace(old, other)
-        if ".q_proj." in name:
-            parts = torch.cat([state[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")])
-            found[new.replace("self_attn.q_proj.", "attn.in_proj_")] = parts
-        elif name.endswith("projection.weight"):
-            found["visual.proj" if "visual" in name else "text_projection"] = tensor.T
-        elif not any(part in name for part in (".k_proj.", ".v_proj.", "position_ids")):
-            found[new] = tensor
+    found = renamed({n: tensor for n, tensor in state.items() if "position_ids" not in n}, names, "attn.in_proj_")
+    for name in [name for name in found if name.endswith("projection.weight")]:
+        found["visual.proj" if "visual" in name else "text_projection"] = found.pop(name).T
     return found
 
 
