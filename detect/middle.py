@@ -27,10 +27,8 @@ from lineage.detect.geometry import Geometry
 
 TOGETHER = 0.1  # of the distance to a third model: seen from there, two are one
 SEEN_BY = 0.5  # of the other models, for two to lie together
-SPREAD, LEAST_SPREAD = (
-    0.03,
-    0.05,
-)  # of x, for each length of the step that c is away, and what chance adds at least
+# of x, for each length of the step that c is away, and what chance adds at least
+SPREAD, LEAST_SPREAD = 0.03, 0.05
 SAME_WAY, ANY_WAY = 0.24, 0.06  # share of trainings that went the same way or back, whose x may be anything
 WAY, WAY_BACK = 0.2, 0.2 / 3  # scale of their x, for each length and one more
 BOUND, FAR = 1.0, 3.0  # log-odds of one model; lengths of the step from which on a model counts half

@@ -18,7 +18,8 @@ Models that many others are nearest to are likelier the ones that the others wer
 publish: what is tuned once is likelier to be tuned again; compare the root of a tree that grows by preferential attachment (Bubeck,
 Devroye & Lugosi 2017, arXiv 1411.3317).
 
-Of candidates that lie together all this says the same but for chance, so each gets the best of them; which of them it is, middle.py says.
+Which of candidates that lie together others are a little nearer to is chance, so each has the best centre of them; which of them it is,
+middle.py says.
 
 Dimension letters: m models, r possible roots.
 """
