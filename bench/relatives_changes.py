@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from bench.relatives_converters import Tensors, upcycled
-from bench.relatives_making import VOCABULARY, Made, Making, Relative, store
+from bench.relatives_converters import Tensors, halves_interleaved, spelled, upcycled
+from bench.relatives_making import VOCABULARY, Made, Making, Relative, store, store_network
 from bench.relatives_text import llama_network
 from bench.relatives_training import Inputs, arrays, both, text
 
@@ -103,9 +103,7 @@ def qwen(making: Making) -> Made:
     making.start(21)
     words = text(VOCABULARY)
     base = making.train(llama_network("Qwen2"), words)
-    base.save_pretrained(making.folder / "qwen")
-    yield Relative("qwen", None, "base")
-    yield from making.siblings(base, words, "qwen", 2)
+    yield from making.published(base, words, "qwen", 2)
     yield from _deep(making, base, "model.layers", words, "qwen", {"cut": CUT, "doubled": DOUBLED, "grown": GROWN})
     yield from _other_words(making, base, "input_ids", "qwen")
     child = making.tuned(copy.deepcopy(base), words, 142)
@@ -140,9 +138,7 @@ def renamed(state: Tensors, names: Mapping[str, str], joined: str) -> Tensors:
     """
     found = {}
     for name, tensor in state.items():
-        new = name
-        for old, other in names.items():
-            new = new.replace(old, other)
+        new = spelled(name, names)
         if ".q_proj." in name:
             parts = [state[name.replace("q_proj", part)] for part in ("q_proj", "k_proj", "v_proj")]
             found[new.replace("self_attn.q_proj.", joined)] = torch.cat(parts)
@@ -185,9 +181,7 @@ def neox(making: Making) -> Made:
         max_position_embeddings=64,
     )
     base = making.train(GPTNeoXForCausalLM(config), words)
-    base.save_pretrained(making.folder / "neox")
-    yield Relative("neox", None, "base")
-    yield from making.siblings(base, words, "neox", 2)
+    yield from making.published(base, words, "neox", 2)
     orders = {"cut": CUT, "second": SECOND, "doubled": DOUBLED, "grown": GROWN}
     yield from _deep(making, base, "gpt_neox.layers", words, "neox", orders)
     yield from _other_words(making, base, "input_ids", "neox")
@@ -202,9 +196,7 @@ def roberta(making: Making) -> Made:
     shape = {"vocab_size": VOCABULARY, "hidden_size": 48, "num_hidden_layers": DEPTH, "num_attention_heads": 4}
     sizes = {"intermediate_size": 144, "max_position_embeddings": 40, "pad_token_id": 1, "type_vocab_size": 1}
     base = making.train(RobertaForMaskedLM(RobertaConfig(**shape, **sizes)), words)
-    base.save_pretrained(making.folder / "roberta")
-    yield Relative("roberta", None, "base")
-    yield from making.siblings(base, words, "roberta", 2)
+    yield from making.published(base, words, "roberta", 2)
     yield from _deep(making, base, "roberta.encoder.layer", words, "roberta", {"second": SECOND, "cut": CUT})
     yield from _other_words(making, base, "input_ids", "roberta")
     long = LongformerForMaskedLM(
@@ -238,13 +230,8 @@ def as_distilbert(state: Tensors) -> Tensors:
         "output.dense": "ffn.lin2",
         "output.LayerNorm": "output_layer_norm",
     }
-    found = {}
-    for name, tensor in state.items():
-        for old, new in names.items():
-            name = name.replace(old, new)
-        if "token_type" not in name and "position_ids" not in name:
-            found[name] = tensor
-    return found
+    kept = (name for name in state if "token_type" not in name and "position_ids" not in name)
+    return {spelled(name, names): state[name] for name in kept}
 
 
 def mistral(making: Making) -> Made:
@@ -252,9 +239,7 @@ def mistral(making: Making) -> Made:
     making.start(24)
     words = text(VOCABULARY)
     base = making.train(llama_network("Mistral", sliding_window=None), words)
-    base.save_pretrained(making.folder / "mistral")
-    yield Relative("mistral", None, "base")
-    yield from making.siblings(base, words, "mistral", 2)
+    yield from making.published(base, words, "mistral", 2)
     yield from _deep(making, base, "model.layers", words, "mistral", {"cut": CUT, "doubled": DOUBLED})
     yield from _other_words(making, base, "input_ids", "mistral")
     child = making.tuned(copy.deepcopy(base), words, 146)
@@ -288,14 +273,8 @@ def write_gguf(state: Tensors, folder: Path, heads: int, groups: int) -> None:
     folder.mkdir()
     writer = GGUFWriter(folder / "model.gguf", "llama")
     for name, tensor in state.items():
-        count = heads if "q_proj" in name else groups if "k_proj" in name else 0
-        if count:
-            rows, width = tensor.shape
-            tensor = tensor.view(count, 2, rows // count // 2, width).transpose(1, 2).reshape(rows, width)
-        for old, new in names.items():
-            name = name.replace(old, new)
-        values = tensor.detach().float().numpy()
-        writer.add_tensor(name, values if values.ndim == 1 else values.astype(np.float16))
+        values = halves_interleaved(name, tensor, heads, groups).detach().float().numpy()
+        writer.add_tensor(spelled(name, names), values if values.ndim == 1 else values.astype(np.float16))
     writer.add_head_count(heads)
     writer.add_head_count_kv(groups)
     writer.add_block_count(DEPTH)
@@ -313,9 +292,7 @@ def images(making: Making) -> Made:
     pictures = arrays((3, 32, 32), "x")
     shape = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": DEPTH, "num_heads": 4}
     base = making.train(timm.create_model("deit_tiny_patch16_224", pretrained=False, num_classes=30, **shape), pictures)
-    store(base.state_dict(), making.folder / "deit")
-    yield Relative("deit", None, "base")
-    yield from making.siblings(base, pictures, "deit", 2, lambda n, f: store(n.state_dict(), f))
+    yield from making.published(base, pictures, "deit", 2, store_network)
     for number, (name, order) in enumerate({"cut": CUT, "second": SECOND}.items()):
         child = copy.deepcopy(base)
         child.blocks = torch.nn.Sequential(*(copy.deepcopy(base.blocks[i]) for i in order))
@@ -343,9 +320,7 @@ def as_torchvision(state: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in state.items():
         name = re.sub(r"^blocks\.(\d+)", r"encoder.layers.encoder_layer_\1", name)
         name = re.sub(r"^norm\.", "encoder.ln.", name)
-        for old, new in names.items():
-            name = name.replace(old, new)
-        yield name, tensor
+        yield spelled(name, names), tensor
 
 
 def open_clip(making: Making) -> Made:
@@ -360,9 +335,7 @@ def open_clip(making: Making) -> Made:
     config = CLIPConfig(text_config={**tokens, **sizes, **shape}, vision_config={**seen, **shape}, projection_dim=32)
     inputs = both(text(VOCABULARY), arrays((3, 32, 32)))
     base = making.train(CLIPModel(config), inputs)
-    base.save_pretrained(making.folder / "clip")
-    yield Relative("clip", None, "base")
-    yield from making.siblings(base, inputs, "clip", 2)
+    yield from making.published(base, inputs, "clip", 2)
     child = making.tuned(copy.deepcopy(base), inputs, 151)
     store(as_open_clip(child.state_dict()), making.folder / "clip-open")
     yield Relative("clip-open", "clip", "renamed")
@@ -405,9 +378,7 @@ def t5(making: Making) -> Made:
     shape = {"vocab_size": VOCABULARY, "d_model": 48, "d_kv": 12, "d_ff": 96, "num_heads": 4, "num_layers": DEPTH}
     tokens = {"pad_token_id": 0, "decoder_start_token_id": 0, "feed_forward_proj": "gated-gelu"}
     base = making.train(T5ForConditionalGeneration(T5Config(**shape, **tokens)), inputs)
-    base.save_pretrained(making.folder / "t5")
-    yield Relative("t5", None, "base")
-    yield from making.siblings(base, inputs, "t5", 2)
+    yield from making.published(base, inputs, "t5", 2)
     child = of_layers(base, "decoder.block", SECOND)
     making.tuned(child, inputs, 153)
     store(child.state_dict(), making.folder / "t5-shallow")
@@ -430,7 +401,5 @@ def mamba(making: Making) -> Made:
     words = text(VOCABULARY, 10)
     shape = {"vocab_size": VOCABULARY, "hidden_size": 48, "num_hidden_layers": DEPTH, "state_size": 8}
     base = making.train(MambaForCausalLM(MambaConfig(**shape, use_cache=False)), words)
-    base.save_pretrained(making.folder / "mamba")
-    yield Relative("mamba", None, "base")
-    yield from making.siblings(base, words, "mamba", 2)
+    yield from making.published(base, words, "mamba", 2)
     yield from _deep(making, base, "backbone.layers", words, "mamba", {"cut": CUT, "doubled": DOUBLED})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,6 +22,22 @@ META_NAMES = {
     "embed_tokens": "tok_embeddings",
     "lm_head": "output",
 }
+
+
+def spelled(name: str, parts: Mapping[str, str]) -> str:
+    """A name with each part of it written as another one. parts: as they are -> as they are to be, in order."""
+    for old, new in parts.items():
+        name = name.replace(old, new)
+    return name
+
+
+def halves_interleaved(name: str, tensor: torch.Tensor, heads: int, groups: int) -> torch.Tensor:
+    """Queries and keys of transformers -> with the halves of each head's rows interleaved, as Meta has them; others as they are."""
+    count = heads if "q_proj" in name else groups if "k_proj" in name else 0
+    if not count:
+        return tensor
+    rows, width = tensor.shape
+    return tensor.view(count, 2, rows // count // 2, width).transpose(1, 2).reshape(rows, width)
 
 
 def meta_name(name: str) -> str:
@@ -64,12 +81,7 @@ def original_llama(state: Tensors, heads: int, groups: int) -> Tensors:
     """transformers' names -> those of Meta's release: halves of each head's rows interleaved."""
     found = {}
     for name, tensor in state.items():
-        count = heads if "q_proj" in name else groups if "k_proj" in name else 0
-        if count:
-            rows, width = tensor.shape
-            tensor = tensor.view(count, 2, rows // count // 2, width).transpose(1, 2).reshape(rows, width)
-        new = meta_name(name)
-        found[new.removeprefix("model.")] = tensor
+        found[meta_name(name).removeprefix("model.")] = halves_interleaved(name, tensor, heads, groups)
     return found
 
 
@@ -88,9 +100,7 @@ def as_transformers_vit(state: Tensors) -> Tensors:
     }
     found = {}
     for name, tensor in state.items():
-        new = "vit.layernorm" + name[4:] if name.startswith("norm.") else name
-        for a, b in names.items():
-            new = new.replace(a, b)
+        new = spelled("vit.layernorm" + name[4:] if name.startswith("norm.") else name, names)
         if ".attn.qkv." in name:
             for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
                 found[new.replace("attn.qkv", f"attention.attention.{part}")] = piece

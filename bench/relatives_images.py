@@ -21,9 +21,7 @@ def vit(making: Making) -> Made:
     images = arrays((3, 32, 32), "x")
     shape = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 4, "num_heads": 4}
     base = making.train(timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=100, **shape), images)
-    store(base.state_dict(), making.folder / "vit")
-    yield Relative("vit", None, "base")
-    yield from making.siblings(base, images, "vit", 2, store_network)
+    yield from making.published(base, images, "vit", 2, store_network)
     child = copy.deepcopy(base)
     child.reset_classifier(7)
     store(making.tuned(child, images, 1).state_dict(), making.folder / "vit-classes")
@@ -47,9 +45,7 @@ def convnets(making: Making) -> Made:
         base = making.train(
             timm.create_model(name, pretrained=False, num_classes=20, **more), images, Recipe(120, 2e-3, 1)
         )
-        store(base.state_dict(), making.folder / kind)
-        yield Relative(kind, None, "base")
-        yield from making.siblings(base, images, kind, 2, store_network)
+        yield from making.published(base, images, kind, 2, store_network)
         child = copy.deepcopy(base)
         child.reset_classifier(5)
         store(making.tuned(child, images, 1).state_dict(), making.folder / f"{kind}-classes")
@@ -82,9 +78,7 @@ def unet(making: Making) -> Made:
 
     making.start(7)
     base = making.train(make(4), inputs(4))
-    base.save_pretrained(making.folder / "unet")
-    yield Relative("unet", None, "base")
-    yield from making.siblings(base, inputs(4), "unet", 2)
+    yield from making.published(base, inputs(4), "unet", 2)
     child = make(9)
     state = {n: t for n, t in base.state_dict().items() if n != "conv_in.weight"}
     child.load_state_dict(state, strict=False)
@@ -129,9 +123,7 @@ def detectors(making: Making) -> Made:
     making.start(9)
     images = arrays((3, 32, 32), "x")
     base = making.train(Detector(80), images)
-    store(base.state_dict(), making.folder / "detector")
-    yield Relative("detector", None, "base")
-    yield from making.siblings(base, images, "detector", 2, store_network)
+    yield from making.published(base, images, "detector", 2, store_network)
     child = Detector(2)
     child.load_state_dict({n: t for n, t in base.state_dict().items() if ".7." not in n}, strict=False)
     making.train(child, images, Recipe(60, 5e-4, 11))

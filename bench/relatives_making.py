@@ -44,14 +44,17 @@ class Making:
     def tuned(self, network: Any, inputs: Inputs, seed: int) -> Any:
         return self.train(network, inputs, Recipe(CHILD.steps, CHILD.rate, 100 + seed))
 
-    def siblings(
+    def published(
         self, base: Any, inputs: Inputs, name: str, count: int, save: Callable[[Any, Path], None] | None = None
     ) -> Made:
-        """Further children of a base, tuned as they are."""
+        """A base, and children of it that are tuned as they are."""
+        save = save or (lambda network, where: network.save_pretrained(where))
+        save(base, self.folder / name)
+        yield Relative(name, None, "base")
         for number in range(count):
             child = self.tuned(copy.deepcopy(base), inputs, 50 + number)
             where = self.folder / f"{name}-tuned-{number}"
-            save(child, where) if save else child.save_pretrained(where)
+            save(child, where)
             yield Relative(where.name, name, "as it is")
 
 

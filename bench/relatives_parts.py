@@ -44,9 +44,7 @@ def clip(making: Making) -> Made:
     )
     inputs = both(text(VOCABULARY), arrays((3, 32, 32)))
     base = making.train(CLIPModel(config), inputs)
-    base.save_pretrained(making.folder / "clip")
-    yield Relative("clip", None, "base")
-    yield from making.siblings(base, inputs, "clip", 2)
+    yield from making.published(base, inputs, "clip", 2)
     for seed, (name, cls, own) in enumerate(
         [
             ("clip-text", CLIPTextModel, text(VOCABULARY)),
@@ -92,16 +90,12 @@ def multimodal(making: Making) -> Made:
     making.start(12)
     words, images = text(VOCABULARY), arrays((3, 32, 32))
     language = making.train(llama_network(), words)
-    language.save_pretrained(making.folder / "language")
-    yield Relative("language", None, "base")
-    yield from making.siblings(language, words, "language", 2)
+    yield from making.published(language, words, "language", 2)
     vision_config = CLIPVisionConfig(
         hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4, image_size=32, patch_size=8
     )
     vision = making.train(CLIPVisionModel(vision_config), images)
-    vision.save_pretrained(making.folder / "vision")
-    yield Relative("vision", None, "base")
-    yield from making.siblings(vision, images, "vision", 2)
+    yield from making.published(vision, images, "vision", 2)
     llava = LlavaForConditionalGeneration(
         LlavaConfig(vision_config=vision_config, text_config=language.config, image_token_index=299)
     )
@@ -128,9 +122,7 @@ class Tagger(torch.nn.Module):
 def taggers(making: Making) -> Made:
     making.start(8)
     base = making.train(Tagger(200, 32, 9), text(200), Recipe(250, 5e-3, 1))
-    store(base.state_dict(), making.folder / "tagger")
-    yield Relative("tagger", None, "base")
-    yield from making.siblings(base, text(200), "tagger", 2, store_network)
+    yield from making.published(base, text(200), "tagger", 2, store_network)
     for name, words, width, tags in [
         ("tagger-tags", 200, 32, 5),
         ("tagger-words", 350, 32, 9),

@@ -90,9 +90,7 @@ def gpt2(making: Making) -> Made:
         ),
         words,
     )
-    base.save_pretrained(making.folder / "gpt2")
-    yield Relative("gpt2", None, "base")
-    yield from making.siblings(base, words, "gpt2", 3)
+    yield from making.published(base, words, "gpt2", 3)
     child = making.tuned(GPT2LMHeadModel.from_pretrained(making.folder / "gpt2"), words, 2)
     turned = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
     store(
@@ -125,9 +123,7 @@ def llama(making: Making) -> Made:
     making.start(3)
     words = text(VOCABULARY)
     base = making.train(llama_network(), words)
-    base.save_pretrained(making.folder / "llama")
-    yield Relative("llama", None, "base")
-    yield from making.siblings(base, words, "llama", 2)
+    yield from making.published(base, words, "llama", 2)
     writers: dict[str, Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]] = {
         "llama-fused": fused,
         "llama-internlm2": lambda s: internlm2(s, 4, 2),
@@ -189,9 +185,7 @@ def encoder_decoder(making: Making) -> Made:
         decoder_start_token_id=2,
     )
     base = making.train(BartForConditionalGeneration(bart), words)
-    base.save_pretrained(making.folder / "bart")
-    yield Relative("bart", None, "base")
-    yield from making.siblings(base, words, "bart", 2)
+    yield from making.published(base, words, "bart", 2)
     making.tuned(BartModel.from_pretrained(making.folder / "bart"), words, 1).save_pretrained(
         making.folder / "bart-plain"
     )
@@ -213,9 +207,7 @@ def encoder_decoder(making: Making) -> Made:
     )
     seq = both(text(VOCABULARY), text(VOCABULARY, called="decoder_input_ids"))
     base = making.train(T5ForConditionalGeneration(t5), seq)
-    base.save_pretrained(making.folder / "t5")
-    yield Relative("t5", None, "base")
-    yield from making.siblings(base, seq, "t5", 2)
+    yield from making.published(base, seq, "t5", 2)
     making.tuned(T5EncoderModel.from_pretrained(making.folder / "t5"), words, 3).save_pretrained(
         making.folder / "t5-encoder"
     )

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.relatives_converters import Tensors, meta_name
-from bench.relatives_making import CHILD, VOCABULARY, Made, Making, Relative, store
+from bench.relatives_making import CHILD, VOCABULARY, Made, Making, Relative, store, store_network
 from bench.relatives_text import llama_network
 from bench.relatives_training import Recipe, arrays, both, text
 
@@ -33,9 +33,7 @@ def speech(making: Making) -> Made:
     inputs = both(sounds, text(VOCABULARY, 12, "decoder_input_ids"))
     making.start(13)
     base = making.train(make(4), inputs, Recipe(150, 1e-3, 1))
-    base.save_pretrained(making.folder / "whisper")
-    yield Relative("whisper", None, "base")
-    yield from making.siblings(base, inputs, "whisper", 2)
+    yield from making.published(base, inputs, "whisper", 2)
     child, state = make(2), base.state_dict()
     child.load_state_dict({name: state[_deeper(name, "decoder.layers", LAST)].clone() for name in child.state_dict()})
     child.model.encoder.requires_grad_(False)
@@ -66,9 +64,7 @@ def pipeline(making: Making) -> Made:
     sizes = {"in_channels": 4, "out_channels": 4, "block_out_channels": (16, 32), "norm_num_groups": 4}
     painter = making.train(UNet2DModel(sample_size=8, **blocks, **sizes), images)
     for name, network, inputs in (("reader", reader, words), ("painter", painter, images)):
-        network.save_pretrained(making.folder / name)
-        yield Relative(name, None, "base")
-        yield from making.siblings(network, inputs, name, 2)
+        yield from making.published(network, inputs, name, 2)
     parts = making.tuned(copy.deepcopy(painter), images, 3), making.tuned(copy.deepcopy(reader), words, 4)
     whole = {f"model.diffusion_model.{_first_name(n)}": t for n, t in parts[0].state_dict().items()}
     whole |= {f"cond_stage_model.{n.replace('attention.self', 'attn')}": t for n, t in parts[1].state_dict().items()}
@@ -96,9 +92,7 @@ def depths_and_names(making: Making) -> Made:
     making.start(15)
     words = text(VOCABULARY)
     base = making.train(llama_network(), words)
-    base.save_pretrained(making.folder / "llama")
-    yield Relative("llama", None, "base")
-    yield from making.siblings(base, words, "llama", 2)
+    yield from making.published(base, words, "llama", 2)
     depth = base.config.num_hidden_layers
     for name, order in {"deep": [*range(depth - 1), *range(1, depth)], "flat": [0, depth - 1]}.items():
         child = making.tuned(_of_layers(base, order), words, 5 + depth + len(order))
@@ -139,9 +133,7 @@ def vocoders(making: Making) -> Made:
     making.start(16)
     sounds = arrays((8, 40), "x")
     base = making.train(Vocoder(), sounds)
-    store(base.state_dict(), making.folder / "vocoder")
-    yield Relative("vocoder", None, "base")
-    yield from making.siblings(base, sounds, "vocoder", 2, lambda network, where: store(network.state_dict(), where))
+    yield from making.published(base, sounds, "vocoder", 2, store_network)
     for place, key in enumerate(("generator", "weight")):
         state = _older(making.tuned(copy.deepcopy(base), sounds, 6 + place).state_dict())
         (making.folder / f"vocoder-{key}").mkdir()

@@ -64,14 +64,18 @@ def affordable(blocks: Sequence[SpanT], tensors: Mapping[str, TensorHeader]) -> 
         if tensors[block.tensor].strides is not None:
             start, stop = bytes_spanned(tensors[block.tensor], block)
             cost[place] = stop - start
-    left = STRIDED_LIMIT_BYTES
-    dropped: set[int] = set()
+    read = cheapest(cost, STRIDED_LIMIT_BYTES)
+    return [block for place, block in enumerate(blocks) if place not in cost or place in read]
+
+
+def cheapest(cost: Mapping[int, int], limit: int) -> set[int]:
+    """Of things by what each costs, the cheapest ones that cost no more than the limit together."""
+    chosen: set[int] = set()
     for place in sorted(cost, key=lambda one: cost[one]):
-        if cost[place] > left:
-            dropped.add(place)
-        else:
-            left -= cost[place]
-    return [block for place, block in enumerate(blocks) if place not in dropped]
+        if cost[place] <= limit:
+            limit -= cost[place]
+            chosen.add(place)
+    return chosen
 
 
 def _rows(tensor: TensorHeader, block: Span) -> tuple[int, int]:

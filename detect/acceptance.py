@@ -9,8 +9,8 @@ from typing import Any
 from lineage.detect.arrays import Tensor
 from lineage.detect.decided_by import ancestor_terms, by_signal, root_terms, strongest_first
 from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.geometry import NEARLY_EQUAL
 from lineage.detect.reasons import Reason
-from lineage.detect.root import NEARLY_EQUAL
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.pairs import PairEvidence
 from lineage.detect.signals.registry import of_kind

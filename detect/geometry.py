@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from lineage.detect.arrays import Tensor
 from lineage.detect.gram import Gram
 
+NEARLY_EQUAL = 0.1  # of the distance to another model: what lies that near together is one as seen from there
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:

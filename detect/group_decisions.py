@@ -9,9 +9,9 @@ in any is compared with those of other names (renamed.py).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from lineage.detect.cohorts import classes, decided_in_cohorts
+from lineage.detect.cohorts import Decide, classes, decided_in_cohorts
 from lineage.detect.combine_decisions import PartOfModel, combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.equal_parts import by_model, has_equals, with_originals
@@ -22,8 +22,6 @@ from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
 from lineage.detect.renamed import across_names, kin_of_other_names
 from lineage.detect.unrelated_parts import KeyedPart, unrelated_parts
 from lineage.graphdb.schema import Relation, share_key
-
-Decide = Callable[[Sequence[Subject]], list[Decision]]
 
 PARTLY_RELATED = 0.05  # cosine of models of several backbones above that of strangers: one backbone may be of another's
 

@@ -23,9 +23,8 @@ from __future__ import annotations
 from math import pi, sqrt
 
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.geometry import Geometry
+from lineage.detect.geometry import NEARLY_EQUAL, Geometry
 
-TOGETHER = 0.1  # of the distance to a third model: seen from there, two are one
 SEEN_BY = 0.5  # of the other models, for two to lie together
 # of x, for each length of the step that c is away, and what chance adds at least
 SPREAD, LEAST_SPREAD = 0.03, 0.05
@@ -39,36 +38,37 @@ def lie_together(distance: Tensor, roots: Tensor) -> Tensor:
     """(m, m) squared distances, (r,) int64 -> (r, r) bool, symmetric, true on the diagonal: seen from half of the others they are one."""
     apart = distance[roots][:, roots]  # (r, r)
     away = distance[:, roots]  # (m, r)
-    seen = torch.stack([(apart[:, i] <= TOGETHER**2 * away[:, i, None]).double().mean(0) for i in range(len(roots))])
+    seen = torch.stack(
+        [(apart[:, i] <= NEARLY_EQUAL**2 * away[:, i, None]).double().mean(0) for i in range(len(roots))]
+    )
     alike = torch.minimum(seen, seen.T) >= SEEN_BY
     return alike | torch.eye(len(roots), dtype=torch.bool)
 
 
 def in_the_middle(geometry: Geometry, first: int, second: int) -> float:
     """Log-odds that the other models were trained from `first` and not from `second`."""
-    step, values = float(geometry.distance[first, second]), int(geometry.gram.values.sum())
-    others = telling(geometry, first, second, torch.arange(len(geometry.distance)))
-    if not len(others) or step <= 0:
+    distance, values = geometry.distance, int(geometry.gram.values.sum())
+    others = telling(geometry, first, second, torch.arange(len(distance)))
+    if not len(others):
         return 0.0
-    part, near = held_parts(geometry, first, second, others)
-    away = [(geometry.distance[others, model] / step).sqrt() for model in (first, second)]
+    part, near = held_parts(distance, first, second, others)
+    away = [(distance[others, model] / distance[first, second]).sqrt() for model in (first, second)]
     odds = _density(part, away[0], values) - _density(1 - part, away[1], values)
     return float((near * odds.clamp(-BOUND, BOUND)).sum())
 
 
-def held_parts(geometry: Geometry, root: int, child: int, models: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) float64 each: x of those of some models that can tell, seen from `root`, and how near they are, 1 where the step ends."""
-    distance = geometry.distance
-    others, step = telling(geometry, root, child, models), float(distance[root, child])
-    if step <= 0:
-        return distance[:0, 0], distance[:0, 0]
+def held_parts(distance: Tensor, root: int, child: int, others: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) float64 each: x of models that can tell, seen from `root`, and how near they are, 1 where the step ends."""
+    step = float(distance[root, child])
     part = (distance[others, root] + step - distance[others, child]) / (2 * step)
     return part, 1 / (1 + torch.minimum(distance[others, root], distance[others, child]) / (step * FAR**2))
 
 
 def telling(geometry: Geometry, first: int, second: int, models: Tensor) -> Tensor:
     """Those of (n,) models, but for these two, that can tell of the step between them: what rounding made of one of the two alone, it made
-    of others in the same dtype as well."""
+    of others in the same dtype as well. None of a step of no length."""
+    if float(geometry.distance[first, second]) <= 0:
+        return models[:0]
     digits = geometry.digits
     coarse = int(torch.minimum(digits[first], digits[second]))
     able = (digits > coarse) | (digits[first] == digits[second])

@@ -20,11 +20,12 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
 from lineage.detect.geometry import Geometry
 from lineage.detect.measurement import Measurement, SettledFamily
-from lineage.detect.middle import held_parts
+from lineage.detect.middle import held_parts, telling
 from lineage.detect.signals.drift import differences_from, drift
 from lineage.detect.signals.exact_retention import private_share
 from lineage.detect.signals.opposition import against
 from lineage.detect.tree import FamilyTree
+from lineage.detect.weighted_quantile import weighted_quantile
 
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
 OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, however many they are
@@ -140,8 +141,7 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
     if shortest <= NO_STEP * float(products.diagonal().max()):
         return 0.0
     lowest = float(steps[first, second].min()) / shortest
-    share = (lowest - SHARED_BY_ALL) / (SURELY_SHARED - SHARED_BY_ALL)
-    return min(1.0, max(0.0, share)) * (SHARED_WORTH + CROWD * math.log(len(children)))
+    return _shared_worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
 
 
 def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float:
@@ -158,15 +158,18 @@ def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float
     nearest = children[geometry.distance[root][children].argsort()][:NEAREST]
     lowest = []
     for child in nearest.tolist():
-        part, near = held_parts(geometry, root, child, children)
+        part, near = held_parts(geometry.distance, root, child, telling(geometry, root, child, children))
         if len(part) >= FEWEST and float(near.sum()) >= FEWEST_NEAR:
-            order = part.argsort()
-            below = near[order].cumsum(0) / near.sum()
-            lowest.append(float(part[order][int((below >= LOW).nonzero()[0, 0])]))
+            lowest.append(float(weighted_quantile(part[:, None], near[:, None], LOW)))
     if len(lowest) < FEWEST_STEPS:
         return 0.0
-    share = (sum(lowest) / len(lowest) - HELD) / (SURELY_HELD - HELD)
-    return min(1.0, max(0.0, share)) * (SHARED_WORTH + CROWD * math.log(len(children)))
+    return _shared_worth(sum(lowest) / len(lowest), HELD, SURELY_HELD, len(children))
+
+
+def _shared_worth(part: float, nothing: float, all_of_it: float, children: int) -> float:
+    """Log-odds for an unseen parent: 0 up to a part of `nothing`, from `all_of_it` on what outweighs the prior against many children."""
+    share = min(1.0, max(0.0, (part - nothing) / (all_of_it - nothing)))
+    return share * (SHARED_WORTH + CROWD * math.log(children))
 
 
 def dated_first(root: int, children: Tensor, dates: Tensor) -> float:

@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from lineage.detect.backbone import is_adapter
-from lineage.detect.cohorts import decided_in_cohorts
+from lineage.detect.cohorts import Decide, decided_in_cohorts
 from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
 from lineage.detect.decode import DTYPE_BYTES
 from lineage.detect.equal_parts import has_equals, with_parent_of_equal
@@ -38,7 +38,6 @@ from lineage.detect.signature import natural_key
 from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation, share_key
 
-Decide = Callable[[Sequence[Subject]], list[Decision]]
 Restrict = Callable[[Subject, Sequence[Subject], str | None], tuple[Subject, list[Subject]]]
 
 PAIRS = 2048  # of models with other names that are compared

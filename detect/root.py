@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.geometry import Geometry
+from lineage.detect.geometry import NEARLY_EQUAL, Geometry
 from lineage.detect.middle import lie_together, middle, of_those_together
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.opposition import against, bounded, strength
@@ -38,7 +38,6 @@ from lineage.detect.signals.opposition import against, bounded, strength
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
 STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
-NEARLY_EQUAL = 0.1  # of the distance to another model: what lies that near together is one as seen from there
 # worth of each, see bench.fit_root
 GROWTH, CAME_AFTER, DETECTOR = 0.27, 1.6, 0.7
 WON = 2.0  # of a model that the others lie around

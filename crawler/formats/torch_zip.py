@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -110,12 +110,7 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
         raise BadArchive(file, str(error)) from None
     starts: dict[str, int] = {}
     tensors: list[TensorHeader] = []
-    seen: set[tuple[str, int, tuple[int, ...], tuple[int, ...]]] = set()
-    for name, tensor in found.items():
-        window = (tensor.storage.key, tensor.offset, tensor.shape, tensor.stride)
-        if window in seen:
-            continue
-        seen.add(window)
+    for name, tensor in _each_once(found).items():
         member = members.get(f"{root}data/{tensor.storage.key}")
         if member is None:
             raise BadArchive(file, f"the numbers of {name[:80]!r} are not in it")
@@ -123,6 +118,14 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
             starts[member.name] = _start(read, file, member)
         tensors.append(_tensor(file, name, tensor, member, starts[member.name]))
     return tuple(tensors)
+
+
+def _each_once(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Of tensors that are the same window of the same numbers, the first."""
+    first: dict[object, tuple[str, StoredTensor]] = {}
+    for name, tensor in tensors.items():
+        first.setdefault((tensor.storage.key, tensor.offset, tensor.shape, tensor.stride), (name, tensor))
+    return dict(first.values())
 
 
 def _tensor(file: str, name: str, tensor: StoredTensor, member: ArchiveMember, start: int) -> TensorHeader:
@@ -138,7 +141,7 @@ def _window(file: str, name: str, tensor: StoredTensor, start: int, size_bytes: 
     if bits is None:
         return TensorHeader(name, dtype, tensor.shape, file, start, start + size_bytes)
     strides = None if tensor.contiguous else tensor.stride
-    spanned = values_spanned(tensor.shape, tensor.stride) if strides else prod(tensor.shape)
+    spanned = values_spanned(tensor.shape, tensor.stride)
     first = tensor.offset * bits // 8
     last = first + spanned * bits // 8
     if last > size_bytes:
@@ -155,12 +158,7 @@ def _read_old(read: Read, file: str, file_bytes: int) -> tuple[TensorHeader, ...
     except BadPickle as error:
         raise BadArchive(file, str(error)) from None
     tensors: list[TensorHeader] = []
-    seen: set[tuple[str, int, tuple[int, ...], tuple[int, ...]]] = set()
-    for name, tensor in found.tensors.items():
-        window = (tensor.storage.key, tensor.offset, tensor.shape, tensor.stride)
-        if window in seen:
-            continue
-        seen.add(window)
+    for name, tensor in _each_once(found.tensors).items():
         if tensor.storage.key not in found.places:
             raise BadArchive(file, f"the numbers of {name[:80]!r} are not in it")
         start, size = found.places[tensor.storage.key]

@@ -17,6 +17,7 @@ from lineage.crawler.formats.interface import Readable
 from lineage.crawler.headers import DTYPE_BITS, SpanT, TensorHeader
 from lineage.crawler.packing.interface import MAX_PEEKED_BYTES, FileContext, PackedMatrix, ReadRanges, TensorRange
 from lineage.crawler.packing.registry import packed_matrices
+from lineage.crawler.strided import cheapest
 
 UNPACKED_LIMIT_BYTES = (
     16 * 1024 * 1024
@@ -107,14 +108,12 @@ class UnpackedWeights:
         for block in blocks:
             width = max(1, self._packed[block.tensor].width)
             rows.append((block, block.start // width, -(-block.stop // width)))
-        cost = [self._bytes(block.tensor, first, last) for block, first, last in rows]
-        chosen: set[int] = set()
-        left = UNPACKED_LIMIT_BYTES
-        for place in sorted(range(len(rows)), key=lambda i: cost[i]):
-            if cost[place] > left or rows[place][0].stop - rows[place][0].start > MAX_UNPACKED_VALUES:
-                continue
-            left -= cost[place]
-            chosen.add(place)
+        cost = {
+            place: self._bytes(block.tensor, first, last)
+            for place, (block, first, last) in enumerate(rows)
+            if block.stop - block.start <= MAX_UNPACKED_VALUES
+        }
+        chosen = cheapest(cost, UNPACKED_LIMIT_BYTES)
         return [one for place, one in enumerate(rows) if place in chosen]
 
     def _bytes(self, name: str, first: int, last: int) -> int:
