@@ -44,9 +44,10 @@ METHODS = (
     "dare_ties",
     "model_stock",
     "passthrough",
+    "sce",
 )
-WITH_BASE = ("task_arithmetic", "ties", "dare_linear", "dare_ties", "model_stock")
-NAMED_BASE = ("task_arithmetic", "ties", "dare_linear", "dare_ties")
+WITH_BASE = ("task_arithmetic", "ties", "dare_linear", "dare_ties", "model_stock", "sce")
+NAMED_BASE = ("task_arithmetic", "ties", "dare_linear", "dare_ties", "sce")
 Tensors = dict[str, torch.Tensor]
 
 
@@ -116,6 +117,8 @@ def recipe(chance: random.Random, method: str, base: str, parents: Sequence[str]
         weights = [scale * w for w in weights]
     if method in ("ties", "dare_linear", "dare_ties"):
         parameters["density"] = chance.choice((0.4, 0.5, 0.6, 0.7))
+    if method == "sce":
+        parameters["select_topk"] = chance.choice((0.3, 0.6, 1.0))
     dtype = torch.bfloat16 if number % 4 < 2 else None
     name = f"{method}-{len(parents)}-{'bf16' if dtype else 'as'}-{number}-{base}"
     return Recipe(
@@ -151,8 +154,8 @@ def make(folder: Path, made: Recipe) -> Tensors:
     parameters: dict[str, Any] = {"weight": weights}
     if made.method == "slerp":
         parameters = {"t": list(weights.values())[1]}
-    elif made.method == "model_stock":
-        parameters = {}
+    elif made.method in ("model_stock", "sce"):
+        parameters = dict(made.parameters)
     elif "density" in made.parameters:
         parameters["density"] = dict.fromkeys(weights, made.parameters["density"])
     merged = merge_state_dicts(inputs, made.method, parameters=parameters, base=base, dtype=made.dtype)

@@ -20,8 +20,8 @@ from lineage.detect.gram import Gram
 from lineage.detect.reasons import Reason
 from lineage.detect.regression import regression
 from lineage.detect.span_merges import span_merges
-from lineage.detect.trimmed_fit import TrimmedMerge
 from lineage.detect.trimmed_merges import trimmed_merges
+from lineage.detect.trimmed_verdict import TrimmedMerge
 from lineage.detect.value_merges import value_merges
 from lineage.detect.weighted_sum import WeightedSum
 from lineage.graphdb.schema import Relation

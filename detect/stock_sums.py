@@ -15,19 +15,19 @@ import numpy as np
 
 from lineage.detect.family_values import FamilyValues
 from lineage.detect.near_models import near_of
-from lineage.detect.regression import ROUNDED_IN_BETWEEN
+from lineage.detect.regression import ROUNDED_IN_BETWEEN, apart
 from lineage.detect.span_fit import View, view
-from lineage.detect.weighted_sum import TELLING, WeightedSum
+from lineage.detect.weighted_sum import TELLING, WeightedSum, all_differ
 
 HALVES = (8, 11)  # digits of the dtypes of 16 bits
-BASES, NEAR_BASES = 3, 3  # models in the middle, and models near to the first of them, that are tried as the base
+BASES, NEAR_BASES = 3, 32  # models in the middle, and models near to the first of them, that are tried as the base
 EVERYONE = 128  # models of a family up to which those that lie in the model's direction are looked for among all
-TUNINGS = 24  # candidates of one model
+TUNINGS, OF_NEAR_BASE = 24, 12  # candidates of one model, fewer seen from a model near to the first base
 SIZES = (2, 3)
-EVEN = 0.08  # of the parts of tunings, by which they differ in a tensor
+EVEN, VERY_EVEN = 0.08, 0.02  # of the parts of tunings, by which they differ in a tensor
 LEAST = 0.01  # usual part of a tuning
-NEEDED = 1.5  # what remains without a tuning, over what remains with all
-FEWEST_TENSORS = 3
+NEEDED, NEEDED_IF_VERY_EVEN = 1.5, 1.15  # what remains without a tuning, over what remains with all
+FEWEST_TENSORS, MANY_TENSORS = 3, 5  # that many of very even parts are no chance
 
 
 def stock_sum(values: FamilyValues, model: int, pool: Sequence[int]) -> WeightedSum | None:
@@ -44,7 +44,8 @@ def stock_sum(values: FamilyValues, model: int, pool: Sequence[int]) -> Weighted
     seen = view(values, model, [*bases, *(m for m in everyone if m not in (*bases, model))])
     found: list[tuple[float, int, tuple[int, ...]]] = []
     for base in range(len(bases)):
-        found += _moved_evenly(seen, base, _candidates(seen, base, values), 2.0 ** (1 - digits))
+        some = _candidates(seen, base, values)[: TUNINGS if bases[base] in hubs else OF_NEAR_BASE]
+        found += _moved_evenly(seen, base, some, 2.0 ** (1 - digits))
     if not found:
         return None
     _, base, tunings = min(found)
@@ -63,7 +64,7 @@ def _candidates(seen: View, base: int, values: FamilyValues) -> list[int]:
     length = np.clip(own + own[:, [base]] - 2 * inner[:, base, :-1], 1e-30, None)  # (l, p)
     alike = (np.square(toward) / length).sum(0)
     alike[[i for i, m in enumerate(seen.pool) if i == base or m in near]] = -1.0
-    return [int(i) for i in np.argsort(-alike, kind="stable")[:TUNINGS] if alike[i] > 0]
+    return [int(i) for i in np.argsort(-alike, kind="stable") if alike[i] > 0]
 
 
 def _moved_evenly(
@@ -79,23 +80,26 @@ def _moved_evenly(
         remainder, parts = seen.fit(sets, origin=True)  # (s, l), (s, l, n + 1)
         allowed = seen.allowed(sets)
         good = (remainder <= ROUNDED_IN_BETWEEN * allowed).all(1) & (np.abs(parts[:, :, -1]) <= rounded_off).all(1)
-        found += [
-            (float(remainder[i].sum()), base, tuple(chosen[i].tolist()))
-            for i in np.flatnonzero(good).tolist()
-            if _even(parts[i, :, :size]) and _all_needed(seen, sets[i], float(remainder[i].sum()))
-        ]
+        for i in np.flatnonzero(good).tolist():
+            differ = all_differ(
+                apart(seen.inner[:, sets[i][:, None], sets[i][None, :]]), allowed[i]
+            )  # adapters leave norms
+            uneven = _uneven(parts[i, differ, :size]) if int(differ.sum()) >= FEWEST_TENSORS else np.inf
+            if uneven < EVEN and _all_needed(seen, sets[i], float(remainder[i].sum()), uneven):
+                found.append((float(remainder[i].sum()), base, tuple(chosen[i].tolist())))
     return found
 
 
-def _even(parts: np.ndarray) -> bool:
-    """Whether tunings have equal parts (l, n) in every tensor, and not the same in all tensors."""
+def _uneven(parts: np.ndarray) -> float:
+    """By how much the parts of tunings (l, n) differ in a tensor, over their usual size; infinite where all tensors have the same parts."""
     mean = parts.mean(1)
     usual = float(np.sqrt(np.square(mean).mean()))
     differ = float(np.sqrt(np.square(parts - mean[:, None]).mean()))
-    return usual > LEAST and differ < EVEN * usual < float(mean.std())
+    return differ / usual if usual > LEAST and float(mean.std()) > EVEN * usual else float("inf")
 
 
-def _all_needed(seen: View, chosen: np.ndarray, remainder: float) -> bool:
+def _all_needed(seen: View, chosen: np.ndarray, remainder: float, uneven: float) -> bool:
     without = [float(seen.fit(np.delete(chosen, i)[None, :], True)[0].sum()) for i in range(len(chosen))]
     least = max(remainder, TELLING / 4 * float(seen.rounding.sum()))
-    return min(without) > NEEDED * least
+    very_even = uneven < VERY_EVEN and len(seen.values) >= MANY_TENSORS
+    return min(without) > (NEEDED_IF_VERY_EVEN if very_even else NEEDED) * least

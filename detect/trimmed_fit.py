@@ -1,6 +1,6 @@
 """One model seen from a base: which other models' differences, kept or dropped at single values, make up its own.
 
-In: the values of a model, a base and candidates. Out: the parents with their numbers, how much of the values they explain, and the method.
+In: the values of a model, a base and candidates. Out: the parents with their numbers, and what trimmed_verdict.py takes them for.
 A value equal to a parent's alone is what training in 16 bits leaves as well: it counts only beside values equal to the base's.
 Dimension letters: t tensors, v values of each, c candidates, k parents, p sums.
 Source: TIES, arXiv 2306.01708; DARE, arXiv 2311.03099; as mergekit computes them (arXiv 2403.13257).
@@ -16,49 +16,27 @@ import numpy as np
 
 from lineage.detect.family_values import last_place
 from lineage.detect.ratio_peaks import peaks, spread
+from lineage.detect.trimmed_verdict import (
+    DROPPED,
+    INFORMATIVE,
+    ONE,
+    TIMES_CHANCE,
+    TIMES_CHANCE_IN_PART,
+    Explanation,
+    TrimmedMerge,
+    unexplained,
+)
 
 FIRST_TENSORS, FIRST_PARENTS = 3, 5  # of these, in which a peak is looked for first
 AT_MOST = 5  # parents
 SUMS_SUBTRACTED = 4  # of known parents, before the next one is looked for
 DIGITS = 1.0  # of the last place that a value may be off
 EXACT = 0.55  # of that, by which copies of a parent differ from it
-INFORMATIVE = 4.0  # a parent's part over what a value may be off
 PEAK = 0.06  # share of informative values in a peak, above chance
 FEWEST = 16  # ratios in a tensor that tell
-TIMES_CHANCE, TIMES_CHANCE_IN_PART = (
-    2.0,
-    6.0,
-)  # first steps of Adam are of one size, so that ratios meet at plus and minus one number
 AGREE = 0.15  # of the numbers of one parent in two tensors: DARE scales each tensor by what it dropped
-ONE = 0.03  # numbers that near to one are what is left of a parent in a fine-tune
-DROPPED = 0.02  # share of informative values that equal the base, from which on values were dropped
 NEAR = 0.03  # of a parent's squared distance from the base: a model that near to it is its copy or its child
 GAIN = 0.03  # share of informative values that one more parent explains at least
-EXPLAINED, IN_PART = 0.98, 0.15
-ALL_DIFFER = 0.8  # the same share where base and parents have different values
-MIXED = 0.05  # share of such values that are explained by no model alone
-FEWEST_INFORMATIVE = 64
-BY_SIZE = 1.3  # mean size of kept differences over that of dropped ones, from which on small ones were dropped
-
-
-@dataclass(frozen=True, slots=True)
-class TrimmedMerge:
-    """members: parents with their shares of the merged differences; explained: share of informative values that they account for."""
-
-    members: tuple[tuple[int, float], ...]
-    base: int
-    method: str
-    explained: float
-    unseen: bool
-
-    @property
-    def order(self) -> tuple[bool, float, int]:
-        """Of two explanations the better one comes first."""
-        return self.unseen, -round(self.explained, 2), len(self.members)
-
-    @property
-    def models(self) -> set[int]:
-        return {model for model, _ in self.members} | {self.base}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +63,8 @@ class Differences:
         one = (np.abs(scale - 1) < ONE).mean(1) > 0.5
         high = height.sum(1)
         good = (high > TIMES_CHANCE * chance.sum(1)) & (high > PEAK * count.sum(1))
-        return bool((good & (~one | (dropped > DROPPED / 2))).any())
+        several = one & (high > TIMES_CHANCE_IN_PART * chance.sum(1)) & (high > PEAK / 2 * count.sum(1))
+        return bool((good & (~one | (dropped > DROPPED / 2))).any()) or int((several | (good & one)).sum()) > 1
 
     def explained(self) -> TrimmedMerge | None:
         """Parents one after the other, as long as one explains values that the others do not."""
@@ -93,34 +72,57 @@ class Differences:
         scales: list[np.ndarray] = []  # (t,) each
         sums = np.zeros((1, *self.moved.shape))  # (p, t, v)
         left = np.abs(self.moved) > self.off  # not the base's value
-        while len(chosen) < AT_MOST:
-            found = self._next(sums, left, chosen) or self._as_the_others(sums, left, chosen, scales)
-            if found is None:
-                break
-            candidate, scale = found
-            part = scale[:, None] * self.deltas[candidate]
-            more = np.concatenate([sums, sums + part])
-            still = self._left(self.moved, more)
-            informative = np.abs(part) > INFORMATIVE * self.off
-            own = np.abs(part - sums).min(0) > INFORMATIVE * self.off  # not what the others explain nearly
-            if int((left & ~still & informative & own).sum()) < GAIN * int(informative.sum()):
-                break
-            chosen.append(candidate)
-            scales.append(scale)
-            sums, left = more, still
-            if len(chosen) > 1:
-                left = self._left(self.moved, self._with_means(sums, left, chosen, scales))
+        while len(chosen) < AT_MOST and (found := self._gaining(sums, left, chosen, scales)) is not None:
+            candidate, scale, left = found
+            sums = np.concatenate([sums, sums + scale[:, None] * self.deltas[candidate]])
+            chosen, scales = [*chosen, candidate], [*scales, scale]
         if not chosen:
             return None
         for place in range(len(chosen)):
             chosen[place] = self._exactest(place, chosen, scales)
-        sums = self._sums(chosen, scales)
-        left = self._left(self.moved, sums)
-        return self._judged(self._with_means(sums, left, chosen, scales), chosen, scales)
+        as_they_are = [
+            np.ones_like(scale) for scale in scales
+        ]  # means of parents nearly alike look like one, made smaller
+        tried = [self._explanation(chosen, some) for some in ((scales, as_they_are) if len(chosen) > 1 else (scales,))]
+        seen, numbers = min(tried, key=lambda one: int(unexplained(self.moved, self.off, one[0].sums).sum()))
+        return seen.judged([self.members[c] for c in chosen], self.base, numbers)
 
-    def _left(self, moved: np.ndarray, sums: np.ndarray) -> np.ndarray:
-        """(t, v) whether none of the sums is the difference."""
-        return np.asarray((np.abs(moved - sums) > 1.5 * self.off).all(0))
+    def _explanation(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> tuple[Explanation, list[float]]:
+        """By the parents and their numbers (t,), and the usual number of each."""
+        sums = self._sums(chosen, scales)
+        left = unexplained(self.moved, self.off, sums)
+        parts = [scale[:, None] * self.deltas[c] for c, scale in zip(chosen, scales, strict=True)]  # (t, v) each
+        seen = Explanation(self.moved, np.stack(parts), self._with_means(sums, left, parts), self.off)
+        return seen, [float(np.median(scale)) for scale in scales]
+
+    def _gaining(
+        self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]
+    ) -> tuple[int, np.ndarray, np.ndarray] | None:
+        """The further parent that explains most, its number in each tensor (t,), and which values are left with it, (t, v)."""
+        searched = (
+            self._next(sums, left, chosen),
+            self._as_the_others(sums, left, chosen, scales),
+            self._in_means(left, chosen, scales),
+        )
+        best: tuple[int, int, np.ndarray, np.ndarray] | None = None
+        for candidate, scale in [found for found in searched if found is not None]:
+            part = scale[:, None] * self.deltas[candidate]
+            known = [s[:, None] * self.deltas[c] for c, s in zip(chosen, scales, strict=True)]
+            # with the part where it belongs, and where it does not: sums of many explain some values by chance
+            still, chance = (self._still(sums, [*known, some]) for some in (part, np.roll(part, 1, 1)))
+            informative = np.abs(part) > INFORMATIVE * self.off
+            own = left & informative & (np.abs(part - sums).min(0) > INFORMATIVE * self.off)  # the others are not near
+            gained, by_chance = (int((own & ~some).sum()) for some in (still, chance))
+            enough = gained >= GAIN * int(informative.sum()) and gained > TIMES_CHANCE * by_chance
+            if enough and (best is None or gained > best[0]):
+                best = gained, candidate, scale, still
+        return None if best is None else best[1:]
+
+    def _still(self, sums: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """(t, v) whether a value is left with a further one of the parents, the last."""
+        more = np.concatenate([sums, sums + parts[-1]])
+        still = unexplained(self.moved, self.off, more)
+        return unexplained(self.moved, self.off, self._with_means(more, still, parts)) if len(parts) > 1 else still
 
     def _sums(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> np.ndarray:
         """(p, t, v): of all subsets of the parents."""
@@ -194,92 +196,54 @@ class Differences:
         best = int(above.argmax())
         return (rest[best], scale) if above[best] > PEAK and often[best] > 0.6 else None
 
-    def _with_means(
-        self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]
-    ) -> np.ndarray:
-        """Where kept differences were divided by the sum of their weights: also the means of two and more of them."""
-        if len(chosen) < 2 or not left.any():
+    def _in_means(
+        self, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]
+    ) -> tuple[int, np.ndarray] | None:
+        """The candidate that is most often averaged with one of the known parents: where signs are elected, a small one is seldom alone."""
+        rest = [c for c in self._far() if c not in chosen]
+        if not rest or not chosen:
+            return None
+        scale = np.stack(scales).mean(0)  # (t,)
+        best: tuple[float, int] | None = None
+        for known in chosen:
+            second = scale[:, None] * self.deltas[known]  # (t, v)
+            own, apart = self.moved - second, scale[:, None] * self.deltas[rest] - second
+            height, share, count = peaks(own, apart, self.off, left)
+            chance, *_ = peaks(np.roll(own, 1, 1), apart, self.off, left)
+            good = (height > TIMES_CHANCE * chance) & (share > 0.02) & (share < 0.98) & (count >= FEWEST)  # (c, t)
+            total = np.clip(count.sum(1), 1, None)
+            above = np.where((good * count).sum(1) > 0.6 * total, (height - chance).sum(1) / total, 0.0)
+            place = int(above.argmax())
+            if above[place] > PEAK and (best is None or above[place] > best[0]):
+                best = float(above[place]), rest[place]
+        return None if best is None else (best[1], scale)
+
+    def _with_means(self, sums: np.ndarray, left: np.ndarray, each: Sequence[np.ndarray]) -> np.ndarray:
+        """Where kept differences were divided by the sum of their weights: also the means of two and more of them. each: (t, v)."""
+        if len(each) < 2 or not left.any():
             return sums
-        common = np.stack(scales).mean(0)[:, None]  # (t, 1)
-        weight = {chosen[0]: 1.0}
-        for other in chosen[1:]:
-            first, second = (common * self.deltas[c] for c in (chosen[0], other))
-            height, share, count = peaks(self.moved - second, (first - second)[None], self.off, left)
+        parts = np.stack(each)  # (k, t, v)
+        weights = np.ones((2, len(parts), len(left), 1))  # one for all tensors; each tensor's own, which SCE has
+        for place in range(1, len(parts)):
+            own, apart = self.moved - parts[place], parts[0] - parts[place]
+            height, share, count = peaks(own, apart[None], self.off, left)
             good = (height[0] > PEAK * count[0]) & (share[0] > 0.02) & (share[0] < 0.98)
-            usual = float(np.median(share[0][good])) if good.any() else 0.5
-            weight[other] = (1 - usual) / usual
-        means = []
-        for size in range(2, len(chosen) + 1):
-            for some in combinations(chosen, size):
-                whole = sum(weight[c] for c in some)
-                means.append(common * np.stack([weight[c] / whole * self.deltas[c] for c in some]).sum(0))
-        return np.concatenate([sums, np.stack(means)])
+            _, usual, _ = peaks(
+                own.reshape(1, -1), apart.reshape(1, 1, -1), self.off.reshape(1, -1), left.reshape(1, -1)
+            )
+            one = float(usual[0, 0]) if good.any() and 0.02 < usual[0, 0] < 0.98 else 0.5
+            for weight, given in zip(
+                weights, (np.full_like(share[0], one), np.where(good, share[0], one)), strict=True
+            ):
+                weight[place] = ((1 - given) / given)[:, None]
+        both = [np.concatenate([sums, _means(parts, weight)]) for weight in weights]
+        return min(both, key=lambda more: int(unexplained(self.moved, self.off, more).sum()))
 
-    def _judged(self, sums: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> TrimmedMerge | None:
-        # (k, t, v)
-        parts = np.stack([scale[:, None] * self.deltas[c] for c, scale in zip(chosen, scales, strict=True)])
-        informative = np.abs(parts).max(0) > INFORMATIVE * self.off  # (t, v)
-        count = int(informative.sum())
-        if count < FEWEST_INFORMATIVE:
-            return None
-        here, by_chance = (
-            float((~self._left(some, sums) & informative & (np.abs(some) > self.off)).sum()) / count
-            for some in (self.moved, np.roll(self.moved, 1, 1))
-        )
-        left = self._left(self.moved, sums)
-        explained = float((~left & informative).sum()) / count
-        dropped = float(((np.abs(self.moved) <= 0.5 * self.off) & informative).sum()) / count
-        ones = [abs(float(np.median(scale)) - 1) < ONE for scale in scales]
-        if here < IN_PART or here < (TIMES_CHANCE if explained >= EXPLAINED else TIMES_CHANCE_IN_PART) * by_chance:
-            return None
-        if (all(ones) and explained < EXPLAINED) or (dropped < DROPPED and (explained < EXPLAINED or all(ones))):
-            return None  # what a fine-tune kept of its parents, or they of it
-        if len(chosen) < 2 and explained >= EXPLAINED:
-            return None
-        if len(chosen) > 1 and not self._where_all_differ(parts, left, explained, all(ones)):
-            return None
-        which = np.abs(self.moved - sums).argmin(0)  # (t, v)
-        kept = [_kept(which, place, len(chosen), len(sums)) & ~left for place in range(len(chosen))]
-        weight = [
-            float(np.median(scale)) * int((k & informative).sum()) / count
-            for k, scale in zip(kept, scales, strict=True)
-        ]
-        whole = sum(weight)
-        if whole <= 0:
-            return None
-        members = sorted(
-            ((self.members[c], w / whole) for c, w in zip(chosen, weight, strict=True)), key=lambda pair: -pair[1]
-        )
-        return TrimmedMerge(
-            tuple(members), self.base, self._method(chosen, kept, left), explained, explained < EXPLAINED
-        )
 
-    def _where_all_differ(self, parts: np.ndarray, left: np.ndarray, explained: float, ones: bool) -> bool:
-        """Whether values are explained where the base and all parents (k, t, v) have other values, and, where all numbers are one, some of
-        them by sums or means alone: the middle of models that changed few values each has the value of one of them nearly everywhere."""
-        points = np.concatenate([parts, np.zeros_like(parts[:1])])
-        distinct = np.ones(left.shape, bool)
-        for one, other in combinations(points, 2):
-            distinct &= np.abs(one - other) > INFORMATIVE * self.off
-        count = int(distinct.sum())
-        share = int((distinct & ~left).sum()) / max(1, count)
-        mixed = int((distinct & ~left & self._left(self.moved, points)).sum()) / max(1, count)
-        enough = share >= (ALL_DIFFER if explained >= EXPLAINED else IN_PART)
-        return count >= FEWEST_INFORMATIVE and enough and (mixed >= MIXED or not ones)
-
-    def _method(self, chosen: Sequence[int], kept: Sequence[np.ndarray], left: np.ndarray) -> str:
-        ratio = []
-        for c, k in zip(chosen, kept, strict=True):
-            size, dropped = np.abs(self.deltas[c]), ~k & ~left
-            if k.any() and dropped.any():
-                ratio.append(float(size[k].mean()) / max(1e-300, float(size[dropped].mean())))
-        if ratio and sum(ratio) / len(ratio) > BY_SIZE:
-            return "TIES"
-        if len(chosen) < 2:
-            return "DARE"
-        both = kept[0] & kept[1] & ~left
-        opposite = (np.sign(self.deltas[chosen[0]]) != np.sign(self.deltas[chosen[1]])) & both
-        return "DARE, linear" if int(opposite.sum()) > 0.1 * int(both.sum()) else "DARE-TIES"
+def _means(parts: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(p, t, v): of any two and more parents (k, t, v) with weights (k, t, 1)."""
+    some = (list(c) for size in range(2, len(parts) + 1) for c in combinations(range(len(parts)), size))
+    return np.stack([(weight[c] * parts[c]).sum(0) / weight[c].sum(0) for c in some])
 
 
 def differences(
@@ -290,10 +254,3 @@ def differences(
     last = last_place(np.maximum(np.abs(own), np.abs(start)), digits)
     off = DIGITS * last + np.abs(moved) * max(2.0 ** (1 - digits), 1e-5)
     return Differences(model, base, members, moved, parts - start, off)
-
-
-def _kept(which: np.ndarray, place: int, parents: int, sums: int) -> np.ndarray:
-    """(t, v) whether a parent's difference is in the sum that fits; sums are in the order in which they were made."""
-    inside = [bool((i >> place) & 1) for i in range(1 << parents)]
-    inside += [place in some for size in range(2, parents + 1) for some in combinations(range(parents), size)]
-    return np.array(inside[:sums])[which]

@@ -11,15 +11,16 @@ everywhere: where a parent's weights decayed, what it changed near zero is littl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lineage.detect.family_values import FamilyValues, rounded
+from lineage.detect.family_values import FamilyValues, last_place, rounded
 from lineage.detect.near_models import near_of
 from lineage.detect.ratio_peaks import most_alike, spread
 from lineage.detect.regression import Regression
-from lineage.detect.trimmed_fit import FIRST_TENSORS, INFORMATIVE, Differences, TrimmedMerge, differences
+from lineage.detect.trimmed_fit import FIRST_TENSORS, Differences, differences
+from lineage.detect.trimmed_verdict import INFORMATIVE, MOSTLY, TrimmedMerge
 
 TENSORS, VALUES = 8, 640
 COARSE = 11  # digits of 16-bit values
@@ -29,7 +30,9 @@ SCREENED = 128  # models of a family up to which all are compared value by value
 WIDELY = 256  # candidates where the first ones leave something unexplained
 HUBS, FIRST_HUBS = 8, 2  # models nearest to most others, and those of them that are tried as the base
 NEAR_BASES = 32  # models near to a base that are tried in its place
-RETRIED = 2  # bases from which everyone is looked at where the first candidates explain nothing
+RETRIED = 2  # bases from which everyone is looked at where the first candidates leave something
+NEARLY = 0.95  # share of values that all parents explain where sums were rounded in 16 bits
+EXACTLY = 0.995  # share of values that the right base and all parents explain
 MOST_EQUAL, SKIPPED = 5, 8  # models that one equals most; of a large family one value of SKIPPED is looked at for that
 EQUAL = 0.005  # share of values equal to a model from which on it may be the base
 
@@ -138,9 +141,9 @@ def _explained(
         if seen.members and seen.promising()
     ]
     found = [merge for seen in promising if (merge := seen.explained()) is not None]
-    if not found and few:
+    if few and all(merge.explained < EXACTLY for merge in found):
         wide = [seen_from(seen.base, everyone) for seen in promising[:RETRIED]]
-        found = [merge for seen in wide if (merge := seen.explained()) is not None]
+        found += [merge for seen in wide if (merge := seen.explained()) is not None]
     if not found:
         return None
     best = min(found, key=lambda merge: merge.order)
@@ -151,11 +154,28 @@ def _explained(
         near = [m for m in near_of(values.nearest[digits], best.base) if m != model][:NEAR_BASES]
         others = [merge for m in near if (merge := seen_from(m, everyone, few).explained()) is not None]
         best = min([best, *others], key=lambda merge: merge.order)
-    # differences of a few steps of one grid agree by chance, so every part has to be at hand
-    if best.unseen and digits <= COARSE:
+    # differences of a few steps of one grid agree by chance, so nearly all has to be explained
+    if best.unseen and digits <= COARSE and (best.explained < MOSTLY or len(best.members) < 2):
         return None
     middle = {best.base, *near_of(values.nearest[digits], best.base)}
-    return best if not best.unseen or middle & set(hubs) else None  # the base of an unseen part has more children
+    if best.unseen and not middle & set(hubs):
+        return None  # the base of an unseen part has more children
+    rounding_leaves = digits <= COARSE and best.explained >= NEARLY
+    return replace(best, base=exactest_base(values, model, best), unseen=best.unseen and not rounding_leaves)
+
+
+def exactest_base(values: FamilyValues, model: int, merge: TrimmedMerge) -> int:
+    """The base, or a model near to it that has more of the dropped values: all of them, where a parent has another value, counted alike."""
+    digits = int(values.digits[model])
+    parents = [parent for parent, _ in merge.members]
+    near = [m for m in near_of(values.nearest[digits], merge.base) if m not in (model, *parents)]
+    some = [merge.base, *sorted(near, key=values.rank)[:NEAR_BASES]]
+    equal = np.zeros(len(some), np.int64)
+    for rows in values.rounded([model, *parents, *some], digits) if len(some) > 1 else ():
+        own, theirs, bases = rows[0], rows[1 : 1 + len(parents)], rows[1 + len(parents) :]
+        moved = np.abs(theirs - bases[0]).max(0) > INFORMATIVE * last_place(np.abs(own), digits)
+        equal += np.count_nonzero((bases == own) & moved, axis=1)
+    return some[int(equal.argmax())]
 
 
 def _most_alike(values: FamilyValues, picked: np.ndarray, model: int, hub: int) -> int:

@@ -83,7 +83,7 @@ def weighted_sum(
         mean = coefficient
     else:
         constant = False
-    whole, differ = distance.sum(0), _all_differ(distance[telling], allowed[telling])
+    whole, differ = distance.sum(0), all_differ(distance[telling], allowed[telling])
     if size == 2 and _scaled(seen, chosen, float(whole[0, 1])):
         return None
     base, method = None, "linear" if constant else "slerp or linear, with shares of its own in each tensor"
@@ -141,7 +141,7 @@ def _base(models: Sequence[int], mean: np.ndarray, values: FamilyValues, model: 
     return negative[0] if may_be else None
 
 
-def _all_differ(distance: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+def all_differ(distance: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """(t,) tensors in which no two members (t, n, n) are equal; all where there are none, since equal ones share their coefficients."""
     differ = _between_nearest(distance) > TELLING * allowed
     return differ if bool(differ.any()) else np.ones_like(differ)

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from lineage.detect.decision import AnswerKind
+from lineage.detect.family_values import FamilyValues
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.trimmed_fit import TrimmedMerge
-from lineage.detect.trimmed_merges import without_turned_round
+from lineage.detect.trimmed_merges import exactest_base, without_turned_round
+from lineage.detect.trimmed_verdict import TrimmedMerge
 from lineage.detection import as_edges
 from lineage.graphdb.schema import Relation
-from tests.builders import sketch_of, start, three_generations, tune
+from tests.builders import SHAPES, sketch_of, start, three_generations, tune
 
 
 def said(models):
@@ -26,9 +27,9 @@ def mean(one, other, share):
     return {name: ((1 - share) * one[name] + share * other[name]).astype(np.float32) for name in one}
 
 
-def star(children=16, moved=0.05, seed=1):
+def star(children=16, moved=0.05, seed=1, shapes=SHAPES):
     """A base and tunings of it, each of which moved by another amount."""
-    models = {"base": start(seed)}
+    models = {"base": start(seed, shapes)}
     for i in range(children):
         models[f"t{i}"] = tune(models["base"], seed * 100 + i + 1, moved * (0.5 + i % 4), decay=0.0)
     return models
@@ -70,6 +71,19 @@ def trimmed(models, weights, base, density):
         out[name] = (values + (weighted * elected).sum(0) / np.maximum((share * elected).sum(0), 1e-9)).astype(
             np.float32
         )
+    return out
+
+
+def elected(models, parents, base, selected):
+    """SCE: where differences vary most, the mean of those with the sign of their sum, weighted by their lengths in each tensor."""
+    out = {}
+    for name, values in models[base].items():
+        deltas = np.stack([models[m][name] - values for m in parents])
+        most = deltas.var(0) >= np.quantile(deltas.var(0), 1 - selected)
+        deltas = np.where(most, deltas, 0)
+        share = np.square(deltas).reshape(len(parents), -1).mean(1).reshape(-1, *[1] * values.ndim)
+        weight = share * (np.sign(deltas) == np.where(deltas.sum(0) >= 0, 1, -1))
+        out[name] = (values + (weight * deltas).sum(0) / np.maximum(weight.sum(0), 1e-12)).astype(np.float32)
     return out
 
 
@@ -186,6 +200,17 @@ def test_merges_that_drop_values_name_their_parents_and_the_base(made, parents):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("selected", [1.0, 0.5])
+@pytest.mark.parametrize("parents", [("t1", "t6"), ("t1", "t6", "t10")])
+def test_means_of_the_parents_of_one_sign_name_them_and_the_base(parents, selected):
+    models = star()
+    models["merge"] = elected(models, parents, "base", selected)
+    found = said(models)
+    assert of_merge(found["merge"]) == set(parents) and found["merge"].evidence["base"] == "base"
+    assert [m for m, d in found.items() if d.merged_from] == ["merge"]
+
+
+@pytest.mark.slow
 def test_a_merge_with_a_parent_that_is_not_at_hand_names_the_other_one_alone():
     models = star()
     models["merge"] = dropped(models, {"t1": 0.6, "t6": 0.4}, "base", 0.5)
@@ -297,27 +322,60 @@ def half_stocked(models, tunings, base):
     out = {}
     for name, start_at in models[base].items():
         steps = [models[t][name] - start_at for t in tunings]
-        (cosine,) = [float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in combinations(steps, 2)]
+        (cosine,) = [
+            float((a * b).sum() / max(1e-6, np.linalg.norm(a) * np.linalg.norm(b))) for a, b in combinations(steps, 2)
+        ]
         moved = np.float16(2 * cosine / (1 + cosine))
         mean = ((models[tunings[0]][name] + models[tunings[1]][name]) / np.float16(2)).astype(np.float16)
         out[name] = moved * mean + (np.float16(1) - moved) * start_at
     return out
 
 
-@pytest.mark.slow
-def test_model_stock_that_hardly_moves_the_base_has_its_tunings_as_parents():
-    models = star(moved=0.02)
+def tasks_with_something_in_common(children=4):
+    """Tunings whose changes agree in part, more of it in the first layers."""
+    models = star(moved=0.02, shapes=SHAPES | {"layers.3.weight": (96, 64)})
     common = tune(models["base"], 40, 0.01, decay=0.0)
     part = {n: 2 / (1 + place) for place, n in enumerate(common)}
     common = {n: v + part[n] * (common[n] - v) for n, v in models["base"].items()}
-    for i in range(4):  # tasks that have something in common, more of it in the first layers
+    for i in range(children):
         models[f"c{i}"] = tune(common, 50 + i, 0.02, decay=0.0)
-    models = {name: halved(weights) for name, weights in models.items()}
+    return {name: halved(weights) for name, weights in models.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", [False, True])
+def test_model_stock_that_hardly_moves_the_base_has_its_tunings_as_parents(adapter):
+    models = tasks_with_something_in_common()
+    if adapter:  # which leaves a tensor as it is
+        models["c2"]["layers.1.weight"] = models["base"]["layers.1.weight"]
     models["stock"] = half_stocked(models, ("c1", "c2"), "base")
     found = said(models)
     assert of_merge(found["stock"]) == {"c1", "c2"} and found["stock"].evidence["method"] == "model stock"
     assert found["stock"].evidence["base"] == "base"
     assert [m for m, d in found.items() if d.merged_from] == ["stock"]
+
+
+@pytest.mark.slow
+def test_three_parents_of_which_little_is_dropped_by_all_are_found():
+    models = star()
+    parents = {"t1": 0.4, "t6": 0.3, "t10": 0.3}
+    models["merge"] = trimmed(models, parents, "base", 0.8)
+    found = said(models)["merge"]
+    assert of_merge(found) == set(parents) and found.evidence["base"] == "base"
+
+
+def test_of_models_alike_in_16_bits_the_one_whose_values_were_left_is_the_base():
+    chance = np.random.default_rng(5)
+    base = chance.standard_normal(8192).astype(np.float16)
+    near = np.where(chance.random(8192) < 0.2, np.nextafter(base, np.float16(9)), base)
+    parents = [(base + 0.2 * chance.standard_normal(8192)).astype(np.float16) for _ in range(2)]
+    kept = chance.random((2, 8192)) < 0.5
+    merge = (base + sum(k * (p - base.astype(np.float32)) for k, p in zip(kept, parents, strict=True))).astype(
+        np.float16
+    )
+    rows = np.stack([near, base, *parents, merge]).astype(np.float32)
+    values = FamilyValues((rows,), np.full(5, 11), np.ones(5), np.arange(5), {11: np.array([0, 0, 2, 3, 4])})
+    assert exactest_base(values, 4, TrimmedMerge(((2, 0.5), (3, 0.5)), 0, "DARE", 1.0, unseen=False)) == 1
 
 
 @pytest.mark.slow
