@@ -55,8 +55,14 @@ def peaks(
             meeting = np.arange(1, len(at) + 1) - np.searchsorted(np.sort(high), starts)
             best = int(meeting.argmax())
             height[c, t] = meeting[best]
-            middle[c, t] = np.median(ratio[(low <= starts[best] + 1e-12) & (high >= starts[best])])
+            middle[c, t] = _median(ratio[(low <= starts[best] + 1e-12) & (high >= starts[best])])
     return height, middle, count
+
+
+def _median(numbers: np.ndarray) -> float:
+    """That of numpy, which takes ten times as long for a few numbers."""
+    ordered = np.sort(numbers)
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def spread(length: int, at_most: int) -> np.ndarray:
