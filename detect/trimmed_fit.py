@@ -22,8 +22,8 @@ from lineage.detect.trimmed_verdict import (
     ONE,
     TIMES_CHANCE,
     TIMES_CHANCE_IN_PART,
-    Explanation,
     TrimmedMerge,
+    TrimmedSums,
     unexplained,
 )
 
@@ -87,12 +87,12 @@ class Differences:
         seen, numbers = min(tried, key=lambda one: int(unexplained(self.moved, self.off, one[0].sums).sum()))
         return seen.judged([self.members[c] for c in chosen], self.base, numbers)
 
-    def _explanation(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> tuple[Explanation, list[float]]:
+    def _explanation(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> tuple[TrimmedSums, list[float]]:
         """By the parents and their numbers (t,), and the usual number of each."""
         sums = self._sums(chosen, scales)
         left = unexplained(self.moved, self.off, sums)
         parts = [scale[:, None] * self.deltas[c] for c, scale in zip(chosen, scales, strict=True)]  # (t, v) each
-        seen = Explanation(self.moved, np.stack(parts), self._with_means(sums, left, parts), self.off)
+        seen = TrimmedSums(self.moved, np.stack(parts), self._with_means(sums, left, parts), self.off)
         return seen, [float(np.median(scale)) for scale in scales]
 
     def _gaining(

@@ -54,7 +54,7 @@ def unexplained(moved: np.ndarray, off: np.ndarray, sums: np.ndarray) -> np.ndar
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class TrimmedSums:
     """A model's differences from a base by those of its parents.
 
     Attributes:
