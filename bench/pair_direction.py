@@ -34,18 +34,20 @@ SAME_VALUES = {"copy", "cast", "quantized"}  # relations that rounding directs, 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A true pair: what each rule says, positive if right, and the recipe that the child was trained with (real families: none)."""
+    """A true pair: what each rule says, positive if right, and the recipe that the child was trained with (real families: none). gamma: of
+    growth, without its sign."""
 
     family: str
     said: dict[str, float]
+    gamma: float
     architecture: str
     optimiser: str
     decay: float | None
     learning_rate: float | None
 
 
-def said_of(parent: Sketch, child: Sketch) -> dict[str, float] | None:
-    """None if the two cannot be compared or no value that can be compared differs."""
+def said_of(parent: Sketch, child: Sketch) -> tuple[dict[str, float], float] | None:
+    """What each rule says, and growth's gamma without its sign; None if no value that can be compared differs."""
     try:
         layers = align(in_common([parent, child]), CPU)
     except NotComparable:
@@ -57,7 +59,8 @@ def said_of(parent: Sketch, child: Sketch) -> dict[str, float] | None:
     free, learned = float(evidence.direction[1, 0]), float(directions(layers, other)[1, 0])
     both = (free + learned) / 2 if learned else free
     certain = float(evidence.decay[1, 0] + counters([parent, child])[1, 0])
-    return dict(zip(RULES, (float(evidence.growth_z[1, 0]), free, learned, both, both + certain), strict=True))
+    said = dict(zip(RULES, (float(evidence.growth_z[1, 0]), free, learned, both, both + certain), strict=True))
+    return said, abs(float(evidence.growth_gamma[1, 0]))
 
 
 def pairs_of(folder: Path) -> tuple[list[Pair], int]:
@@ -65,7 +68,9 @@ def pairs_of(folder: Path) -> tuple[list[Pair], int]:
     truth, sketches = read_truth(folder), read_sketches(folder)
     content = json.loads((folder / "truth.json").read_text())
     relation = {pair["child"]: pair.get("relation") for pair in content["pairs"]}
-    recipes: dict[str, Any] = {m["id"]: m.get("recipe") or {} for m in content.get("models", [])}
+    recipes: dict[str, Any] = {
+        m["id"]: recipe if isinstance(recipe := m.get("recipe"), dict) else {} for m in content.get("models", [])
+    }  # `bench.hub_family` has a word instead
     architecture = content.get("architecture") or folder.name
     found, left_out = [], 0
     for child, parent in truth.parent.items():
@@ -80,7 +85,7 @@ def pairs_of(folder: Path) -> tuple[list[Pair], int]:
         found.append(
             Pair(
                 folder.name,
-                said,
+                *said,
                 architecture,
                 recipe.get("optimiser") or "not told",
                 recipe.get("weight_decay"),
@@ -106,6 +111,7 @@ SPLITS: tuple[tuple[str, Callable[[Pair], str]], ...] = (
     ("architecture", lambda pair: pair.architecture),
     ("optimiser", lambda pair: pair.optimiser),
     ("decay", lambda pair: "no decay" if pair.decay == 0 else between(pair.decay, (1e-3, 1e-2, 1e-1), "decay")),
+    ("gamma of growth", lambda pair: between(pair.gamma, (0.5, 1.0, 1.5, 3.0), "gamma")),
     ("learning rate", lambda pair: between(pair.learning_rate, (1e-4, 1e-3, 1e-2), "rate")),
 )
 

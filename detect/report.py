@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LAYERS_SHOWN = 40
 GROWTH_TELLS = 3.0  # |z| below this says nothing
+ALONG_THE_WEIGHTS = 2.0  # |gamma| beyond which it counts less than a quarter
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,10 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
     pair = [
         ("distance", f"{found.relative_distance:.2f} of the parent's length"),
         ("related", f"{found.related:z.2f}   (copies 1, trained apart 0)"),
-        ("growth", f"z = {found.growth_z:+z.2f}, gamma {found.growth_gamma:+z.2f}   ({_growth_says(found.growth_z)})"),
+        (
+            "growth",
+            f"z = {found.growth_z:+z.2f}, gamma {found.growth_gamma:+z.2f}   ({_growth_says(found.growth_z, found.growth_gamma)})",
+        ),
         *_signals(found.decision, found.names.get(found.decision.parent or "") == found.names[found.parent]),
         ("equal", f"{found.equal:.2f} of the units, bit for bit"),
         ("compared", f"{found.values:,} values in {counted(len(found.layers), 'tensor')}"),
@@ -331,7 +335,9 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _growth_says(z: float) -> str:
+def _growth_says(z: float, gamma: float) -> str:
     if abs(z) < GROWTH_TELLS:
         return "does not say which came first"
+    if abs(gamma) > ALONG_THE_WEIGHTS:
+        return "moved along the weights, so hardly says which came first"
     return "the parent came first" if z > 0 else "the child came first"

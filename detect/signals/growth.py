@@ -4,6 +4,11 @@ For two models a, b and output units u of one tensor: d = |b - a|^2, M = |(a + b
 alike, so in y = alpha M + gamma d + noise, fitted over the units of a tensor with weights 1/(M d), decay goes into alpha, and
 gamma > 0 says that a came first. Tensors are combined by inverse variance. Antisymmetric by construction: swapping a and b turns
 the sign of gamma and of z exactly. Own method; the idea that models drift outwards is Neural Phylogeny's (Yu & Wang, ICLR 2025).
+
+What comes at right angles makes a gamma between -1 and 1. Beyond, the later model moved along what was there: a tuning that undoes some
+of it shrinks where it moved, one that goes on the same way grows, and which of the two it was is not in the lengths. The trained detector
+reads the same lengths and errs with them. So both count for less there (`at_right_angles`); `bench.pair_direction` tells by gamma how
+often each is right.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.signals.units import MINIMUM_UNITS, measured
 
+UPRIGHT = 1.0  # gamma, either way, that movement at right angles may make
 _DIGITS = 1e-3  # what is smaller against the float32 numbers that it is the difference of has lost too many digits
 
 
@@ -52,6 +58,11 @@ def combined(found: Sequence[Tensor], pairs: Tensor) -> Growth:
     known = precision > 0
     gamma = torch.where(known, weighted / precision.clamp(min=1e-300), 0.0)
     return Growth(z=torch.where(known, weighted / precision.clamp(min=1e-300).sqrt(), 0.0), gamma=gamma)
+
+
+def at_right_angles(gamma: Tensor) -> Tensor:
+    """Gamma -> how much what lengths say of the order counts, 0 to 1: all of it within UPRIGHT, beyond that by the inverse square."""
+    return (UPRIGHT / gamma.abs().clamp(min=UPRIGHT)).square()
 
 
 def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ MEANINGS: Mapping[str, Meaning] = {
             "growth_gamma",
             "growth, γ",
             "about -1 to 1",
-            "share of the movement that is growth: 1 all of it, 0 two siblings moved alike",
+            "share of the movement that is growth: 1 all of it, 0 two siblings moved alike; beyond 1 the later one moved along what was "
+            "there, and growth and detector count for less",
         ),
         (
             "inheritance_slope",

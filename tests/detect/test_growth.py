@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from lineage.detect.align import align
-from lineage.detect.signals.growth import growth
+from lineage.detect.pipeline import decide
+from lineage.detect.signals.growth import at_right_angles, growth
 from tests.builders import Weights, sketch_of, start, three_generations, tune
+from tests.detect.golden_decisions import subjects
 
 CPU = torch.device("cpu")
 
@@ -68,3 +70,30 @@ def test_equal_models_and_frozen_tensors_say_nothing():
     frozen = {n: part[n] for n in part if n != "layers.0.weight"}
     whole = {n: a[n] for n in a if n != "layers.0.weight"}
     assert measured([a, part], [(0, 1)])[0] == pytest.approx(measured([whole, frozen], [(0, 1)])[0])
+
+
+def undoing(base: Weights, seed: int) -> Weights:
+    """A child that shrinks where it moves: some units give back much of what they are, most little, and all learn a bit of their own."""
+    dice = np.random.default_rng(seed)
+    child = tune(base, seed, moved=0.05, decay=0.0)
+    return {
+        name: (child[name] - 0.1 * dice.random((len(old),) + (1,) * (old.ndim - 1)) ** 4 * old).astype(np.float32)
+        for name, old in base.items()
+    }
+
+
+def test_what_goes_along_the_weights_says_little_of_the_order():
+    base = start(1)
+    child = undoing(base, 2)
+    (z,), (gamma,) = measured([base, child], [(0, 1)])
+    assert z < -4
+    assert gamma < -1.5
+    counts = at_right_angles(torch.tensor([gamma, -1.0, 0.3, 2.0], dtype=torch.float64))
+    assert counts.tolist() == pytest.approx([gamma**-2, 1.0, 1.0, 0.25])
+
+
+def test_a_child_that_undoes_what_its_base_had_learned_is_not_taken_for_the_parent_of_all():
+    models = {"base": start(1)} | {f"tuned{i}": tune(start(1), 10 + i, moved=0.05, decay=0.0) for i in range(3)}
+    models["undone"] = undoing(models["base"], 2)
+    parents = {decision.model: decision.parent for decision in decide(subjects(models))}
+    assert parents == dict.fromkeys(models, "base") | {"base": None}
