@@ -41,6 +41,7 @@ class Merge:
         base: the model whose differences to the parents were merged; None where there is none.
         method: in words. off: what the parts leave unexplained, over their distance. unseen: whether a part is not at hand.
         weights: of each part, as it was multiplied; empty where that is not known. A part with a negative one was taken away.
+        alike: models that may be the base as well, as far as the values of the merge tell.
     """
 
     model: int
@@ -50,6 +51,7 @@ class Merge:
     off: float
     unseen: bool = False
     weights: tuple[float, ...] = ()
+    alike: tuple[int, ...] = ()
 
     @property
     def beyond(self) -> bool:
@@ -106,7 +108,9 @@ def _of_span(model: int, span: WeightedSum) -> Merge:
 def _of_trimmed(places: Sequence[int], model: int, trimmed: TrimmedMerge) -> Merge:
     """places: of the models that the trimmed merge counts."""
     parts = tuple((places[part], share) for part, share in trimmed.members)
-    return Merge(places[model], parts, places[trimmed.base], trimmed.method, 1 - trimmed.explained, trimmed.unseen)
+    alike = tuple(places[other] for other in trimmed.alike)
+    off = 1 - trimmed.explained
+    return Merge(places[model], parts, places[trimmed.base], trimmed.method, off, trimmed.unseen, alike=alike)
 
 
 def parts_first(found: Mapping[int, Merge], models: int) -> Tensor:
@@ -147,6 +151,7 @@ def renumbered(found: Mapping[int, Merge], stay: Sequence[int]) -> dict[int, Mer
             model=place[m],
             parts=tuple((place[part], share) for part, share in merge.parts),
             base=None if merge.base is None else place[merge.base],
+            alike=tuple(place[other] for other in merge.alike if other in place),
         )
         for m, merge in found.items()
         if m in place
@@ -162,6 +167,7 @@ def merged_decision(models: Sequence[str], merge: Merge) -> Decision:
         "shares": dict(shares),
         "weights": weights if merge.base is not None or merge.beyond else {},
         "base": None if merge.base is None else models[merge.base],
+        "perhaps_base": [models[other] for other in merge.alike],
         "unseen_part": merge.unseen,
         "off_the_line": merge.off,
     }
@@ -173,7 +179,7 @@ def merged_decision(models: Sequence[str], merge: Merge) -> Decision:
         relation=Relation.MERGED_FROM,
         candidates=tuple(Candidate(name, MERGED) for name, _ in shares),
         decided_by=("merge",),
-        evidence={name: value for name, value in evidence.items() if value not in (None, False, {})},
+        evidence={name: value for name, value in evidence.items() if value not in (None, False, {}, [])},
         reason=_reason(shares, None if merge.base is None else models[merge.base], merge),
         merged_from=shares,
     )
@@ -209,6 +215,8 @@ def with_bases(decisions: Sequence[Decision], parents: Mapping[str, str]) -> lis
 
 def _with_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
     """A mean of two, one trained from the other, stays one: nothing tells it from a sum."""
+    if "perhaps_base" in decision.evidence:
+        return _with_oldest_base(decision, parents)
     weights, given = _all_weights(decision), decision.evidence.get("base")
     negative = any(weight < 0 for weight in weights.values())
     if not weights or (len(weights) < 3 and not negative):
@@ -221,11 +229,25 @@ def _with_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
     total = sum(map(abs, rest.values()))
     order = sorted(rest.items(), key=lambda pair: -pair[1])
     parts = tuple((place, abs(weight) / total) for place, (_, weight) in enumerate(order, 2))
-    off = float(decision.evidence["off_the_line"])
+    off = float(decision.evidence.get("off_the_line", 0.0))
     method = "linear, with a negative weight" if base is None else "task arithmetic"
     names = [decision.model, base or "", *(name for name, _ in order)]
     merge = Merge(0, parts, None if base is None else 1, method, off, weights=tuple(weight for _, weight in order))
     return merged_decision(names, merge)
+
+
+def _with_oldest_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
+    """Of models that the merge's values do not tell apart, the one that the others were trained from is the base."""
+    said, alike = decision.evidence, set(decision.evidence["perhaps_base"])
+    base = next((name for name in reversed(_line(said["base"], parents)) if name in alike), said["base"])
+    others = sorted({*alike, said["base"]} - {base})
+    names = [decision.model, base, *(name for name, _ in decision.merged_from), *others]
+    parts = tuple((place, share) for place, (_, share) in enumerate(decision.merged_from, 2))
+    alike_places = tuple(range(2 + len(parts), len(names)))
+    unseen = bool(said.get("unseen_part"))
+    return merged_decision(
+        names, Merge(0, parts, 1, said["method"], said.get("off_the_line", 0.0), unseen, alike=alike_places)
+    )
 
 
 def _all_weights(decision: Decision) -> dict[str, float]:

@@ -20,7 +20,7 @@ from lineage.detect.near_models import near_of
 from lineage.detect.ratio_peaks import most_alike, spread
 from lineage.detect.regression import Regression
 from lineage.detect.trimmed_fit import FIRST_TENSORS, Differences, differences
-from lineage.detect.trimmed_verdict import INFORMATIVE, MOSTLY, TrimmedMerge
+from lineage.detect.trimmed_verdict import INFORMATIVE, MAY_BE_OFF, MOSTLY, TrimmedMerge
 
 TENSORS, VALUES = 8, 640
 COARSE = 11  # digits of 16-bit values
@@ -32,6 +32,7 @@ HUBS, FIRST_HUBS = 8, 2  # models nearest to most others, and those of them that
 NEAR_BASES = 32  # models near to a base that are tried in its place
 RETRIED = 2  # bases from which everyone is looked at where the first candidates leave something
 NEARLY = 0.95  # share of values that all parents explain where sums were rounded in 16 bits
+FEW, CHANCE = 32, 1.0  # equal values, and standard errors of their number, by which models have as many
 EXACTLY = 0.995  # share of values that the right base and all parents explain
 MOST_EQUAL, SKIPPED = 5, 8  # models that one equals most; of a large family one value of SKIPPED is looked at for that
 EQUAL = 0.005  # share of values equal to a model from which on it may be the base
@@ -161,21 +162,37 @@ def _explained(
     if best.unseen and not middle & set(hubs):
         return None  # the base of an unseen part has more children
     rounding_leaves = digits <= COARSE and best.explained >= NEARLY
-    return replace(best, base=exactest_base(values, model, best), unseen=best.unseen and not rounding_leaves)
+    same = [one.base for one in found if set(one.parents) == set(best.parents) and one.unseen == best.unseen]
+    base, alike = exactest_base(values, model, best, same)
+    return replace(best, base=base, alike=alike, unseen=best.unseen and not rounding_leaves)
 
 
-def exactest_base(values: FamilyValues, model: int, merge: TrimmedMerge) -> int:
-    """The base, or a model near to it that has more of the dropped values: all of them, where a parent has another value, counted alike."""
-    digits = int(values.digits[model])
-    parents = [parent for parent, _ in merge.members]
-    near = [m for m in near_of(values.nearest[digits], merge.base) if m not in (model, *parents)]
-    some = [merge.base, *sorted(near, key=values.rank)[:NEAR_BASES]]
+def exactest_base(
+    values: FamilyValues, model: int, merge: TrimmedMerge, bases: Sequence[int] = ()
+) -> tuple[int, tuple[int, ...]]:
+    """The base by dropped values: the model that has most of those that no parent has, all of them counted alike.
+
+    Args:
+        bases: others, from which the same parents explain the merge.
+    Returns:
+        the base, one of these or near to it, and others that may be it as well.
+    """
+    digits, parents = int(values.digits[model]), merge.parents
+    first = dict.fromkeys([merge.base, *bases])
+    near = [m for base in first for m in sorted(near_of(values.nearest[digits], base), key=values.rank)[:NEAR_BASES]]
+    some = [base for base in dict.fromkeys([*first, *near]) if base not in (model, *parents)]
     equal = np.zeros(len(some), np.int64)
     for rows in values.rounded([model, *parents, *some], digits) if len(some) > 1 else ():
-        own, theirs, bases = rows[0], rows[1 : 1 + len(parents)], rows[1 + len(parents) :]
-        moved = np.abs(theirs - bases[0]).max(0) > INFORMATIVE * last_place(np.abs(own), digits)
-        equal += np.count_nonzero((bases == own) & moved, axis=1)
-    return some[int(equal.argmax())]
+        own, theirs, tried = rows[0], rows[1 : 1 + len(parents)], rows[1 + len(parents) :]
+        of_none = np.abs(theirs - own).min(0) > MAY_BE_OFF * last_place(np.abs(own), digits)
+        equal += np.count_nonzero((tried == own) & of_none, axis=1)
+    if equal[0] < FEW:  # where a parent hardly moved there are no such values, and what moved has others by chance
+        own_near = {merge.base, *near_of(values.nearest[digits], merge.base)}
+        equal[[base not in own_near for base in some]] = 0
+    enough = equal.max() - max(FEW, CHANCE * float(equal.max()) ** 0.5)
+    alike = [base for base, count in zip(some, equal.tolist(), strict=True) if count >= enough]
+    best = merge.base if merge.base in alike else some[int(equal.argmax())]
+    return best, tuple(base for base in alike if base != best)
 
 
 def _most_alike(values: FamilyValues, picked: np.ndarray, model: int, hub: int) -> int:

@@ -30,18 +30,24 @@ BY_SIZE = 1.3  # mean size of kept differences over that of dropped ones, from w
 
 @dataclass(frozen=True, slots=True)
 class TrimmedMerge:
-    """members: parents with their shares of the merged differences; explained: share of informative values that they account for."""
+    """members: parents with their shares of the merged differences; explained: share of informative values that they account for;
+    alike: models that may be the base as well."""
 
     members: tuple[tuple[int, float], ...]
     base: int
     method: str
     explained: float
     unseen: bool
+    alike: tuple[int, ...] = ()
 
     @property
-    def order(self) -> tuple[bool, float, int]:
+    def order(self) -> tuple[bool, float, int, float]:
         """Of two explanations the better one comes first."""
-        return self.unseen, -round(self.explained, 2), len(self.members)
+        return self.unseen, -round(self.explained, 2), len(self.members), -self.explained
+
+    @property
+    def parents(self) -> list[int]:
+        return [model for model, _ in self.members]
 
     @property
     def models(self) -> set[int]:

@@ -139,6 +139,12 @@ MEANINGS: Mapping[str, Meaning] = {
             "factor of each parent's difference from the base, in a merge of differences",
         ),
         ("base", "base", "name", "model whose differences a merge adds up"),
+        (
+            "perhaps_base",
+            "perhaps its base",
+            NAMES,
+            "other models that may be a merge's base: its values do not tell which",
+        ),
         ("unseen_part", "unseen part", "true", "part of a merge comes from a model that is not known here"),
         (
             "off_the_line",

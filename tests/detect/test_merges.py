@@ -7,6 +7,7 @@ import pytest
 
 from lineage.detect.decision import AnswerKind
 from lineage.detect.family_values import FamilyValues
+from lineage.detect.merges import Merge, merged_decision, with_bases
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
@@ -375,7 +376,21 @@ def test_of_models_alike_in_16_bits_the_one_whose_values_were_left_is_the_base()
     )
     rows = np.stack([near, base, *parents, merge]).astype(np.float32)
     values = FamilyValues((rows,), np.full(5, 11), np.ones(5), np.arange(5), {11: np.array([0, 0, 2, 3, 4])})
-    assert exactest_base(values, 4, TrimmedMerge(((2, 0.5), (3, 0.5)), 0, "DARE", 1.0, unseen=False)) == 1
+    assert exactest_base(values, 4, TrimmedMerge(((2, 0.5), (3, 0.5)), 0, "DARE", 1.0, unseen=False)) == (1, ())
+
+
+def test_of_models_that_a_merge_does_not_tell_apart_the_one_the_others_were_trained_from_is_the_base():
+    names = ["merge", "t1", "t2", "near", "base", "other"]
+    said = merged_decision(names, Merge(0, ((1, 0.6), (2, 0.4)), 3, "TIES", 0.01, alike=(4, 5)))
+    (found,) = with_bases([said], {"near": "base", "t1": "base", "t2": "base"})
+    assert (
+        found.evidence["base"] == "base"
+        and "base" in str(found.reason)
+        and found.evidence["perhaps_base"] == ["near", "other"]
+    )
+    assert of_merge(found) == {"t1", "t2"}
+    (kept,) = with_bases([said], {"near": "elsewhere", "t1": "near"})
+    assert kept.evidence["base"] == "near"
 
 
 @pytest.mark.slow
