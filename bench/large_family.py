@@ -16,10 +16,12 @@ import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from lineage.detect import measurement
 from lineage.detect.decision import AnswerKind
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -80,6 +82,20 @@ def product_seconds(models: int, values: int) -> float:
     return time.perf_counter() - began
 
 
+class TimedMerges:
+    """The search for merges, as detection calls it, with its processor time."""
+
+    def __init__(self) -> None:
+        self.search, self.seconds = measurement.merges, 0.0
+        measurement.merges = self
+
+    def __call__(self, *given: Any) -> Any:
+        began = time.process_time()
+        found = self.search(*given)
+        self.seconds += time.process_time() - began
+        return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=1000)
@@ -95,7 +111,7 @@ def main() -> None:
     subjects = list(family(parents, arguments.values, random))
     place = torch.randperm(len(subjects), generator=torch.Generator().manual_seed(arguments.seed)).tolist()
     shuffled = [subjects[i] for i in place]
-    before = peak_bytes()
+    before, merging = peak_bytes(), TimedMerges()
     began, processor = time.perf_counter(), time.process_time()
     said = {d.model: d for d in decide(shuffled, Options(detector=not arguments.no_detector))}
     seconds, processor_seconds = time.perf_counter() - began, time.process_time() - processor
@@ -107,6 +123,7 @@ def main() -> None:
         "threads": arguments.threads,
         "seconds": round(seconds, 1),
         "processor_seconds": round(processor_seconds, 1),
+        "merges_processor_seconds": round(merging.seconds, 1),
         "product_seconds": round(floor, 2),
         "peak_mb": peak_bytes() // 10**6,
         "peak_mb_before": before // 10**6,
