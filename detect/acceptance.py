@@ -153,8 +153,11 @@ def _turned_round(child: int, parent: int, family: FamilyEvidence) -> bool:
 
 
 def _directions(child: int, parent: int, family: FamilyEvidence) -> tuple[float, float]:
-    """Log-odds of growth and of the trained detector that the parent came first; 0 where one is silent."""
-    return float(family.evidence.growth[child, parent]), float(family.evidence.detector[child, parent])
+    """Log-odds of growth and of the trained detector that the parent came first, at right angles; 0 where one is silent."""
+    evidence = family.evidence
+    return float(evidence.growth_at_right_angles[child, parent]), float(
+        evidence.detector_at_right_angles[child, parent]
+    )
 
 
 def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from lineage.detect.rounded_copies import rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.exact_retention import Characters, characters
+from lineage.detect.signals.growth import at_right_angles
 from lineage.detect.signals.interface import SignalInputs
 from lineage.detect.signals.pairs import NEAREST_COMPARED, PairEvidence, each_once, pair_evidence
 from lineage.detect.signals.registry import SIGNALS
@@ -190,8 +191,9 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
 
     geometry = geometry_of(family, neighbours)
     inputs = SignalInputs(own, layers, geometry, pairs, family.mixed, options, of_detector)
-    evidence = Evidence({signal.name: signal.measure(inputs) for signal in SIGNALS}, even=parting(pairs.balance))
-    roots = possible_roots(evidence.growth + evidence.certain, family.distance, family.lengths)
+    signals = {signal.name: signal.measure(inputs) for signal in SIGNALS}
+    evidence = Evidence(signals, even=parting(pairs.balance), upright=at_right_angles(pairs.growth_gamma))
+    roots = possible_roots(evidence.growth_at_right_angles + evidence.certain, family.distance, family.lengths)
     return Measurement(
         geometry,
         roots,

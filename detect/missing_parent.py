@@ -97,7 +97,7 @@ def top_features(root: int, children: Tensor, family: SettledFamily, products: T
     growth = found.pairs.growth_gamma[children, root].clamp(-3, 3)
     # both of a sibling in the place of the unseen parent: it moved itself what the others share
     stand_in = 1 - 2 * with_others
-    direction = found.evidence.growth[children, root].clamp(-6, 6)
+    direction = found.evidence.growth_at_right_angles[children, root].clamp(-6, 6)
     voted = against(seen, distance[root] / lengths[root], root, values)
     return torch.tensor(
         [

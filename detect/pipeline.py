@@ -33,7 +33,7 @@ from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "35"
+METHOD_VERSION = "36"
 
 
 def decide(

@@ -51,10 +51,12 @@ class Evidence:
     Attributes:
         signals: name of each signal -> [child, parent], see signals/interface.py.
         even: how much likelier the pair's balance is for siblings of an unseen parent than for parent and child, a log.
+        upright: 0 to 1, how far the pair's movement can have been at right angles, see signals/growth.py.
     """
 
     signals: Mapping[str, Tensor]
     even: Tensor
+    upright: Tensor
 
     @property
     def growth(self) -> Tensor:
@@ -65,6 +67,16 @@ class Evidence:
     def detector(self) -> Tensor:
         """[child, parent]: the same, of the trained detector."""
         return self.signals["detector"]
+
+    @property
+    def growth_at_right_angles(self) -> Tensor:
+        """Of growth what counts about which model came before all others."""
+        return self.upright * self.growth
+
+    @property
+    def detector_at_right_angles(self) -> Tensor:
+        """The same of the trained detector."""
+        return self.upright * self.detector
 
     @property
     def dates(self) -> Tensor:
@@ -190,7 +202,7 @@ def decide_tree(
     ordered = {s.name: evidence.signals[s.name] for s in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
     likely_kin = kin(geometry.shared).clamp(min=1e-3).log()  # (m, m)
     scores = {
-        **root_scores(geometry, evidence.growth, evidence.detector, ordered, roots),
+        **root_scores(geometry, evidence.growth_at_right_angles, evidence.detector_at_right_angles, ordered, roots),
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
     }
     kept = _worth_a_tree(torch.stack(list(scores.values())).sum(0), models, evidence.declared)

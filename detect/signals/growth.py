@@ -7,8 +7,8 @@ the sign of gamma and of z exactly. Own method; the idea that models drift outwa
 
 What comes at right angles makes a gamma between -1 and 1. Beyond, the later model moved along what was there: a tuning that undoes some
 of it shrinks where it moved, one that goes on the same way grows, and which of the two it was is not in the lengths. The trained detector
-reads the same lengths and errs with them. So both count for less there (`at_right_angles`); `bench.pair_direction` tells by gamma how
-often each is right.
+reads the same lengths and errs with them. So both count for less there (`at_right_angles`) about which model came before all others, and
+about missing parents; `bench.pair_direction` tells by gamma how often each is right.
 """
 
 from __future__ import annotations

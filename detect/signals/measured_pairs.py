@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lineage.detect.arrays import Tensor
-from lineage.detect.signals.growth import at_right_angles
 from lineage.detect.signals.interface import Kind, SignalInputs
 
 
@@ -13,8 +12,8 @@ class GrowthSignal:
     phrase = "units that moved more also grew more, as training makes them"
 
     def measure(self, family: SignalInputs) -> Tensor:
-        """See direction.py; for less where the movement was not at right angles, see growth.py."""
-        return family.pairs.direction * at_right_angles(family.pairs.growth_gamma)
+        """See direction.py."""
+        return family.pairs.direction
 
 
 class DetectorSignal:
@@ -23,8 +22,8 @@ class DetectorSignal:
     phrase = "the trained detector's estimate of the direction; it reads neither names nor dates"
 
     def measure(self, family: SignalInputs) -> Tensor:
-        """See detector/scoring.py; for less where the movement was not at right angles, see growth.py."""
-        return family.learned() * at_right_angles(family.pairs.growth_gamma)
+        """See detector/scoring.py."""
+        return family.learned()
 
 
 class DecaySignal:

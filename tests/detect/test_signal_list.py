@@ -113,7 +113,9 @@ def test_evidence_that_is_added_as_it_is_comes_from_the_list(measured) -> None:
 
 def test_evidence_keeps_the_axes_of_its_signals() -> None:
     odds = {s.name: torch.tensor([[0.0, -i], [i, 0.0]], dtype=torch.float64) for i, s in enumerate(SIGNALS, start=1)}
-    evidence = Evidence(odds, even=torch.zeros(2, 2, dtype=torch.float64))
+    evidence = Evidence(
+        odds, even=torch.zeros(2, 2, dtype=torch.float64), upright=torch.ones(2, 2, dtype=torch.float64)
+    )
     for name in ("growth", "detector", "dates", "declared"):
         assert torch.equal(getattr(evidence, name), odds[name])
     assert torch.equal(evidence.certain, sum(odds[s.name] for s in of_kind(Kind.CERTAIN)))
