@@ -154,10 +154,9 @@ def _turned_round(child: int, parent: int, family: FamilyEvidence) -> bool:
 
 def _directions(child: int, parent: int, family: FamilyEvidence) -> tuple[float, float]:
     """Log-odds of growth and of the trained detector that the parent came first, at right angles; 0 where one is silent."""
-    evidence = family.evidence
-    return float(evidence.growth_at_right_angles[child, parent]), float(
-        evidence.detector_at_right_angles[child, parent]
-    )
+    evidence, here = family.evidence, (child, parent)
+    upright = float(evidence.upright[here])  # of this pair alone: it is asked for every model of a large family
+    return upright * float(evidence.growth[here]), upright * float(evidence.detector[here])
 
 
 def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, ...]:

@@ -80,9 +80,8 @@ class Differences:
             return None
         for place in range(len(chosen)):
             chosen[place] = self._exactest(place, chosen, scales)
-        as_they_are = [
-            np.ones_like(scale) for scale in scales
-        ]  # means of parents nearly alike look like one, made smaller
+        # means of parents nearly alike look like one, made smaller
+        as_they_are = [np.ones_like(scale) for scale in scales]
         tried = [self._explanation(chosen, some) for some in ((scales, as_they_are) if len(chosen) > 1 else (scales,))]
         seen, numbers = min(tried, key=lambda one: int(unexplained(self.moved, self.off, one[0].sums).sum()))
         return seen.judged([self.members[c] for c in chosen], self.base, numbers)

@@ -51,7 +51,7 @@ class TrimmedMerge:
 
     @property
     def models(self) -> set[int]:
-        return {model for model, _ in self.members} | {self.base}
+        return {*self.parents, self.base}
 
 
 def unexplained(moved: np.ndarray, off: np.ndarray, sums: np.ndarray) -> np.ndarray:
