@@ -8,7 +8,7 @@ the same remainder is narrower or wider than its digits are. In: values of a fam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import erf, inf, isfinite, log
+from math import erf, inf, isfinite
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from lineage.detect.family_values import FamilyValues, last_place, rounded
 FEWEST = 64  # values for each coefficient of a tensor
 AS_LARGE = 2  # powers of two between the largest and the smallest of the values that are compared
 LARGEST_VARIANCE = 1.0  # of remainders, in squared digits: more than a sum that was rounded in between may leave
-LEAST_NOISE = 0.03  # digits that a remainder is off by, beside the last rounding
+NOISES = (0.03, 0.1, 0.2, 0.3, 0.5, 0.8)  # digits that a remainder is off by, beside the last rounding
+COARSER = 0.03  # share of remainders that may lie anywhere
 CLASSES, FARTHEST = 120, 3.0  # of sizes of remainders, in digits
 
 
@@ -67,14 +68,9 @@ def _density(values: FamilyValues, model: int, dependent: list[int], coarse: int
     variance = float(np.square(off).mean())
     if variance > LARGEST_VARIANCE:
         return -inf
-    count, edges = np.histogram(np.abs(off), CLASSES, (0.0, FARTHEST))
-    noise = max(LEAST_NOISE, max(0.0, variance - 1 / 12) ** 0.5)
-    beyond = len(off) - int(count.sum())
-    return (
-        density
-        + sum(int(n) * _of_rounding(x, noise) for n, x in zip(count, (edges[1:] + edges[:-1]) / 2, strict=True))
-        + beyond * _of_rounding(FARTHEST, noise)
-    )
+    count, edges = np.histogram(np.minimum(np.abs(off), FARTHEST), CLASSES, (0.0, FARTHEST))
+    sizes = (edges[1:] + edges[:-1]) / 2
+    return density + max(float(count @ _of_rounding(sizes, noise)) for noise in NOISES)
 
 
 def _all_differ(rows: np.ndarray) -> np.ndarray:
@@ -90,7 +86,8 @@ def _log_volume(points: np.ndarray) -> float:
     return float(determinant) / 2
 
 
-def _of_rounding(size: float, noise: float) -> float:
-    """Log-density of a remainder: even over one digit, plus noise."""
-    below, above = ((size + side) / noise / 2**0.5 for side in (-0.5, 0.5))
-    return log(max(1e-4, (erf(above) - erf(below)) / 2))
+def _of_rounding(sizes: np.ndarray, noise: float) -> np.ndarray:
+    """(n,) log-density of remainders: even over one digit, plus noise; a few are of sums that were rounded to coarser digits in between."""
+    below, above = ((sizes + side) / noise / 2**0.5 for side in (-0.5, 0.5))
+    even = np.array([(erf(high) - erf(low)) / 2 for low, high in zip(below, above, strict=True)])
+    return np.asarray(np.log((1 - COARSER) * even + COARSER / (2 * FARTHEST)))

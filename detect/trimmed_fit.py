@@ -37,6 +37,8 @@ FEWEST = 16  # ratios in a tensor that tell
 AGREE = 0.15  # of the numbers of one parent in two tensors: DARE scales each tensor by what it dropped
 NEAR = 0.03  # of a parent's squared distance from the base: a model that near to it is its copy or its child
 GAIN = 0.03  # share of informative values that one more parent explains at least
+LARGE = 2.0  # number of a parent beyond which one with a smaller number is tried as well
+SHELL = 3.0  # times what a value may be off: of values that a third parent comes near to by chance, fewer lie within a third of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Differences:
             chosen, scales = [*chosen, candidate], [*scales, scale]
         if not chosen:
             return None
+        while (spare := self._not_needed(chosen, scales)) is not None:
+            del chosen[spare], scales[spare]
         for place in range(len(chosen)):
             chosen[place] = self._exactest(place, chosen, scales)
         # means of parents nearly alike look like one, made smaller
@@ -94,12 +98,24 @@ class Differences:
         seen = TrimmedSums(self.moved, np.stack(parts), self._with_means(sums, left, parts), self.off)
         return seen, [float(np.median(scale)) for scale in scales]
 
+    def _not_needed(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> int | None:
+        """The place of a parent without which the others explain as much: one that was found before they were."""
+        if len(chosen) < 3:
+            return None
+        everyone = list(range(len(chosen)))
+        sets = [everyone, *([i for i in everyone if i != place] for place in everyone)]
+        seen = (self._explanation([chosen[i] for i in some], [scales[i] for i in some])[0] for some in sets)
+        whole, *without = (int(unexplained(self.moved, self.off, one.sums).sum()) for one in seen)
+        place = int(np.argmin(without))
+        informative = np.abs(scales[place][:, None] * self.deltas[chosen[place]]) > INFORMATIVE * self.off
+        return place if without[place] - whole < GAIN * int(informative.sum()) else None
+
     def _gaining(
         self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]
     ) -> tuple[int, np.ndarray, np.ndarray] | None:
         """The further parent that explains most, its number in each tensor (t,), and which values are left with it, (t, v)."""
         searched = (
-            self._next(sums, left, chosen),
+            *self._next(sums, left, chosen),
             self._as_the_others(sums, left, chosen, scales),
             self._in_means(left, chosen, scales),
         )
@@ -112,16 +128,18 @@ class Differences:
             informative = np.abs(part) > INFORMATIVE * self.off
             own = left & informative & (np.abs(part - sums).min(0) > INFORMATIVE * self.off)  # the others are not near
             gained, by_chance = (int((own & ~some).sum()) for some in (still, chance))
-            enough = gained >= GAIN * int(informative.sum()) and gained > TIMES_CHANCE * by_chance
+            nearly = int((own & still & ~self._still(sums, [*known, part], SHELL)).sum()) if len(chosen) > 1 else 0
+            enough = gained >= GAIN * int(informative.sum()) and gained > max(TIMES_CHANCE * by_chance, nearly)
             if enough and (best is None or gained > best[0]):
                 best = gained, candidate, scale, still
         return None if best is None else best[1:]
 
-    def _still(self, sums: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """(t, v) whether a value is left with a further one of the parents, the last."""
+    def _still(self, sums: np.ndarray, parts: Sequence[np.ndarray], times: float = 1.0) -> np.ndarray:
+        """(t, v) whether a value is left with a further one of the parents, the last. times: as far off as it may be otherwise."""
         more = np.concatenate([sums, sums + parts[-1]])
         still = unexplained(self.moved, self.off, more)
-        return unexplained(self.moved, self.off, self._with_means(more, still, parts)) if len(parts) > 1 else still
+        more = self._with_means(more, still, parts) if len(parts) > 1 else more
+        return unexplained(self.moved, times * self.off, more)
 
     def _sums(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> np.ndarray:
         """(p, t, v): of all subsets of the parents."""
@@ -149,10 +167,10 @@ class Differences:
                     best, most = candidate, count
         return best
 
-    def _next(self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int]) -> tuple[int, np.ndarray] | None:
-        """The candidate with the highest peak above chance, and its number in each tensor (t,)."""
+    def _next(self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int]) -> list[tuple[int, np.ndarray]]:
+        """The candidate with the highest peak above chance, and its number in each tensor (t,); where that is large, also the next one."""
         rest = [c for c in self._far() if c not in chosen]
-        best: tuple[float, int, np.ndarray] | None = None
+        found: dict[int, tuple[float, np.ndarray]] = {}
         for known in sums[:SUMS_SUBTRACTED] if rest else ():
             own = self.moved - known
             heights, numbers, counts = peaks(own, self.deltas[rest], self.off, left)
@@ -167,9 +185,13 @@ class Differences:
                 usual = float(np.median(scale[enough]))
                 agree = (np.abs(scale - usual) <= AGREE * abs(usual)) & (height > TIMES_CHANCE * chance)
                 telling = float(count[enough & agree].sum()) / total
-                if above > PEAK and telling > 0.6 and 0.02 < usual < 20 and (best is None or above > best[0]):
-                    best = above, candidate, np.where(agree & enough, scale, usual)
-        return None if best is None else best[1:]
+                higher = above > max(PEAK, found[candidate][0] if candidate in found else 0.0)
+                if higher and telling > 0.6 and 0.02 < usual < 20:
+                    found[candidate] = above, np.where(agree & enough, scale, usual)
+        order = sorted(found, key=lambda candidate: -found[candidate][0])
+        # a model that hardly moved, many times over, comes near to much on a coarse grid
+        small = [c for c in order if float(np.median(found[c][1])) <= LARGE]
+        return [(candidate, found[candidate][1]) for candidate in dict.fromkeys([*order[:1], *small[:1]])]
 
     def _as_the_others(
         self, sums: np.ndarray, left: np.ndarray, chosen: Sequence[int], scales: Sequence[np.ndarray]

@@ -1,0 +1,62 @@
+"""Parents of merges that drop values: all that are needed, and none that only comes near."""
+
+import numpy as np
+import pytest
+
+from lineage.detect.family_values import FamilyValues, last_place, rounded, stored_digits
+from lineage.detect.rounded_one import rounded_last
+from lineage.detect.trimmed_fit import Differences, differences
+
+BFLOAT16 = 8
+TENSORS, VALUES = 4, 640
+
+
+def half(values):
+    return rounded(values.astype(np.float32), BFLOAT16)
+
+
+def merged(chance, parents, weights):
+    """A base, tunings of it, and the mean of what two of them changed, where they agree in sign; of one alone elsewhere."""
+    base = 0.1 * chance.standard_normal((TENSORS, VALUES)) * chance.uniform(0.05, 1, (TENSORS, VALUES))
+    moved = [0.01 * chance.standard_normal((TENSORS, VALUES)) for _ in range(parents)]
+    one, other = moved[:2]
+    mean = weights[0] * one + weights[1] * other
+    taken = np.where(one * other > 0, mean, np.where(np.abs(one) > np.abs(other), one, other))
+    return base, moved, base + taken * (chance.random((TENSORS, VALUES)) < 0.8)
+
+
+@pytest.mark.parametrize(("off", "third"), [(0.5, True), (4.0, False)])
+def test_what_comes_near_to_the_values_that_two_parents_leave_is_no_third(off, third):
+    """off: digits by which the third model misses those values, evenly: of a parent it is less than one."""
+    chance = np.random.default_rng(2)
+    deltas = 100 * chance.standard_normal((3, TENSORS, VALUES))  # in digits
+    of_third = chance.random((TENSORS, VALUES)) < 0.4
+    moved = np.where(of_third, deltas[2] + chance.uniform(-off, off, of_third.shape), deltas[0])
+    seen = Differences(9, 8, (0, 1, 2), moved, deltas, np.ones_like(moved))
+    scales = [np.ones(TENSORS)] * 2
+    found = seen._gaining(seen._sums([0, 1], scales), of_third, [0, 1], scales)
+    assert (found is not None) is third
+
+
+def test_a_parent_that_explains_nothing_beside_the_others_is_left_out():
+    chance = np.random.default_rng(1)
+    base, moved, merge = merged(chance, 3, (0.5, 0.5))
+    members = np.stack([half(base + step) for step in moved])
+    seen = differences(9, 8, (0, 1, 2), half(merge), half(base), members, BFLOAT16)
+    scale = np.ones(TENSORS)
+    assert seen._not_needed([0, 2, 1], [scale, 3 * scale, scale]) == 1
+    assert seen._not_needed([0, 1], [scale, scale]) is None
+
+
+def test_a_few_values_that_were_rounded_in_between_hide_no_merge():
+    """Of a sum of two, the part that is stored like the sum is nearly as likely to be one of it and the other part."""
+    chance = np.random.default_rng(0)
+    base, one, other = (size * chance.standard_normal(8192) for size in (0.1, 0.02, 0.02))
+    one, other = half(base + one), base + other
+    merge = base + 0.57 * (one - base) + 0.73 * (other - base)
+    coarser = (chance.random(8192) < 0.03) * chance.uniform(-3, 3, 8192)  # digits
+    merge = half(merge + last_place(np.abs(merge), BFLOAT16) * coarser)
+    rows = np.stack([base, one, other, merge]).astype(np.float32)
+    same = np.arange(4)
+    values = FamilyValues((rows,), stored_digits([rows]), np.ones(4), same, {BFLOAT16: same, 24: same})
+    assert rounded_last(values, range(4))[1] < -1200
