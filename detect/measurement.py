@@ -18,7 +18,7 @@ from lineage.detect.disguised_copies import disguised
 from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram, gram, squared_lengths
 from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies
-from lineage.detect.merges import Merge, leaf_merges, merged_decision, merges, renumbered
+from lineage.detect.merges import Merge, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.rounded_copies import rounded
@@ -31,6 +31,7 @@ from lineage.detect.signals.pairs import NEAREST_COMPARED, PairEvidence, each_on
 from lineage.detect.signals.registry import SIGNALS
 from lineage.detect.signals.retention import UnitDistances, unit_distances
 from lineage.detect.tree import LARGE, Evidence, nearest, possible_roots
+from lineage.detect.tuned_merges import leaf_merges
 
 # nearest of each model that the trained detector looks at; fewer in a large family
 DETECTOR_NEIGHBOURS, FEWER_NEIGHBOURS = 6, 4

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lineage.detect.align import Layer
-from lineage.detect.arrays import Tensor, torch
+from lineage.detect.arrays import Tensor
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.family_values import family_values, plain
 from lineage.detect.gram import Gram
@@ -27,8 +27,6 @@ from lineage.detect.weighted_sum import WeightedSum
 from lineage.graphdb.schema import Relation
 
 MERGED = 0.98
-CERTAIN = 12.0
-CHILD = 0.3  # a child of a merge is nearer to it than its parents by this factor, squared distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,35 +109,6 @@ def _of_trimmed(places: Sequence[int], model: int, trimmed: TrimmedMerge) -> Mer
     alike = tuple(places[other] for other in trimmed.alike)
     off = 1 - trimmed.explained
     return Merge(places[model], parts, places[trimmed.base], trimmed.method, off, trimmed.unseen, alike=alike)
-
-
-def parts_first(found: Mapping[int, Merge], models: int) -> Tensor:
-    """(m, m) float64, [child, parent]: log-odds that the parent came first: the parts of a merge were there before it."""
-    odds = torch.zeros(models, models, dtype=torch.float64)
-    for merge in found.values():
-        for part in merge.sources:
-            odds[merge.model, part], odds[part, merge.model] = CERTAIN, -CERTAIN
-    return odds
-
-
-def leaf_merges(found: Mapping[int, Merge], distance: Tensor) -> set[int]:
-    """Those merges that nothing seems to come from: no part of another, and no model is much nearer to them than their own parts are.
-
-    They are settled, and would only disturb the family's tree: a mean of siblings lies near their parent.
-
-    Args:
-        distance: (m, m) float64, squared.
-    """
-    parts = {part for merge in found.values() for part in merge.sources}
-    return {m for m in found if m not in parts and not _has_children(found[m], set(found), distance)}
-
-
-def _has_children(merge: Merge, merged: set[int], distance: Tensor) -> bool:
-    """Another merge near it has parents of its own, so it is no child."""
-    away = distance[merge.model].clone()
-    limit = CHILD * float(away[list(merge.sources)].min())
-    away[[merge.model, *merge.sources, *merged]] = torch.inf
-    return float(away.min()) < limit
 
 
 def renumbered(found: Mapping[int, Merge], stay: Sequence[int]) -> dict[int, Merge]:

@@ -1,0 +1,57 @@
+"""Which models were trained from a merge: those that went neither back to its base nor to one of its parts."""
+
+import pytest
+
+from lineage.detect.arrays import torch
+from lineage.detect.merges import Merge
+from lineage.detect.tuned_merges import leaf_merges, parts_first, trained_from
+
+# coordinates: along one part, along the other, along what is new
+BASE, ONE, OTHER, MERGED = (0.0, 0.0, 0.0), (2.0, 0.0, 0.0), (0.0, 2.0, 0.0), (1.0, 1.0, 0.0)
+MERGE = Merge(3, ((1, 0.5), (2, 0.5)), 0, "task arithmetic", 0.0)
+
+
+def distances(*points):
+    points = torch.tensor(points, dtype=torch.float64)
+    return (points[:, None] - points[None, :]).square().sum(2)
+
+
+@pytest.mark.parametrize(
+    ("model", "merge"),
+    [
+        ((1.0, 1.0, 1.0), 3),  # as far from the merge as two thirds of its parts' distance
+        ((1.2, 0.8, 0.9), 3),
+        ((0.1, 0.0, 0.6), None),  # another child of the base
+        ((1.8, 0.1, 0.5), None),  # a child of a part
+        ((1.6, 0.4, 0.1), None),  # on its way to a part
+        ((1.0, 1.0, 2.0), None),  # too far to tell
+    ],
+)
+def test_a_child_of_a_merge_goes_to_none_of_its_sources(model, merge):
+    distance = distances(BASE, ONE, OTHER, MERGED, model)
+    found = {3: MERGE}
+    assert trained_from(found, distance).get(4) == merge
+    assert leaf_merges(found, distance) == (set() if merge == 3 else {3})
+    odds = parts_first(found, distance)
+    assert (odds == -odds.T).all() and all(float(odds[3, source]) > 0 for source in (0, 1, 2))
+    # the parts of the merge were there before what was trained from it
+    assert [float(odds[4, source]) > 0 for source in range(4)] == [merge == 3] * 4
+
+
+def test_of_two_merges_of_the_same_models_the_one_with_the_new_step_at_right_angles_is_the_parent():
+    other = (1.0, 1.3, 0.0)
+    distance = distances(BASE, ONE, OTHER, MERGED, other, (1.0, 1.3, 0.8))
+    found = {3: MERGE, 4: Merge(4, ((1, 0.4), (2, 0.6)), 0, "TIES", 0.0)}
+    assert trained_from(found, distance) == {5: 4} and leaf_merges(found, distance) == {3}
+
+
+def test_what_the_parts_of_a_mean_come_from_is_no_child_of_it():
+    """Of three, their base goes to none of them, and lies nearer to the mean than they do."""
+    base, parts, mean = (
+        (0.0, 0.0, 0.0, 0.0),
+        ((3.0, 0.0, 0.0, 0.0), (0.0, 3.0, 0.0, 0.0), (0.0, 0.0, 3.0, 0.0)),
+        (1.0, 1.0, 1.0, 0.0),
+    )
+    sibling, child = (0.3, 0.3, 0.4, 0.0), (1.0, 1.0, 1.0, 1.0)
+    found = {4: Merge(4, ((1, 0.33), (2, 0.33), (3, 0.33)), None, "linear", 0.0)}
+    assert trained_from(found, distances(base, *parts, mean, sibling, child)) == {6: 4}
