@@ -31,9 +31,10 @@ from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.shared_start import kin, over_relatives, structure_kept
 from lineage.detect.signature import natural_key
 from lineage.detect.tree import decide_tree
+from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "36"
+METHOD_VERSION = "37"
 
 
 def decide(
@@ -216,6 +217,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     )
     names = [(s.id, s.label) for s in family.own]
     said = accept(names, evidence, options.threshold)
+    said = with_unknown_merges(said, family.layers, tree.best_root)
     said = with_merged_adapters(with_runs(said, family.layers), family.own)
     said = with_siblings(said, tree.best_root, tree.best_parent, evidence.unseen)
     ids = [s.id for s in family.own]
