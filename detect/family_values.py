@@ -29,6 +29,7 @@ class FamilyValues:
         tensors: (m, v) float32 values of each tensor that inner products were made of; digits: (m,) binary digits that each model's have.
         central: (m,) mean squared distance of each model to all others; hubs: (m,), those nearest to most others first.
         nearest: digits -> (m,) representative of each model among those that rounding to these digits makes alike.
+        units: number of output units of each tensor, whose values follow each other.
     """
 
     tensors: tuple[np.ndarray, ...]
@@ -36,6 +37,11 @@ class FamilyValues:
     central: np.ndarray
     hubs: np.ndarray
     nearest: Mapping[int, np.ndarray]
+    units: tuple[int, ...] = ()
+
+    def by_unit(self, model: int) -> list[np.ndarray]:
+        """(u, w) values of one model in each tensor."""
+        return [tensor[model].reshape(units, -1) for tensor, units in zip(self.tensors, self.units, strict=True)]
 
     def only(self, models: Sequence[int]) -> FamilyValues:
         """The same of some of the models, in the order given."""
@@ -45,9 +51,8 @@ class FamilyValues:
         hubs = np.array([place[h] for h in self.hubs.tolist() if h in place], np.int64)
         index = np.array(models, np.int64)
         nearest = {digits: _renumbered(chosen, index) for digits, chosen in self.nearest.items()}
-        return FamilyValues(
-            tuple(t[index] for t in self.tensors), self.digits[index], self.central[index], hubs, nearest
-        )
+        tensors = tuple(t[index] for t in self.tensors)
+        return FamilyValues(tensors, self.digits[index], self.central[index], hubs, nearest, self.units)
 
     def rank(self, model: int) -> int:
         """Place among the models in the middle."""
@@ -65,7 +70,8 @@ def rounded(values: np.ndarray, digits: int) -> np.ndarray:
 
 
 def family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
-    tensors = tuple(plain(layer.values.flatten(1)) for layer in layers if layer.part is not Part.REST)
+    body = [layer for layer in layers if layer.part is not Part.REST]
+    tensors = tuple(plain(layer.values.flatten(1)) for layer in body)
     apart = plain(distance)
     digits = stored_digits(tensors)
     length = float(np.mean([np.square(t, dtype=np.float64).sum(1).mean() for t in tensors])) * len(tensors)
@@ -73,7 +79,8 @@ def family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
     central = apart.sum(1) / (len(apart) - 1)
     votes = _votes(apart, nearest[int(digits.min())])
     hubs = np.argsort(central / max(1e-300, float(central.max())) - votes, kind="stable")
-    return FamilyValues(tensors, digits, central, hubs, nearest)
+    units = tuple(layer.values.shape[1] for layer in body)
+    return FamilyValues(tensors, digits, central, hubs, nearest, units)
 
 
 def _votes(apart: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -30,3 +30,9 @@ class Geometry:
     shared: Tensor
     neighbours: Tensor
     digits: Tensor
+
+
+def nearly_equal_to(model: int, distance: Tensor) -> list[int]:
+    """The model and those that are one with it as seen from half of the others. distance: (m, m) float64, squared."""
+    away = distance[model]
+    return [model, *(i for i in (away < NEARLY_EQUAL**2 * away.median()).nonzero()[:, 0].tolist() if i != model)]

@@ -170,19 +170,21 @@ def _reason(shares: Sequence[tuple[str, float]], base: str | None, merge: Merge)
     return found.and_then(Reason("merge_unseen")) if merge.unseen else found
 
 
-def with_bases(decisions: Sequence[Decision], parents: Mapping[str, str]) -> list[Decision]:
+def with_bases(
+    decisions: Sequence[Decision], parents: Mapping[str, str], oldest: frozenset[str] = frozenset()
+) -> list[Decision]:
     """The same, where one part of a sum of two and more is the ancestor of all others: they were added to it, each as its difference.
 
     A mean with the base and a sum of differences from it are the same numbers, and so are sums of differences from any of the parts; the
     family's tree tells which model is the base.
 
     Args:
-        parents: child -> parent in the family's tree.
+        parents: child -> parent in the family's tree; oldest: its root and the models nearly equal to it, any of which may be its root.
     """
-    return [_with_base(decision, parents) if decision.merged_from else decision for decision in decisions]
+    return [_with_base(decision, parents, oldest) if decision.merged_from else decision for decision in decisions]
 
 
-def _with_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
+def _with_base(decision: Decision, parents: Mapping[str, str], oldest: frozenset[str]) -> Decision:
     """A mean of two, one trained from the other, stays one: nothing tells it from a sum."""
     if "perhaps_base" in decision.evidence:
         return _with_oldest_base(decision, parents)
@@ -192,6 +194,8 @@ def _with_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
         return decision
     lines = {name: _line(name, parents) for name in weights}
     base = next((b for b in weights if all(b == name or b in line for name, line in lines.items())), None)
+    if base is None and len(first := oldest & weights.keys()) == 1 and all(oldest & {n, *lines[n]} for n in lines):
+        (base,) = first
     if base == given or (base is None and len(weights) > 2):
         return decision
     rest = {name: weight for name, weight in weights.items() if name != base}

@@ -16,6 +16,7 @@ from lineage.detect.arrays import torch
 from lineage.detect.clustering import families
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.equal_parts import with_parent_of_equal
+from lineage.detect.geometry import nearly_equal_to
 from lineage.detect.identical_bodies import spread
 from lineage.detect.measurement import SettledFamily, measure, settle
 from lineage.detect.merges import merged_decision, with_bases
@@ -34,7 +35,7 @@ from lineage.detect.tree import decide_tree
 from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "37"
+METHOD_VERSION = "38"
 
 
 def decide(
@@ -223,4 +224,5 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     ids = [s.id for s in family.own]
     said = [merged_decision(ids, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
     above = {ids[child]: ids[parent] for child, parent in enumerate(tree.best_parent.tolist()) if parent >= 0}
-    return with_bases(family.decisions + spread(said, family.equals, options.threshold), above)
+    oldest = frozenset(ids[i] for i in nearly_equal_to(tree.best_root, family.distance))
+    return with_bases(family.decisions + spread(said, family.equals, options.threshold), above, oldest)

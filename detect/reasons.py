@@ -55,7 +55,7 @@ TEMPLATES = {
     "merge_base": "their differences from {base} were merged",
     "merge_unseen": "a further parent is not at hand",
     "merge_unknown": (
-        "{percent:.2g} % of its values near zero are exactly those of {base} although those beside them moved, as merges leave them and "
+        "{percent:.2g} % of its values near zero are exactly those of {models} although those beside them moved, as merges leave them and "
         "training does not; cannot tell which models were merged"
     ),
     "rounded": "every value compared is that of {parent} rounded to {digits} binary digits",

@@ -43,7 +43,8 @@ SHELL = 3.0  # times what a value may be off: of values that a third parent come
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """One model and candidates seen from a base: moved (t, v), deltas (c, t, v), off (t, v): what a difference may be off by rounding."""
+    """One model and candidates seen from a base: moved (t, v), deltas (c, t, v), off (t, v): what a difference may be off by rounding;
+    dropped: whether the model has more of the base's values than training leaves, see dropped_values.py."""
 
     model: int
     base: int
@@ -51,6 +52,7 @@ class Differences:
     moved: np.ndarray
     deltas: np.ndarray
     off: np.ndarray
+    dropped: bool = False
 
     def promising(self) -> bool:
         """Whether a few ratios have a peak at all, and where it is at one, whether values equal the base's as well."""
@@ -88,7 +90,7 @@ class Differences:
         as_they_are = [np.ones_like(scale) for scale in scales]
         tried = [self._explanation(chosen, some) for some in ((scales, as_they_are) if len(chosen) > 1 else (scales,))]
         seen, numbers = min(tried, key=lambda one: int(unexplained(self.moved, self.off, one[0].sums).sum()))
-        return seen.judged([self.members[c] for c in chosen], self.base, numbers)
+        return seen.judged([self.members[c] for c in chosen], self.base, numbers, self.dropped)
 
     def _explanation(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> tuple[TrimmedSums, list[float]]:
         """By the parents and their numbers (t,), and the usual number of each."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lineage.detect.dropped_values import kept_values
 from lineage.detect.family_values import FamilyValues, last_place, rounded
 from lineage.detect.near_models import near_of
 from lineage.detect.ratio_peaks import most_alike, spread
@@ -130,17 +131,22 @@ def _explained(
         [*alike, *(_most_alike(values, picked, model, h) for h in (hubs[:FIRST_HUBS] if few else ()))]
     )
 
+    mine = values.by_unit(model)
+    sure = {base for base in bases if few and kept_values(mine, values.by_unit(base), digits).dropped}
+
     def seen_from(base: int, pool: Sequence[int], narrow: bool = False) -> Differences:
         members = tuple(m for m in pool if m != base)
         if narrow and len(members) > PARENTS:
             members = _by_peak(own, of([base])[0], of(members), members, digits)
-        return differences(model, base, members, own, of([base])[0], of(members), digits)
+        seen = differences(model, base, members, own, of([base])[0], of(members), digits)
+        return replace(seen, dropped=base in sure)
 
     promising = [
         seen
         for seen in (seen_from(base, everyone if few else everyone[:PARENTS], few) for base in bases)
-        if seen.members and seen.promising()
+        if seen.members and (seen.dropped or seen.promising())
     ]
+    promising = [seen for seen in promising if seen.dropped] or promising  # dropped values are the base's own
     found = [merge for seen in promising if (merge := seen.explained()) is not None]
     if few and all(merge.explained < EXACTLY for merge in found):
         wide = [seen_from(seen.base, everyone) for seen in promising[:RETRIED]]
@@ -156,15 +162,40 @@ def _explained(
         others = [merge for m in near if (merge := seen_from(m, everyone, few).explained()) is not None]
         best = min([best, *others], key=lambda merge: merge.order)
     # differences of a few steps of one grid agree by chance, so nearly all has to be explained
-    if best.unseen and digits <= COARSE and (best.explained < MOSTLY or len(best.members) < 2):
+    alone = best.explained < MOSTLY or len(best.members) < 2
+    if best.unseen and digits <= COARSE and alone and best.base not in sure:
         return None
     middle = {best.base, *near_of(values.nearest[digits], best.base)}
     if best.unseen and not middle & set(hubs):
         return None  # the base of an unseen part has more children
     rounding_leaves = digits <= COARSE and best.explained >= NEARLY
     same = [one.base for one in found if set(one.parents) == set(best.parents) and one.unseen == best.unseen]
-    base, alike = exactest_base(values, model, best, same)
+    surest = surest_base(values, model, best, hubs) if few else None
+    base, alike = surest or exactest_base(values, model, best, same)
     return replace(best, base=base, alike=alike, unseen=best.unseen and not rounding_leaves)
+
+
+def surest_base(
+    values: FamilyValues, model: int, merge: TrimmedMerge, hubs: Sequence[int]
+) -> tuple[int, tuple[int, ...]] | None:
+    """The base by values that training would have moved: the model that has most of them, of those in the middle and near to the base.
+
+    Args:
+        hubs: models in the middle of the family.
+    Returns:
+        the base, and others that may be it as well; None where no model has more of these values than training leaves.
+    """
+    digits, chosen = int(values.digits[model]), values.nearest[int(values.digits[model])]
+    near = [n for first in (merge.base, *hubs[:1]) for n in sorted(near_of(chosen, first), key=values.rank)]
+    some = [b for b in dict.fromkeys([merge.base, *hubs[:FIRST_HUBS], *near]) if b not in (model, *merge.parents)]
+    own = values.by_unit(model)
+    kept = {base: kept_values(own, values.by_unit(base), digits) for base in some[:NEAR_BASES]}
+    count = {base: float((one.kept - one.nearly / 2).sum()) for base, one in kept.items() if one.dropped}
+    if not count:
+        return None
+    best = max(count, key=lambda base: count[base])
+    enough = count[best] - CHANCE * count[best] ** 0.5
+    return best, tuple(base for base in count if base != best and count[base] >= enough)
 
 
 def exactest_base(

@@ -73,10 +73,13 @@ class TrimmedSums:
     sums: np.ndarray
     off: np.ndarray
 
-    def judged(self, parents: Sequence[int], base: int, numbers: Sequence[float]) -> TrimmedMerge | None:
+    def judged(
+        self, parents: Sequence[int], base: int, numbers: Sequence[float], surely_dropped: bool = False
+    ) -> TrimmedMerge | None:
         """
         Args:
-            parents: (k,) models; numbers: (k,) by which their differences were multiplied.
+            parents: (k,) models; numbers: (k,) by which their differences were multiplied; surely_dropped: whether values of the base are
+                in the model that training would have moved.
         """
         informative = np.abs(self.parts).max(0) > INFORMATIVE * self.off  # (t, v)
         count = int(informative.sum())
@@ -93,9 +96,12 @@ class TrimmedSums:
         if here < IN_PART or here < (TIMES_CHANCE if explained >= MOSTLY else TIMES_CHANCE_IN_PART) * by_chance:
             return None
         least_dropped = DROPPED ** max(1.0, len(parents) / 2)  # a value is dropped where it is dropped of each parent
-        if not whole and (ones or dropped < DROPPED):
-            return None  # what a fine-tune kept of its parents, or they of it
-        if (len(parents) < 2 and whole) or (len(parents) > 1 and not self._where_all_differ(left, whole, ones)):
+        if len(parents) < 2 and whole:
+            return None
+        if not surely_dropped and (
+            (not whole and (ones or dropped < DROPPED))  # what a fine-tune kept of its parents, or they of it
+            or (len(parents) > 1 and not self._where_all_differ(left, whole, ones))
+        ):
             return None
         nothing_dropped = ones and dropped < least_dropped
         if nothing_dropped and self._elected() < ELECTED:

@@ -11,7 +11,7 @@ from lineage.detect.family_values import rounded
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.unknown_merges import with_unknown_merges
+from lineage.detect.unknown_merges import _two_with_own_values, with_unknown_merges
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, start, tune
 
@@ -107,3 +107,13 @@ def test_a_merge_of_models_that_are_not_at_hand_is_no_tuning_of_the_base():
     assert found.evidence["dropped_values"] == pytest.approx(0.16, abs=0.03)
     models["merge"] = tune(base, 52, 0.06, decay=0.0)
     assert said(models)["merge"].relation is Relation.FINE_TUNED_FROM
+
+
+def test_values_of_two_models_in_turn_are_told_from_those_that_two_merges_took():
+    random = np.random.default_rng(6)
+    base, one, other, child = random.normal(size=(4, 4096)).astype(np.float32)
+    half = random.random((3, 4096)) < 0.5
+    merge, again = np.where(half[0], one, other), np.where(half[1], one, other)
+    assert set(_two_with_own_values(np.stack([base, one, other, merge]), 3, 0)) == {1, 2}
+    assert _two_with_own_values(np.stack([base, one, other, merge, again]), 1, 0) == ()
+    assert _two_with_own_values(np.stack([base, one, other, child]), 3, 0) == ()

@@ -393,6 +393,19 @@ def test_of_models_that_a_merge_does_not_tell_apart_the_one_the_others_were_trai
     assert kept.evidence["base"] == "near"
 
 
+def test_a_part_that_may_be_the_root_as_well_as_the_tree_s_own_is_the_base():
+    names = ["merge", "t1", "base", "t2"]
+    said = merged_decision(
+        names, Merge(0, ((1, 0.45), (2, 0.3), (3, 0.25)), None, "linear", 0.01, weights=(0.45, 0.3, 0.25))
+    )
+    tree = {"t1": "hardly", "t2": "t1", "base": "hardly"}
+    (found,) = with_bases([said], tree, frozenset({"hardly", "base"}))
+    assert (found.evidence["base"], of_merge(found)) == ("base", {"t1", "t2"})
+    for oldest in (frozenset({"hardly"}), frozenset({"hardly", "base", "t1"})):
+        (kept,) = with_bases([said], tree, oldest)
+        assert "base" not in kept.evidence and len(of_merge(kept)) == 3
+
+
 @pytest.mark.slow
 def test_values_taken_from_either_of_two_models_make_a_merge_of_both():
     models = star()
