@@ -141,29 +141,35 @@ def _explained(
         seen = differences(model, base, members, own, of([base])[0], of(members), digits)
         return replace(seen, dropped=base in sure)
 
+    def better(merge: TrimmedMerge) -> bool:
+        """Whether it may be taken instead of what the first candidates explain: of many, some explain more of an unseen part by chance."""
+        return not (merge.unseen and sure)
+
     promising = [
         seen
         for seen in (seen_from(base, everyone if few else everyone[:PARENTS], few) for base in bases)
         if seen.members and (seen.dropped or seen.promising())
     ]
-    promising = [seen for seen in promising if seen.dropped] or promising  # dropped values are the base's own
     found = [merge for seen in promising if (merge := seen.explained()) is not None]
     if few and all(merge.explained < EXACTLY for merge in found):
         wide = [seen_from(seen.base, everyone) for seen in promising[:RETRIED]]
-        found += [merge for seen in wide if (merge := seen.explained()) is not None]
+        found += [merge for seen in wide if (merge := seen.explained()) is not None and better(merge)]
     if not found:
         return None
     best = min(found, key=lambda merge: merge.order)
-    if best.unseen:
+    if (
+        best.unseen
+    ):  # what was dropped left the base's own values; what SCE keeps of two parents is one's own or the other's
+        best = min([merge for merge in found if merge.base in sure] or [best], key=lambda merge: merge.order)
         again = seen_from(best.base, everyone).explained()  # a parent that moved little is not among the first
-        best = best if again is None or again.order > best.order else again
+        best = best if again is None or again.order > best.order or not better(again) else again
     if best.unseen and few:  # what lies near to the base does in its place, but for the last digits
         near = [m for m in near_of(values.nearest[digits], best.base) if m != model][:NEAR_BASES]
         others = [merge for m in near if (merge := seen_from(m, everyone, few).explained()) is not None]
-        best = min([best, *others], key=lambda merge: merge.order)
+        best = min([best, *filter(better, others)], key=lambda merge: merge.order)
     # differences of a few steps of one grid agree by chance, so nearly all has to be explained
-    alone = best.explained < MOSTLY or len(best.members) < 2
-    if best.unseen and digits <= COARSE and alone and best.base not in sure:
+    alone = best.explained < (NEARLY if sure else MOSTLY) or len(best.members) < 2
+    if best.unseen and digits <= COARSE and alone and (best.base not in sure or len(best.members) > 1):
         return None
     middle = {best.base, *near_of(values.nearest[digits], best.base)}
     if best.unseen and not middle & set(hubs):
