@@ -27,6 +27,7 @@ from lineage.detect.options import Options
 from lineage.detect.pipeline import families_of
 from lineage.detect.signals.exact_retention import exact_inheritance
 from lineage.detect.signals.retention import unit_distances, votes
+from lineage.detect.signals.rooted_growth import rooted_growth
 from lineage.detect.tree import seen_from
 
 CPU = torch.device("cpu")
@@ -72,7 +73,8 @@ def _tree(family: SettledFamily, truth: Truth) -> Tree | None:
     near = measured.geometry.neighbours
     units = unit_distances(own.layers, near, torch.tensor([root]))
     retention = exact_inheritance(measured.characters, root)
-    found, possible, _ = seen_from(measured.geometry, root, votes(units, near, 0), measured.evidence, retention)
+    voted, outward = votes(units, near, 0), rooted_growth(units, near, 0)
+    found, possible, _ = seen_from(measured.geometry, root, voted, outward, measured.evidence, retention)
     rows, said, where = [], [], []
     for b, name in enumerate(names):
         line = set(truth.line(name))

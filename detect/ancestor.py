@@ -3,8 +3,9 @@
 No signal decides alone. A child that is tuned for another task loses much of what its parent had learned, and siblings that walk the same
 way look like a chain. What tells these apart is in how many units the change is kept, how much is missing beyond chance, which values are
 equal bit for bit, direction (a parent came first, a sibling need not), balance (siblings moved alike), nearness (a parent is nearer to its
-child than the root is) and order (the later of two lies farther from the root). Boosted trees weigh them, each allowed to speak only one
-way, fitted by `bench/fit_ancestor.py` on trees of known lineage, the true root given.
+child than the root is) and order (the later of two grew at right angles to what the other had changed since the root, or lies farther from
+it). Boosted trees weigh them, each allowed to speak only one way, fitted by `bench/fit_ancestor.py` on trees of known lineage, the true
+root given.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
 from lineage.detect.signals.inheritance import Inheritance
 from lineage.detect.signals.retention import Votes
+from lineage.detect.signals.rooted_growth import RootedGrowth
 from lineage.detect.steps import Steps
 
 FEATURES = (
@@ -29,7 +31,14 @@ SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a c
 MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
 # where a child has all of what its parent had changed, and so in nearly every unit
 KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 0.2, 0.55, 0.2, 0.3
-FARTHER = 0.5  # order from which on the child clearly lies farther from the root
+# z of rooted growth from which it tells the order better than distances from the root do, and how far apart the two may be then, beside
+# what the neighbour had moved: farther out that hardly shows
+OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
+FARTHER = 0.6  # order from which on the child clearly lies farther from the root
+NEAR_STEP, GROWN = (
+    0.25,
+    0.85,
+)  # squared distance over what s had changed; order by rooted growth, which is never beyond 1
 UNTOLD = -0.7  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),
@@ -49,20 +58,23 @@ class PairOdds:
     even: Tensor
 
 
-def features(seen: Inheritance, votes: Votes, steps: Steps, said: PairOdds) -> Tensor:
+def features(seen: Inheritance, votes: Votes, steps: Steps, said: PairOdds, outward: RootedGrowth) -> Tensor:
     """
     Args:
-        seen, votes: of (m, k) neighbours s of each model b, see signals/inheritance.py and signals/retention.py.
+        seen, votes, outward: of (m, k) neighbours s of each model b, see signals/inheritance.py, signals/retention.py and
+            signals/rooted_growth.py.
     Returns:
         (m, k, 14) float64 in the order of FEATURES.
     """
     apart = steps.apart.clamp(min=1e-300)
     nearer = (steps.from_root[:, None].clamp(min=1e-300) / apart).log().clamp(-5, 5)
     both = (said.direction.clamp(-CLIP, CLIP) + said.certain).clamp(-CLIP, CLIP)
+    told = (outward.z.abs() >= OUTWARD_Z) & (steps.apart < OUTWARD_STEP**2 * steps.moved)
+    order = torch.where(told, outward.gamma, steps.order)
     models = torch.full_like(nearer, float(min(MODELS_AT_MOST, len(steps.from_root)))).log()
     columns = [
         seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, said.retention, votes.lost, seen.total, votes.fell, votes.rose, both,
-        said.certain.clamp(-CLIP, CLIP), said.even, steps.order.clamp(-2, 2), steps.apart / steps.moved.clamp(min=1e-300), models,
+        said.certain.clamp(-CLIP, CLIP), said.even, order.clamp(-2, 2), steps.apart / steps.moved.clamp(min=1e-300), models,
     ]  # fmt: skip
     return torch.stack(columns, 2)
 
@@ -71,7 +83,7 @@ def log_odds(found: Tensor) -> Tensor:
     """(..., 14) features -> (...) float64."""
     odds = shipped(TREES).log_odds(found.flatten(0, -2)).view(found.shape[:-1])
     odds = torch.where(odds > 0, SHARPENED * odds, odds)
-    return torch.where(wholly_kept(found), odds.clamp(min=UNTOLD), odds)
+    return torch.where(wholly_kept(found) | grown_out(found), odds.clamp(min=UNTOLD), odds)
 
 
 def wholly_kept(found: Tensor) -> Tensor:
@@ -86,6 +98,19 @@ def wholly_kept(found: Tensor) -> Tensor:
         & (at["fell"] <= MOST_FELL) & (at["rose"] <= MOST_ROSE)
         & (at["order"] >= FARTHER) & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
     )  # fmt: skip
+
+
+def grown_out(found: Tensor) -> Tensor:
+    """(..., 14) features -> (...) bool: whether b lies near to s beside what s had changed, has most of that, and all that is between them
+    grew out of s: that b then went back on it in part does not make it a sibling."""
+    at = {name: found[..., FEATURES.index(name)] for name in FEATURES}
+    return (
+        (at["step"] <= NEAR_STEP)
+        & (at["low slope"] >= KEPT_SLOPE)
+        & (at["order"] >= GROWN)
+        & (at["order"] <= 1)
+        & (at["certain"] > -1)
+    )
 
 
 def log_odds_by_kind(found: Tensor) -> Mapping[str, Tensor]:

@@ -24,6 +24,7 @@ from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.registry import of_kind
 from lineage.detect.signals.retention import UnitDistances, Votes, votes
+from lineage.detect.signals.rooted_growth import RootedGrowth, rooted_growth
 from lineage.detect.signals.shared_start import kin
 from lineage.detect.steps import steps_from
 
@@ -38,6 +39,9 @@ COMPARED = 6  # roots of a large family that get one however unlikely
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it
 ORDER_LEAST = -0.7
+SURELY_OUTWARD = (
+    3.0  # z of rooted growth that it may come from it nevertheless: a tuning that goes back is nearer to the root
+)
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
@@ -103,7 +107,7 @@ class RootedTree:
         share: (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent;
             rows sum to 1, the root's own row is 0.
         low: (m, k) float64, the low slope of each neighbour's change since the root.
-        features: (m, k, 14) float64, see ancestor.py; told: (m, k) float64 log-odds of dates, claims and digits; possible: (m, k) bool.
+        features: (m, k, 16) float64, see ancestor.py; told: (m, k) float64 log-odds of dates, claims and digits; possible: (m, k) bool.
     """
 
     root: int
@@ -211,7 +215,8 @@ def decide_tree(
     def under(place: int) -> RootedTree:
         root = int(roots[place])
         voted = votes(units, neighbours, int(kept[place]))
-        return parents_under(geometry, root, voted, evidence, exact_inheritance(found, root))
+        outward = rooted_growth(units, neighbours, int(kept[place]))
+        return parents_under(geometry, root, voted, outward, evidence, exact_inheritance(found, root))
 
     trees = side_by_side(under, range(len(roots)))
     scores["declared"] = torch.stack(
@@ -240,15 +245,17 @@ def _worth_a_tree(score: Tensor, models: int, declared: Tensor) -> Tensor:
     return ranked[: max(near, COMPARED)].sort().values
 
 
-def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidence, retention: Tensor) -> RootedTree:
+def parents_under(
+    geometry: Geometry, root: int, voted: Votes, outward: RootedGrowth, evidence: Evidence, retention: Tensor
+) -> RootedTree:
     """The tree if `root` is the root.
 
     Args:
-        voted: of each model's units about its neighbours, seen from the root.
+        voted, outward: of each model's units about its neighbours, seen from the root.
         retention: (m, m) float64, [child, parent]: log-odds that the child comes from the parent, from values that are equal bit for bit.
     """
     neighbours = geometry.neighbours
-    found, possible, low = seen_from(geometry, root, voted, evidence, retention)
+    found, possible, low = seen_from(geometry, root, voted, outward, evidence, retention)
     child = torch.arange(len(neighbours))[:, None]
     told = evidence.declared[child, neighbours] + evidence.dates[child, neighbours].clamp(max=0)
     told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
@@ -264,7 +271,7 @@ def parents_under(geometry: Geometry, root: int, voted: Votes, evidence: Evidenc
 
 
 def seen_from(
-    geometry: Geometry, root: int, voted: Votes, evidence: Evidence, retention: Tensor
+    geometry: Geometry, root: int, voted: Votes, outward: RootedGrowth, evidence: Evidence, retention: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """
     Returns:
@@ -280,10 +287,22 @@ def seen_from(
         evidence.certain[child, neighbours],
         evidence.even[child, neighbours],
     )
-    possible = (steps.order > ORDER_LEAST) & (seen.total <= SLOPE_LIMIT) & ~seen.low.isnan()
+    outward = outward.where(~rounded_apart(geometry))
+    possible = (steps.order > ORDER_LEAST) | (outward.z > SURELY_OUTWARD)
+    possible &= (seen.total <= SLOPE_LIMIT) & ~seen.low.isnan()
     possible &= (neighbours != root) & (seen.moved[neighbours] > 0)
     possible &= said.certain > -CLIP  # what certainly came later is no ancestor
-    return features(seen, voted, steps, said), possible, seen.low
+    return features(seen, voted, steps, said, outward), possible, seen.low
+
+
+def rounded_apart(geometry: Geometry) -> Tensor:
+    """(m, k) bool: whether a model and a neighbour, stored with unlike precision, lie within a step of the coarser one: what is between
+    them is rounding, and goes back to the root where the root lies on the same grid."""
+    digits, near = geometry.digits, geometry.neighbours
+    coarser = torch.minimum(digits[:, None], digits[near])
+    step = torch.where(coarser > 0, 0.5 ** coarser.double(), 0.0)
+    within = geometry.distance.gather(1, near) < step.square() * geometry.lengths[:, None]
+    return within & (digits[:, None] != digits[near])
 
 
 def turned_round(odds: Tensor, neighbours: Tensor) -> Tensor:

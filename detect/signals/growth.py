@@ -66,7 +66,7 @@ def at_right_angles(gamma: Tensor) -> Tensor:
 
 
 def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
-    """Weighted least squares of y on (M, d) over the units of one layer, (u, p) each.
+    """The fit over the units of one layer, (u, p) each.
 
     Returns:
         (p, 2) float64: gamma and its variance, which is infinite where gamma is not determined.
@@ -92,15 +92,30 @@ def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     by_size = inverse.mul_(by_moved)
     moved_grown = by_size.sum(0).double()
     grown_grown = by_size.mul_(by_moved).sum(0).double()
+    sums = (count, size_size, moved_moved, size_grown, moved_grown, grown_grown)
+    gamma, variance, told = least_squares(sums, MINIMUM_UNITS, 1e-9)
+    found = torch.stack([gamma, variance], 1)
+    return found if fine else torch.where((told > _DIGITS)[:, None], found, torch.nan)
+
+
+def least_squares(sums: Sequence[Tensor], units: int, digits: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Gamma of y = alpha M + gamma d with weights 1/(M d).
+
+    Args:
+        sums: over units, of 1, M/d, d/M, y/d, y/M and y^2/(M d), float64 of one shape.
+        units: fewest; digits: share of a sum that counts as nothing.
+    Returns:
+        gamma; its variance, infinite where gamma is not determined; the smaller share that is left of the sums in the determinant and in
+        what is not explained.
+    """
+    count, size_size, moved_moved, size_grown, moved_grown, grown_grown = sums
     determinant = size_size * moved_moved - count.square()
-    determined = (count >= MINIMUM_UNITS) & (determinant > 1e-9 * size_size * moved_moved)
-    enough = determinant > _DIGITS * size_size * moved_moved
+    spread = determinant / (size_size * moved_moved)
+    determined = (count >= units) & (spread > digits)
     determinant = torch.where(determined, determinant, 1.0)
     gamma = (size_size * moved_grown - count * size_grown) / determinant
     alpha = (moved_moved * size_grown - count * moved_grown) / determinant
     left = grown_grown - alpha * size_grown - gamma * moved_grown
-    enough &= left > _DIGITS * grown_grown
-    left = torch.maximum(left, 1e-12 * grown_grown)
-    variance = left / (count - 2).clamp(min=1) * size_size / determinant
-    found = torch.stack([gamma, torch.where(determined & (variance > 0), variance, torch.inf)], 1)
-    return found if fine else torch.where(enough[:, None], found, torch.nan)
+    told = torch.minimum(spread, left / grown_grown)
+    variance = torch.maximum(left, digits * 1e-3 * grown_grown) / (count - 2).clamp(min=1) * size_size / determinant
+    return gamma, torch.where(determined & (variance > 0), variance, torch.inf), told

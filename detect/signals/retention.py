@@ -17,6 +17,7 @@ from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 
 UNITS = 512  # looked at, spread over all layers; more change nothing
+EMBEDDED = 256  # rows of an embedding looked at: those of tokens that the data did not hold tell most
 FEWEST = 4  # units of each layer
 KEPT = 0.8  # slope from which a unit has kept the change
 BY_CHANCE = 2.0  # standard errors by which a slope is off by chance
@@ -32,12 +33,13 @@ class UnitDistances:
     Attributes:
         near: (u, m, k) float32: of each model from its neighbours.
         root: (u, m, r) float32: of each model from each possible root.
-        width: (u,) float32: values of the unit.
+        width: (u,) float32: values of the unit; embedded: (u,) bool, whether it is a row of an embedding.
     """
 
     near: Tensor
     root: Tensor
     width: Tensor
+    embedded: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +65,18 @@ def unit_distances(layers: Sequence[Layer], neighbours: Tensor, roots: Tensor) -
     Returns:
         On the CPU, where trees are decided.
     """
-    trained = [layer.values for layer in layers if layer.part is not Part.REST]
-    share = min(1.0, UNITS / sum(values.shape[1] for values in trained))
-    chosen = [_looked_at(values.shape[1], share) for values in trained]
-    width = torch.cat([torch.full((len(some),), float(v.shape[2])) for some, v in zip(chosen, trained, strict=True)])
+    trained = [layer for layer in layers if layer.part is not Part.REST]
+    body = sum(layer.values.shape[1] for layer in trained if layer.part is Part.BODY)
+    chosen = [_looked_at(layer, body) for layer in trained]
+    counts = torch.tensor([len(some) for some in chosen])
+    width = torch.tensor([float(layer.values.shape[2]) for layer in trained]).repeat_interleave(counts)
+    embedded = torch.tensor([layer.part is Part.EMBEDDING for layer in trained]).repeat_interleave(counts)
     models, child = len(neighbours), torch.arange(len(neighbours))[:, None]
     near = torch.empty(len(width), models, neighbours.shape[1])
     root = torch.empty(len(width), models, len(roots))
     place = 0
-    for values, units in zip(trained, chosen, strict=True):
+    for layer, units in zip(trained, chosen, strict=True):
+        values = layer.values
         for some in units.split(max(1, _CHUNK // models**2)):
             rows = values[:, some.to(values.device)].transpose(0, 1).double()  # (u, m, w)
             rows = rows - rows.mean(1, keepdim=True)  # near-identical models keep their digits
@@ -82,12 +87,14 @@ def unit_distances(layers: Sequence[Layer], neighbours: Tensor, roots: Tensor) -
             near[place : place + len(some)] = to_near.clamp(min=0).float()
             root[place : place + len(some)] = to_root.clamp(min=0).float()
             place += len(some)
-    return UnitDistances(near, root, width)
+    return UnitDistances(near, root, width, embedded)
 
 
-def _looked_at(units: int, share: float) -> Tensor:
-    """(u,) int64: some of a layer's units, evenly."""
-    return torch.linspace(0, units - 1, min(units, max(FEWEST, round(share * units)))).round().long().unique()
+def _looked_at(layer: Layer, body: int) -> Tensor:
+    """(u,) int64: some of a layer's units, evenly. body: number of units of the whole body."""
+    units = layer.values.shape[1]
+    wanted = EMBEDDED if layer.part is Part.EMBEDDING else round(UNITS / body * units)
+    return torch.linspace(0, units - 1, min(units, max(FEWEST, wanted))).round().long().unique()
 
 
 def votes(distances: UnitDistances, neighbours: Tensor, root: int) -> Votes:
