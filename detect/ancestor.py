@@ -34,6 +34,7 @@ KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 
 # z of rooted growth from which it tells the order better than distances from the root do, and how far apart the two may be then, beside
 # what the neighbour had moved: farther out that hardly shows
 OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
+OUTWARD_WITHIN = 0.06  # of gamma, what else may be true of the order
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root
 NEAR_STEP, GROWN = (
     0.25,
@@ -70,7 +71,8 @@ def features(seen: Inheritance, votes: Votes, steps: Steps, said: PairOdds, outw
     nearer = (steps.from_root[:, None].clamp(min=1e-300) / apart).log().clamp(-5, 5)
     both = (said.direction.clamp(-CLIP, CLIP) + said.certain).clamp(-CLIP, CLIP)
     told = (outward.z.abs() >= OUTWARD_Z) & (steps.apart < OUTWARD_STEP**2 * steps.moved)
-    order = torch.where(told, outward.gamma, steps.order)
+    within = steps.order.clamp(outward.gamma - OUTWARD_WITHIN, outward.gamma + OUTWARD_WITHIN)
+    order = torch.where(told, within, steps.order)
     models = torch.full_like(nearer, float(min(MODELS_AT_MOST, len(steps.from_root)))).log()
     columns = [
         seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, said.retention, votes.lost, seen.total, votes.fell, votes.rose, both,

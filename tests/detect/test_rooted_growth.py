@@ -1,11 +1,16 @@
 """Growth seen from a root: who grew out of whom, also on the way back, and by the rows of tokens that only one of two saw."""
 
+import numpy as np
 import pytest
 import torch
 
 from lineage.detect.align import Layer, Part
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
 from lineage.detect.signals.retention import unit_distances
 from lineage.detect.signals.rooted_growth import rooted_growth
+from tests.builders import sketch_of, start, tune
 
 ROOT, PARENT, CHILD, SIBLING = range(4)
 NEAR = torch.tensor([[j for j in range(4) if j != i] for i in range(4)])
@@ -69,3 +74,25 @@ def test_equal_models_say_nothing():
     root, parent, _, sibling = family(0.0)
     gamma, z = told(root, parent, parent.clone(), sibling)
     assert gamma(CHILD, PARENT) == z(CHILD, PARENT) == 0
+
+
+def gone_back(root, parent, back: float, moved_by: float, seed: int):
+    """A child that goes back by that share of what its parent had changed, and moves by an amount of its own in every unit."""
+    dice = np.random.default_rng(seed)
+    child = {}
+    for name, values in parent.items():
+        step = values - root[name]
+        amounts = np.exp(dice.normal(size=(len(values),) + (1,) * (values.ndim - 1)))
+        new = moved_by * np.abs(step).mean() * amounts * dice.normal(size=values.shape)
+        child[name] = (root[name] + (1 - back) * step + new).astype(np.float32)
+    return child
+
+
+def test_a_child_that_goes_back_is_neither_its_parents_parent_nor_its_sibling():
+    root = start(1)
+    tuned = {f"tuned{i}": tune(root, 2 + i) for i in range(4)}
+    models = {"root": root, **tuned, "back": gone_back(root, tuned["tuned0"], 0.1, 0.2, 9)}
+    said = {d.model: d for d in decide([Subject(name, sketch_of(m, name)) for name, m in models.items()], Options())}
+    assert {said[name].parent for name in tuned} == {"root"}
+    assert said["back"].parent is None
+    assert {c.parent for c in said["back"].candidates} == {"root", "tuned0"}
