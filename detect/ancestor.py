@@ -35,6 +35,7 @@ KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 
 # what the neighbour had moved: farther out that hardly shows
 OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
 OUTWARD_WITHIN = 0.06  # of gamma, what else may be true of the order
+ALL_OF_IT = 0.9  # gamma from which all of the movement is one model's
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root
 NEAR_STEP, GROWN = (
     0.25,
@@ -71,14 +72,20 @@ def features(seen: Inheritance, votes: Votes, steps: Steps, said: PairOdds, outw
     nearer = (steps.from_root[:, None].clamp(min=1e-300) / apart).log().clamp(-5, 5)
     both = (said.direction.clamp(-CLIP, CLIP) + said.certain).clamp(-CLIP, CLIP)
     told = (outward.z.abs() >= OUTWARD_Z) & (steps.apart < OUTWARD_STEP**2 * steps.moved)
-    within = steps.order.clamp(outward.gamma - OUTWARD_WITHIN, outward.gamma + OUTWARD_WITHIN)
-    order = torch.where(told, within, steps.order)
+    order = torch.where(told, _agreeing(steps.order, outward.gamma), steps.order)
     models = torch.full_like(nearer, float(min(MODELS_AT_MOST, len(steps.from_root)))).log()
     columns = [
         seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, said.retention, votes.lost, seen.total, votes.fell, votes.rose, both,
         said.certain.clamp(-CLIP, CLIP), said.even, order.clamp(-2, 2), steps.apart / steps.moved.clamp(min=1e-300), models,
     ]  # fmt: skip
     return torch.stack(columns, 2)
+
+
+def _agreeing(order: Tensor, gamma: Tensor) -> Tensor:
+    """Order by distances, as far as rooted growth agrees: where all movement is one model's, it may have gone on along the way as well."""
+    least = torch.where(gamma <= -ALL_OF_IT, -torch.inf, gamma - OUTWARD_WITHIN)
+    most = torch.where(gamma >= ALL_OF_IT, torch.inf, gamma + OUTWARD_WITHIN)
+    return torch.minimum(torch.maximum(order, least), most)
 
 
 def log_odds(found: Tensor) -> Tensor:

@@ -147,6 +147,13 @@ MEANINGS: Mapping[str, Meaning] = {
         ),
         ("unseen_part", "unseen part", "true", "part of a merge comes from a model that is not known here"),
         (
+            "dropped_values",
+            "values that stayed",
+            "0 to 1",
+            "share of the values near zero that are exactly another model's although those beside them moved: some merge, whose parents "
+            "were not found",
+        ),
+        (
             "off_the_line",
             "off the line",
             "0 and up",
