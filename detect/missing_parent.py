@@ -5,6 +5,7 @@ that moved more: the ranges of every measure are the same. So a stated share of 
 tree, and further relatives, dates or claims must bring it down:
 
 - three or more models: FEATURES below, trees fitted by `bench.fit_missing_parent` on families with and without their root;
+- whether the root can be a child that hardly moved, by how far its children moved and how unlike;
 - eight children and more: whether all their steps share a part, or hold a part of the nearest children's;
 - dates: a parent is older than all its children; of siblings any may be the oldest;
 - a claim that names the model.
@@ -36,6 +37,8 @@ FEATURES = (
     "opposed",
 )  # fmt: skip
 SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each may say for an unseen parent
+# of the logarithms of siblings' steps, beside what is seen; least step beside the others' that is told; log-odds at most
+UNLIKE, STILL, STILL_WORTH = 1.0, 0.03, 2.0
 LIMIT = 1.2  # log-odds that the fitted trees may add either way
 CROWD = 1.0  # power of the number of children by which the prior odds fall
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that few true roots have, and log-odds a unit beyond it
@@ -67,6 +70,7 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
             continue
         features = top_features(root, below, family, products, found) if len(below) > 1 else None
         odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
+        odds += stood_still(root, below, products)
         odds += max(shared_by_all(root, below, products), held_by_the_others(root, below, found.geometry))
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()
@@ -124,6 +128,31 @@ def unseen_log_odds(features: Tensor | None, children: int, prior: float) -> flo
     seen = float(shipped(TREES).log_odds(features[None])[0].clamp(-LIMIT, LIMIT))
     opposed = min(OPPOSED_AT_MOST, PER_OPPOSED * max(0.0, float(features[-1]) - OPPOSED))
     return odds - CROWD * math.log(children) + seen + opposed
+
+
+def stood_still(root: int, children: Tensor, products: Tensor) -> float:
+    """Log-odds against an unseen parent since the root would have to be a child of it that hardly moved; 0 where such a child is likely.
+
+    Of a child in its parent's place the square of its own step is in every inner product of two others' steps, so their lowest cosine
+    bounds how far it moved beside them. Steps of siblings are as unlike in length as those seen here, and a little at first: the chance
+    that the shortest of one more is that short.
+
+    Args:
+        children: (c,) int64, directly below the root; products: (m, m) float64, inner products over all values, around any point.
+    """
+    count = len(children)
+    if count < 2:
+        return 0.0
+    chosen = torch.cat([torch.tensor([root]), children])
+    steps = differences_from(products[chosen][:, chosen], 0)[1:, 1:]  # (c, c)
+    lengths = steps.diagonal().clamp(min=1e-300).sqrt()
+    first, second = torch.triu_indices(count, count, 1)
+    lowest = float((steps / lengths[:, None] / lengths)[first, second].min())
+    unlike = float(lengths.log().var()) * (count - 1)
+    spread = math.sqrt((UNLIKE**2 + unlike) / count)
+    still = math.log(max(lowest, STILL**2)) / 2 / spread
+    chance = (count + 1) * math.erfc(-still / math.sqrt(2)) / 2
+    return max(-STILL_WORTH, math.log(min(1.0, max(chance, 1e-300))))
 
 
 def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:

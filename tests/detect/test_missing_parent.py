@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lineage.detect.missing_parent import shared_by_all
+from lineage.detect.missing_parent import shared_by_all, stood_still
 from lineage.detect.model_input import Subject
 from lineage.detect.pipeline import decide
 from tests.builders import sketch_of, start, tune
@@ -39,6 +39,26 @@ def test_a_step_of_nothing_but_rounding_says_nothing():
     copied = torch.cat([products, products[1:2]])
     copied = torch.cat([copied, torch.cat([products[:, 1], products[1, 1:2]])[:, None]], 1) + 1e-9
     assert shared_by_all(1, torch.arange(2, 14), copied) == 0.0
+
+
+def of_steps(*sizes: float, values: int = 20_000) -> torch.Tensor:
+    """Inner products of a parent and children that moved so far each, into directions of their own."""
+    dice = torch.Generator().manual_seed(4)
+    moved = torch.randn(len(sizes), values, generator=dice, dtype=torch.float64) * torch.tensor(sizes)[:, None]
+    models = torch.cat([torch.zeros(1, values, dtype=torch.float64), moved])
+    return models @ models.T
+
+
+def test_a_root_from_which_all_moved_alike_and_apart_is_no_child_that_hardly_moved():
+    alike = of_steps(1.0, 1.1, 0.9)
+    assert stood_still(0, torch.tensor([1, 2, 3]), alike) == -2.0
+    assert stood_still(1, torch.tensor([2, 3]), alike) > -0.7, "a child in the place of its parent"
+    assert stood_still(0, torch.tensor([1]), alike) == 0.0, "of two models nothing tells"
+
+
+def test_where_children_moved_unlike_far_one_more_may_have_hardly_moved():
+    unlike = of_steps(1.0, 0.1, 0.01, 3.0, 0.3, 0.03)
+    assert stood_still(0, torch.arange(1, 7), unlike) > -1.5
 
 
 @pytest.mark.slow
