@@ -37,7 +37,7 @@ FEATURES = (
     "opposed",
 )  # fmt: skip
 SIGNS = (0, 0, 0, 0, 0, -1, 1, 0, -1, -1, -1, -1, -1, -1, -1, 1)  # of what each may say for an unseen parent
-# of the logarithms of siblings' steps, beside what is seen; least step beside the others' that is told; log-odds at most
+# of the logarithms of siblings' steps, beside what is seen; least step beside the others' that shows; log-odds at most
 UNLIKE, STILL, STILL_WORTH = 1.0, 0.03, 2.0
 LIMIT = 1.2  # log-odds that the fitted trees may add either way
 CROWD = 1.0  # power of the number of children by which the prior odds fall
