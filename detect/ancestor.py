@@ -37,10 +37,8 @@ OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
 OUTWARD_WITHIN = 0.06  # of gamma, what else may be true of the order
 ALL_OF_IT = 0.9  # gamma from which all of the movement is one model's
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root
-NEAR_STEP, GROWN = (
-    0.25,
-    0.85,
-)  # squared distance over what s had changed; order by rooted growth, which is never beyond 1
+NEAR_STEP = 0.25  # squared distance of two models over what the first had changed, up to which they are near
+GROWN = 0.85  # order from which rooted growth, which is never beyond 1, has all of the movement be the later one's
 UNTOLD = -0.7  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),

@@ -39,9 +39,8 @@ COMPARED = 6  # roots of a large family that get one however unlikely
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it
 ORDER_LEAST = -0.7
-SURELY_OUTWARD = (
-    3.0  # z of rooted growth that it may come from it nevertheless: a tuning that goes back is nearer to the root
-)
+# z of rooted growth from which it may come from it nevertheless: a tuning that goes back is nearer to the root
+SURELY_OUTWARD = 3.0
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
@@ -107,7 +106,7 @@ class RootedTree:
         share: (m, k + 1) float64: for each model the probability of each neighbour, and last of the root itself, to be its parent;
             rows sum to 1, the root's own row is 0.
         low: (m, k) float64, the low slope of each neighbour's change since the root.
-        features: (m, k, 16) float64, see ancestor.py; told: (m, k) float64 log-odds of dates, claims and digits; possible: (m, k) bool.
+        features: (m, k, 14) float64, see ancestor.py; told: (m, k) float64 log-odds of dates, claims and digits; possible: (m, k) bool.
     """
 
     root: int
