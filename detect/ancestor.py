@@ -93,13 +93,17 @@ def log_odds(found: Tensor) -> Tensor:
     return torch.where(wholly_kept(found) | grown_out(found), odds.clamp(min=UNTOLD), odds)
 
 
+def _by_name(found: Tensor) -> dict[str, Tensor]:
+    return dict(zip(FEATURES, found.unbind(-1), strict=True))
+
+
 def wholly_kept(found: Tensor) -> Tensor:
     """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, lies farther out, and nearer to s than
     to the root.
 
     A sibling that went the same way has it as well, so this is no proof; but nothing then says that b does not come from s.
     """
-    at = {name: found[..., FEATURES.index(name)] for name in FEATURES}
+    at = _by_name(found)
     return (
         (at["low slope"] >= KEPT_SLOPE) & (at["total slope"] <= MOST_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT)
         & (at["fell"] <= MOST_FELL) & (at["rose"] <= MOST_ROSE)
@@ -110,7 +114,7 @@ def wholly_kept(found: Tensor) -> Tensor:
 def grown_out(found: Tensor) -> Tensor:
     """(..., 14) features -> (...) bool: whether b lies near to s beside what s had changed, has most of that, and all that is between them
     grew out of s: that b then went back on it in part does not make it a sibling."""
-    at = {name: found[..., FEATURES.index(name)] for name in FEATURES}
+    at = _by_name(found)
     return (
         (at["step"] <= NEAR_STEP)
         & (at["low slope"] >= KEPT_SLOPE)

@@ -143,11 +143,10 @@ def stood_still(root: int, children: Tensor, products: Tensor) -> float:
     count = len(children)
     if count < 2:
         return 0.0
-    chosen = torch.cat([torch.tensor([root]), children])
-    steps = differences_from(products[chosen][:, chosen], 0)[1:, 1:]  # (c, c)
-    lengths = steps.diagonal().clamp(min=1e-300).sqrt()
+    squares, products_of_two = _steps(root, children, products)
+    lengths = squares.clamp(min=1e-300).sqrt()
     first, second = torch.triu_indices(count, count, 1)
-    lowest = float((steps / lengths[:, None] / lengths)[first, second].min())
+    lowest = float((products_of_two / lengths[first] / lengths[second]).min())
     unlike = float(lengths.log().var()) * (count - 1)
     spread = math.sqrt((UNLIKE**2 + unlike) / count)
     still = math.log(max(lowest, STILL**2)) / 2 / spread
@@ -163,14 +162,20 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
     """
     if len(children) < SHARED_CHILDREN:
         return 0.0
+    squares, products_of_two = _steps(root, children, products)
+    shortest = float(squares.min())
+    if shortest <= NO_STEP * float(products.diagonal().max()):
+        return 0.0
+    lowest = float(products_of_two.min()) / shortest
+    return _shared_worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
+
+
+def _steps(root: int, children: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the steps from the root to its children: (c,) their squares, (c (c - 1) / 2,) inner products of two, ordered as `triu_indices`."""
     chosen = torch.cat([torch.tensor([root]), children])
     steps = differences_from(products[chosen][:, chosen], 0)[1:, 1:]  # (c, c)
     first, second = torch.triu_indices(len(children), len(children), 1)
-    shortest = float(steps.diagonal().min())
-    if shortest <= NO_STEP * float(products.diagonal().max()):
-        return 0.0
-    lowest = float(steps[first, second].min()) / shortest
-    return _shared_worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
+    return steps.diagonal(), steps[first, second]
 
 
 def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float:

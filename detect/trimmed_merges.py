@@ -157,9 +157,8 @@ def _explained(
     if not found:
         return None
     best = min(found, key=lambda merge: merge.order)
-    if (
-        best.unseen
-    ):  # what was dropped left the base's own values; what SCE keeps of two parents is one's own or the other's
+    if best.unseen:
+        # what was dropped left the base's own values; what SCE keeps of two parents is one's own or the other's
         best = min([merge for merge in found if merge.base in sure] or [best], key=lambda merge: merge.order)
         again = seen_from(best.base, everyone).explained()  # a parent that moved little is not among the first
         best = best if again is None or again.order > best.order or not better(again) else again
@@ -191,12 +190,13 @@ def surest_base(
     Returns:
         the base, and others that may be it as well; None where no model has more of these values than training leaves.
     """
-    digits, chosen = int(values.digits[model]), values.nearest[int(values.digits[model])]
+    digits = int(values.digits[model])
+    chosen = values.nearest[digits]
     near = [n for first in (merge.base, *hubs[:1]) for n in sorted(near_of(chosen, first), key=values.rank)]
     some = [b for b in dict.fromkeys([merge.base, *hubs[:FIRST_HUBS], *near]) if b not in (model, *merge.parents)]
     own = values.by_unit(model)
     kept = {base: kept_values(own, values.by_unit(base), digits) for base in some[:NEAR_BASES]}
-    count = {base: float((one.kept - one.nearly / 2).sum()) for base, one in kept.items() if one.dropped}
+    count = {base: float(one.stayed.sum()) for base, one in kept.items() if one.dropped}
     if not count:
         return None
     best = max(count, key=lambda base: count[base])

@@ -6,7 +6,7 @@ values are exactly those of one relative and others those of another, as merges 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,13 +39,16 @@ def with_unknown_merges(decisions: Sequence[Decision], layers: Sequence[Layer], 
         own, theirs = ([tensor[model] for tensor in tensors] for model in (child, other))
         return kept_values(own, theirs, int(digits[child]))
 
+    def possible(child: int, parent: int) -> Iterator[tuple[int, ...]]:
+        """The models that a child may have dropped values of: its parent, the root, and where those do not, two others together."""
+        yield from ((base,) for base in dict.fromkeys([parent, root]) if base != child)
+        yield _two_with_own_values(rounded_to[int(digits[child])], child, parent)
+
     found = list(decisions)
     for child, decision in enumerate(decisions):
         if decision.relation is not Relation.FINE_TUNED_FROM or decision.parent not in place:
             continue
-        parent = place[decision.parent]
-        tried = [(base,) for base in dict.fromkeys([parent, root]) if base != child]
-        for sources in [*tried, _two_with_own_values(rounded_to[int(digits[child])], child, parent)]:
+        for sources in possible(child, place[decision.parent]):
             stayed = [kept(child, source) for source in sources]
             if stayed and all(one.dropped for one in stayed):
                 names = tuple(decisions[source].model for source in sources)

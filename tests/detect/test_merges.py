@@ -11,7 +11,7 @@ from lineage.detect.merges import Merge, merged_decision, with_bases
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.trimmed_merges import exactest_base, without_turned_round
+from lineage.detect.trimmed_merges import exactest_base, surest_base, without_turned_round
 from lineage.detect.trimmed_verdict import TrimmedMerge
 from lineage.detection import as_edges
 from lineage.graphdb.schema import Relation
@@ -365,18 +365,34 @@ def test_three_parents_of_which_little_is_dropped_by_all_are_found():
     assert of_merge(found) == set(parents) and found.evidence["base"] == "base"
 
 
-def test_of_models_alike_in_16_bits_the_one_whose_values_were_left_is_the_base():
+ALIKE = {11: np.array([0, 0, 2, 3, 4])}  # of the rows below, and what is said of the last
+DARE_OF_NEAR = TrimmedMerge(((2, 0.5), (3, 0.5)), 0, "DARE", 1.0, unseen=False)
+
+
+def alike_in_16_bits():
+    """A model near to a base, the base, two tunings of it, and what DARE makes of them: (5, v)."""
     chance = np.random.default_rng(5)
     base = chance.standard_normal(8192).astype(np.float16)
     near = np.where(chance.random(8192) < 0.2, np.nextafter(base, np.float16(9)), base)
     parents = [(base + 0.2 * chance.standard_normal(8192)).astype(np.float16) for _ in range(2)]
     kept = chance.random((2, 8192)) < 0.5
-    merge = (base + sum(k * (p - base.astype(np.float32)) for k, p in zip(kept, parents, strict=True))).astype(
-        np.float16
-    )
-    rows = np.stack([near, base, *parents, merge]).astype(np.float32)
-    values = FamilyValues((rows,), np.full(5, 11), np.ones(5), np.arange(5), {11: np.array([0, 0, 2, 3, 4])})
-    assert exactest_base(values, 4, TrimmedMerge(((2, 0.5), (3, 0.5)), 0, "DARE", 1.0, unseen=False)) == (1, ())
+    merge = base + sum(k * (p - base.astype(np.float32)) for k, p in zip(kept, parents, strict=True))
+    return np.stack([near, base, *parents, merge.astype(np.float16)]).astype(np.float32)
+
+
+def test_of_models_alike_in_16_bits_the_one_whose_values_were_left_is_the_base():
+    values = FamilyValues((alike_in_16_bits(),), np.full(5, 11), np.ones(5), np.arange(5), ALIKE)
+    assert exactest_base(values, 4, DARE_OF_NEAR) == (1, ())
+
+
+def test_of_models_near_to_the_base_the_one_is_named_whose_values_training_would_have_moved():
+    rows = alike_in_16_bits()
+    values = FamilyValues((rows,), np.full(5, 11), np.ones(5), np.arange(5), ALIKE, units=(64,))
+    assert surest_base(values, 4, DARE_OF_NEAR, [0]) == (1, ())
+    near, base, parent = (row.astype(np.float16) for row in rows[:3])
+    tuned = np.stack([*rows[:4], parent + (base - near)]).astype(np.float32)
+    values = FamilyValues((tuned,), np.full(5, 11), np.ones(5), np.arange(5), ALIKE, units=(64,))
+    assert surest_base(values, 4, DARE_OF_NEAR, [0]) is None
 
 
 def test_of_models_that_a_merge_does_not_tell_apart_the_one_the_others_were_trained_from_is_the_base():

@@ -6,8 +6,7 @@ import pytest
 from lineage.detect.family_values import FamilyValues, last_place, rounded, stored_digits
 from lineage.detect.rounded_one import rounded_last
 from lineage.detect.trimmed_fit import Differences, differences
-from lineage.detect.trimmed_merges import surest_base
-from lineage.detect.trimmed_verdict import TrimmedMerge, TrimmedSums
+from lineage.detect.trimmed_verdict import TrimmedSums
 
 BFLOAT16 = 8
 TENSORS, VALUES = 4, 640
@@ -62,27 +61,6 @@ def test_a_few_values_that_were_rounded_in_between_hide_no_merge():
     same = np.arange(4)
     values = FamilyValues((rows,), stored_digits([rows]), np.ones(4), same, {BFLOAT16: same, 24: same})
     assert rounded_last(values, range(4))[1] < -1200
-
-
-def test_of_models_near_to_the_base_the_one_is_named_whose_values_training_would_have_moved():
-    chance = np.random.default_rng(5)
-    base = chance.standard_normal(8192).astype(np.float16)
-    near = np.where(chance.random(8192) < 0.2, np.nextafter(base, np.float16(9)), base)
-    parents = [(base + 0.2 * chance.standard_normal(8192)).astype(np.float16) for _ in range(2)]
-    kept = chance.random((2, 8192)) < 0.5
-    merge = (base + sum(k * (p - base.astype(np.float32)) for k, p in zip(kept, parents, strict=True))).astype(
-        np.float16
-    )
-    rows = np.stack([near, base, *parents, merge]).astype(np.float32)
-    same = {11: np.array([0, 0, 2, 3, 4])}
-    values = FamilyValues((rows,), np.full(5, 11), np.ones(5), np.arange(5), same, units=(64,))
-    found = TrimmedMerge(((2, 0.5), (3, 0.5)), 0, "DARE", 1.0, unseen=False)
-    assert surest_base(values, 4, found, [0]) == (1, ())
-    tuned = np.stack([near, base, *parents, parents[0] + (base - near)]).astype(np.float32)
-    assert (
-        surest_base(FamilyValues((tuned,), np.full(5, 11), np.ones(5), np.arange(5), same, (64,)), 4, found, [0])
-        is None
-    )
 
 
 def test_values_of_either_parent_make_a_merge_where_the_base_has_values_that_training_would_have_moved():
