@@ -282,7 +282,7 @@ def neo4j(run: Run, size: int) -> None:
     from tests.neo4j_server import NotHere, neo4j_server
 
     try:
-        with neo4j_server(heap="2g", page_cache_mb=1024) as server:
+        with neo4j_server(heap="2g", page_cache_mb=1024, short_lived=False) as server:
             os.environ |= {"NEO4J_USER": server.user, "NEO4J_PASSWORD": server.password}
             run.kind = f"neo4j {server.version}"
             run.step("--measure", server.url, "--models", str(size))

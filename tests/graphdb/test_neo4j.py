@@ -1,4 +1,4 @@
-"""Neo4j's own troubles: not there, a wrong password, an address that is none, a server that dies."""
+"""Neo4j's own troubles: not there, a wrong password, an address that is none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from lineage.graphdb.errors import AccessDenied, NotReachable
 from lineage.graphdb.schema import Failure
 from lineage.graphdb.store import open_store
-from tests.graphs import a_model
-from tests.neo4j_server import free_port, neo4j_server
+from tests.neo4j_server import free_port
 
 
 @pytest.mark.parametrize("scheme", ["bolt", "neo4j"])
@@ -65,16 +64,3 @@ def test_a_database_that_does_not_exist_is_said_in_one_line(neo4j_url: str, monk
     with pytest.raises(NotReachable) as missing:
         open_store(neo4j_url)
     assert "nosuchthing" in missing.value.message
-
-
-@pytest.mark.neo4j
-def test_a_server_that_dies_in_the_middle_is_a_failure(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with neo4j_server("another password") as server:
-        monkeypatch.setenv("NEO4J_PASSWORD", server.password)
-        with open_store(server.url) as store:
-            store.upsert_models([a_model("a")])
-            server.process.kill()
-            server.process.wait()
-            with pytest.raises(NotReachable) as gone:
-                store.upsert_models([a_model("b")])
-    assert server.url in gone.value.message

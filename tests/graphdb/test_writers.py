@@ -102,7 +102,7 @@ def test_a_neo4j_killed_in_the_middle_of_a_batch_has_nothing_half_done(
 
         (problem,) = at_once(lambda: write_until_it_fails(server.url, acknowledged, 0), kill_when_it_is_busy)
         assert isinstance(problem, NotReachable)
-        assert "\n" not in problem.message
+        assert "\n" not in problem.message and server.url in problem.message
     with neo4j_server(home=tmp_path, port=port) as server, open_store(server.url) as store:
         rows = store.read("MATCH (m:Model) RETURN split(split(m.repo_id, '/')[1], '-')[0] AS batch, count(*) AS n")
         models = {int(row["batch"]): row["n"] for row in rows}
