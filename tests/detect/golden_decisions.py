@@ -6,7 +6,7 @@ The families are geometry from seeds (bench/ideal_families.py, tests/builders.py
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,16 +100,17 @@ def families() -> dict[str, tuple[list[Subject], Options]]:
     }
 
 
-def decisions() -> dict[str, dict[str, str]]:
-    """Family -> model -> answer, parent, relation, probability and what decided."""
-    found: dict[str, dict[str, str]] = {}
+def decided() -> Iterator[tuple[str, dict[str, str]]]:
+    """Each family with model -> answer, parent, relation, probability and what decided."""
     for name, (some, options) in families().items():
-        found[name] = {
-            d.model: f"{d.answer} {d.parent or '-'} {d.relation or '-'} {d.probability:.2f} {','.join(d.decided_by)}"
-            for d in decide(some, options)
-        }
-    return found
+        yield (
+            name,
+            {
+                d.model: f"{d.answer} {d.parent or '-'} {d.relation or '-'} {d.probability:.2f} {','.join(d.decided_by)}"
+                for d in decide(some, options)
+            },
+        )
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(decisions(), indent=1) + "\n")
+    FILE.write_text(json.dumps(dict(decided()), indent=1) + "\n")

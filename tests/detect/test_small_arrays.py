@@ -24,13 +24,13 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.report import explanation_as_json, explanation_as_text
 from tests.builders import sketch_of, start, three_generations, tune, write
-from tests.detect.golden_decisions import FILE, decisions
+from tests.detect.golden_decisions import FILE, decided
 
 
 @pytest.mark.slow
 def test_golden_decisions_are_the_same_by_numpy() -> None:
     with by_numpy():
-        found = decisions()
+        found = dict(decided())
     assert found == json.loads(FILE.read_text())
 
 
