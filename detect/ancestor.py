@@ -31,6 +31,9 @@ SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a c
 MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
 # where a child has all of what its parent had changed, and so in nearly every unit
 KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 0.2, 0.55, 0.2, 0.3
+# where it has most of that, and what is between them grew out of it: one in five such models comes from the other one, and is tuned for
+# another task; of a neighbour that moved far less than that, too little is seen
+MOSTLY_SLOPE, MOSTLY_TOTAL, MOSTLY_LOST, MOSTLY_KEPT, MOSTLY_STEP = 0.55, 1.6, 0.3, 0.5, 20.0
 # z of rooted growth from which it tells the order better than distances from the root do, and how far apart the two may be then, beside
 # what the neighbour had moved: farther out that hardly shows
 OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
@@ -90,7 +93,8 @@ def log_odds(found: Tensor) -> Tensor:
     """(..., 14) features -> (...) float64."""
     odds = shipped(TREES).log_odds(found.flatten(0, -2)).view(found.shape[:-1])
     odds = torch.where(odds > 0, SHARPENED * odds, odds)
-    return torch.where(wholly_kept(found) | grown_out(found), odds.clamp(min=UNTOLD), odds)
+    open_ones = wholly_kept(found) | mostly_kept(found) | grown_out(found)
+    return torch.where(open_ones, odds.clamp(min=UNTOLD), odds)
 
 
 def _by_name(found: Tensor) -> dict[str, Tensor]:
@@ -108,6 +112,17 @@ def wholly_kept(found: Tensor) -> Tensor:
         (at["low slope"] >= KEPT_SLOPE) & (at["total slope"] <= MOST_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT)
         & (at["fell"] <= MOST_FELL) & (at["rose"] <= MOST_ROSE)
         & (at["order"] >= FARTHER) & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
+    )  # fmt: skip
+
+
+def mostly_kept(found: Tensor) -> Tensor:
+    """(..., 14) features -> (...) bool: whether b has most of what s had changed, in half of its units and more, and what is between them
+    grew out of s: a tuning for another task loses a part of what its parent had learned, as a sibling that went the same way lacks it."""
+    at = _by_name(found)
+    return (
+        (at["low slope"] >= MOSTLY_SLOPE) & (at["total slope"] <= MOSTLY_TOTAL) & (at["lost"] <= MOSTLY_LOST) & (at["kept"] >= MOSTLY_KEPT)
+        & (at["order"] >= GROWN) & (at["step"] <= MOSTLY_STEP)
+        & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
     )  # fmt: skip
 
 

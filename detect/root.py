@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.geometry import NEARLY_EQUAL, Geometry
+from lineage.detect.geometry import NEARLY_EQUAL, Geometry, nearly_equal_to
 from lineage.detect.middle import lie_together, middle, of_those_together
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.opposition import against, bounded, strength
@@ -100,7 +100,9 @@ def root_evidence(
         before.append(half * came_before_all(growth[:, root], weight, cosines))
         after.append(half * came_after(growth[:, root], weight))
         said.append(mean_before(of_nearly_equal(detector, distance[root]), weight))
-        opposed.append(strength(against(cosines, distance[root] / geometry.lengths[root], root, values)))
+        moved = distance[root] / geometry.lengths[root]
+        moved[nearly_equal_to(root, distance)] = 0  # what these say, middle.py weighs
+        opposed.append(strength(against(cosines, moved, root, values)))
         for kind, odds in ordered.items():
             certain[kind].append(half * order_of_all(odds[:, root], cosines))
     return RootEvidence(

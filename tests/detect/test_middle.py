@@ -9,6 +9,7 @@ from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram
 from lineage.detect.middle import in_the_middle, lie_together, middle, of_those_together
 from lineage.detect.missing_parent import held_by_the_others
+from lineage.detect.root import root_evidence
 
 VALUES = 40_000
 
@@ -60,6 +61,16 @@ def test_nothing_is_said_of_equal_models_or_of_two_alone():
     assert in_the_middle(geometry(points), 0, 1) == 0
     points = points[[0, 0, 1]]
     assert in_the_middle(geometry(points), 0, 1) == 0
+
+
+@pytest.mark.parametrize(("small", "counts"), [(2e-3, False), (2e-2, True)])
+def test_a_step_against_all_others_opposes_the_base_unless_it_hardly_moved(small, counts):
+    dice = np.random.default_rng(0)
+    base, way = dice.normal(size=(2, VALUES))
+    others = [base + 3e-2 * (0.6 * way + 0.8 * dice.normal(size=VALUES)) for _ in range(6)]
+    found = geometry(np.stack([base, base - small * way, *others]))
+    nothing = seam.zeros_like(found.distance)
+    assert (float(root_evidence(found, nothing, nothing, {}, seam.tensor([0])).opposed[0]) > 0) == counts
 
 
 def test_models_that_lie_together_have_the_best_of_their_scores():
