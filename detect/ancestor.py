@@ -31,8 +31,8 @@ SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a c
 MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
 # where a child has all of what its parent had changed, and so in nearly every unit
 KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 0.2, 0.55, 0.2, 0.3
-# where it has most of that, and what is between them grew out of it: one in five such models comes from the other one, and is tuned for
-# another task; of a neighbour that moved far less than that, too little is seen
+# where it has most of that, and what is between them grew out of it: three in ten such models come from the other one, tuned for another
+# task; of a neighbour that moved far less than that, too little is seen
 MOSTLY_SLOPE, MOSTLY_TOTAL, MOSTLY_LOST, MOSTLY_KEPT, MOSTLY_STEP = 0.55, 1.6, 0.3, 0.5, 20.0
 # z of rooted growth from which it tells the order better than distances from the root do, and how far apart the two may be then, beside
 # what the neighbour had moved: farther out that hardly shows
