@@ -89,11 +89,18 @@ def test_a_hub_that_is_down_for_minutes_costs_few_requests_and_no_model(fake: Fa
         fake.add_repo(f"acme/m{i:02}", repository(i))
 
     class ShortSleeps(Sleeps):
-        """Those who wait give the one who tries the time to do so."""
+        """Those who wait give the one who tries the time to do so; sleeps at the same time do not add up."""
+
+        now = 1000.0
 
         def __call__(self, seconds: float) -> None:
-            time.sleep(0.005)
-            super().__call__(seconds)
+            until = self.now + seconds
+            time.sleep(0.02)
+            self.append(seconds)
+            self.now = max(self.now, until)
+
+        def clock(self) -> float:
+            return self.now
 
     sleeps = ShortSleeps()
     crawler.hub = hub_at(fake, sleeps=sleeps)
