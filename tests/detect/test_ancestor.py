@@ -13,7 +13,7 @@ LOSSY = {
 
 
 def odds(**changed: float) -> float:
-    at = {**LOSSY, **{name.replace("_", " "): value for name, value in changed.items()}}
+    at = {**LOSSY, **changed}
     return float(log_odds(torch.tensor([[at[name] for name in FEATURES]], dtype=torch.float64))[0])
 
 
@@ -24,7 +24,7 @@ def test_a_model_that_has_most_of_what_another_one_changed_is_perhaps_its_child(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("low_slope", 0.4),
+        ("low slope", 0.4),
         ("lost", 0.5),
         ("kept", 0.4),
         ("order", 0.5),
