@@ -15,10 +15,8 @@ from itertools import combinations
 
 import numpy as np
 
-from lineage.detect.backbone import is_adapter
 from lineage.detect.cohorts import Decide, decided_in_cohorts
 from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
-from lineage.detect.decode import DTYPE_BYTES
 from lineage.detect.equal_parts import has_equals, with_parent_of_equal
 from lineage.detect.groups import model_of
 from lineage.detect.model_input import Subject
@@ -28,14 +26,14 @@ from lineage.detect.reasons import Reason
 from lineage.detect.row_match import (
     LEAST_WIDTH,
     Correspondence,
-    RowPlaces,
     corresponding,
     look_alike,
     stacked,
     tables_of,
 )
 from lineage.detect.signature import natural_key
-from lineage.detect.sketch_file import Sample, Sketch
+from lineage.detect.sketch_file import Sketch
+from lineage.detect.translated import equal_values, translated
 from lineage.graphdb.schema import Relation, share_key
 
 Restrict = Callable[[Subject, Sequence[Subject], str | None], tuple[Subject, list[Subject]]]
@@ -45,7 +43,7 @@ FOLLOWERS = 24  # of models that are translated
 BESIDE = 200  # models of a backbone beside which a translated one is decided about
 MOST = 0.5  # of a model's values: found in another model, it is translated as a whole
 SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
-UPCYCLED = 0.25  # share of the tensors of a model that the other one has several times
+UPCYCLED = 0.1  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
 
 
@@ -240,6 +238,12 @@ def _decided(
     ]
     together = [here, *others, *again]
     own = decided_in_cohorts(together, decide)
+    alike = {s.id: count for s in again if (count := equal_values(s.sketch, here.sketch))}
+    if alike:  # which of them came first stays open; the others come from the one whose names they have
+        apart = decided_in_cohorts([s for s in together if s.id not in alike], decide)
+        apart = {name: _of_own_names(decision, upper.id, alike, said.get(name)) for name, decision in apart.items()}
+        own |= {name: _copy(own[name], upper.id, count) for name, count in alike.items()}
+        own |= {name: decision for name, decision in apart.items() if decision.answer is not AnswerKind.NO_RELATIVES}
     changed = []
     for subject in together:
         decision, before = own[subject.id], said.get(subject.id)
@@ -254,6 +258,29 @@ def _decided(
             changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
     named = {name for d in changed for name in d.named}
     return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or d.named)]
+
+
+def _copy(decision: Decision, of: str, values: int) -> Decision:
+    """The decision about a model that is another one under other names, neither of which has a parent."""
+    if decision.answer is not AnswerKind.UNDECIDED:
+        return decision
+    return replace(decision, reason=Reason("tie_equal_values", {"values": values}, models={"original": of}))
+
+
+def _of_own_names(decision: Decision, upper: str, alike: Collection[str], before: Decision | None) -> Decision:
+    """A decision that names a model of which there are copies under other names: it names the copy that has the child's names.
+
+    Args:
+        alike: the copies; before: what was said of the child among the models of its own names.
+    """
+    own = [copy for copy in alike if before is not None and copy in before.named]
+    if decision.parent != upper or len(own) != 1:
+        return decision
+    (copy,) = own
+    candidates = tuple(replace(c, parent=copy) if c.parent == upper else c for c in decision.candidates)
+    return replace(
+        decision, parent=copy, candidates=candidates, evidence={**decision.evidence, "nearly_equal": [upper]}
+    )
 
 
 def _translated_decision(decision: Decision, found: Kinship, threshold: float) -> Decision:
@@ -314,48 +341,3 @@ def _upcycled(decision: Decision, dense: Subject, evidence: Mapping[str, object]
         evidence={**decision.evidence, **evidence},
         reason=Reason("upcycled", models={"parent": named}),
     )
-
-
-def translated(sketch: Sketch, names: Sketch, found: Correspondence) -> Sketch:
-    """A model's sketch under another one's names.
-
-    Args:
-        names: the other model; found: where its tensors lie in the first.
-    """
-    samples: dict[str, Sample] = {}
-    for name, there in found.places.items():
-        sample = _taken(names.samples[name], sketch, there)
-        if sample is not None:
-            samples[name] = sample
-    for name, other in found.vectors.items():
-        own, its = names.samples[name], sketch.samples[other]
-        samples[name] = replace(own, dtype=its.dtype, raw=its.raw)
-    adapters = {name: shape for name, shape in sketch.layout.items() if is_adapter(name)}
-    layout = {**names.layout, **adapters}
-    return replace(sketch, signature=names.signature, layout=layout, samples=samples, packed=frozenset())
-
-
-def _taken(own: Sample, sketch: Sketch, there: RowPlaces) -> Sample | None:
-    """The rows of one tensor out of another model: the longest run of those that have a place."""
-    table = tables_of(sketch).by_width[there.table]
-    start, stop = _longest(there.known)
-    rows = there.place[start:stop]
-    sources = [table.names[int(t)] for t in table.tensor[rows]]
-    dtype = sketch.samples[sources[0]].dtype
-    kept = next((i for i, s in enumerate(sources) if sketch.samples[s].dtype != dtype), len(sources))
-    unsigned = np.dtype(f"<u{DTYPE_BYTES[dtype]}")
-    raw = {s: np.frombuffer(sketch.samples[s].raw, unsigned) for s in set(sources[:kept])}
-    steps = np.arange(table.width)
-    pieces = [raw[s][at + step * steps] for s, (at, step) in zip(sources[:kept], table.at[rows[:kept]], strict=True)]
-    if not pieces:
-        return None
-    first = own.start + start * table.width
-    return replace(own, dtype=dtype, start=first, stop=first + kept * table.width, raw=np.concatenate(pieces).tobytes())
-
-
-def _longest(known: np.ndarray) -> tuple[int, int]:
-    """Start and end of the longest run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(int), [0]])))
-    runs = edges.reshape(-1, 2)
-    start, stop = runs[int((runs[:, 1] - runs[:, 0]).argmax())]
-    return int(start), int(stop)

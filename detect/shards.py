@@ -27,16 +27,17 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "shards"
 SUFFIX = f".v{SKETCH_VERSION}.safetensors"
-FORMER_SUFFIX = ".v1.safetensors"  # still read; never written
+FORMER_SUFFIXES = (".v2.safetensors", ".v1.safetensors")  # still read; never written
+SUFFIXES = (SUFFIX, *FORMER_SUFFIXES)
 SHARD_BYTES = 128 * 1024 * 1024
 DIGEST = "S64"
-SIGNATURE_BYTES, FORMER_SIGNATURE_BYTES = 136, 16  # eight keys of backbones
+SIGNATURE_BYTES, FIRST_SIGNATURE_BYTES = 136, 16  # eight keys of backbones; one, in the first version
 MAX_HEADER_BYTES = 64 * 1024
 MAX_SKETCHES = 10_000_000
 BUNDLE_BYTES = 16 * 1024 * 1024  # read at once
 GAP_BYTES = 64 * 1024  # what is not wanted but shorter than this is read along
 _DIGEST = re.compile(r"[0-9a-f]{1,64}", re.ASCII)
-_SINGLE = re.compile(rf"[0-9a-f]{{1,2}}/[0-9a-f]{{1,64}}(?:{re.escape(SUFFIX)}|{re.escape(FORMER_SUFFIX)})", re.ASCII)
+_SINGLE = re.compile(rf"[0-9a-f]{{1,2}}/[0-9a-f]{{1,64}}(?:{'|'.join(map(re.escape, SUFFIXES))})", re.ASCII)
 
 
 class NoDigest(Failure):
@@ -111,7 +112,7 @@ class Index:
     @classmethod
     def of(cls, place: BlobStore) -> Index:
         shards, damaged = [], []
-        for name in sorted(filter(is_shard, place.names(FOLDER)), key=lambda n: (not n.endswith(SUFFIX), n)):
+        for name in sorted(filter(is_shard, place.names(FOLDER)), key=lambda n: (_age(n), n)):
             try:
                 shards.append(_open(place, name))
             except FileNotFoundError:  # compacted by another process since it was listed
@@ -151,11 +152,17 @@ def is_single(name: str) -> bool:
 
 def digest_in(name: str) -> str:
     """Of the name of a file of one sketch alone."""
-    return name.rpartition("/")[2].removesuffix(SUFFIX).removesuffix(FORMER_SUFFIX)
+    base = name.rpartition("/")[2]
+    return base.removesuffix(next((suffix for suffix in SUFFIXES if base.endswith(suffix)), ""))
+
+
+def _age(name: str) -> int:
+    """Of the version that wrote a file: 0 this one, 1 the one before, …"""
+    return next(age for age, suffix in enumerate(SUFFIXES) if name.endswith(suffix))
 
 
 def is_shard(name: str) -> bool:
-    return name.startswith(f"{FOLDER}/") and name.endswith((SUFFIX, FORMER_SUFFIX))
+    return name.startswith(f"{FOLDER}/") and name.endswith(SUFFIXES)
 
 
 def write_shard(place: BlobStore, records: Sequence[SketchRecord], contents: Iterable[bytes]) -> str:
@@ -204,7 +211,7 @@ def _open(place: BlobStore, name: str) -> Shard:
         raise DamagedSketch(f"{name} has no header of a shard") from None
     if not 0 < count < MAX_SKETCHES:
         raise DamagedSketch(f"{name} claims {count} sketches")
-    wide = SIGNATURE_BYTES if name.endswith(SUFFIX) else FORMER_SIGNATURE_BYTES
+    wide = FIRST_SIGNATURE_BYTES if name.endswith(FORMER_SUFFIXES[-1]) else SIGNATURE_BYTES
     first, wanted = 8 + size, 64 * count + wide * count + 8 * (count + 1) + 32 * count
     tables = beginning[first : first + wanted]
     if len(tables) < wanted:

@@ -5,27 +5,27 @@ first or from the last one, never on values, dtypes, heads or wrappers. So sketc
 blocks of models of different depth with each other. A sample is made of whole consecutive output units (rows): a run is contiguous in
 a safetensors file, so it is one ranged read, and growth needs whole units.
 
-Of a large model: some blocks spread over the depth; of each one or a few matrices, with the norm that lies beside one of them in
-most files, so that both are one read; rows of the embedding; and the first rows of the matrices of two blocks, which a model under other
-names has as well. Norms and embeddings change least and tell 16-bit models apart.
+Of a large model: some blocks spread over the depth; of each one or a few matrices (sampled_kinds.py), with the norm that lies beside
+one of them in most files, so that both are one read; rows of the embedding; and the first rows of the matrices of two blocks, which a
+model under other names has as well. Norms and embeddings change least and tell 16-bit models apart.
 Small models are taken whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from statistics import median_low
 
 from lineage.detect.backbone import is_adapter
 from lineage.detect.backbone_names import NamedBackbone, named_parts
+from lineage.detect.sampled_kinds import beside, digest_number, kinds_of
 from lineage.detect.signature import Role, TensorInfo, TensorSpec, natural_key, tensors_of
 
-SKETCH_VERSION = 2
+SKETCH_VERSION = 3
 BUDGET_VALUES = 131_072  # 256 KiB of bfloat16; bench/NOTES.md has accuracy against budget
 WIDE_BUDGET_VALUES = 3 * BUDGET_VALUES  # where one row is thousands of values wide
 WHOLE_MODEL_TENSORS = 2_000
@@ -34,15 +34,12 @@ ROWS = (64, 32, 16, 8)
 SKIPPED_VOCABULARY_ROWS = 256  # special tokens and bytes come first and are untypical
 FEWEST_RUNS, MOST_RUNS = 10, 24  # of matrix rows in a backbone
 BACKBONES_SAMPLED = 4
-WIDE_ROW = 1.5  # of the usual row: kinds of matrices with wider ones are left out
 NORM_VALUES = 8192  # of a vector, at most
-BESIDE = 2  # vectors taken along beside a matrix, at most
 ANCHOR_ROWS, ANCHOR_BLOCKS, MOST_ANCHORS = (16, 8, 4), 2, 24
 MOST_UNIQUE, NARROWEST = 12, 16  # anchors of a network without blocks
 ANCHOR_SHARE = 4  # of the budget: at most a fourth of it on top
 _WRAPPED = ".base_layer."
 _ANOTHER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")  # a number within a block that is not 0: another expert
-_NORM = re.compile(r"norm|(^|[._])ln[._\d]|layernorm|_ln\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,27 +152,26 @@ def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Blo
     chosen = blocks_chosen(len(blocks), runs)
     step = next((s for s in (1, 2, 4, 8, 16, 32, 64, 128) if len(_every(len(blocks), s)) <= runs), 256)
     each = max(1, runs // len(chosen)) if step == 1 else 1
-    picked: list[tuple[dict[str, TensorInfo], str]] = []
-    for number in chosen:
+    picked: list[
+        tuple[TensorInfo, list[TensorInfo], bool]
+    ] = []  # a matrix, vectors beside it, whether its last rows are taken
+    for turn, number in enumerate(chosen):
         block = blocks[number]
-        kinds = _kinds(block, usual)
-        from_end = min(number, len(blocks) - 1 - number) // step
-        if step > 1:
-            picked += [(block, kinds[from_end % len(kinds)])] if kinds else []
-        else:  # one kind in every block, so that any two blocks can be compared; the others take turns
-            turn = [kinds[1 + (number + i) % (len(kinds) - 1)] for i in range(each - 1)] if len(kinds) > 1 else []
-            picked += [(block, name) for name in dict.fromkeys([*kinds[:1], *turn])]
+        kinds = kinds_of(block, usual)
+        from_end = min(turn, len(chosen) - 1 - turn)
+        for name in kinds.common(number, each) if step == 1 else kinds.alone(from_end, from_end < turn):
+            vectors, at_end = beside(block, name)
+            if name in kinds.shared:  # the first rows; vectors may be one more read, so not of every block
+                vectors, at_end = vectors if from_end % 2 == 0 else [], False
+            picked.append((block[name], vectors, at_end))
     if not picked:
         return []
-    wide = sum(block[name].row_values for block, name in picked)
-    rows = next((r for r in ROWS if r * wide <= budget), 0) or max(1, min(ROWS[-1], WIDE_BUDGET_VALUES // wide))
+    wide = sum(tensor.row_values for tensor, _, _ in picked)
+    rows = budget // wide // ROWS[-1] * ROWS[-1] or max(1, min(ROWS[-1], WIDE_BUDGET_VALUES // wide))
     found: dict[str, Block] = {}
-    for block, name in picked:
-        tensor = block[name]
+    for tensor, vectors, at_end in picked:
         count = min(rows, tensor.rows)
-        vectors, at_end = _beside(block, name)
-        first = tensor.rows - count if at_end else 0 if vectors else _hash(name) % max(1, tensor.rows - ROWS[0] + 1)
-        first = min(first, tensor.rows - count)
+        first = tensor.rows - count if at_end else 0
         found[tensor.source] = Block(tensor.source, first * tensor.row_values, (first + count) * tensor.row_values)
         for vector in vectors:
             found[vector.source] = Block(vector.source, 0, min(vector.values, NORM_VALUES))
@@ -194,39 +190,6 @@ def blocks_chosen(depth: int, at_most: int) -> list[int]:
 def _every(depth: int, step: int) -> list[int]:
     half = range(0, (depth + 1) // 2, step)
     return sorted({*half, *(depth - 1 - i for i in half)})
-
-
-def _kinds(block: dict[str, TensorInfo], usual: int) -> list[str]:
-    """Names of a block's matrices in the order in which they are sampled: one beside a norm, another, one beside a norm, …"""
-    fitting = [n for n, t in block.items() if t.role is Role.WEIGHT and t.row_values <= WIDE_ROW * usual and t.rows > 1]
-    fitting.sort(key=_hash)
-    normed = [n for n in fitting if any(_NORM.search(v.name) for v in _beside(block, n)[0])]
-    others = [n for n in fitting if n not in normed]
-    order: list[str] = []
-    for i in range(max(len(normed), len(others))):
-        order += normed[i : i + 1] + others[i : i + 1]
-    return order
-
-
-def _beside(block: dict[str, TensorInfo], name: str) -> tuple[list[TensorInfo], bool]:
-    """Vectors that follow on a matrix or come before it in the order of names, where a norm is among them; whether they follow."""
-    names = sorted(block, key=natural_key)
-    at = names.index(name)
-    before, after = _run(block, names[:at][::-1]), _run(block, names[at + 1 :])
-    if any(_NORM.search(t.name) for t in before):
-        return before, False
-    if any(_NORM.search(t.name) for t in after):
-        return after, True
-    return [], False
-
-
-def _run(block: dict[str, TensorInfo], names: Iterable[str]) -> list[TensorInfo]:
-    found: list[TensorInfo] = []
-    for name in names:
-        if block[name].role is not Role.VECTOR or len(found) == BESIDE:
-            break
-        found.append(block[name])
-    return found
 
 
 def _vectors_beside(tensors: Sequence[TensorInfo], chosen: set[str]) -> list[Block]:
@@ -279,7 +242,7 @@ def _spread(tensors: list[TensorInfo], called: dict[str, str]) -> list[TensorInf
     """Order in which any prefix lies spread over the depth (van der Corput), and no kind of layer is favoured by its period."""
     count = len(tensors)
     edges = [i * count // MAX_BLOCKS for i in range(MAX_BLOCKS + 1)]
-    strata = [sorted(tensors[a:b], key=lambda t: _hash(called[t.source])) for a, b in pairwise(edges) if a < b]
+    strata = [sorted(tensors[a:b], key=lambda t: digest_number(called[t.source])) for a, b in pairwise(edges) if a < b]
     turn = sorted(range(len(strata)), key=lambda i: int(f"{i:08b}"[::-1], 2))
     order: list[TensorInfo] = []
     for depth in range(max((len(s) for s in strata), default=0)):
@@ -289,9 +252,5 @@ def _spread(tensors: list[TensorInfo], called: dict[str, str]) -> list[TensorInf
 
 def _block(tensor: TensorInfo, rows: int, name: str) -> Block:
     free = tensor.rows - rows
-    first = min(free, SKIPPED_VOCABULARY_ROWS) if tensor.role is Role.EMBEDDING else _hash(name) % (free + 1)
+    first = min(free, SKIPPED_VOCABULARY_ROWS) if tensor.role is Role.EMBEDDING else digest_number(name) % (free + 1)
     return Block(tensor.source, first * tensor.row_values, (first + rows) * tensor.row_values)
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

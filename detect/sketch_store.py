@@ -22,7 +22,7 @@ from lineage.detect.backbone import group_signature
 from lineage.detect.blob_store import open_blob_store
 from lineage.detect.compacting import gather, merge, rewrite
 from lineage.detect.decode import DTYPE_BYTES
-from lineage.detect.shards import FORMER_SUFFIX, SUFFIX, Index, digest_in, is_shard, is_single, single_name
+from lineage.detect.shards import FORMER_SUFFIXES, SUFFIX, SUFFIXES, Index, digest_in, is_shard, is_single, single_name
 from lineage.detect.signature import FLOAT_DTYPES, TensorSpec, tensors_of
 from lineage.detect.sketch import BUDGET_VALUES, Block, plan
 from lineage.detect.sketch_file import DamagedSketch, Sample, Sketch, header_bytes, pack, signature_in, unpack
@@ -132,7 +132,7 @@ class SketchStore:
         """Whether there is a sketch with this digest, of this version or a former one."""
         if self._index().find(weights_digest) is not None or self.signature_if_known(weights_digest) is not None:
             return True
-        return self._has_single(weights_digest, FORMER_SUFFIX)
+        return any(self._has_single(weights_digest, suffix) for suffix in FORMER_SUFFIXES)
 
     def facts_if_known(self, weights_digest: str) -> WeightFacts | None:
         """What the weight files of this digest say beside their numbers; None where no readable sketch of this version holds it."""
@@ -240,7 +240,7 @@ class SketchStore:
                 rows = shard.records(self.place, range(len(shard.digests)))
                 bad = [bytes(shard.digests[row]).decode() for row, content in rows if content is None]
                 damaged += bad
-                if bad and repair:
+                if bad and repair and shard.current:  # of a former version it is read anew in any case
                     rewrite(self.place, [shard])
             for name in filter(is_single, self.place.names()):
                 if self._unpacked(digest_in(name), self.place.read(name), checked=False) is None:
@@ -270,12 +270,12 @@ class SketchStore:
     def _read_single(self, digest: str) -> bytes:
         """
         Raises:
-            FileNotFoundError: missing in this version and the former one. OSError: it cannot be read.
+            FileNotFoundError: missing in this version and the former ones. OSError: it cannot be read.
         """
-        try:
-            return self.place.read(single_name(digest))
-        except FileNotFoundError:
-            return self.place.read(single_name(digest, FORMER_SUFFIX))
+        for suffix in SUFFIXES[:-1]:
+            with contextlib.suppress(FileNotFoundError):
+                return self.place.read(single_name(digest, suffix))
+        return self.place.read(single_name(digest, SUFFIXES[-1]))
 
     def _unpacked(self, digest: str, content: bytes | memoryview | None, checked: bool = True) -> Sketch | None:
         try:

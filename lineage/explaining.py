@@ -61,8 +61,9 @@ def explain_pair(
     from lineage.detect.group_decisions import decide_about
     from lineage.detect.groups import comparable
     from lineage.detect.methods.registry import PLAIN, decide_with
-    from lineage.detect.renamed import kinship, translated
+    from lineage.detect.renamed import kinship
     from lineage.detect.row_match import corresponding
+    from lineage.detect.translated import translated
     from lineage.detection import relatives_in
 
     (young, young_name), (old, old_name) = child, parent

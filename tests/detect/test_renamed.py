@@ -16,9 +16,10 @@ from lineage.detect.group_decisions import decide_about, decide_groups
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.renamed import size_keys, translated
+from lineage.detect.renamed import size_keys
 from lineage.detect.row_match import corresponding, tables_of
 from lineage.detect.sketch_store import SketchStore
+from lineage.detect.translated import translated
 from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Status, share_key
 from lineage.graphdb.store import Store, open_store
@@ -228,6 +229,23 @@ def test_experts_made_of_a_dense_model_come_after_it() -> None:
     }
     assert said["moe"].parent == "dense" and said["dense"].parent is None
     assert "experts" in said["moe"].decided_by and "copies of the feed-forward" in str(said["moe"].reason)
+
+
+def test_the_child_of_a_model_that_is_there_under_two_namings_comes_from_the_one_whose_names_it_has() -> None:
+    models = {
+        "plain": BASE,
+        "copy": renamed(BASE),
+        "child": renamed(grown(BASE, 5)),
+        "other": grown(BASE, 6),
+        "third": grown(BASE, 7),
+    }
+    said = {d.model: d for d in decide_groups([subject(name, tensors) for name, tensors in models.items()], plain, 0.8)}
+    assert said["other"].parent == said["third"].parent == "plain"
+    assert said["child"].parent == "copy" and said["child"].evidence["nearly_equal"] == ["plain"]
+    assert said["copy"].answer is AnswerKind.UNDECIDED and "all 49,024 values compared are equal" in str(
+        said["copy"].reason
+    )
+    assert said["plain"].answer is AnswerKind.ROOT
 
 
 def test_a_table_that_strangers_have_alike_is_no_kinship_under_other_names() -> None:

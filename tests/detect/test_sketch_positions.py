@@ -11,6 +11,9 @@ from tests.builders import sketch_of
 
 GOLDEN_PLACES = [("attn.q.weight", (258048, 262144)), ("attn_norm.weight", (0, 512)), ("mlp.up.weight", (0, 4096))]
 
+PLACES_OF_8B = [("0.mlp.gate_proj", 0), ("4.mlp.up_proj", 14328), ("8.self_attn.o_proj", 0), ("12.self_attn.k_proj", 0),
+                ("19.self_attn.v_proj", 0), ("23.self_attn.o_proj", 0), ("27.self_attn.q_proj", 0), ("31.mlp.gate_proj", 0)]  # fmt: skip
+
 
 def test_positions_of_a_tensor_depend_on_its_place_in_the_block_and_move_only_with_a_new_version() -> None:
     """Golden positions: whoever moves them must count SKETCH_VERSION up, or old and new sketches are compared at other places."""
@@ -31,7 +34,7 @@ def test_positions_of_a_tensor_depend_on_its_place_in_the_block_and_move_only_wi
         at = f"{prefix}{block}."
         return {b.tensor.removeprefix(at): (b.start, b.stop) for b in plan(header) if b.tensor.startswith(at)}
 
-    assert SKETCH_VERSION == 2
+    assert SKETCH_VERSION == 3
     deep, shallow = places(header(12), 3), places(header(6), 5)
     shared = [name for name in deep.keys() & shallow.keys() if name.startswith(("attn.", "mlp."))]
     assert shared and all(max(deep[n][0], shallow[n][0]) < min(deep[n][1], shallow[n][1]) for n in shared)
@@ -62,3 +65,40 @@ def test_models_under_other_names_have_sampled_rows_in_common_though_they_are_to
     first, second = sketch_of(own), sketch_of(other)
     assert first.sampled_values < first.total_values and second.sampled_values < second.total_values
     assert corresponding(first, second).kin and corresponding(second, first).kin
+
+
+def test_a_large_model_whose_projections_are_fused_under_other_names_is_sampled_in_the_same_rows() -> None:
+    """Sizes of an 8B model; rows of the fused tensors begin with those of the query and of the gate."""
+    wide, tall, depth = 4096, 14336, 32
+    apart, fused, place = [], [], {}
+    for i in range(depth):
+        own, other = f"model.layers.{i}.", f"transformer.h.{i}."
+        pieces = {
+            "self_attn.q_proj": wide,
+            "self_attn.k_proj": 1024,
+            "self_attn.v_proj": 1024,
+            "self_attn.o_proj": wide,
+        }
+        pieces |= {"mlp.gate_proj": tall, "mlp.up_proj": tall}
+        apart += [Spec(f"{own}{n}.weight", "BF16", (rows, wide)) for n, rows in pieces.items()]
+        apart.append(Spec(f"{own}mlp.down_proj.weight", "BF16", (wide, tall)))
+        apart += [Spec(f"{own}{n}.weight", "BF16", (wide,)) for n in ("input_layernorm", "post_attention_layernorm")]
+        for name, first, rows in (
+            ("attn.Wqkv", "self_attn.q_proj", wide + 2048),
+            ("attn.dense", "self_attn.o_proj", wide),
+            ("ffn.gate_up", "mlp.gate_proj", 2 * tall),
+        ):
+            fused.append(Spec(f"{other}{name}.weight", "BF16", (rows, wide)))
+            place[f"{other}{name}.weight"] = f"{own}{first}.weight"
+        fused.append(Spec(f"{other}ffn.down.weight", "BF16", (wide, tall)))
+        fused += [Spec(f"{other}{n}.weight", "BF16", (wide,)) for n in ("norm_1", "norm_2")]
+    sampled = {b.tensor: b for b in plan(apart) if not b.tensor.endswith("layernorm.weight")}
+    pairs = [(sampled[place[b.tensor]], b) for b in plan(fused) if place.get(b.tensor) in sampled]
+    common = sum(max(0, min(a.stop, b.stop) - max(a.start, b.start)) for a, b in pairs)
+    assert len(pairs) >= 5 and common >= 0.5 * sum(b.stop - b.start for b in sampled.values())
+    kinds = {b.tensor.split(".", 3)[3] for b in sampled.values()}
+    assert {"self_attn.q_proj.weight", "self_attn.v_proj.weight"} <= kinds, (
+        "what adapters change most often is in the sample"
+    )
+    places = [(b.tensor.removeprefix("model.layers."), b.start // wide, b.stop // wide) for b in sampled.values()]
+    assert places == [(f"{name}.weight", first, first + 8) for name, first in PLACES_OF_8B]

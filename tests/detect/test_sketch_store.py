@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save
 
 from lineage.detect import shards, sketch_store
 from lineage.detect.compacting import gather
-from lineage.detect.shards import SUFFIX, is_single
+from lineage.detect.shards import FORMER_SUFFIXES, SUFFIX, is_single
 from lineage.detect.sketch_store import BadSketch, Sample, Sketch, SketchStore
 from lineage.graphdb.schema import Failure
 from tests.s3 import s3  # noqa: F401 - a fixture
@@ -274,11 +274,12 @@ def test_many_are_read_in_few_long_reads(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_sketches_of_version_1_stay_readable_until_the_model_is_read_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("former", FORMER_SUFFIXES)
+def test_sketches_of_former_versions_stay_readable_until_the_model_is_read_again(tmp_path: Path, former: str) -> None:
     store = SketchStore(tmp_path)
     (sketch,) = filled(store, 1)
-    new = tmp_path / sketch.digest[:2] / f"{sketch.digest}.v2.safetensors"
-    old = new.with_name(f"{sketch.digest}.v1.safetensors")
+    new = tmp_path / sketch.digest[:2] / f"{sketch.digest}{SUFFIX}"
+    old = new.with_name(f"{sketch.digest}{former}")
     new.rename(old)
     reader = SketchStore(tmp_path)
     assert reader.get(sketch.digest) == sketch and reader.holds(sketch.digest)
