@@ -118,26 +118,38 @@ def _of_backbone(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: i
 
 def _anchors(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: int) -> list[Block]:
     """The first rows of matrices that a model under other names has as well, whatever they are called and however they are fused there:
-    of the first blocks, one expert of several; without blocks, of shapes that occur once."""
+    of the first blocks, one expert of several; without blocks, of shapes that occur once; of several lists of blocks, which may be divided
+    otherwise there, the first of each shape."""
     share = budget // ANCHOR_SHARE
+    if len(named.backbone.containers) > 1:
+        return [_first_rows(t, ANCHOR_ROWS[-1]) for t in _by_shape(named, tensors)]
     for count in range(ANCHOR_BLOCKS, 0, -1) if named.places else (0,):
-        chosen = _anchored(named, tensors, count)
+        chosen = _of_first_blocks(named, tensors, count) if count else _by_shape(named, tensors, most=1)
         for rows in ANCHOR_ROWS:
             if sum(min(rows, t.rows) * t.row_values for t in chosen) <= share and len(chosen) <= MOST_ANCHORS:
-                return [Block(t.source, 0, min(rows, t.rows) * t.row_values) for t in chosen]
+                return [_first_rows(t, rows) for t in chosen]
     return []
 
 
-def _anchored(named: NamedBackbone, tensors: dict[str, TensorInfo], blocks: int) -> list[TensorInfo]:
-    """Matrices of which the first rows are taken. blocks: how many; 0 for a network without."""
-    if blocks:
-        inside = [(p.name, tensors[n]) for n, p in named.places.items() if p.block < blocks and n in tensors]
-        return [t for name, t in inside if t.role is Role.WEIGHT and t.rows > 1 and not _ANOTHER.search(name)]
+def _first_rows(tensor: TensorInfo, rows: int) -> Block:
+    return Block(tensor.source, 0, min(rows, tensor.rows) * tensor.row_values)
+
+
+def _of_first_blocks(named: NamedBackbone, tensors: dict[str, TensorInfo], blocks: int) -> list[TensorInfo]:
+    inside = [(p.name, tensors[n]) for n, p in named.places.items() if p.block < blocks and n in tensors]
+    return [t for name, t in inside if t.role is Role.WEIGHT and t.rows > 1 and not _ANOTHER.search(name)]
+
+
+def _by_shape(named: NamedBackbone, tensors: dict[str, TensorInfo], most: int | None = None) -> list[TensorInfo]:
+    """The first matrix of each shape in the order of names, the widest of those that fit. most: tensors of a shape, or it is left out."""
     weights = [tensors[n] for n in named.names if n in tensors and tensors[n].role is Role.WEIGHT]
     shapes = Counter(t.shape for t in weights)
-    unique = sorted((t for t in weights if shapes[t.shape] == 1), key=lambda t: (t.row_values, t.shape))
+    first = {t.shape: t for t in sorted(weights, key=lambda t: natural_key(t.source), reverse=True)}
+    chosen = sorted(
+        (t for t in first.values() if most is None or shapes[t.shape] <= most), key=lambda t: (t.row_values, t.shape)
+    )
     fewest = ANCHOR_ROWS[-1]
-    known = [t for t in unique if t.row_values >= NARROWEST and t.rows >= fewest]
+    known = [t for t in chosen if t.row_values >= NARROWEST and t.rows >= fewest]
     held = accumulate(fewest * t.row_values for t in known)
     return [t for t, values in zip(known, held, strict=True) if values <= BUDGET_VALUES // ANCHOR_SHARE][-MOST_UNIQUE:]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from bench.architectures import Spec
-from bench.common_rows import LLAMA, common, llama, pairs, sampled_rows
+from bench.common_rows import LLAMA, OtherNames, common, llama, pairs, sampled_rows
 from lineage.detect.row_match import corresponding
 from lineage.detect.sketch import SKETCH_VERSION, plan
 from tests.builders import sketch_of
@@ -81,3 +83,25 @@ def test_of_an_8b_model_each_kind_of_narrow_matrix_is_in_the_sample() -> None:
     own = llama(*LLAMA["Llama 8B"])
     rows = {name: (run.start, run.stop) for name, run in sampled_rows(own).items() if name.startswith("model.layers.")}
     assert rows == {f"model.layers.{name}.weight": (first, first + 8) for name, first in PLACES_OF_8B.items()}
+
+
+def test_networks_whose_blocks_lie_in_other_lists_under_other_names_have_sampled_rows_in_common() -> None:
+    """As the U-Net of a diffusion model: stages with lists of their own, or one list through all stages."""
+    own: dict[str, tuple[int, ...]] = {}
+    made_of: dict[str, list[str]] = {}
+    for side, listed in (("down_blocks", "input_blocks"), ("up_blocks", "output_blocks")):
+        for stage, wide in enumerate((320, 640, 1280) if side == "down_blocks" else (1280, 640, 320)):
+            for layer, depth in product(range(2), range({320: 1, 640: 2, 1280: 10}[wide])):
+                at, other = f"{side}.{stage}", f"model.{listed}.{3 * stage + layer + 1}"
+                parts = {"attn1.to_q": wide, "attn1.to_out.0": wide, "ff.net.0.proj": 8 * wide}
+                for part, rows in parts.items():
+                    name = f"{at}.attentions.{layer}.transformer_blocks.{depth}.{part}.weight"
+                    own[name] = (rows, wide)
+                    made_of[f"{other}.1.transformer_blocks.{depth}.{part}.weight"] = [name]
+                for part, called in (("conv1", "in_layers.2"), ("time_emb_proj", "emb_layers.1")):
+                    name = f"{at}.resnets.{layer}.{part}.weight"
+                    own[name] = (wide, wide, 3, 3) if part == "conv1" else (wide, 1280)
+                    made_of[f"{other}.0.{called}.weight"] = [name]
+    shapes = {other: own[name] for other, (name,) in made_of.items()}
+    tensors, values, everything = common(own, OtherNames(shapes, made_of, {}))
+    assert tensors >= 6 and values >= 0.2 * everything
