@@ -80,6 +80,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
                 evidence=evidence,
                 reason=_reason(child, ids[best], best, family),
             )
+    if not ranked and none < min(unseen, threshold):
+        return Decision(ids[child], AnswerKind.UNDECIDED, none, reason=Reason("of_unseen", {"count": len(ids)}))
     if none >= threshold or not ranked:
         reason = Reason("oldest", {"count": len(ids)})
         return Decision(ids[child], AnswerKind.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)

@@ -37,6 +37,9 @@ MOSTLY_SLOPE, MOSTLY_TOTAL, MOSTLY_LOST, MOSTLY_KEPT, MOSTLY_STEP = 0.55, 1.6, 0
 # z of rooted growth from which it tells the order better than distances from the root do, and how far apart the two may be then, beside
 # what the neighbour had moved: farther out that hardly shows
 OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
+HARDLY_APART = (
+    0.03  # of what the neighbour moved: of two models so near, lengths and growth along them differ by chance
+)
 OUTWARD_WITHIN = 0.06  # of gamma, what else may be true of the order
 ALL_OF_IT = 0.9  # gamma from which all of the movement is one model's
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root
@@ -53,10 +56,11 @@ SILENT = {
 @dataclass(frozen=True, slots=True)
 class PairOdds:
     """Of (m, k) neighbours s of each model b, float64 log-odds: that b comes from s by values that are equal bit for bit; that s came
-    before b; the same from what only ever grows or decays; and of an even balance."""
+    before b, and that by movement at right angles alone; the same from what only ever grows or decays; and of an even balance."""
 
     retention: Tensor
     direction: Tensor
+    upright: Tensor
     certain: Tensor
     even: Tensor
 
@@ -71,9 +75,13 @@ def features(seen: Inheritance, votes: Votes, steps: Steps, said: PairOdds, outw
     """
     apart = steps.apart.clamp(min=1e-300)
     nearer = (steps.from_root[:, None].clamp(min=1e-300) / apart).log().clamp(-5, 5)
-    both = (said.direction.clamp(-CLIP, CLIP) + said.certain).clamp(-CLIP, CLIP)
     told = (outward.z.abs() >= OUTWARD_Z) & (steps.apart < OUTWARD_STEP**2 * steps.moved)
     order = torch.where(told, _agreeing(steps.order, outward.gamma), steps.order)
+    chance = (steps.apart < HARDLY_APART**2 * steps.moved) & ~told & (order.abs() < FARTHER)
+    chance &= (said.retention.abs() < 1) & (said.certain.abs() < 1)
+    order = order.where(~chance, 0.0)
+    direction = said.upright.where(chance, said.direction)
+    both = (direction.clamp(-CLIP, CLIP) + said.certain).clamp(-CLIP, CLIP)
     models = torch.full_like(nearer, float(min(MODELS_AT_MOST, len(steps.from_root)))).log()
     columns = [
         seen.low.nan_to_num().clamp(-1, 2), nearer, votes.kept, said.retention, votes.lost, seen.total, votes.fell, votes.rose, both,

@@ -24,6 +24,7 @@ from math import pi, sqrt
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import NEARLY_EQUAL, Geometry
+from lineage.detect.signals.drift import drift
 
 SEEN_BY = 0.5  # of the other models, for two to lie together
 # of x, for each length of the step that c is away, and what chance adds at least
@@ -54,7 +55,15 @@ def in_the_middle(geometry: Geometry, first: int, second: int) -> float:
     part, near = held_parts(distance, first, second, others)
     away = [(distance[others, model] / distance[first, second]).sqrt() for model in (first, second)]
     odds = _density(part, away[0], values) - _density(1 - part, away[1], values)
-    return float((near * odds.clamp(-BOUND, BOUND)).sum())
+    told = float((near * odds.clamp(-BOUND, BOUND)).sum())
+    return told * min(_independent(geometry, model, others, near) for model in (first, second))
+
+
+def _independent(geometry: Geometry, root: int, others: Tensor, weight: Tensor) -> float:
+    """Share, 0 to 1, of what models say that they say independently: trainings that went the same way say one thing."""
+    cosines = drift(geometry.gram.products.sum(0), root)[others][:, others].square()
+    cosines.fill_diagonal_(1.0)
+    return float(weight.square().sum() / (weight @ cosines @ weight).clamp(min=1e-300))
 
 
 def held_parts(distance: Tensor, root: int, child: int, others: Tensor) -> tuple[Tensor, Tensor]:

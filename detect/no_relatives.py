@@ -42,7 +42,9 @@ def by_blocks(
             by_layers = decide_by_layers(member.subject, others[:at_most], decide)
             if by_layers is not None:
                 decision = asserted(by_layers, threshold)
-            elif not decision.candidates and decision.model not in named:
+            elif (
+                not decision.candidates and decision.model not in named and decision.reason.values.get("count", 1) == 1
+            ):
                 decision = _without_relatives(decision, len(said) - 1)
         found.append((member, decision))
     found = _beside_cut(found, decide)

@@ -43,6 +43,7 @@ TEMPLATES = {
     "contradiction": "the trained detector and the learning-free evidence contradict each other about {parent}",
     "two_candidates": "cannot tell {first} and {second} apart as its parent",
     "no_direction": "cannot tell whether {parent} is its parent, its child or a sibling",
+    "of_unseen": "one of {count} related models that may all come from one that is not here",
     "unseen_parent": "descends from {parent}, or from an unseen model near it (they are {distance:.2g} of its length apart)",
     "equal_body": "every weight of its body is equal bit for bit; only the head or vectors were trained",
     "equal_body_first": "cannot tell which of {count} such models came first",

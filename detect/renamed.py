@@ -250,7 +250,10 @@ def _decided(
         if subject.id in lower:
             changed.append(_translated_decision(decision, lower[subject.id], threshold))
         elif before is not None and before.answer is not AnswerKind.PARENT and not before.other_parts:
-            changed.append(decision if not lower.keys() & decision.named else _with(decision, {"renamed": True}))
+            if lower.keys() & decision.named:
+                changed.append(_with(decision, {"renamed": True}))
+            elif before.answer is AnswerKind.NO_RELATIVES or subject is here:
+                changed.append(decision)  # else more was compared among models of its own names
     for k in kin:  # the other way round: the one whose names count is the upcycled one
         if k.back.doubled >= UPCYCLED > 2 * k.there.doubled:
             changed = [d for d in changed if d.model not in (upper.id, k.second.id)]

@@ -283,6 +283,7 @@ def seen_from(
     said = PairOdds(
         retention[child, neighbours],
         evidence.growth[child, neighbours],
+        evidence.growth_at_right_angles[child, neighbours],
         evidence.certain[child, neighbours],
         evidence.even[child, neighbours],
     )

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from lineage.detect.ancestor import FEATURES, UNTOLD, log_odds
+from lineage.detect.ancestor import FEATURES, UNTOLD, PairOdds, features, log_odds
+from lineage.detect.signals.inheritance import Inheritance
+from lineage.detect.signals.retention import Votes
+from lineage.detect.signals.rooted_growth import RootedGrowth
+from lineage.detect.steps import Steps
 
 # a tuning for another task, which lost a quarter of what its parent had learned
 LOSSY = {
@@ -35,3 +39,20 @@ def test_a_model_that_has_most_of_what_another_one_changed_is_perhaps_its_child(
 )
 def test_no_child_is_taken_for_possible_that_lacks_one_of_these(name: str, value: float):
     assert odds(**{name: value}) < UNTOLD - 1
+
+
+@pytest.mark.parametrize("apart", [1e-4, 0.1])
+@pytest.mark.parametrize("retention", [0.0, 4.0])
+def test_of_models_that_are_hardly_apart_only_what_is_no_chance_says_which_came_first(apart: float, retention: float):
+    """A step of a hundredth of what the neighbour moved: growth along the weights and the lengths of the two tell nothing then."""
+
+    def one(value: float) -> torch.Tensor:
+        return torch.full((1, 1), value, dtype=torch.float64)
+
+    seen = Inheritance(one(1.0), one(1.0), torch.ones(1, dtype=torch.float64))
+    votes, steps = Votes(one(0.7), one(0.0), one(0.1), one(0.1)), Steps(one(1.0)[0], one(apart), one(1.0), one(-0.2))
+    said = PairOdds(one(retention), direction=one(-0.6), upright=one(0.01), certain=one(0.0), even=one(-1.2))
+    found = features(seen, votes, steps, said, RootedGrowth(one(0.1), one(0.2)))
+    told = dict(zip(FEATURES, found[0, 0].tolist(), strict=True))
+    chance = apart < 1e-3 and not retention
+    assert (told["order"], told["direction"]) == ((0.0, 0.01) if chance else (-0.2, -0.6))

@@ -50,6 +50,18 @@ def test_the_base_wins_against_children_that_hardly_moved_also_where_all_go_the_
         assert lost[0] == 0 and max(lost[1:6]) < -1 and lost[6:] == [0.0] * 8
 
 
+def test_trainings_that_all_begin_with_the_same_step_say_once_that_it_is_the_base():
+    """Seen from the true base: the child that hardly moved went the way that all others took at first."""
+    dice = np.random.default_rng(1)
+    base, way = dice.normal(size=(2, VALUES))
+    child = base + 1e-2 * way
+    others = base + 1e-2 * way + 6e-2 * (0.95 * dice.normal(size=VALUES) + 0.3 * dice.normal(size=(12, VALUES)))
+    apart = base + 1e-2 * way + 6e-2 * dice.normal(size=(12, VALUES))
+    together = in_the_middle(geometry(np.concatenate([[base], [child], others])), 0, 1)
+    alone = in_the_middle(geometry(np.concatenate([[base], [child], apart])), 0, 1)
+    assert -1 < together < 0 and alone < 4 * together
+
+
 def test_what_rounding_made_of_a_model_is_no_step_that_others_in_its_dtype_hold():
     points = star([1e-5, *[2e-4] * 4, *[2e-3] * 3])
     points[1:6] = np.round(points[1:6] * 256) / 256
