@@ -42,9 +42,7 @@ def by_blocks(
             by_layers = decide_by_layers(member.subject, others[:at_most], decide)
             if by_layers is not None:
                 decision = asserted(by_layers, threshold)
-            elif (
-                not decision.candidates and decision.model not in named and decision.reason.values.get("count", 1) == 1
-            ):
+            elif not decision.candidates and decision.model not in named and not _of_several(decision):
                 decision = _without_relatives(decision, len(said) - 1)
         found.append((member, decision))
     found = _beside_cut(found, decide)
@@ -55,6 +53,11 @@ def by_blocks(
         else (m, d)
         for m, d in found
     ]
+
+
+def _of_several(decision: Decision) -> bool:
+    """Whether a root was found to be one of several relatives, though none of them is said to come from it."""
+    return decision.reason.key == "oldest" and int(decision.reason.values["count"]) > 1
 
 
 def _beside_cut(

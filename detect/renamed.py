@@ -91,7 +91,9 @@ def across_names(
     """
     said = {d.model: d for d in (*decisions, *(d for _, d in parts))}
     heads = [
-        s for s in subjects if said[s.id].answer in WITHOUT_PARENT and not s.quantized and not has_equals(said[s.id])
+        s
+        for s in subjects
+        if said[s.id].answer in WITHOUT_PARENT and not s.sketch.packed and not has_equals(said[s.id])
     ]
     pairs = [*combinations(heads, 2), *((head, part) for part, _ in parts for head in heads)]
     kin = [found for a, b in _pairs(pairs) if (found := kinship(a, b)) is not None]
@@ -100,7 +102,7 @@ def across_names(
         return [said[model] for model in order]
     of_naming: dict[str, int] = defaultdict(int)
     for s in subjects:
-        of_naming[s.sketch.signature] += 1
+        of_naming[s.sketch.signature] += not s.quantized
     rank = {s.id: (-of_naming[s.sketch.signature], natural_key(s.label)) for s in heads}
     rank |= {s.id: (1, natural_key(s.label)) for s, _ in parts}
     best: dict[str, Kinship] = {}  # of each model that is translated, the one onto whose names

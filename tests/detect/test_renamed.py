@@ -21,7 +21,7 @@ from lineage.detect.row_match import corresponding, tables_of
 from lineage.detect.sketch_store import SketchStore
 from lineage.detect.translated import translated
 from lineage.detection import detect_into
-from lineage.graphdb.schema import Model, Status, share_key
+from lineage.graphdb.schema import Model, Relation, Status, share_key
 from lineage.graphdb.store import Store, open_store
 from lineage.other_names import OtherNames
 from tests.builders import sketch_of
@@ -246,6 +246,18 @@ def test_the_child_of_a_model_that_is_there_under_two_namings_comes_from_the_one
         said["copy"].reason
     )
     assert said["plain"].answer is AnswerKind.ROOT
+
+
+def test_quantized_copies_under_other_names_come_from_their_original_and_no_stranger() -> None:
+    half = {name: values.astype(np.float16) for name, values in renamed(BASE).items()}
+    models = {"plain": BASE, "stranger": STRANGER, "child": grown(BASE, 6)}
+    copies = [Subject(name, sketch_of(half), quantization="gguf F16") for name in ("one", "two", "three", "four")]
+    subjects = [subject(name, tensors) for name, tensors in models.items()]
+    for some in (copies[:1], copies):
+        said = {d.model: d for d in decide_groups([*subjects, *some], plain, 0.8)}
+        assert {said[c.id].parent for c in some} == {"plain"} and said["plain"].parent is None
+        assert {said[c.id].relation for c in some} == {Relation.QUANTIZED_FROM}
+        assert said["stranger"].parent is None and "stranger" not in {name for d in said.values() for name in d.named}
 
 
 def test_a_table_that_strangers_have_alike_is_no_kinship_under_other_names() -> None:
