@@ -11,6 +11,7 @@ from safetensors.numpy import save, save_file
 from tests.builders import start, tune
 from tests.cli.command import Command
 from tests.cli.world import World, adapter, card
+from tests.crawler.ggufs import Q, llama, write
 from tests.fake_hub import FakeHub
 
 pytestmark = pytest.mark.slow
@@ -207,6 +208,21 @@ def test_a_lost_sample_is_read_again(own_world: World) -> None:
     assert done.code == 0 and done.json["parent"] == "acme/a", "the graph needs no samples"
     live = own_world.lineage("who-is-parent", "acme/b", "--no-dates", "--json")
     assert live.code == 3 and live.json["answer"] == "no_relatives", "there is nothing left to compare with"
+
+
+def test_a_gguf_file_under_names_that_nobody_translates_is_from_its_original_whether_crawled_or_looked_up(
+    hub: FakeHub, lineage: Command, tmp_path: Path
+) -> None:
+    base = llama(1)
+    hub.add_repo("acme/base", {"model.safetensors": save(base)})
+    hub.add_repo("acme/stranger", {"model.safetensors": save(llama(2))})
+    hub.add_repo("q/packed", {"m.gguf": write(tmp_path / "m.gguf", base, Q.Q8_0, architecture="phi3")})
+    assert lineage("sync", "--author", "acme", HF_ENDPOINT=hub.url).code == 0
+    live = lineage("who-is-parent", "q/packed", "--json", HF_ENDPOINT=hub.url).json
+    assert lineage("sync", HF_ENDPOINT=hub.url).code == 0
+    stored = lineage("who-is-parent", "q/packed", "--json", HF_ENDPOINT=hub.url).json
+    assert (live["parent"], live["relation"]) == ("acme/base", "QUANTIZED_FROM"), live
+    assert (stored["parent"], stored["relation"]) == ("acme/base", "QUANTIZED_FROM"), stored
 
 
 def test_a_part_of_a_pipeline_has_a_parent_of_its_own(hub: FakeHub, lineage: Command) -> None:
