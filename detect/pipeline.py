@@ -35,7 +35,7 @@ from lineage.detect.tree import decide_tree
 from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "44"
+METHOD_VERSION = "45"
 
 
 def decide(

@@ -40,18 +40,22 @@ def precision(sketch: Sketch) -> int:
 
 
 def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
-    """Whether every sampled value of `coarse` is the value of `fine` rounded to nearest in the dtype of `coarse`."""
+    """Whether every value that both samples have is in `coarse` that of `fine`, rounded to nearest in the dtype of `coarse`."""
     shared = coarse.samples.keys() & fine.samples.keys()
     rounded = 0
     for name in shared:
         one, other = coarse.samples[name], fine.samples[name]
-        if one.shape != other.shape or (one.start, one.stop) != (other.start, other.stop):
+        if one.shape != other.shape:
             return False
+        start, stop = max(one.start, other.start), min(one.stop, other.stop)
+        if start >= stop:
+            continue
+        mine, its = (s.values()[start - s.start : stop - s.start] for s in (one, other))
         if DIGITS.get(one.dtype, 0) < DIGITS.get(other.dtype, 0):
             rounded += 1
-            if not np.array_equal(round_to(other.values(), one.dtype), one.values()):
+            if not np.array_equal(round_to(its, one.dtype), mine):
                 return False
-        elif not np.array_equal(one.values(), other.values()):
+        elif not np.array_equal(mine, its):
             return False
     return rounded > 0
 

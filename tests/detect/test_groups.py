@@ -278,3 +278,23 @@ def test_a_model_of_other_depth_is_beside_those_that_lost_the_same_layers() -> N
     said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
     assert "base" in named(said["near"]) and "base" in named(said["far"])
     assert said["near"].evidence["layers"] == said["far"].evidence["layers"] == "0,2,5,7"
+
+
+@pytest.mark.slow
+def test_siblings_whose_base_is_missing_are_not_said_to_have_no_relatives() -> None:
+    """Nine trainings that all began the same way, which shows that their base is not here."""
+    base, dice = stack("model.", 1), np.random.default_rng(3)
+    way = {name: dice.normal(size=values.shape) for name, values in base.items()}
+
+    def trained(seed: int) -> dict[str, np.ndarray]:
+        own = np.random.default_rng(seed)
+        found = {}
+        for name, values in base.items():
+            units = own.lognormal(0, 0.7, (len(values), *[1] * (values.ndim - 1)))
+            step = 0.7 * way[name] + 0.7 * own.normal(size=values.shape)
+            found[name] = (values + 0.3 * units * values.std() * step).astype(np.float32)
+        return found
+
+    said = decide_groups([subject(f"model{seed}", trained(seed)) for seed in range(9)], plain, 0.8)
+    assert {d.answer for d in said} == {AnswerKind.UNDECIDED}
+    assert all("one of 9 related models" in str(d.reason) for d in said)

@@ -1,5 +1,7 @@
 """Relatedness, direction, balance, counters, drift and content, each against an obvious reference or its guarantee."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from lineage.detect.signals.drift import drift
 from lineage.detect.signals.opposition import TOLERANCE, against, bounded, strength
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.retention import KEPT, unit_distances, votes
+from lineage.detect.sketch_file import Sample
 from tests.builders import sketch_of, start, three_generations, tune
 
 CPU = torch.device("cpu")
@@ -115,6 +118,26 @@ def test_a_rounded_copy_is_recognised_and_one_changed_value_is_enough_to_refuse(
     assert is_rounded_copy(sketch_of(coarse), sketch_of(fine))
     coarse["layers.1.weight"][3, 5] += np.float16(0.01)
     assert not is_rounded_copy(sketch_of(coarse), sketch_of(fine))
+
+
+def test_a_rounded_copy_is_one_where_other_rows_were_sampled_as_well():
+    rng = np.random.default_rng(4)
+    fine = {name: rng.standard_normal((32, 16)).astype(np.float32) for name in ("a.weight", "b.weight")}
+    coarse = sketch_of({name: values.astype(np.float16) for name, values in fine.items()})
+
+    def rows(name: str, first: int, last: int) -> Sample:
+        sample = coarse.samples[name]
+        return replace(sample, start=16 * first, stop=16 * last, raw=sample.raw[32 * first : 32 * last])
+
+    part = replace(coarse, samples={"a.weight": rows("a.weight", 4, 20), "b.weight": rows("b.weight", 0, 8)})
+    upper = sketch_of({name: values[:16] for name, values in fine.items()})
+    samples = {n: replace(s, shape=(32, 16)) for n, s in upper.samples.items()}
+    assert is_rounded_copy(part, replace(upper, samples=samples))
+    moved = replace(part, samples={**part.samples, "a.weight": rows("a.weight", 5, 21)})
+    moved = replace(
+        moved, samples={**moved.samples, "a.weight": replace(moved.samples["a.weight"], start=64, stop=320)}
+    )
+    assert not is_rounded_copy(moved, replace(upper, samples=samples))
 
 
 def test_opposition_agrees_with_the_obvious_reference_and_picks_the_root_of_a_star():
