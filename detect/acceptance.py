@@ -185,4 +185,4 @@ def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reaso
         more.append(Reason("decayed", models=models))
     if slope == slope:
         more.append(Reason("inherited", {"slope": slope}, models))
-    return Reason("grew", {"z": z}, models, then=tuple(more))
+    return Reason("grew" if z > 0 else "not_grown", {"z": z}, models, then=tuple(more))

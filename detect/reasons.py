@@ -35,6 +35,7 @@ TEMPLATES = {
     "no_relatives": "compared with {count} other models of its backbone, related to none",
     "no_relatives.one": "compared with 1 other model of its backbone, related to none",
     "nearest_cosine": "the relatedness of the nearest is {cosine:z.2f}, that of a copy 1",
+    "not_grown": "its units do not show that they grew out of those of {parent} (growth z = {z:+.1f}), but the family does",
     "grew": "its units grew out of those of {parent} (growth z = {z:+.1f})",
     "decayed": "weights without a gradient are those of {parent}, shrunk by decay",
     "inherited": "what {parent} had learned before is still in it (slope {slope:.2f})",

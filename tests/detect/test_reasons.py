@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import lineage
-from lineage.detect import reasons
+from lineage.detect import acceptance, reasons
 from lineage.detect.methods.registry import METHODS, PLAIN
 from lineage.detect.reasons import OF_METHOD, TEMPLATES, Reason, template
 from lineage.graphdb import schema
@@ -71,3 +73,14 @@ def test_what_a_newer_version_kept_is_shown_as_it_is() -> None:
 
 def test_names_with_braces_are_only_text() -> None:
     assert "{0} {x}" in Reason("no_direction", models={"parent": "id"}).text({"id": "{0} {x}"}.get)
+
+
+@pytest.mark.parametrize(
+    ("z", "said"), [(4.2, "its units grew out of those of base (growth z = +4.2)"), (-0.7, "do not show")]
+)
+def test_growth_is_the_reason_only_where_it_shows(z: float, said: str) -> None:
+    number = torch.tensor([[0.0, z], [0.0, 0.0]])
+    tree = SimpleNamespace(best_tree=SimpleNamespace(slope=torch.full((2,), torch.nan)))
+    evidence = SimpleNamespace(signals={"decay": torch.zeros(2, 2)})
+    family = SimpleNamespace(pairs=SimpleNamespace(growth_z=number), tree=tree, evidence=evidence)
+    assert said in str(acceptance._reason(0, "base", 1, family))  # type: ignore[arg-type]
