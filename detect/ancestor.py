@@ -37,9 +37,8 @@ MOSTLY_SLOPE, MOSTLY_TOTAL, MOSTLY_LOST, MOSTLY_KEPT, MOSTLY_STEP = 0.55, 1.6, 0
 # z of rooted growth from which it tells the order better than distances from the root do, and how far apart the two may be then, beside
 # what the neighbour had moved: farther out that hardly shows
 OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
-HARDLY_APART = (
-    0.03  # of what the neighbour moved: of two models so near, lengths and growth along them differ by chance
-)
+# of what the neighbour moved: of two models so near, lengths and growth along them differ by chance
+HARDLY_APART = 0.03
 OUTWARD_WITHIN = 0.06  # of gamma, what else may be true of the order
 ALL_OF_IT = 0.9  # gamma from which all of the movement is one model's
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root

@@ -20,6 +20,7 @@ Dimension letters: m models, r possible roots.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi, sqrt
 
 from lineage.detect.arrays import Tensor, torch
@@ -48,22 +49,38 @@ def lie_together(distance: Tensor, roots: Tensor) -> Tensor:
 
 def in_the_middle(geometry: Geometry, first: int, second: int) -> float:
     """Log-odds that the other models were trained from `first` and not from `second`."""
+    return _of_pairs(geometry, [(first, second)])[0]
+
+
+def _of_pairs(geometry: Geometry, pairs: Sequence[tuple[int, int]]) -> list[float]:
+    """The log-odds of each pair. What models say of a step counts by the share of it that is said independently, seen from either end:
+    trainings that went the same way say one thing (the square of `drift` is what two have in common)."""
+    told = [_told(geometry, *pair) for pair in pairs]
+    independent = [1.0] * len(pairs)
+    products = geometry.gram.products.sum(0)
+    for root in sorted({model for pair in pairs for model in pair}):
+        shared = drift(products, root).square()
+        shared.fill_diagonal_(1.0)
+        own = [place for place, pair in enumerate(pairs) if root in pair]
+        weights = torch.stack([told[place][1] for place in own])  # (p, m)
+        shares = weights.square().sum(1) / ((weights @ shared) * weights).sum(1).clamp(min=1e-300)
+        for place, share in zip(own, shares.tolist(), strict=True):
+            independent[place] = min(independent[place], share)
+    return [odds * share for (odds, _), share in zip(told, independent, strict=True)]
+
+
+def _told(geometry: Geometry, first: int, second: int) -> tuple[float, Tensor]:
+    """What all other models say together, and (m,) how much each of them counts, 0 where it cannot tell."""
     distance, values = geometry.distance, int(geometry.gram.values.sum())
+    weight = torch.zeros(len(distance), dtype=torch.float64)
     others = telling(geometry, first, second, torch.arange(len(distance)))
     if not len(others):
-        return 0.0
+        return 0.0, weight
     part, near = held_parts(distance, first, second, others)
     away = [(distance[others, model] / distance[first, second]).sqrt() for model in (first, second)]
     odds = _density(part, away[0], values) - _density(1 - part, away[1], values)
-    told = float((near * odds.clamp(-BOUND, BOUND)).sum())
-    return told * min(_independent(geometry, model, others, near) for model in (first, second))
-
-
-def _independent(geometry: Geometry, root: int, others: Tensor, weight: Tensor) -> float:
-    """Share, 0 to 1, of what models say that they say independently: trainings that went the same way say one thing."""
-    cosines = drift(geometry.gram.products.sum(0), root)[others][:, others].square()
-    cosines.fill_diagonal_(1.0)
-    return float(weight.square().sum() / (weight @ cosines @ weight).clamp(min=1e-300))
+    weight[others] = near
+    return float((near * odds.clamp(-BOUND, BOUND)).sum()), weight
 
 
 def held_parts(distance: Tensor, root: int, child: int, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,13 +110,11 @@ def of_those_together(scores: Tensor, together: Tensor) -> Tensor:
 def middle(geometry: Geometry, roots: Tensor, together: Tensor) -> Tensor:
     """(r,) float64, 0 or negative: the most that each root loses against one that it lies together with."""
     lost = torch.zeros(len(roots), dtype=torch.float64)
+    pairs = [(i, j) for i in range(len(roots)) for j in together[i].nonzero()[:, 0].tolist() if j > i]
     places = roots.tolist()
-    for i, first in enumerate(places):
-        for j in together[i].nonzero()[:, 0].tolist():
-            if j > i:
-                odds = in_the_middle(geometry, first, places[j])
-                lost[i] = min(float(lost[i]), max(odds, -LOST))
-                lost[j] = min(float(lost[j]), max(-odds, -LOST))
+    for (i, j), odds in zip(pairs, _of_pairs(geometry, [(places[i], places[j]) for i, j in pairs]), strict=True):
+        lost[i] = min(float(lost[i]), max(odds, -LOST))
+        lost[j] = min(float(lost[j]), max(-odds, -LOST))
     return lost
 
 

@@ -153,7 +153,7 @@ def is_single(name: str) -> bool:
 def digest_in(name: str) -> str:
     """Of the name of a file of one sketch alone."""
     base = name.rpartition("/")[2]
-    return base.removesuffix(next((suffix for suffix in SUFFIXES if base.endswith(suffix)), ""))
+    return base.removesuffix(SUFFIXES[_age(base)])
 
 
 def _age(name: str) -> int:

@@ -164,9 +164,8 @@ def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Blo
     chosen = blocks_chosen(len(blocks), runs)
     step = next((s for s in (1, 2, 4, 8, 16, 32, 64, 128) if len(_every(len(blocks), s)) <= runs), 256)
     each = max(1, runs // len(chosen)) if step == 1 else 1
-    picked: list[
-        tuple[TensorInfo, list[TensorInfo], bool]
-    ] = []  # a matrix, vectors beside it, whether its last rows are taken
+    # a matrix, vectors beside it, whether its last rows are taken
+    picked: list[tuple[TensorInfo, list[TensorInfo], bool]] = []
     for turn, number in enumerate(chosen):
         block = blocks[number]
         kinds = kinds_of(block, usual)

@@ -61,7 +61,7 @@ def equal_values(one: Sketch, other: Sketch) -> int:
     """How many values of two models were compared, if all are equal bit for bit; else 0."""
     count = 0
     for own, its in ((sample, other.samples[name]) for name, sample in one.samples.items() if name in other.samples):
-        start, stop, size = max(own.start, its.start), min(own.stop, its.stop), DTYPE_BYTES[own.dtype]
+        (start, stop), size = own.common(its), DTYPE_BYTES[own.dtype]
         first, second = (s.raw[(start - s.start) * size : (stop - s.start) * size] for s in (own, its))
         if own.dtype != its.dtype or first != second:
             return 0

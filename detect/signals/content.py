@@ -47,7 +47,7 @@ def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
         one, other = coarse.samples[name], fine.samples[name]
         if one.shape != other.shape:
             return False
-        start, stop = max(one.start, other.start), min(one.stop, other.stop)
+        start, stop = one.common(other)
         if start >= stop:
             continue
         mine, its = (s.values()[start - s.start : stop - s.start] for s in (one, other))

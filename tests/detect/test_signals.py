@@ -133,10 +133,8 @@ def test_a_rounded_copy_is_one_where_other_rows_were_sampled_as_well():
     upper = sketch_of({name: values[:16] for name, values in fine.items()})
     samples = {n: replace(s, shape=(32, 16)) for n, s in upper.samples.items()}
     assert is_rounded_copy(part, replace(upper, samples=samples))
-    moved = replace(part, samples={**part.samples, "a.weight": rows("a.weight", 5, 21)})
-    moved = replace(
-        moved, samples={**moved.samples, "a.weight": replace(moved.samples["a.weight"], start=64, stop=320)}
-    )
+    elsewhere = replace(rows("a.weight", 5, 21), start=64, stop=320)
+    moved = replace(part, samples={**part.samples, "a.weight": elsewhere})
     assert not is_rounded_copy(moved, replace(upper, samples=samples))
 
 
