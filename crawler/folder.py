@@ -27,6 +27,7 @@ from lineage.crawler.selection import (
     without_suffix,
 )
 from lineage.crawler.sentence_modules import MODULES, modules_behind
+from lineage.crawler.unread_formats import BUNDLES, looks_like_weights, unread_weights
 from lineage.crawler.weights import LocalFile, UnreadableWeights, places_in
 from lineage.graphdb.schema import Failure, NoSuchModel
 
@@ -37,7 +38,6 @@ _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_inde
 # a file of our own: samples of other models, of a store that lies here
 _SAMPLE = re.compile(r"[0-9a-f]{16,64}\.v\d\.safetensors", re.ASCII)
 _BESIDE_DETECTOR = frozenset({"scoring.py", "small_network.py"})  # in a checkout of this program, also as it is built
-_WEIGHT_SUFFIXES = (*READ_SUFFIXES, ".pkl", ".h5", ".msgpack")  # the last are recognised, and not read
 _LONGEST_REF_BYTES = 100
 
 
@@ -141,6 +141,8 @@ def _models_below(folder: Path) -> Iterator[LocalModel]:
                 pass  # data sets and programs
             elif name == "graph" and (path / "schema.json").is_file() and (path / "configuration.json").is_file():
                 pass  # the database of a store of ours
+            elif name.lower().endswith(BUNDLES):
+                yield LocalModel(_name(folder, path), path, path, (), unread_weights([name]))
             elif links.in_circle(path):
                 yield LocalModel(_name(folder, path), path, path, (), "a link to a folder that it lies in itself")
             elif links.enter(path):
@@ -262,7 +264,7 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
     if choice.adapter and choice.weights is None:
         choice = choose_model(names)[1]
     if like_repository and (choice.weights is not None or not sets):
-        if sets or any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
+        if sets or any(map(_like_weights, names)):
             yield _chosen(_name(root, here), here, choice, here)
         return
     for found in sets:
@@ -277,7 +279,7 @@ def _of_folder(root: Path, here: Path, names: list[str]) -> Iterator[LocalModel]
             files = tuple(here / name for name in other.files)
             why = missing_parts(other.missing, other.missing + len(files)) if other.missing else None
             yield _openable(LocalModel(_name(root, files[0]), files[0], here, () if why else files, why))
-    if not sets and not others and any(name.lower().endswith(_WEIGHT_SUFFIXES) for name in names):
+    if not sets and not others and any(map(_like_weights, names)):
         yield LocalModel(_name(root, here), here, here, (), no_weights_reason(names))
 
 
@@ -352,7 +354,7 @@ def _of_cache(repo_id: str, folder: Path, snapshot: Path) -> tuple[LocalModel, b
     paths = [p.relative_to(snapshot).as_posix() for p in sorted(snapshot.rglob("*")) if p.is_file() or p.is_symlink()]
     _, choice = choose_model(paths)
     found = _chosen(repo_id, folder, choice, snapshot, repo_id, snapshot.name)
-    return found, any(path.lower().endswith(_WEIGHT_SUFFIXES) for path in paths)
+    return found, any(_like_weights(path.rpartition("/")[2]) for path in paths)
 
 
 def _chosen(
@@ -439,7 +441,12 @@ def shown_name(path: Path) -> str:
 
 def _matters(name: str) -> bool:
     """Nothing but weights and configurations matters here, and no samples of weights."""
-    return name.lower().endswith((*_WEIGHT_SUFFIXES, ".json")) and not _SAMPLE.fullmatch(name)
+    return (_like_weights(name) or name.lower().endswith(".json")) and not _SAMPLE.fullmatch(name)
+
+
+def _like_weights(name: str) -> bool:
+    """Of a format that is read, or that is recognised and not read."""
+    return name.lower().endswith(READ_SUFFIXES) or looks_like_weights(name)
 
 
 def _name(root: Path, path: Path) -> str:

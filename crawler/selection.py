@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lineage.crawler.formats.gguf_names import gguf_sets
+from lineage.crawler.unread_formats import trainer_state, unread_weights
 
 MAX_SHARDS = 10_000
 UNREAD_ADAPTER = "an adapter whose tensors are not read: there is no safetensors file"
@@ -24,25 +25,9 @@ _SHARD = re.compile(
 )
 _VARIANT = re.compile(r"(^|[._\-])(fp16|bf16|fp32|fp8|non_ema|ema|8bit|4bit|int8|int4|consolidated)([._\-]|$)", re.I)
 _ADAPTER = re.compile(r"(^|.*[._\-])(adapter_model|adapter|lora|lora_weights)([._\-].*)?", re.IGNORECASE)
-_TRAINER = re.compile(r"(optimizer|optim|scheduler|rng_state|random_states|training_args|scaler)\b.*", re.IGNORECASE)
 _CHECKPOINT = re.compile(r"(^|/)checkpoint[-_]\d+(/|$)", re.IGNORECASE)  # what trainers save on the way
 _PEFT_NAMES = ("adapter_model", "pytorch_lora_weights")  # what programs that train adapters call them
 _MAIN_NAMES = ("model", "diffusion_pytorch_model", "pytorch_model")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".nemo", ".th")
-_OTHER_FORMATS = (
-    ".gguf",
-    ".ggml",
-    ".h5",
-    ".keras",
-    ".msgpack",
-    ".onnx",
-    ".tflite",
-    ".ot",
-    ".npz",
-    ".mlmodel",
-    ".pb",
-    ".exl2",
-)
 
 
 class Layout(StrEnum):
@@ -112,7 +97,7 @@ def weight_sets(paths: Iterable[str]) -> list[WeightSet]:
     folders: dict[str, set[str]] = defaultdict(set)
     for path in paths:
         folder, _, name = path.rpartition("/")
-        if (is_safetensors(name) or name.endswith(INDEX_SUFFIX)) and not _TRAINER.match(name):
+        if (is_safetensors(name) or name.endswith(INDEX_SUFFIX)) and not trainer_state(name):
             folders[folder].add(name)
     sets = [found for folder, names in folders.items() for found in _sets_of_folder(folder, names)]
     return sorted(sets, key=lambda s: (s.folder.count("/") + bool(s.folder), s.rank, s.folder, s.stem, s.layout))
@@ -221,18 +206,10 @@ def _complete_twins(group: list[WeightSet]) -> list[WeightSet]:
 
 def no_weights_reason(paths: Collection[str]) -> str:
     """Why nothing can be read where there is no safetensors file."""
-    pickles = sorted(
-        path for path in paths if path.lower().endswith(_PICKLES) and not _TRAINER.match(path.rpartition("/")[2])
-    )
-    if pickles:
-        return f"only pickle weights ({_some(pickles)}), which are never opened"
     parts = next((found for found in gguf_sets(paths) if found.missing), None)
     if parts is not None:
         return f"{missing_parts(parts.missing, parts.missing + len(parts.files))} ({parts.files[0]} is there)"
-    others = sorted(path for path in paths if path.lower().endswith(_OTHER_FORMATS))
-    if others:
-        return f"only weights in formats that are not read ({_some(others)})"
-    return "no weight files"
+    return unread_weights(paths) or "no weight files"
 
 
 def weights_digest(hashes: Iterable[str], kind: str = "safetensors") -> str:
@@ -281,7 +258,3 @@ def _sets_of_folder(folder: str, names: set[str]) -> list[WeightSet]:
 def _unnumbered(singles: Collection[str]) -> bool:
     """Whether there are files that an index may name beside the numbered ones: no copies in another form, no adapters."""
     return any(not _VARIANT.search(name) and not _ADAPTER.fullmatch(without_suffix(name)) for name in singles)
-
-
-def _some(paths: list[str]) -> str:
-    return ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from lineage.crawler.headers import REMOTE_HEADER_LIMIT_BYTES, TensorHeader
 from lineage.crawler.selection import Choice, Layout, WeightSet, missing_reason
+from lineage.crawler.unread_formats import named_as_another, trainer_state
 from lineage.crawler.weights import WeightFile
 
 MAIN_STEMS = ("pytorch_model", "model", "diffusion_pytorch_model")
@@ -100,6 +101,8 @@ class Format(ABC):
             folder, _, name = path.rpartition("/")
             suffix = next((end for end in self.suffixes if name.lower().endswith(end)), None)
             if suffix is None or _NO_MODEL.fullmatch(stem := name[: -len(suffix)]):
+                continue
+            if named_as_another(name) or trainer_state(name):
                 continue
             shard = _SHARD.fullmatch(stem)
             if shard and 0 < int(shard["number"]) <= int(shard["total"]) <= 10_000:

@@ -107,6 +107,7 @@ class _GlobalName:
 
 
 _MARK = object()
+_SCRIPTED = "__torch__."  # before the classes of a program that TorchScript made
 
 
 def tensors_in(pickle: bytes) -> dict[str, StoredTensor]:
@@ -361,8 +362,11 @@ def _content_of(here: Any) -> Any:
 
 def _named(here: Any) -> dict[str, StoredTensor]:
     """Names and tensors of a dictionary of them, or of a stored module."""
-    if isinstance(here, PickledObject) and isinstance(here.state, dict) and "_modules" in here.state:
-        return dict(_module(here, "", 0, [0]))
+    if isinstance(here, PickledObject) and isinstance(here.state, dict):
+        if "_modules" in here.state:
+            return dict(_module(here, "", 0, [0]))
+        if here.name.startswith(_SCRIPTED):
+            return dict(_scripted(here, "", 0, [0]))
     content = _content_of(here)
     if not isinstance(content, dict):
         return {}
@@ -385,3 +389,15 @@ def _module(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> It
     for name, module in modules.items() if isinstance(modules, dict) else ():
         if isinstance(module, PickledObject):
             yield from _module(module, f"{prefix}{name}.", depth + 1, seen)
+
+
+def _scripted(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, StoredTensor]]:
+    """The same of a module that TorchScript stored: its tensors and its modules are its attributes."""
+    seen[0] += 1
+    if depth > MAX_DEPTH or seen[0] > MAX_TENSORS:
+        raise BadPickle("its modules lie within each other without end")
+    for name, value in here.state.items() if isinstance(here.state, dict) else ():
+        if isinstance(value, StoredTensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, PickledObject) and value.name.startswith(_SCRIPTED):
+            yield from _scripted(value, f"{prefix}{name}.", depth + 1, seen)

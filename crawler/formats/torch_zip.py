@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,8 +22,9 @@ from lineage.crawler.formats.torch_old import MAGIC, read_old
 from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
 from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader, refuse_pointer
 from lineage.crawler.packing.unpacking import UnpackedWeights
-from lineage.crawler.selection import Choice
+from lineage.crawler.selection import Choice, WeightSet
 from lineage.crawler.strided import values_spanned
+from lineage.crawler.unread_formats import PARALLEL_PART
 from lineage.crawler.weights import WeightFile, Weights
 from lineage.graphdb.schema import Failure
 
@@ -72,6 +74,12 @@ class TorchWeights(Weights):
 class TorchZip(Format):
     kind = "torch"
     suffixes = (".bin", ".pt", ".pth", ".pth.tar", CHECKPOINT)
+
+    def sets(self, paths: Collection[str]) -> list[WeightSet]:
+        """As every format, without files that hold a part of each tensor."""
+        found = super().sets(paths)
+        cut = Counter(s.folder for s in found if PARALLEL_PART.fullmatch(f"{s.stem}.pth"))
+        return [s for s in found if cut[s.folder] < 2 or not PARALLEL_PART.fullmatch(f"{s.stem}.pth")]
 
     def choose(self, paths: Collection[str]) -> Choice | None:
         """As every format; checkpoints of a trainer count where there is nothing else."""
@@ -216,7 +224,7 @@ def _entries(directory: bytes, count: int, file: str, directory_at: int) -> dict
         extra = directory[at + 46 + name_bytes : at + 46 + name_bytes + extra_bytes]
         if 0xFFFFFFFF in (packed, size, where):
             size, packed, where = _extra64(extra, size, packed, where, file)
-        if where + 30 + size > directory_at or (method == 0 and packed != size):
+        if where + 30 + packed > directory_at or (method == 0 and packed != size):
             raise BadArchive(file, f"its member {name[:80]!r} cannot be where it is said to be")
         rows.append((name, where, size, packed, method, flags, crc))
         at += 46 + name_bytes + extra_bytes + comment_bytes

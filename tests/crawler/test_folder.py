@@ -148,6 +148,17 @@ def test_what_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
     assert "none" not in found and all(found.values())
 
 
+def test_weights_in_formats_that_are_not_read_are_named_and_not_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, "lite/model.tflite", "apple/Net.mlpackage/Data/weights/weight.bin", "parts/consolidated.00.pth")
+    put(tmp_path, "parts/consolidated.01.pth", "vino/openvino_model.bin", "vino/openvino_model.xml", "data/table.csv")
+    put(tmp_path, "whole/consolidated.00.pth")
+    found = names(tmp_path)
+    assert found.pop("whole") is None
+    assert found.keys() == {"lite", "apple/Net.mlpackage", "parts", "vino"}
+    assert "TensorFlow Lite" in str(found["lite"]) and "Core ML" in str(found["apple/Net.mlpackage"])
+    assert "cut in parts" in str(found["parts"]) and "OpenVINO" in str(found["vino"])
+
+
 def test_links_in_circles_and_pipes_do_no_harm_and_are_named(tmp_path: Path) -> None:
     put(tmp_path, "a/x.safetensors")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)

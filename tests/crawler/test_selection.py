@@ -28,7 +28,12 @@ MODELS = {
 REASONS = {
     ("pytorch_model.bin", "training_args.bin"): "only pickle weights (pytorch_model.bin), which are never opened",
     ("model.Q4_K_M.gguf",): "formats that are not read",
-    ("tf_model.h5",): "formats that are not read",
+    ("tf_model.h5",): "only weights in formats that are not read (tf_model.h5: HDF5)",
+    ("__0_0.distcp", "__1_0.distcp", ".metadata"): "(__0_0.distcp, __1_0.distcp: PyTorch's distributed checkpoint)",
+    ("openvino_model.bin", "openvino_model.xml"): "(openvino_model.bin, openvino_model.xml: OpenVINO)",
+    ("ggml-base.bin",): "(ggml-base.bin: GGML)",
+    ("consolidated.00.pth", "consolidated.01.pth", "params.json"): "each tensor cut in parts, for several devices",
+    ("global_step10/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt",): "no weight files",
     ("README.md", "training_args.bin", "optimizer.pt"): "no weight files",
     (): "no weight files",
     ("a.safetensors", "b.safetensors"): "several weight files, none of which is named as the model: a, b",

@@ -270,3 +270,11 @@ def test_a_checkpoint_of_a_trainer_is_the_model_where_there_is_nothing_else(tmp_
     assert {t.name for t in locate_local(model).header} == set(state)
     chosen = choose_model(["README.md", "model.pt", "last.ckpt"])[1].weights
     assert chosen is not None and chosen.files == ("model.pt",)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning", "ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_program_of_torchscript_has_the_tensors_of_its_module() -> None:
+    model = network()
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(model), buffer)
+    assert header_of(buffer.getvalue()) == header_of(saved(model))
