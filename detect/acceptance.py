@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineage.detect.arrays import Tensor
+from lineage.detect.clustering import RELATED
 from lineage.detect.decided_by import ancestor_terms, by_signal, root_terms, strongest_first
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.geometry import NEARLY_EQUAL
@@ -19,6 +20,7 @@ from lineage.graphdb.schema import Relation
 
 CONFIDENT_DIRECTION_LOG_ODDS = 2.0  # log-odds from which a direction may not be contradicted
 TURNED_ROUND_LOG_ODDS = 1.0  # log-odds of both that the child came first, beyond which it is no child
+OF_ITSELF = RELATED / 2  # relatedness below which only other models, such as a merge of both, hold two in one family
 WORTH_NAMING = 0.02  # candidates below this are not listed
 
 
@@ -65,7 +67,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         alike = nearly_equal(child, best, [i for _, i in ranked], family.distance)
         probability = sum(p for p, i in ranked if i == best or i in alike)
         agreed, turned = not _contradict(child, best, family), _turned_round(child, best, family)
-        if probability >= threshold and agreed and not turned:
+        related = float(family.related[child, best]) >= OF_ITSELF
+        if probability >= threshold and agreed and related and not turned:
             evidence = edge_evidence(child, best, family)
             if alike:
                 evidence["nearly_equal"] = [ids[i] for i in alike]
@@ -86,7 +89,9 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("oldest", {"count": len(ids)})
         return Decision(ids[child], AnswerKind.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)
     first, second = ids[best], ids[ranked[1][1]] if len(ranked) > 1 else None
-    if not agreed:
+    if not related:
+        reason = Reason("related_by_others", models={"parent": first})
+    elif not agreed:
         reason = Reason("contradiction", models={"parent": first})
     elif not turned and second and max(none, unseen) < ranked[1][0]:
         reason = Reason("two_candidates", models={"first": first, "second": second})

@@ -15,7 +15,9 @@ from typing import Protocol
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.groups import model_of
 from lineage.detect.reasons import Reason
+from lineage.graphdb.schema import Relation
 
+COPIES = (Relation.QUANTIZED_FROM, Relation.COPY_OF)
 MUCH_LARGER = 2.0  # an undecided part is what a model is about, where one with a parent has less than half its values
 
 
@@ -60,6 +62,10 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
     if len(alike) == 1 and len(asserted) == len(plain):
         return asserted[0][1]
     main, *others = map(_about, alike.values())
+    if main.relation in COPIES and not others:  # a copy of a part is no copy of the model
+        if open_part is not None:
+            return replace(_about([open_part]), other_parts=(main,))
+        main = replace(main, relation=Relation.FINE_TUNED_FROM)
     return replace(main, other_parts=tuple(others))
 
 

@@ -12,6 +12,30 @@ from lineage.detect.sketch_store import Sample, Sketch
 GRID = {8: (127, 128), 4: (7, 8)}  # bits -> the largest whole number that the largest value of a row or block may be
 GRID_BLOCKS = {8: (0,), 4: (0, 128, 64, 32)}  # values that share a scale; 0: a row
 SMALL_NUMBERS = 24  # whole numbers up to which the dtype of the file does not blur the grid
+# levels of bitsandbytes' four-bit floats, in parts of the largest value of a block; Dettmers et al. 2023, arXiv 2305.14314, appendix E
+NF4 = (
+    -1.0, -0.69619280, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.09105004, 0.0, 0.07958030, 0.16093020, 0.24611230,
+    0.33791524, 0.44070983, 0.56261700, 0.72295684, 1.0,
+)  # fmt: skip
+FP4 = (
+    -1.0,
+    -0.6666667,
+    -0.5,
+    -0.3333333,
+    -0.25,
+    -0.1666667,
+    -0.0052083,
+    0.0,
+    0.0052083,
+    0.1666667,
+    0.25,
+    0.3333333,
+    0.5,
+    0.6666667,
+    1.0,
+)
+LEVEL_BLOCKS = (64, 128, 32)  # values that share a scale there
+OFF_LEVEL = 0.009  # of a level: what bfloat16 rounds away of a value and of the largest one
 ON_GRID, OFF_GRID_AT_MOST = 0.98, 0.1  # share of the values that lie on it, and how far off a whole number they may be
 FEWEST_ON_GRID = 512  # values, in at least half of the matrices
 
@@ -24,10 +48,17 @@ def grid_bits(sketch: Sketch) -> int | None:
     matrices = [
         s for s in sketch.samples.values() if len(s.shape) == 2 and s.dtype in FLOAT_DTYPES and s.shape[1] >= 64
     ]
+    one = matrices[len(matrices) // 2 :][
+        :1
+    ]  # most models are distinguished by one that is neither a head nor an embedding
     for bits, largest in GRID.items():
         for block in GRID_BLOCKS[bits]:
-            if any(_on_grid(matrices[:1], block, n) and _on_grid(matrices, block, n) for n in largest):
+            if any(_on_grid(one, block, n) and _on_grid(matrices, block, n) for n in largest):
                 return bits
+    for levels in (NF4, FP4):
+        for block in LEVEL_BLOCKS:
+            if _on_levels(one, block, levels) and _on_levels(matrices, block, levels):
+                return 4
     return None
 
 
@@ -35,13 +66,33 @@ def _on_grid(matrices: Sequence[Sample], block: int, largest: int) -> bool:
     on_grid = 0
     for sample in matrices:
         width = block or sample.shape[1]
-        values = sample.values()
-        if sample.shape[1] % width or sample.start % width or len(values) < width:
+        rows = None if sample.shape[1] % width else _blocks(sample, width)
+        if rows is None:
             continue
-        rows = values[: len(values) // width * width].reshape(-1, width).astype(np.float64)
-        most = np.abs(rows).max(1, keepdims=True)
-        number = rows / np.where(most > 0, most, 1.0) * largest
+        number = rows * largest
         told = (np.abs(number) <= SMALL_NUMBERS) & (np.abs(number) > 0.5 * (largest > SMALL_NUMBERS))
         near = np.abs(number - np.round(number)) <= OFF_GRID_AT_MOST
         on_grid += int(told.sum()) >= FEWEST_ON_GRID and float((near & told).sum()) >= ON_GRID * float(told.sum())
     return bool(matrices) and 2 * on_grid > len(matrices)
+
+
+def _on_levels(matrices: Sequence[Sample], block: int, levels: Sequence[float]) -> bool:
+    table, on_levels = np.array(levels), 0
+    middles = (table[1:] + table[:-1]) / 2
+    for sample in matrices:
+        rows = _blocks(sample, block)
+        if rows is not None:
+            level = table[np.searchsorted(middles, rows)]
+            near = np.abs(rows - level) <= OFF_LEVEL * np.maximum(np.abs(level), table[table > 0].min())
+            on_levels += rows.size >= FEWEST_ON_GRID and float(near.mean()) >= ON_GRID
+    return bool(matrices) and 2 * on_levels > len(matrices)
+
+
+def _blocks(sample: Sample, width: int) -> np.ndarray | None:
+    """(b, width) float64 values in parts of the largest of each block; None where the sample is not of whole blocks."""
+    values = sample.values()
+    if sample.start % width or len(values) < width:
+        return None
+    rows = values[: len(values) // width * width].reshape(-1, width).astype(np.float64)
+    most = np.abs(rows).max(1, keepdims=True)
+    return rows / np.where(most > 0, most, 1.0)

@@ -1,8 +1,8 @@
 """Models whose bodies are equal bit for bit and differ only in heads or vectors: the body was frozen, so the tree cannot part them.
 
 One representative enters the family's tree; the uncertainty of that choice is carried into every decision. Which model of such a group
-the others come from shows in their heads: a model trained on from one of them keeps its head more than the others'; where heads do not
-differ, it cannot be decided.
+the others come from shows in their heads: a model trained on from one of them keeps its head more than the others'; and in the sizes of
+their vocabularies, which were seldom changed. Where neither differs, it cannot be decided.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import Reason
+from lineage.detect.signature import Role, role_of
+from lineage.detect.sketch_file import Sketch
 from lineage.graphdb.schema import Relation
 
 EQUAL = 1e-14  # squared distance over squared length: nothing but rounding in sums
@@ -34,10 +36,12 @@ class BodyGroup:
     probability: tuple[float, ...]
 
 
-def same_bodies(relative: Tensor, layers: Sequence[Layer]) -> list[BodyGroup]:
+def same_bodies(
+    relative: Tensor, layers: Sequence[Layer], tables: Sequence[tuple[tuple[int, ...], ...]] = ()
+) -> list[BodyGroup]:
     """
     Args:
-        relative: (m, m) squared distances of the bodies over squared length.
+        relative: (m, m) squared distances of the bodies over squared length; tables: shapes of the embeddings of each model, where known.
     """
     left = set(range(relative.shape[0]))
     equal = relative <= EQUAL
@@ -50,7 +54,13 @@ def same_bodies(relative: Tensor, layers: Sequence[Layer]) -> list[BodyGroup]:
     if not groups:
         return []
     rest = rest_distances(layers)
-    return [_chosen(members, rest) for members in groups]
+    return [_chosen(members, rest, tables) for members in groups]
+
+
+def table_shapes(sketch: Sketch) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a model's embeddings, whatever they are called."""
+    samples = sketch.samples.items()
+    return tuple(sorted(s.shape for name, s in samples if role_of(name, s.dtype, s.shape) is Role.EMBEDDING))
 
 
 def rest_distances(layers: Sequence[Layer]) -> Tensor:
@@ -65,9 +75,20 @@ def rest_distances(layers: Sequence[Layer]) -> Tensor:
     return total
 
 
-def _chosen(members: list[int], rest: Tensor) -> BodyGroup:
+def _of_tables(members: list[int], tables: Sequence[tuple[tuple[int, ...], ...]]) -> list[float]:
+    """Votes of the models outside for the members whose embeddings are of the shapes of theirs, where not all members' are."""
+    votes = [0.0] * len(members)
+    for model, table in enumerate(tables):
+        alike = [place for place, member in enumerate(members) if tables[member] == table]
+        if model not in members and 0 < len(alike) < len(members):
+            for place in alike:
+                votes[place] += 1.0
+    return votes
+
+
+def _chosen(members: list[int], rest: Tensor, tables: Sequence[tuple[tuple[int, ...], ...]]) -> BodyGroup:
     """Every model votes for the member whose head it kept; a member's own derivatives vote as well."""
-    votes = torch.zeros(len(members), dtype=torch.float64)
+    votes = torch.tensor(_of_tables(members, tables) or [0.0] * len(members), dtype=torch.float64)
     own = torch.tensor(members)
     for model in range(rest.shape[0]):
         if model in members and len(members) == 2:

@@ -17,10 +17,11 @@ from lineage.detect.detector.scoring import directions, loaded
 from lineage.detect.disguised_copies import disguised
 from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram, gram, squared_lengths
-from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies
+from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies, spread, table_shapes
 from lineage.detect.merges import Merge, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.pruned_copies import pruned_decisions
 from lineage.detect.rounded_copies import rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
@@ -30,6 +31,7 @@ from lineage.detect.signals.interface import SignalInputs
 from lineage.detect.signals.pairs import NEAREST_COMPARED, PairEvidence, each_once, pair_evidence
 from lineage.detect.signals.registry import SIGNALS
 from lineage.detect.signals.retention import UnitDistances, unit_distances
+from lineage.detect.signals.shared_tensors import SharedTensors, shared_tensors
 from lineage.detect.tree import LARGE, Evidence, nearest, possible_roots
 from lineage.detect.tuned_merges import leaf_merges
 
@@ -89,6 +91,7 @@ class Measurement:
     pairs: PairEvidence
     characters: Characters
     evidence: Evidence
+    tensors: SharedTensors
 
 
 def settle(
@@ -108,6 +111,12 @@ def settle(
     equals = _equals(subjects, relative, layers, full)
     decisions = [*copied.values(), *(d for group in equals for d in decide_equals(group, options.threshold))]
     known = {decision.model for decision in decisions}
+    whole = [i for i, subject in enumerate(subjects) if subject.id not in known]
+    ids = [subjects[i].id for i in whole]
+    among = [layer.of(torch.tensor(whole)) for layer in layers]
+    pruned = [*pruned_decisions(ids, among, distance[whole][:, whole].numpy()).values()]
+    decisions += spread(pruned, equals, options.threshold)
+    known |= {decision.model for decision in pruned}
     kept = [i for i, subject in enumerate(subjects) if subject.id not in known]
     inner = products.only(torch.tensor(kept, dtype=torch.int64, device=products.products.device)).cpu()
     mixed: dict[int, Merge] = {}
@@ -149,7 +158,10 @@ def _equals(
     subjects: Sequence[Subject], relative: Tensor, layers: Sequence[Layer], full: list[int]
 ) -> list[IdenticalBodies]:
     """Groups of models of equal bodies among those in full precision."""
-    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers]) if full else []
+    if not full:
+        return []
+    tables = [table_shapes(subjects[i].sketch) for i in full]
+    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers], tables)
     return [
         IdenticalBodies(
             tuple((subjects[full[i]].id, subjects[full[i]].label) for i in body.members),
@@ -202,6 +214,7 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
         pairs,
         characters(layers, geometry.digits.tolist()),
         evidence,
+        shared_tensors(layers, geometry.digits.tolist()),
     )
 
 

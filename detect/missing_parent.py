@@ -28,6 +28,7 @@ from lineage.detect.signals.opposition import against
 from lineage.detect.tree import FamilyTree
 from lineage.detect.weighted_quantile import weighted_quantile
 
+INNER = 4.0  # log-odds against an unseen parent of a model that has no tensor of its own, see signals/shared_tensors.py
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
 OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, however many they are
 TREES = "missing_parent_trees"
@@ -64,6 +65,7 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
     """
     unseen = torch.zeros_like(tree.direct)
     products = family.gram.products.sum(0)  # (m, m)
+    inner = found.tensors.inner()
     for place, root in enumerate(tree.roots.tolist()):
         below = (tree.best_parents[place] == root).nonzero()[:, 0]
         if not len(below):
@@ -71,6 +73,7 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
         features = top_features(root, below, family, products, found) if len(below) > 1 else None
         odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
         odds += stood_still(root, below, products)
+        odds -= INNER * bool(inner[root])
         odds += max(shared_by_all(root, below, products), held_by_the_others(root, below, found.geometry))
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()

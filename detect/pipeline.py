@@ -13,9 +13,11 @@ from lineage.detect.acceptance import FamilyEvidence, accept
 from lineage.detect.align import NotComparable, align
 from lineage.detect.annotations import with_runs, with_siblings
 from lineage.detect.arrays import torch
+from lineage.detect.between import with_parents_between
 from lineage.detect.clustering import families
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.equal_parts import with_parent_of_equal
+from lineage.detect.family_values import plain
 from lineage.detect.geometry import nearly_equal_to
 from lineage.detect.identical_bodies import spread
 from lineage.detect.measurement import SettledFamily, measure, settle
@@ -35,7 +37,7 @@ from lineage.detect.tree import decide_tree
 from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "45"
+METHOD_VERSION = "46"
 
 
 def decide(
@@ -201,7 +203,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
         top = [Decision(s.id, AnswerKind.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
         return family.decisions + spread(top, family.equals, options.threshold)
     found = measure(family, options)
-    tree = decide_tree(found.geometry, found.units, found.roots, found.evidence, found.characters)
+    tree = decide_tree(found.geometry, found.units, found.roots, found.evidence, found.characters, found.tensors)
     unseen = missing_parents(tree, family, found, options.missing_parents)
     parent = (tree.parent - unseen) * kin(family.shared)
     evidence = FamilyEvidence(
@@ -219,6 +221,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     names = [(s.id, s.label) for s in family.own]
     said = accept(names, evidence, options.threshold)
     said = with_unknown_merges(said, family.layers, tree.best_root)
+    said = with_parents_between(said, plain(family.distance), tree.best_parent.tolist(), tree.best_root)
     said = with_merged_adapters(with_runs(said, family.layers), family.own)
     said = with_siblings(said, tree.best_root, tree.best_parent, evidence.unseen)
     ids = [s.id for s in family.own]

@@ -60,6 +60,11 @@ TEMPLATES = {
         "{percent:.2g} % of its values near zero are exactly those of {models} although those beside them moved, as merges leave them and "
         "training does not; cannot tell which models were merged"
     ),
+    "between": "{parent} is nearest, and lies between it and {third} as a merge of both does; cannot tell which came first",
+    "fewer_layers": "its {own:.0f} layers are made of some of the {of:.0f} of {parent}",
+    "related_by_others": "is in one family with {parent} only by way of others, such as a merge of both; not related to it itself",
+    "pruned": "a pruned copy: {percent:.2g} % of the values of {parent} were set to zero, all others are equal bit for bit",
+    "of_pruned": "trained from a pruned copy: {parent} is at {share:.2f} of the distance of {original}, of which that is a copy",
     "rounded": "every value compared is that of {parent} rounded to {digits} binary digits",
     "cast": "cast to {dtype}: every value compared is that of {parent}, rounded",
     "packed_left_alone": (

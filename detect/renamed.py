@@ -43,6 +43,7 @@ FOLLOWERS = 24  # of models that are translated
 BESIDE = 200  # models of a backbone beside which a translated one is decided about
 MOST = 0.5  # of a model's values: found in another model, it is translated as a whole
 SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
+WHOLE = 0.9  # share of a model's values that are in another one from which on it is that one and not a part of it
 UPCYCLED = 0.1  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
 
@@ -253,6 +254,9 @@ def _decided(
             changed.append(_translated_decision(decision, lower[subject.id], threshold))
         elif before is not None and before.answer is not AnswerKind.PARENT and not before.other_parts:
             if lower.keys() & decision.named:
+                if subject is here:
+                    for k in kin:
+                        decision = _of_part(decision, Kinship(k.second, upper, k.back, k.there))
                 changed.append(_with(decision, {"renamed": True}))
             elif before.answer is AnswerKind.NO_RELATIVES or subject is here:
                 changed.append(decision)  # else more was compared among models of its own names
@@ -261,8 +265,53 @@ def _decided(
             changed = [d for d in changed if d.model not in (upper.id, k.second.id)]
             changed.append(_upcycled(own[upper.id], k.second, {"renamed": True}, threshold))
             changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
+    for k in kin:
+        changed = _by_depth(changed, k)
     named = {name for d in changed for name in d.named}
     return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or d.named)]
+
+
+def _by_depth(decisions: Sequence[Decision], found: Kinship) -> list[Decision]:
+    """The decisions, turned round where a model was said to come from one that has only some of its layers, none of them twice."""
+    if max(found.there.doubled, found.back.doubled) >= UPCYCLED:
+        return list(decisions)
+    deeper, other = sorted((found.first, found.second), key=lambda s: -_depth(s))
+    said = {d.model: d for d in decisions}
+    wrong, of_other = said.get(deeper.id), said.get(other.id)
+    if not 0 < _depth(other) < _depth(deeper) or wrong is None or of_other is None:
+        return list(decisions)
+    chance = next((c.probability for c in wrong.candidates[:1] if c.parent == other.id), None)
+    if chance is None:
+        return list(decisions)
+    sure = wrong.parent == other.id
+    turned = replace(
+        of_other,
+        answer=wrong.answer,
+        parent=deeper.id if sure else None,
+        relation=Relation.FINE_TUNED_FROM if sure else None,
+        probability=wrong.probability,
+        candidates=(Candidate(deeper.id, chance),),
+        decided_by=("layers",) if sure else (),
+        reason=Reason("fewer_layers", {"own": _depth(other), "of": _depth(deeper)}, {"parent": deeper.id}),
+    )
+    rest = tuple(c for c in wrong.candidates if c.parent != other.id)
+    older = replace(
+        wrong,
+        answer=of_other.answer,
+        parent=None,
+        relation=None,
+        probability=of_other.probability,
+        candidates=rest,
+        decided_by=("layers",),
+        reason=of_other.reason,
+    )
+    return [{other.id: turned, deeper.id: older}.get(d.model, d) for d in decisions]
+
+
+def _depth(subject: Subject) -> int:
+    """Blocks of a model's only list of blocks; 0 where there is none, or there are several."""
+    parts = parts_of(subject.sketch)
+    return parts[0].depth[0] if len(parts) == 1 and len(parts[0].depth) == 1 else 0
 
 
 def _copy(decision: Decision, of: str, values: int) -> Decision:
@@ -296,9 +345,30 @@ def _translated_decision(decision: Decision, found: Kinship, threshold: float) -
     }
     if found.there.doubled >= UPCYCLED > 2 * found.back.doubled:
         return _upcycled(decision, found.first, evidence, threshold)
+    decision = _of_part(decision, found)
     if found.first.id in decision.named and (layers := _layers(found)) is not None:
         evidence["layers"] = layers
     return lowered(_with(decision, evidence), max(found.there.share, found.back.share), threshold)
+
+
+def _of_part(decision: Decision, found: Kinship) -> Decision:
+    """The decision about the second of two models, which names the part that it is about; a copy of a part is no copy of the model."""
+    part = _part(found) if found.first.id in decision.named else None
+    if part is None:
+        return decision
+    copied = decision.relation in (Relation.QUANTIZED_FROM, Relation.COPY_OF)
+    relation = Relation.FINE_TUNED_FROM if copied else decision.relation
+    return replace(decision, relation=relation, evidence={**decision.evidence, "part": part})
+
+
+def _part(found: Kinship) -> str | None:
+    """Path of the part of the second model that the first one is; None where it is the greater part of the whole."""
+    parts = parts_of(found.second.sketch)
+    if len(parts) < 2 or found.back.share >= WHOLE:
+        return None
+    held = [(sum(name in one.places for name in found.back.places), one.backbone) for one in parts]
+    count, most = max(held, key=lambda pair: pair[0])
+    return (most.part or ", ".join(most.containers)) if count else None
 
 
 def _layers(found: Kinship) -> str | None:

@@ -33,17 +33,19 @@ __all__ = ["BadSketch", "NotFinite", "Sample", "Sketch", "SketchStore", "make_sk
 logger = logging.getLogger(__name__)
 
 LOOSE_FILES = 512  # number of single files from which a shard is written
+LARGEST = 1e9  # of a value that is compared: squares of sums of larger ones are beyond what single precision holds
+_TOO_LARGE = f"holds values beyond {LARGEST:.0e}"
 SMALL_SHARDS = 8  # number of small shards from which they are merged
 
 
 class NotFinite(Failure):
-    """A model whose values hold NaN or infinity cannot be compared."""
+    """A model whose values hold NaN or infinity, or are as large as those of a training that diverged, cannot be compared."""
 
     exit_code = 4
 
-    def __init__(self, tensor: str):
+    def __init__(self, tensor: str, what: str = "holds NaN or infinite values"):
         super().__init__(
-            f"tensor {tensor!r} holds NaN or infinite values",
+            f"tensor {tensor!r} {what}",
             "such a model cannot be compared; check that its training or conversion went well",
         )
         self.tensor = tensor
@@ -75,7 +77,7 @@ def make_sketch(
     Args:
         facts: what else the weight files say, kept with the sketch; its signature is set here.
     Raises:
-        NotFinite: a sampled value is NaN or infinite.
+        NotFinite: a sampled value of a weight is NaN, infinite or beyond LARGEST. Constants that are, such as masks, are left out.
         BadSketch: a block's bytes are not as many as its values need.
     """
     tensors = {tensor.source: tensor for tensor in tensors_of(header)}
@@ -87,14 +89,23 @@ def make_sketch(
                 f"{block.tensor}: {len(raw)} bytes read where {block.stop - block.start} {tensor.dtype} values were planned"
             )
         sample = Sample(tensor.name, tensor.dtype, tensor.shape, block.start, block.stop, bytes(raw))
-        if not np.isfinite(sample.values()).all():
-            raise NotFinite(block.tensor)
+        values = sample.values()
+        if not (np.abs(values) <= LARGEST).all():
+            if _is_mask(values):
+                continue
+            raise NotFinite(block.tensor) if not np.isfinite(values).all() else NotFinite(block.tensor, _TOO_LARGE)
         samples[tensor.name] = sample
     layout = {tensor.name: tensor.shape for tensor in tensors.values()}
     signature = group_signature(header)
     said = facts and replace(facts, signature=signature)
     packed = frozenset(tensor.name for tensor in tensors.values() if tensor.dtype not in FLOAT_DTYPES)
     return Sketch(digest, signature, sum(t.values for t in tensors.values()), layout, samples, said, packed)
+
+
+def _is_mask(values: np.ndarray) -> bool:
+    """Whether infinite values are meant: one number alone, or nothing but infinities and zeros."""
+    finite = values[np.abs(values) <= LARGEST]
+    return not np.isnan(values).any() and (values.size == 1 or (finite.size > 0 and not finite.any()))
 
 
 class SketchStore:

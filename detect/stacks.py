@@ -17,6 +17,7 @@ PARTS = (2, 3, 4)  # how many a stack may have
 LEAST_PARTED = 64.0  # squared distance of a part's own tensors from every other part, in units of the last digit
 REFERENCES = 5  # relatives from which parts of a stack are seen
 DERIVED, OVERSHOT = 0.8, 1.5  # slopes of one part's change on another's between which one was trained from the other
+FROZEN = 0.02  # share of the values in which relatives differ, of those that several parts have
 STILL = 0.1  # of a part's values: where fewer changed there is nothing to be found again
 
 
@@ -38,11 +39,23 @@ def stacks(seen: View, values: FamilyValues) -> list[tuple[tuple[int, ...], np.n
             if equal[:, chosen].any(1).all() and _all_needed(apart[:, chosen]):
                 given = equal[:, chosen] / equal[:, chosen].sum(1, keepdims=True)  # (l, n)
                 parts = tuple(seen.pool[place] for place in chosen)
+                if _frozen_alike(equal[:, chosen], seen.values, telling):
+                    continue
                 if _really_stacked(values, seen.model, parts, given, telling):
                     found.append((parts, seen.values[telling] @ given[telling] / seen.values[telling].sum()))
         if found:
             return found
     return []
+
+
+def _frozen_alike(equal: np.ndarray, values: np.ndarray, telling: np.ndarray) -> bool:
+    """Whether parts have tensors in common that others have not: then they were trained from the model with these frozen, each with others.
+
+    Args:
+        equal: (l, n) whether a part has the model's tensor; values: (l,) how many it has; telling: (l,) where relatives differ.
+    """
+    common = telling & (equal.sum(1) > 1)
+    return float(values[common].sum()) > FROZEN * float(values[telling].sum())
 
 
 def _all_needed(apart: np.ndarray) -> bool:

@@ -26,6 +26,7 @@ from lineage.detect.signals.registry import of_kind
 from lineage.detect.signals.retention import UnitDistances, Votes, votes
 from lineage.detect.signals.rooted_growth import RootedGrowth, rooted_growth
 from lineage.detect.signals.shared_start import kin
+from lineage.detect.signals.shared_tensors import SharedTensors
 from lineage.detect.steps import steps_from
 
 ALL_PAIRS_UP_TO = 64
@@ -44,6 +45,7 @@ SURELY_OUTWARD = 3.0
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
+NOT_NEITHER = -8.0  # log-odds that neither of two models comes from the other where they alone share a tensor
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
 
@@ -194,12 +196,17 @@ def possible_roots(came_first: Tensor, distance: Tensor, lengths: Tensor) -> Ten
 
 
 def decide_tree(
-    geometry: Geometry, units: UnitDistances, roots: Tensor, evidence: Evidence, found: Characters
+    geometry: Geometry,
+    units: UnitDistances,
+    roots: Tensor,
+    evidence: Evidence,
+    found: Characters,
+    tensors: SharedTensors,
 ) -> FamilyTree:
     """
     Args:
         geometry: of the family's m >= 2 models.
-        roots: see `possible_roots`; units: of the same; found: values of the same as characters.
+        roots: see `possible_roots`; units: of the same; found: values of the same as characters; tensors: that they share.
     """
     neighbours, models = geometry.neighbours, len(geometry.distance)
     ordered = {s.name: evidence.signals[s.name] for s in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
@@ -207,7 +214,9 @@ def decide_tree(
     scores = {
         **root_scores(geometry, evidence.growth_at_right_angles, evidence.detector_at_right_angles, ordered, roots),
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
+        "shared tensors": tensors.side_of_tree(geometry.distance)[roots],
     }
+    held = Held.of(tensors, neighbours)
     kept = _worth_a_tree(torch.stack(list(scores.values())).sum(0), models, evidence.declared)
     roots, scores = roots[kept], {kind: score[kept] for kind, score in scores.items()}
 
@@ -215,7 +224,7 @@ def decide_tree(
         root = int(roots[place])
         voted = votes(units, neighbours, int(kept[place]))
         outward = rooted_growth(units, neighbours, int(kept[place]))
-        return parents_under(geometry, root, voted, outward, evidence, exact_inheritance(found, root))
+        return parents_under(geometry, root, voted, outward, evidence, exact_inheritance(found, root), held)
 
     trees = side_by_side(under, range(len(roots)))
     scores["declared"] = torch.stack(
@@ -245,13 +254,20 @@ def _worth_a_tree(score: Tensor, models: int, declared: Tensor) -> Tensor:
 
 
 def parents_under(
-    geometry: Geometry, root: int, voted: Votes, outward: RootedGrowth, evidence: Evidence, retention: Tensor
+    geometry: Geometry,
+    root: int,
+    voted: Votes,
+    outward: RootedGrowth,
+    evidence: Evidence,
+    retention: Tensor,
+    held: Held | None = None,
 ) -> RootedTree:
     """The tree if `root` is the root.
 
     Args:
         voted, outward: of each model's units about its neighbours, seen from the root.
         retention: (m, m) float64, [child, parent]: log-odds that the child comes from the parent, from values that are equal bit for bit.
+        held: the tensors that models share with their neighbours; None where none does.
     """
     neighbours = geometry.neighbours
     found, possible, low = seen_from(geometry, root, voted, outward, evidence, retention)
@@ -260,13 +276,53 @@ def parents_under(
     told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
     odds = torch.full(possible.shape, -torch.inf, dtype=torch.float64)  # (m, k)
     odds[possible] = log_odds(found[possible]) + told[possible]
+    neither = torch.zeros_like(odds)
+    if held is not None:
+        odds = odds.masked_fill(held.tensors.undone(root)[child, neighbours], -torch.inf)
+        neither = neither.masked_fill(held.alone, NOT_NEITHER)
     # of two models one at most comes from the other
-    ancestor = (odds - (1 + turned_round(odds, neighbours).exp()).log()).sigmoid()
-    before = torch.cat([torch.ones(len(child), 1, dtype=torch.float64), (1 - ancestor).cumprod(1)[:, :-1]], 1)
-    share = torch.cat([ancestor * before, torch.zeros(len(child), 1, dtype=torch.float64)], 1)
-    share[:, -1] = 1 - share.sum(1)
+    ancestor = (odds - (neither.exp() + turned_round(odds, neighbours).exp()).log()).sigmoid()
+    share = first_of(ancestor, None if held is None else held.order)
     share[root] = 0
     return RootedTree(root, share, low, found, told, possible)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The tensors that models share with their neighbours.
+
+    Attributes:
+        order: (m, k) int64: places of the neighbours, those first that share the most; alone: (m, k) bool: no other model shares it.
+    """
+
+    tensors: SharedTensors
+    order: Tensor
+    alone: Tensor
+
+    @classmethod
+    def of(cls, tensors: SharedTensors, neighbours: Tensor) -> Held | None:
+        """None where nothing is shared."""
+        if not len(tensors.values):
+            return None
+        child = torch.arange(len(neighbours))[:, None]
+        nearest = torch.linspace(0.5, 0.0, neighbours.shape[1]).double()  # of as many values the nearest first
+        order = (-tensors.shared()[child, neighbours] - nearest).argsort(1)
+        return cls(tensors, order, tensors.by_two()[child, neighbours])
+
+
+def first_of(ancestor: Tensor, order: Tensor | None = None) -> Tensor:
+    """(m, k) probabilities of each neighbour to be an ancestor -> (m, k + 1) of each to be the first one in order, and of none to be one.
+
+    Args:
+        order: (m, k) int64, places; as they are if None.
+    """
+    if order is not None:
+        ancestor = ancestor.gather(1, order)
+    before = torch.cat([torch.ones(len(ancestor), 1, dtype=torch.float64), (1 - ancestor).cumprod(1)], 1)  # (m, k + 1)
+    first = ancestor * before[:, :-1]
+    if order is not None:
+        first = torch.zeros_like(first).scatter_(1, order, first)
+    return torch.cat([first, 1 - first.sum(1, keepdim=True)], 1)
 
 
 def seen_from(

@@ -22,7 +22,7 @@ MAIN_STEMS = ("pytorch_model", "model", "diffusion_pytorch_model")
 _SHARD = re.compile(r"(?P<stem>.+?)[-_.](?P<number>\d{1,6})-of-(?P<total>\d{1,6})", re.ASCII)
 _NO_MODEL = re.compile(
     r"(optim(izer)?|scheduler|rng_state|random_states|training_args|scaler|trainer_state|spiece|tokenizer|vocab|adapter_model"
-    r"|.*[._-]lora|lora[._-].*|events|ggml|flax|tf_model|embeddings?)([._-].*)?",
+    r"|.*[._-]lora|lora[._-].*|events|ggml|flax|tf_model)([._-].*)?|embeddings?",
     re.IGNORECASE,
 )
 

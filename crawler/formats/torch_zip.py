@@ -73,7 +73,7 @@ class TorchWeights(Weights):
 
 class TorchZip(Format):
     kind = "torch"
-    suffixes = (".bin", ".pt", ".pth", ".pth.tar", CHECKPOINT)
+    suffixes = (".bin", ".pt", ".pth", ".pth.tar", ".jit", ".torchscript", CHECKPOINT)
 
     def sets(self, paths: Collection[str]) -> list[WeightSet]:
         """As every format, without files that hold a part of each tensor."""

@@ -52,6 +52,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "outside": (hostile(json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8 << 40]}}).encode()), "w"),
     "nan": (poisoned(np.nan), "NaN or infinite"),
     "infinite": (poisoned(np.inf), "NaN or infinite"),
+    "diverged": (poisoned(1e20), "values beyond 1e+09"),
     "no-tensors": (save({}), "there are no tensors"),
 }
 

@@ -278,3 +278,9 @@ def test_a_program_of_torchscript_has_the_tensors_of_its_module() -> None:
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.script(model), buffer)
     assert header_of(buffer.getvalue()) == header_of(saved(model))
+
+
+def test_files_are_weights_by_their_ending_and_not_by_a_word_in_their_name(tmp_path: Path) -> None:
+    for name in ("embedding_model.pt", "net.jit", "net.torchscript", "embeddings.pt", "optimizer.pt"):
+        (tmp_path / name).write_bytes(saved(network().state_dict()))
+    assert {model.id for model in local_models(tmp_path)} == {"embedding_model.pt", "net.jit", "net.torchscript"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lineage.detect.dequantized import grid_bits
+from lineage.detect.dequantized import NF4, grid_bits
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
@@ -34,6 +34,18 @@ def test_a_dequantized_copy_is_quantized_from_its_original(bits: int, block: int
     assert (found["copy"].parent, found["copy"].relation) == ("t1", Relation.QUANTIZED_FROM)
     assert found["copy"].evidence["bits"] == bits
     assert not [m for m, d in found.items() if d.parent == "copy"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_four_bit_floats_are_seen_in_what_was_written_as_floats_again(dtype: type) -> None:
+    levels = np.array(NF4)
+    copy = {}
+    for name, values in start(5).items():
+        rows = values.reshape(-1, 64) if values.ndim == 2 else values.reshape(1, -1)
+        most = np.abs(rows).max(1, keepdims=True)
+        nearest = np.abs((rows / most)[..., None] - levels).argmin(-1)
+        copy[name] = (levels[nearest] * most).reshape(values.shape).astype(dtype) if values.ndim == 2 else values
+    assert grid_bits(sketch_of(copy)) == 4
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

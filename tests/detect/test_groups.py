@@ -249,7 +249,14 @@ def test_where_a_much_larger_part_has_candidates_a_copied_small_part_is_not_what
     found = combined("m", parts)
     assert (found.answer, found.evidence["part"]) == (AnswerKind.UNDECIDED, "language_model")
     assert [(other.parent, other.evidence["part"]) for other in found.other_parts] == [("vision", "tower")]
-    assert combined("m", [(PartOfM(("tower",), 60), tower), parts[1]]).parent == "vision"
+    trained = replace(tower, relation=Relation.FINE_TUNED_FROM)
+    assert combined("m", [(PartOfM(("tower",), 60), trained), parts[1]]).parent == "vision"
+    assert (
+        combined("m", [(PartOfM(("tower",), 60), tower), parts[1]]).parent is None
+    )  # a copy of a part is no copy of the model
+    stranger = Decision("m", AnswerKind.NO_RELATIVES, 1.0)
+    alone = combined("m", [(PartOfM(("tower",), 60), tower), (parts[1][0], stranger)])
+    assert (alone.parent, alone.relation, alone.evidence["part"]) == ("vision", Relation.FINE_TUNED_FROM, "tower")
 
 
 def test_parts_with_one_parent_are_one_decision_that_names_them_all() -> None:

@@ -24,7 +24,7 @@ from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Relation, Status, share_key
 from lineage.graphdb.store import Store, open_store
 from lineage.other_names import OtherNames
-from tests.builders import sketch_of
+from tests.builders import sketch_of, stack
 
 WIDE, BETWEEN, DEPTH = 32, 80, 4
 Tensors = dict[str, np.ndarray]
@@ -340,6 +340,30 @@ def test_a_model_of_other_names_that_lost_layers_is_from_the_oldest_with_its_map
     said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
     assert "base" in named(said["other"]) and said["other"].evidence["layers"] == "1,3"
     assert "other" not in named(said["first"])
+
+
+def test_a_model_comes_from_none_that_has_only_some_of_its_layers() -> None:
+    """Also where all values say that the flat one came first."""
+    flat = shallow(BASE, (0, 2))
+    trained, deep = grown(flat, 5), network(7)
+    for name, values in trained.items():
+        deep[name.replace("layers.1.", "layers.2.")] = values
+    said = {d.model: d for d in decide_groups([subject("deep", deep), subject("flat", renamed(flat))], plain, 0.5)}
+    assert "flat" not in named(said["deep"])
+    assert named(said["flat"]) == {"deep"} and said["flat"].reason.key == "fewer_layers"
+
+
+def test_a_copy_of_a_part_is_no_copy_of_the_model() -> None:
+    vision, language = stack("", 3, 48), stack("language_model.", 4, 32, 5)
+    words = {"query": "q_proj", "up": "fc1", "down": "fc2"}
+    tower = {
+        "tower." + ".".join(words.get(w, w) for w in n.split(".")): v.astype(np.float16) for n, v in vision.items()
+    }
+    said = {
+        d.model: d for d in decide_groups([subject("vision", vision), subject("whole", language | tower)], plain, 0.8)
+    }
+    assert (said["whole"].parent, said["whole"].relation) == ("vision", Relation.FINE_TUNED_FROM)
+    assert said["whole"].evidence["part"] == "tower.layers"
 
 
 @pytest.mark.slow

@@ -1,0 +1,98 @@
+"""Whole tensors that were left as they were say which models are next to each other in the tree."""
+
+import numpy as np
+import pytest
+
+from lineage.detect.align import align
+from lineage.detect.arrays import torch
+from lineage.detect.decision import AnswerKind
+from lineage.detect.identical_bodies import same_bodies
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
+from lineage.detect.signals.shared_tensors import SharedTensors, shared_tensors
+from tests.builders import sketch_of, start, tune
+
+SHAPES = {f"layers.{i}.weight": (64, 96) for i in range(4)}
+BASE = start(1, SHAPES)
+
+
+def trained(parent, seed, *layers, moved=0.05):
+    """A tuning of some layers only."""
+    return parent | {f"layers.{i}.weight": tune(parent, seed, moved)[f"layers.{i}.weight"] for i in layers}
+
+
+MODELS = {
+    "base": BASE,
+    "lower": trained(BASE, 2, 0, 1),
+    "upper": trained(BASE, 3, 2, 3),
+    "last": trained(BASE, 4, 3),
+    "whole": tune(BASE, 5, 0.05),
+}
+
+
+def shared(models) -> SharedTensors:
+    layers = align([sketch_of(weights, name) for name, weights in models.items()], torch.device("cpu"))
+    return shared_tensors(layers, [24] * len(models))
+
+
+def said(models):
+    subjects = [Subject(name, sketch_of(weights, name)) for name, weights in models.items()]
+    return {d.model: d for d in decide(subjects, Options(threshold=0.5))}
+
+
+def test_a_model_without_a_tensor_of_its_own_lies_between_the_others():
+    found = shared(MODELS)
+    assert found.inner().tolist() == [True, False, False, False, False]
+    assert found.undone(0)[1].tolist() == [False, False, True, True, True]  # what lower has of the base they have not
+    apart = 2 * torch.ones(5, 5).double().fill_diagonal_(
+        0.0
+    )  # a star: others are one step from the base and two from each other
+    apart[0, 1:] = apart[1:, 0] = 1
+    sides = found.side_of_tree(apart)
+    assert sides[[0, 4]].tolist() == [0, 0] and (sides[1:4] < -1).all()
+
+
+def test_no_model_is_inner_where_a_tensor_is_never_the_same():
+    models = {name: trained(weights, 10 + i, 0, moved=0.01) for i, (name, weights) in enumerate(MODELS.items())}
+    assert shared(models).parted and not shared(models).inner().any()
+
+
+def test_what_is_stored_in_fewer_digits_has_the_tensors_of_its_base():
+    half = {name: {k: v.astype(np.float16).astype(np.float32) for k, v in w.items()} for name, w in MODELS.items()}
+    layers = align([sketch_of(w, n) for n, w in ({**half, "base": BASE}).items()], torch.device("cpu"))
+    found = shared_tensors(layers, [24, 11, 11, 11, 11])
+    assert found.inner().tolist()[0] and float(found.shared()[0, 1]) == 2 * 64 * 96
+
+
+def test_a_few_values_that_moved_alike_are_no_tensor_of_two():
+    few = {name: weights["layers.0.weight"].copy() for name, weights in MODELS.items()}
+    for rows in (few["lower"], few["upper"]):
+        rows[:] = BASE["layers.0.weight"]
+        rows[0, :3] += 0.1
+    found = shared({name: {**MODELS[name], "layers.0.weight": few[name]} for name in MODELS})
+    assert not found.by_two()[1, 2]
+
+
+def test_a_base_of_which_two_children_hold_every_tensor_is_no_merge_of_them():
+    found = said(MODELS)
+    assert not any(decision.merged_from for decision in found.values())
+    assert found["lower"].parent == found["last"].parent == found["upper"].parent == "base"
+    assert found["base"].answer is not AnswerKind.PARENT
+
+
+@pytest.mark.parametrize("frozen", [(0, 1, 2), (1, 2, 3)])
+def test_an_edited_model_comes_from_the_one_whose_other_tensors_it_has(frozen):
+    near = tune(MODELS["whole"], 20, 0.01, decay=0.0)  # nearer than its parent, and another one everywhere
+    edited = trained(MODELS["whole"], 21, *(i for i in range(4) if i not in frozen), moved=0.2)
+    found = said({**MODELS, "near": near, "edited": edited})
+    assert found["edited"].parent == "whole"
+    assert {c.parent: c.probability for c in found["edited"].candidates}.get("near", 0.0) < 0.02
+
+
+def test_of_equal_bodies_the_one_with_the_vocabulary_of_the_others_came_first():
+    layers = align([sketch_of(BASE, "a"), sketch_of(BASE, "b"), sketch_of(MODELS["whole"], "c")], torch.device("cpu"))
+    relative = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]).double()
+    for tables, chosen in (([((50, 8),), ((40, 8),), ((40, 8),)], 1), ([((40, 8),), ((50, 8),), ((40, 8),)], 0)):
+        (group,) = same_bodies(relative, layers, tables)
+        assert group.chosen == chosen and max(group.probability) > 0.8
