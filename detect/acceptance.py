@@ -21,6 +21,7 @@ from lineage.graphdb.schema import Relation
 CONFIDENT_DIRECTION_LOG_ODDS = 2.0  # log-odds from which a direction may not be contradicted
 TURNED_ROUND_LOG_ODDS = 1.0  # log-odds of both that the child came first, beyond which it is no child
 OF_ITSELF = RELATED / 2  # relatedness below which only other models, such as a merge of both, hold two in one family
+FEWEST_VALUES = 512  # compared, below which chance makes relatives and directions
 WORTH_NAMING = 0.02  # candidates below this are not listed
 
 
@@ -68,7 +69,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         probability = sum(p for p, i in ranked if i == best or i in alike)
         agreed, turned = not _contradict(child, best, family), _turned_round(child, best, family)
         related = float(family.related[child, best]) >= OF_ITSELF
-        if probability >= threshold and agreed and related and not turned:
+        enough = family.values >= FEWEST_VALUES
+        if probability >= threshold and agreed and related and enough and not turned:
             evidence = edge_evidence(child, best, family)
             if alike:
                 evidence["nearly_equal"] = [ids[i] for i in alike]
@@ -89,7 +91,9 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("oldest", {"count": len(ids)})
         return Decision(ids[child], AnswerKind.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)
     first, second = ids[best], ids[ranked[1][1]] if len(ranked) > 1 else None
-    if not related:
+    if not enough:
+        reason = Reason("few_values", {"values": family.values}, {"parent": first})
+    elif not related:
         reason = Reason("related_by_others", models={"parent": first})
     elif not agreed:
         reason = Reason("contradiction", models={"parent": first})

@@ -63,6 +63,7 @@ TEMPLATES = {
     "between": "{parent} is nearest, and lies between it and {third} as a merge of both does; cannot tell which came first",
     "fewer_layers": "its {own:.0f} layers are made of some of the {of:.0f} of {parent}",
     "related_by_others": "is in one family with {parent} only by way of others, such as a merge of both; not related to it itself",
+    "few_values": "{parent} is likeliest, and {values} values are too few to assert anything",
     "pruned": "a pruned copy: {percent:.2g} % of the values of {parent} were set to zero, all others are equal bit for bit",
     "of_pruned": "trained from a pruned copy: {parent} is at {share:.2f} of the distance of {original}, of which that is a copy",
     "rounded": "every value compared is that of {parent} rounded to {digits} binary digits",

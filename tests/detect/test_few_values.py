@@ -1,0 +1,33 @@
+"""What is true of a family only by way of others, or of a handful of values, is not asserted."""
+
+import numpy as np
+import pytest
+
+from lineage.detect.decision import AnswerKind
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
+from tests.builders import sketch_of, start, tune
+
+
+def said(models):
+    return {
+        d.model: d for d in decide([Subject(n, sketch_of(w, n)) for n, w in models.items()], Options(threshold=0.3))
+    }
+
+
+@pytest.mark.parametrize(("rows", "asserted"), [(64, True), (12, False)])
+def test_of_few_values_nothing_is_asserted(rows: int, asserted: bool) -> None:
+    base = start(1, {"layers.0.weight": (rows, 16), "layers.1.weight": (rows, 16)})
+    found = said({"base": base} | {f"child{i}": tune(base, 2 + i, 0.3, decay=0.0) for i in range(3)})
+    assert (found["child0"].parent == "base") is asserted
+    assert asserted or found["child0"].reason.key == "few_values"
+
+
+def test_a_stranger_that_a_merge_holds_in_the_family_comes_from_nobody_there() -> None:
+    base, stranger = start(1), start(2)
+    child = tune(base, 3, 0.2, decay=0.0)
+    bridge = {name: (0.5 * child[name] + 0.5 * stranger[name]).astype(np.float32) for name in base}
+    found = said({"base": base, "child": child, "stranger": stranger, "bridge": tune(bridge, 4, 0.01, decay=0.0)})
+    assert found["stranger"].parent not in ("base", "child")
+    assert found["child"].parent not in ("stranger", "bridge") and found["base"].answer is not AnswerKind.PARENT
