@@ -216,7 +216,7 @@ def decide_tree(
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
         "shared tensors": tensors.side_of_tree(geometry.distance)[roots],
     }
-    held = Held.of(tensors, neighbours)
+    held = HeldTensors.of(tensors, neighbours)
     kept = _worth_a_tree(torch.stack(list(scores.values())).sum(0), models, evidence.declared)
     roots, scores = roots[kept], {kind: score[kept] for kind, score in scores.items()}
 
@@ -260,7 +260,7 @@ def parents_under(
     outward: RootedGrowth,
     evidence: Evidence,
     retention: Tensor,
-    held: Held | None = None,
+    held: HeldTensors | None = None,
 ) -> RootedTree:
     """The tree if `root` is the root.
 
@@ -288,7 +288,7 @@ def parents_under(
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldTensors:
     """The tensors that models share with their neighbours.
 
     Attributes:
@@ -300,7 +300,7 @@ class Held:
     alone: Tensor
 
     @classmethod
-    def of(cls, tensors: SharedTensors, neighbours: Tensor) -> Held | None:
+    def of(cls, tensors: SharedTensors, neighbours: Tensor) -> HeldTensors | None:
         """None where nothing is shared."""
         if not len(tensors.values):
             return None
