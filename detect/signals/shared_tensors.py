@@ -12,6 +12,7 @@ own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ FEWEST_CHANGED = (
     16  # values by which a tensor must differ to be another one: a few may have been rounded alike by chance
 )
 
+CLASSES = 32  # of models that share a tensor, for which those are looked for that hardly differ
 FULL_DIGITS = 24
 # share of a tensor's values by which it may differ where some models are stored in 11 digits and some in 8: both are rounded, one twice
 TWICE_ROUNDED = 0.1
@@ -53,8 +55,7 @@ class SharedTensors:
 
     def by_two(self) -> Tensor:
         """(m, m) bool: whether two models share a tensor that no other model has."""
-        members = (self.codes[:, :, None] == self.codes[:, None, :]).sum(2)  # (t, m)
-        return self._over_pairs(members == 2) > 0
+        return self._over_pairs(_members(self.codes) == 2) > 0
 
     def undone(self, root: int) -> Tensor:
         """(m, m) bool, [child, parent]: whether the child has a tensor of the root that the parent has not, so that it does not come from
@@ -71,7 +72,7 @@ class SharedTensors:
         if self.parted:
             return torch.zeros(self.codes.shape[1], dtype=torch.bool)
         codes, values = self.codes[self.body], self.values[self.body]
-        members = (codes[:, :, None] == codes[:, None, :]).sum(2)  # (t, m)
+        members = _members(codes)
         held = values @ (members > 2).double()  # (m,)
         return (members > 1).all(0) & (held > HELD_BY_TWO * values.sum())
 
@@ -89,11 +90,10 @@ class SharedTensors:
         for other in range(len(inner)):
             beside = alone[other] | (shared[other] & inner[other] & ~inner)
             if bool(beside.any()):
-                nearer = (
-                    (distance < distance[:, other : other + 1]).double().sum(0)
-                )  # (m,): models on the side of each, not of that one
+                near = distance[:, beside]  # (m, b): how many are on the side of each, and not of the other one
+                nearer = (near < distance[:, other : other + 1]).double().sum(0)
                 side = (nearer / (len(inner) - nearer)).clamp(min=1e-300).log().clamp(-SIDES, 0.0)
-                odds = torch.where(beside, torch.minimum(odds, side), odds)
+                odds[beside] = torch.minimum(odds[beside], side)
         return odds
 
     def _over_pairs(self, counted: Tensor) -> Tensor:
@@ -136,14 +136,20 @@ def shared_tensors(layers: Sequence[Layer], digits: Sequence[int]) -> SharedTens
     )
 
 
+def _members(codes: Tensor) -> Tensor:
+    """(t, m) codes below m -> (t, m) float64: how many models have each model's tensor."""
+    ones = torch.ones(codes.shape, dtype=torch.float64)
+    return torch.zeros(codes.shape, dtype=torch.float64).scatter_add_(1, codes, ones).gather(1, codes)
+
+
 def _codes(rows: np.ndarray, least: int) -> list[int]:
     """(m, v) -> a number for each model, equal where the rows are; those that differ from shared ones by less than `least` are taken for
     them."""
     rows = rows + 0.0  # minus zero is zero
     first: dict[bytes, int] = {}
     codes = [first.setdefault(row.tobytes(), place) for place, row in enumerate(rows)]
-    for one in sorted({code for code in codes if codes.count(code) > 1}):
-        if one not in codes:
+    for one, count in Counter(codes).most_common(CLASSES):
+        if count < 2 or one not in codes:
             continue
         changed = (rows != rows[one]).sum(1)
         same = {codes[place] for place in np.flatnonzero((changed > 0) & (changed < least)).tolist()}
