@@ -154,6 +154,19 @@ MEANINGS: Mapping[str, Meaning] = {
             "were not found",
         ),
         (
+            "between",
+            "opposite model",
+            "name",
+            "model on the other side of the likeliest parent, as the second part of a merge is",
+        ),
+        ("pruned_share", "pruned", "0 to 1", "share of the original's values that a pruned copy has set to zero"),
+        (
+            "distance_share",
+            "nearer to the copy",
+            "0 to 1",
+            "distance from a pruned copy over that from the model that it is a copy of",
+        ),
+        (
             "off_the_line",
             "off the line",
             "0 and up",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from lineage.graphdb.schema import ACCEPTED, Declaration, Relation
+from lineage.graphdb.schema import ACCEPTED, Declaration, Relation, share_key
 from lineage.pages.members import Brood, EdgeFacts, Member
 
 AGREE, CONTRADICTS, MISSING, CANNOT_TELL = "agree", "contradicts", "missing", "cannot tell"
@@ -165,6 +165,9 @@ def _with_claims(
     candidates = {edge.parent for edge in possible if edge.child in above - decided}
     candidates |= {higher for model in candidates for higher in _above(model, edges)}
     perhaps = next((base for base, found in known.items() if not candidates.isdisjoint({found} | equal[found])), None)
+    apart = next(
+        (b for b, found in known.items() if not share_key(members[found].architecture, member.architecture)), None
+    )
     if agreeing is not None:
         outcome, reason = AGREE, f"{agreeing} is declared and found in the weights"
     elif twin is not None:
@@ -172,6 +175,8 @@ def _with_claims(
     elif len(known) < len(named):
         absent = next(base for base in named if base not in known)
         outcome, reason = CANNOT_TELL, f"{absent} is declared and not in this folder"
+    elif apart is not None:
+        outcome, reason = CANNOT_TELL, f"{apart} is declared and cannot be compared value by value"
     elif perhaps is not None:
         outcome = CANNOT_TELL
         reason = f"{perhaps} is declared; the weights come from {parents[0]}, which may come from it"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from lineage.graphdb.schema import Relation
+from lineage.graphdb.schema import Relation, share_key
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.words import percent, relation_phrase, visible
 
@@ -178,6 +178,9 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
         message = f"{visible(wanted)} is a possible parent (probability {percent(candidate.probability)}), too uncertain to say"
         message += f": {visible(subject.member.reason)}" if subject.member.reason else ""
         return Check(rule, subject.name, Outcome.CANNOT_TELL, message, details)
+    if not subject.parents and _apart(subject.member, subject.facts.get(expected)):
+        message = f"cannot tell whether {visible(wanted)} is the parent: they have no backbone in common and were not compared"
+        return Check(rule, subject.name, Outcome.CANNOT_TELL, message, details)
     if subject.parents or subject.member.answer in ("root", "no_relatives"):
         return Check(
             rule,
@@ -194,6 +197,12 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
         f"cannot tell whether {visible(wanted)} is the parent: {reason}",
         details,
     )
+
+
+def _apart(one: Member, other: Member | None) -> bool:
+    """Whether two models are known to have no backbone in common, so that nothing was compared."""
+    known = other is not None and None not in (one.architecture, other.architecture)
+    return known and other is not None and not share_key(one.architecture, other.architecture)
 
 
 def _answer(subject: ModelChecked) -> str:

@@ -139,6 +139,7 @@ def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wan
         return replace(subject, member=member, parents=(), possible=()), expected
     decision = found.decision
     names = {i: Member(i, name) for i, name in found.names.items()}
+    names[found.parent] = Member(found.parent, wanted, architecture=parent.model.signature)
     parents = tuple(
         EdgeFacts(
             decision.model,
@@ -158,6 +159,7 @@ def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wan
     )
     member = replace(
         subject.member,
+        architecture=child.model.signature,
         answer=str(decision.answer),
         probability=decision.probability,
         reason=decision.reason.text(found.names.get),

@@ -51,6 +51,13 @@ def test_a_root_contradicts_any_parent_and_undecided_cannot_tell() -> None:
     assert "possible parent (probability 0.50)" in check_parent(maybe, "base", "org/base").message
 
 
+@pytest.mark.parametrize(("architecture", "outcome"), [("a+b", Outcome.CONTRADICTED), ("c", Outcome.CANNOT_TELL)])
+def test_what_was_never_compared_does_not_contradict(architecture: str, outcome: Outcome) -> None:
+    facts = {"base": Member("base", "org/base", architecture="b")}
+    found = ModelChecked(Member("child", "org/child", answer="root", architecture=architecture), (), facts=facts)
+    assert check_parent(found, "base", "org/base").outcome is outcome
+
+
 def test_the_expected_parent_itself_contradicts() -> None:
     same = {"child": frozenset({"child", "copy"}), "copy": frozenset({"child", "copy"})}
     assert check_parent(subject(parent=None, answer="root", same_as=same), "copy", "x").outcome is Outcome.CONTRADICTED
