@@ -12,7 +12,7 @@ from lineage.pages.scan_source import scanned
 
 
 def folder(architecture: str, answer: str) -> dict[str, Any]:
-    models = [{"id": "base", "signature": "a"}, {"id": "child", "signature": architecture}]
+    models = [{"id": i, "signature": s, "digest": i} for i, s in (("base", "a"), ("child", architecture))]
     own = {"model": "child", "probability": 0.9, "reason": "none is related"}
     return {"models": models, "edges": [], "undecided": [], "unreadable": [], answer: [own]}
 
