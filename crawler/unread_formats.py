@@ -35,8 +35,8 @@ _NAMES = {
     "OpenVINO": r"openvino_.*\.(bin|xml)",
     "TensorFlow.js": r"group\d+-shard\d+of\d+(\.bin)?",
     "TensorFlow": r".*\.data-\d+-of-\d+",
-    "NumPy": r"((pytorch_)?model|weights|params|adapters?)([._-].*)?\.npz",
 }
+_NUMPY = re.compile(r"((pytorch_)?model|weights|params|adapters?)([._-].*)?\.npz", re.IGNORECASE)  # others are data
 PARALLEL_PART = re.compile(
     r"consolidated\.\d\d\.pth"
 )  # of several: a part of each tensor, as Llama's first files were cut
@@ -63,9 +63,10 @@ def looks_like_weights(name: str) -> bool:
 
 
 def _format(name: str) -> str | None:
-    return named_as_another(name) or next(
-        (called for end, called in _ENDINGS.items() if name.lower().endswith(end)), None
-    )
+    if _NUMPY.fullmatch(name):
+        return "NumPy"
+    by_ending = (called for end, called in _ENDINGS.items() if name.lower().endswith(end))
+    return named_as_another(name) or next(by_ending, None)
 
 
 def unread_weights(paths: Collection[str]) -> str | None:
