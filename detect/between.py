@@ -8,11 +8,11 @@ opposite each other, however single values of it were dropped: -0.49 for one of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.decision import Decision
+from lineage.detect.line_of_descent import line_of_descent
 from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 
@@ -28,45 +28,33 @@ def with_parents_between(
         root: of the tree: that nothing lies opposite seen from it has been asked before (signals/opposition.py).
     """
     place = {decision.model: i for i, decision in enumerate(decisions)}
+    parents = {model: parent for model, parent in enumerate(above) if parent >= 0}
+    lines = [line_of_descent(model, parents) for model in range(len(decisions))]
     found = list(decisions)
     for child, decision in enumerate(decisions):
         if decision.relation is not Relation.FINE_TUNED_FROM or decision.parent not in place:
             continue
         parent = place[decision.parent]
-        if parent != root and (third := _opposite(distance, child, parent, above)) is not None:
-            found[child] = _undecided(decision, decisions[third].model)
+        if parent != root and (third := _opposite(distance, child, parent, lines)) is not None:
+            other = decisions[third].model
+            reason = Reason("between", models={"parent": decision.parent, "third": other})
+            found[child] = decision.withdrawn(reason, between=other)
     return found
 
 
-def _opposite(distance: np.ndarray, child: int, parent: int, above: Sequence[int]) -> int | None:
-    """The model that lies most opposite to the child, seen from the parent, if it lies so far as those of a merge do."""
+def _opposite(distance: np.ndarray, child: int, parent: int, lines: Sequence[Sequence[int]]) -> int | None:
+    """The model that lies most opposite to the child, seen from the parent, if it lies so far as those of a merge do.
+
+    Args:
+        lines: the ancestors of each model.
+    """
     from_parent = distance[parent]
     moved = np.sqrt(np.maximum(from_parent * distance[parent, child], 1e-300))
     cosine = (from_parent + distance[parent, child] - distance[child]) / (2 * moved)  # (m,)
-    lineage = _line(parent, above)
-    ancestors = float(cosine[lineage].min(initial=0.0))
+    ancestors = float(cosine[lines[parent]].min(initial=0.0))
     others = np.ones(len(cosine), bool)
-    others[[child, parent, *lineage]] = False
-    others[[model for model in range(len(cosine)) if child in _line(model, above)]] = False
+    others[[child, parent, *lines[parent]]] = False
+    others[[model for model, line in enumerate(lines) if child in line]] = False
     others &= from_parent > 0
     third = int(np.where(others, cosine, np.inf).argmin())
     return third if others[third] and cosine[third] < ancestors - OPPOSITE else None
-
-
-def _line(model: int, above: Sequence[int]) -> list[int]:
-    found: list[int] = []
-    while (model := above[model]) >= 0 and model not in found:
-        found.append(model)
-    return found
-
-
-def _undecided(decision: Decision, third: str) -> Decision:
-    return replace(
-        decision,
-        answer=AnswerKind.UNDECIDED,
-        parent=None,
-        relation=None,
-        decided_by=(),
-        evidence={**decision.evidence, "between": third},
-        reason=Reason("between", models={"parent": str(decision.parent), "third": third}),
-    )

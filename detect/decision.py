@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -70,6 +70,18 @@ class Decision:
     def named(self) -> frozenset[str]:
         """The parent and the candidates."""
         return frozenset(name for name in (self.parent, *(c.parent for c in self.candidates)) if name is not None)
+
+    def withdrawn(self, reason: Reason, **evidence: Any) -> Decision:
+        """The same without its parent, for a reason and with what tells it; the candidates stay."""
+        return replace(
+            self,
+            answer=AnswerKind.UNDECIDED,
+            parent=None,
+            relation=None,
+            decided_by=(),
+            evidence={**self.evidence, **evidence},
+            reason=reason,
+        )
 
 
 def parts_in(evidence: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from lineage.detect.arrays import Tensor
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.family_values import family_values, plain
 from lineage.detect.gram import Gram
+from lineage.detect.line_of_descent import line_of_descent
 from lineage.detect.reasons import Reason
 from lineage.detect.regression import regression
 from lineage.detect.span_merges import span_merges
@@ -192,7 +193,7 @@ def _with_base(decision: Decision, parents: Mapping[str, str], oldest: frozenset
     negative = any(weight < 0 for weight in weights.values())
     if not weights or (len(weights) < 3 and not negative):
         return decision
-    lines = {name: _line(name, parents) for name in weights}
+    lines = {name: line_of_descent(name, parents) for name in weights}
     base = next((b for b in weights if all(b == name or b in line for name, line in lines.items())), None)
     if base is None and len(first := oldest & weights.keys()) == 1 and all(oldest & {n, *lines[n]} for n in lines):
         (base,) = first
@@ -212,7 +213,7 @@ def _with_base(decision: Decision, parents: Mapping[str, str], oldest: frozenset
 def _with_oldest_base(decision: Decision, parents: Mapping[str, str]) -> Decision:
     """Of models that the merge's values do not tell apart, the one that the others were trained from is the base."""
     said, alike = decision.evidence, set(decision.evidence["perhaps_base"])
-    base = next((name for name in reversed(_line(said["base"], parents)) if name in alike), said["base"])
+    base = next((name for name in reversed(line_of_descent(said["base"], parents)) if name in alike), said["base"])
     others = sorted({*alike, said["base"]} - {base})
     names = [decision.model, base, *(name for name, _ in decision.merged_from), *others]
     parts = tuple((place, share) for place, (_, share) in enumerate(decision.merged_from, 2))
@@ -233,12 +234,3 @@ def _all_weights(decision: Decision) -> dict[str, float]:
         return {}
     base = decision.evidence.get("base")
     return weights if base is None else {**weights, str(base): 1 - sum(weights.values())}
-
-
-def _line(name: str, parents: Mapping[str, str]) -> list[str]:
-    """Ancestors, nearest first."""
-    found: list[str] = []
-    while (above := parents.get(name)) is not None and above not in found:
-        found.append(above)
-        name = above
-    return found

@@ -9,7 +9,7 @@ In: values of a family. Out: decisions about such copies and about what was trai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,14 +51,14 @@ def pruned_copies(layers: Sequence[Layer], distance: np.ndarray) -> dict[int, Pr
         for other in np.argsort(distance[model], kind="stable").tolist():
             if zeros[other] > zeros[model] - LEAST:
                 continue
-            share = _share_pruned([row[[model, other]] for row in rows], total)
+            share = _share_pruned((row[[model, other]] for row in rows), total)
             if share is not None:
                 found[model] = PrunedCopy(other, share)
                 break
     return found
 
 
-def _share_pruned(pairs: Sequence[np.ndarray], total: int) -> float | None:
+def _share_pruned(pairs: Iterable[np.ndarray], total: int) -> float | None:
     """pairs: (2, v) values of a model and another one in each tensor; None where it is no pruned copy of it."""
     gone = kept = same = 0
     for own, other in pairs:

@@ -7,12 +7,11 @@ values are exactly those of one relative and others those of another, as merges 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from lineage.detect.align import Layer, Part
-from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.decision import Decision
 from lineage.detect.dropped_values import KeptValues, kept_values
 from lineage.detect.family_values import plain, rounded, stored_digits
 from lineage.detect.ratio_peaks import spread
@@ -52,7 +51,9 @@ def with_unknown_merges(decisions: Sequence[Decision], layers: Sequence[Layer], 
             stayed = [kept(child, source) for source in sources]
             if stayed and all(one.dropped for one in stayed):
                 names = tuple(decisions[source].model for source in sources)
-                found[child] = _undecided(decision, names, sum(one.share for one in stayed))
+                share = sum(one.share for one in stayed)
+                reason = Reason("merge_unknown", {"percent": 100 * share}, {"models": names})
+                found[child] = decision.withdrawn(reason, dropped_values=round(share, 4))
                 break
     return found
 
@@ -66,15 +67,3 @@ def _two_with_own_values(values: np.ndarray, child: int, parent: int) -> tuple[i
     first, second = np.argsort(-count, kind="stable")[:2].tolist()
     both = int((equal[first] & equal[second]).sum())
     return (first, second) if both < SHARED * int(count[second]) else ()
-
-
-def _undecided(decision: Decision, sources: tuple[str, ...], share: float) -> Decision:
-    return replace(
-        decision,
-        answer=AnswerKind.UNDECIDED,
-        parent=None,
-        relation=None,
-        decided_by=(),
-        evidence={**decision.evidence, "dropped_values": round(share, 4)},
-        reason=Reason("merge_unknown", {"percent": 100 * share}, {"models": sources}),
-    )

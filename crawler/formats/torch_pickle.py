@@ -376,9 +376,7 @@ def _named(here: Any) -> dict[str, StoredTensor]:
 
 def _module(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, StoredTensor]]:
     """What `state_dict` of a stored module would list. seen: modules so far, in one number."""
-    seen[0] += 1
-    if depth > MAX_DEPTH or seen[0] > MAX_TENSORS:
-        raise BadPickle("its modules lie within each other without end")
+    _count_module(depth, seen)
     state = here.state if isinstance(here.state, dict) else {}
     for kind in ("_parameters", "_buffers"):
         content = state.get(kind)
@@ -393,11 +391,16 @@ def _module(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> It
 
 def _scripted(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, StoredTensor]]:
     """The same of a module that TorchScript stored: its tensors and its modules are its attributes."""
-    seen[0] += 1
-    if depth > MAX_DEPTH or seen[0] > MAX_TENSORS:
-        raise BadPickle("its modules lie within each other without end")
+    _count_module(depth, seen)
     for name, value in here.state.items() if isinstance(here.state, dict) else ():
         if isinstance(value, StoredTensor):
             yield f"{prefix}{name}", value
         elif isinstance(value, PickledObject) and value.name.startswith(_SCRIPTED):
             yield from _scripted(value, f"{prefix}{name}.", depth + 1, seen)
+
+
+def _count_module(depth: int, seen: list[int]) -> None:
+    """One module more, so deep within others."""
+    seen[0] += 1
+    if depth > MAX_DEPTH or seen[0] > MAX_TENSORS:
+        raise BadPickle("its modules lie within each other without end")

@@ -23,10 +23,8 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.family_values import plain, rounded
 
 FEWEST_VALUES = 128  # of a tensor
-FEWEST_CHANGED = (
-    16  # values by which a tensor must differ to be another one: a few may have been rounded alike by chance
-)
-
+# values by which a tensor must differ to be another one: a few may have been rounded alike by chance
+FEWEST_CHANGED = 16
 CLASSES = 32  # of models that share a tensor, for which those are looked for that hardly differ
 FULL_DIGITS = 24
 # share of a tensor's values by which it may differ where some models are stored in 11 digits and some in 8: both are rounded, one twice
