@@ -50,6 +50,7 @@ _FIRST = (
 _OF_TRAINING = re.compile(
     r"optim|sched|scaler|rng|callback|hyper|^(args|cfg|config|loss.*|state|history)$", re.IGNORECASE
 )
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 MAX_NESTED = 3  # dictionaries within each other
 MAX_NETWORKS = 64  # in one dictionary
 
@@ -303,9 +304,10 @@ def _weights(top: Any) -> dict[str, StoredTensor]:
     """The named tensors: of the object itself, of what checkpoints keep the model under, or else of the dictionaries within it."""
     queue: list[tuple[Any, int]] = [(top, 0)]
     best: dict[str, StoredTensor] = {}
+    seen: dict[int, dict[str, StoredTensor]] = {}
     while queue:
         here, depth = queue.pop(0)
-        found = _named(here)
+        found = _own(here, depth, seen)
         if found and _content(found) > 2 * _content(best):
             best = found
         inside = _content_of(here)
@@ -313,6 +315,25 @@ def _weights(top: Any) -> dict[str, StoredTensor]:
             keys = [key for key in _FIRST if key in inside]
             queue += [(inside[key], depth + 1) for key in keys]
     return best or _of_networks(top, 0, {})
+
+
+def _own(here: Any, depth: int, seen: dict[int, dict[str, StoredTensor]]) -> dict[str, StoredTensor]:
+    """The tensors of a network itself; none of a checkpoint, whose network lies in one of its dictionaries, and beside them the state of
+    training: random numbers, masks, counts. depth, seen: see `_of_networks`."""
+    found, content = _named(here), _content_of(here)
+    if not found or not isinstance(content, dict) or len(found) == len(content) or len(content) > MAX_NETWORKS:
+        return found
+    beside = [
+        value for key, value in content.items() if isinstance(value, (dict, PickledObject)) and not _of_training(key)
+    ]
+    networks = [_of_networks(value, depth + 1, seen) for value in beside] if depth < MAX_NESTED else []
+    loose = {name: t for name, t in found.items() if t.dtype in _FLOATS and not _of_training(name)}
+    return {} if _content(loose) < max(map(_content, networks), default=0) else found
+
+
+def _of_training(key: Any) -> bool:
+    """Whether what lies under a key belongs to the training and not to the network."""
+    return not isinstance(key, str) or bool(_OF_TRAINING.search(key))
 
 
 def _of_networks(here: Any, depth: int, seen: dict[int, dict[str, StoredTensor]]) -> dict[str, StoredTensor]:
@@ -324,12 +345,12 @@ def _of_networks(here: Any, depth: int, seen: dict[int, dict[str, StoredTensor]]
     if id(here) in seen:
         return seen[id(here)]
     seen[id(here)] = {}  # of an object that lies within itself
-    found, inside = _named(here), _content_of(here)
+    found, inside = _own(here, depth, seen), _content_of(here)
     if not found and isinstance(inside, dict) and depth < MAX_NESTED and len(inside) <= MAX_NETWORKS:
         networks = {
             key: own
             for key, value in inside.items()
-            if isinstance(key, str) and not _OF_TRAINING.search(key) and (own := _of_networks(value, depth + 1, seen))
+            if not _of_training(key) and (own := _of_networks(value, depth + 1, seen))
         }
         if len(networks) == 1:
             found = next(iter(networks.values()))

@@ -83,6 +83,23 @@ def test_a_dictionary_of_networks_gives_the_tensors_of_the_network_or_of_each_un
         header_of(saved(shared))
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"rng_state": torch.get_rng_state(), "optimizer": {}},
+        {"mask": torch.zeros(5000, dtype=torch.uint8), "alpha": torch.ones(1), "step": torch.tensor(7)},
+    ],
+    ids=["random numbers", "mask and numbers"],
+)
+@pytest.mark.parametrize("key", ["model", "policy"])
+def test_tensors_beside_the_network_of_a_checkpoint_are_no_network(beside: dict[str, object], key: str) -> None:
+    state = network().state_dict()
+    assert header_of(saved({**beside, key: state})).keys() == state.keys()
+    assert header_of(saved({**beside, "checkpoint": {key: state}})).keys() == state.keys()
+    module = {**state, "extra": {"scale": torch.ones(2)}}
+    assert header_of(saved(module)).keys() == state.keys()
+
+
 def test_half_precision_views_and_tied_tensors() -> None:
     table = torch.arange(24, dtype=torch.float32).reshape(6, 4)
     content = saved(
