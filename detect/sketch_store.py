@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from lineage.detect.blob_store import open_blob_store
 from lineage.detect.compacting import gather, merge, rewrite
 from lineage.detect.decode import DTYPE_BYTES
 from lineage.detect.shards import FORMER_SUFFIXES, SUFFIX, SUFFIXES, Index, digest_in, is_shard, is_single, single_name
-from lineage.detect.signature import FLOAT_DTYPES, TensorSpec, tensors_of
+from lineage.detect.signature import FLOAT_DTYPES, Role, TensorInfo, TensorSpec, tensors_of
 from lineage.detect.sketch import BUDGET_VALUES, Block, plan
 from lineage.detect.sketch_file import DamagedSketch, Sample, Sketch, header_bytes, pack, signature_in, unpack
 from lineage.graphdb.schema import Failure, WeightFacts
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 LOOSE_FILES = 512  # number of single files from which a shard is written
 LARGEST = 1e9  # of a value that is compared: squares of sums of larger ones are beyond what single precision holds
 _TOO_LARGE = f"holds values beyond {LARGEST:.0e}"
+_NUMBERED_STATISTIC = re.compile(r"(^|\.)batch_normalization(_\d+)?\.vars\.[23]$")
 SMALL_SHARDS = 8  # number of small shards from which they are merged
 
 
@@ -77,7 +79,8 @@ def make_sketch(
     Args:
         facts: what else the weight files say, kept with the sketch; its signature is set here.
     Raises:
-        NotFinite: a sampled value of a weight is NaN, infinite or beyond LARGEST. Constants that are, such as masks, are left out.
+        NotFinite: a sampled value of a weight is NaN, infinite or beyond LARGEST. Constants that are, such as masks, are left out,
+            and statistics beyond LARGEST: they follow the data.
         BadSketch: a block's bytes are not as many as its values need.
     """
     tensors = {tensor.source: tensor for tensor in tensors_of(header)}
@@ -91,7 +94,7 @@ def make_sketch(
         sample = Sample(tensor.name, tensor.dtype, tensor.shape, block.start, block.stop, bytes(raw))
         values = sample.values()
         if not (np.abs(values) <= LARGEST).all():
-            if _is_mask(values):
+            if _is_mask(values) or (_is_statistic(tensor) and np.isfinite(values).all()):
                 continue
             raise NotFinite(block.tensor) if not np.isfinite(values).all() else NotFinite(block.tensor, _TOO_LARGE)
         samples[tensor.name] = sample
@@ -100,6 +103,11 @@ def make_sketch(
     said = facts and replace(facts, signature=signature)
     packed = frozenset(tensor.name for tensor in tensors.values() if tensor.dtype not in FLOAT_DTYPES)
     return Sketch(digest, signature, sum(t.values for t in tensors.values()), layout, samples, said, packed)
+
+
+def _is_statistic(tensor: TensorInfo) -> bool:
+    """Whether values follow the data: those of a batch norm may be of any size. Keras 3 numbers them behind gain and bias."""
+    return tensor.role is Role.STATISTIC or bool(_NUMBERED_STATISTIC.search(tensor.name))
 
 
 def _is_mask(values: np.ndarray) -> bool:

@@ -21,3 +21,13 @@ def test_masks_and_single_numbers_may_be_infinite() -> None:
     mask = np.triu(np.full((128, 96), -np.inf, np.float32), 1)
     found = sketch_of(weights | {"mask": mask, "lowest": np.array([-np.inf], np.float32)})
     assert found.samples.keys() == plain.samples.keys()
+
+
+@pytest.mark.parametrize("name", ["norm.running_var", "layers/batch_normalization_1/vars/3"])
+def test_statistics_of_data_in_large_units_do_not_refuse_a_model_and_are_not_compared(name: str) -> None:
+    weights = start(1)
+    plain = sketch_of(weights)
+    found = sketch_of(weights | {name: np.array([1.0, 1.7e9], np.float32)})
+    assert found.samples.keys() == plain.samples.keys()
+    with pytest.raises(NotFinite, match=name):
+        sketch_of(weights | {name: np.array([1.0, np.nan], np.float32)})
