@@ -24,6 +24,7 @@ _CONFIG_KEYS = {  # where configurations say that numbers are packed -> the meth
     "quantize_config": "gptq",
     "quant_config": "an unknown method",
 }
+_MLX_FLOATS = frozenset({"mxfp4", "mxfp8", "nvfp4"})  # modes of mlx, which states no method
 _INNER_CONFIGS = ("text_config", "llm_config", "language_config", "model_config")
 _PACKED_DTYPES = frozenset({"I4", "U4", "I8", "U8", "I16", "U16", "I32", "U32"})
 _SCALE = re.compile(
@@ -45,7 +46,7 @@ def quantization_of(config: Mapping[str, Any]) -> str | None:
         for key, usual in _CONFIG_KEYS.items():
             said = place.get(key)
             if isinstance(said, Mapping) and said:
-                return _said_by(said, usual)
+                return _said_by(said, "mlx" if said == place.get("quantization") else usual)  # mlx writes it twice
             if key == "quantization" and isinstance(said, str) and _METHOD.fullmatch(said):
                 return said
     return None
@@ -59,6 +60,10 @@ def _said_by(said: Mapping[str, Any], usual: str) -> str:
     method = said.get("quant_method", said.get("quant_algo"))
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
         method = "bitsandbytes" if "load_in_4bit" in said or "load_in_8bit" in said else usual
+        mode = said.get("mode")
+        if isinstance(mode, str) and mode in _MLX_FLOATS and "group_size" in said:
+            return f"mlx {mode}"
+        method = "mlx" if mode == "affine" and "group_size" in said else method
     bits = said.get("bits", said.get("w_bit", said.get("nbits")))
     if said.get("load_in_4bit") is True or said.get("_load_in_4bit") is True:
         bits = 4

@@ -3,7 +3,7 @@
 compressed-tensors packs whole numbers (`weight_packed`, less half their range) into 32-bit words, with the shape in `weight_shape`; its fp4
 formats, and ModelOpt's, put two values into a byte, the first one in the low bits: NVFP4 with a scale in fp8 for each group of 16 and one
 for all, MXFP4 with a power of two for each 32. MLX has numbers in words, `scales` and `biases`; bits and group are those with which the
-rows are as wide as another tensor of the model is long.
+rows are as wide as a norm of the model is long, or else another tensor. Its fp4 and fp8 have no `biases` and scales of a byte.
 
 Formats: https://github.com/neuralmagic/compressed-tensors, https://github.com/NVIDIA/TensorRT-Model-Optimizer,
 https://github.com/ml-explore/mlx (mlx.core.quantize).
@@ -31,10 +31,15 @@ from lineage.crawler.packing.interface import (
     usable,
     whole,
 )
-from lineage.crawler.packing.numbers import FLOAT4, of_bits
+from lineage.crawler.packing.numbers import FLOAT4, decoded, of_bits
 
 MLX_GROUPS = (64, 32, 128)  # the usual one first
 MLX_BITS = (2, 3, 4, 5, 6, 8)
+MLX_FLOATS = {  # bits of the numbers that share a scale -> name, bits of a number, dtype of the scale
+    32 * 4: ("mxfp4", 4, "F8_E8M0"),
+    16 * 4: ("nvfp4", 4, "F8_E4M3"),
+    32 * 8: ("mxfp8", 8, "F8_E8M0"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,20 @@ class PackedRows(PackedMatrix):
 
 
 @dataclass(frozen=True, slots=True)
-class FourBitFloats(PackedMatrix):
-    """Two E2M1 floats in a byte. numbers, scales, all_of_it: tensors of the file; divided: whether by the scale of all."""
+class SmallFloats(PackedMatrix):
+    """Floats of four bits (E2M1) or eight (E4M3) in words.
+
+    Attributes:
+        numbers, scales, all_of_it: tensors of the file; divided: whether by the scale of all.
+        scale_dtype: what the scales are where the file has them as bytes.
+    """
 
     numbers: TensorHeader
     scales: TensorHeader
     all_of_it: TensorHeader | None
     divided: bool
+    bits: int = 4
+    scale_dtype: str = "F8_E8M0"
 
     def needs(self, first: int, last: int) -> list[TensorRange]:
         more = [whole(self.all_of_it)] if self.all_of_it is not None else []
@@ -92,11 +104,12 @@ class FourBitFloats(PackedMatrix):
 
     def unpack(self, first: int, last: int, loaded: ReadRanges) -> np.ndarray:
         rows = last - first
-        words = loaded.values(rows_of(self.numbers, first, last)).reshape(rows, -1)
-        values = FLOAT4[of_bits(words, 4)][:, : self.width]  # (rows, width)
-        scales = loaded.values(rows_of(self.scales, first, last)).reshape(rows, -1)  # (rows, groups)
+        codes = of_bits(loaded.values(rows_of(self.numbers, first, last)).reshape(rows, -1), self.bits)[:, : self.width]
+        values = FLOAT4[codes] if self.bits == 4 else decoded(codes.tobytes(), "F8_E4M3").reshape(codes.shape)
+        scales = loaded.values(rows_of(self.scales, first, last))
         if self.scales.dtype == "U8":
-            scales = np.exp2(scales.astype(np.float32) - 127)
+            scales = decoded(scales.tobytes(), self.scale_dtype)
+        scales = scales.reshape(rows, -1)  # (rows, groups)
         values = values * np.repeat(scales, -(-self.width // scales.shape[1]), 1)[:, : self.width]
         if self.all_of_it is not None:
             number = loaded.values(whole(self.all_of_it))[0]
@@ -120,7 +133,7 @@ def find(tensors: Tensors, context: FileContext) -> Iterable[PackedMatrix]:
         elif (stem := stem_of(name, ".weight")) is not None and numbers.dtype == "U8":
             found = _fp4(tensors, stem, numbers, ".weight_scale_2", False)
         elif stem is not None and numbers.dtype == "U32":
-            found = _mlx_fp4(tensors, stem, numbers)
+            found = _mlx_floats(tensors, stem, numbers)
         else:
             found = None
         if found is not None:
@@ -173,17 +186,20 @@ def _fp4(tensors: Tensors, stem: str, numbers: TensorHeader, all_of_it: str, div
     more = [f"{stem}{end}" for end in (".input_global_scale", ".input_scale") if f"{stem}{end}" in tensors]
     parts = (numbers.name, scales.name, *([everything.name] if everything is not None else []), *more)
     how = "nvfp4" if nv else "mxfp4"
-    return FourBitFloats(f"{stem}.weight", shape, how, parts, numbers, scales, everything, divided)
+    return SmallFloats(f"{stem}.weight", shape, how, parts, numbers, scales, everything, divided)
 
 
-def _mlx_fp4(tensors: Tensors, stem: str, numbers: TensorHeader) -> PackedMatrix | None:
-    scales, shape = tensors.get(stem + ".scales"), (numbers.shape[0], 8 * numbers.shape[1])
-    if scales is None or scales.dtype != "U8" or scales.shape != (shape[0], shape[1] // 32) or shape[1] % 32:
+def _mlx_floats(tensors: Tensors, stem: str, numbers: TensorHeader) -> PackedMatrix | None:
+    """The bits of numbers that share a scale say which of the formats it is."""
+    scales = tensors.get(stem + ".scales")
+    if scales is None or scales.dtype != "U8" or len(scales.shape) != 2 or scales.shape[0] != numbers.shape[0]:
         return None
-    if stem + ".biases" in tensors:
+    together, rest = divmod(32 * numbers.shape[1], scales.shape[1] or 1)
+    if rest or together not in MLX_FLOATS or stem + ".biases" in tensors:
         return None
-    parts = (numbers.name, scales.name)
-    return FourBitFloats(f"{stem}.weight", shape, "mlx mxfp4", parts, numbers, scales, None, False)
+    how, bits, scale_dtype = MLX_FLOATS[together]
+    shape, parts = (numbers.shape[0], 32 * numbers.shape[1] // bits), (numbers.name, scales.name)
+    return SmallFloats(f"{stem}.weight", shape, f"mlx {how}", parts, numbers, scales, None, False, bits, scale_dtype)
 
 
 def _mlx(tensors: Tensors, lengths: Counter[int]) -> Iterable[PackedMatrix]:
@@ -197,8 +213,7 @@ def _mlx(tensors: Tensors, lengths: Counter[int]) -> Iterable[PackedMatrix]:
             continue
         if len(scales.shape) == 2 and {scales.dtype, biases.dtype} <= SCALES and scales.shape[1]:
             layers.append((stem, numbers, scales, biases))
-    wide = {group: sum(lengths[scales.shape[1] * group] > 0 for _, _, scales, _ in layers) for group in MLX_GROUPS}
-    group = max(MLX_GROUPS, key=lambda g: (wide[g], -MLX_GROUPS.index(g)))
+    group = max(MLX_GROUPS, key=lambda g: (*_fitting(g, layers, tensors, lengths), -MLX_GROUPS.index(g)))
     for stem, numbers, scales, biases in layers:
         width = scales.shape[1] * group
         bits, rest = divmod(numbers.shape[1] * 32, width)
@@ -207,3 +222,19 @@ def _mlx(tensors: Tensors, lengths: Counter[int]) -> Iterable[PackedMatrix]:
         parts = (numbers.name, scales.name, biases.name)
         shape, how = (numbers.shape[0], width), f"mlx {bits} bits"
         yield PackedRows(f"{stem}.weight", shape, how, parts, bits, numbers, scales, None, None, biases, 0)
+
+
+def _fitting(
+    group: int,
+    layers: list[tuple[str, TensorHeader, TensorHeader, TensorHeader]],
+    tensors: Tensors,
+    lengths: Counter[int],
+) -> tuple[int, int]:
+    """Layers that are as wide as a norm of the model is long with such groups, and those as wide as any of its tensors.
+
+    Args:
+        lengths: of the model's tensors along their first axis.
+    """
+    norms = {t.shape[0] for name, t in tensors.items() if len(t.shape) == 1 and name.endswith(".weight")}
+    wide = [scales.shape[1] * group for _, _, scales, _ in layers]
+    return sum(width in norms for width in wide), sum(lengths[width] > 0 for width in wide)

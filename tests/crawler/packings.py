@@ -151,18 +151,31 @@ def fp4(kind: str) -> tuple[Tensors, np.ndarray]:
     return {f"{STEM}.{name}": tensor for name, tensor in names.items()}, values
 
 
-def mlx(bits: int) -> tuple[Tensors, np.ndarray]:
+def mlx(bits: int, group: int = 64) -> tuple[Tensors, np.ndarray]:
     rng = np.random.default_rng(7)
     numbers = rng.integers(0, 1 << bits, (OUT, IN))
-    scales, biases = (rng.uniform(0.01, 0.02, (OUT, IN // 64)).astype(np.float16) for _ in range(2))
+    scales, biases = (rng.uniform(0.01, 0.02, (OUT, IN // group)).astype(np.float16) for _ in range(2))
     names: Tensors = {
         "self_attn.q_proj.weight": ("U32", bits_in(numbers, bits)),
         "self_attn.q_proj.scales": ("F16", scales),
         "self_attn.q_proj.biases": ("F16", biases),
         "input_layernorm.weight": ("F16", np.ones(IN, np.float16)),
     }
-    values = numbers * np.repeat(scales, 64, 1).astype(np.float32) + np.repeat(biases, 64, 1)
+    values = numbers * np.repeat(scales, group, 1).astype(np.float32) + np.repeat(biases, group, 1)
     return {f"model.layers.0.{name}": tensor for name, tensor in names.items()}, values
+
+
+def mlx_floats(kind: str) -> tuple[Tensors, np.ndarray]:
+    rng = np.random.default_rng(12)
+    bits, group = (8, 32) if kind == "mxfp8" else (4, 16)
+    codes = rng.integers(0, 127 if bits == 8 else 16, (OUT, IN)).astype(np.uint8)
+    raw = (
+        rng.integers(120, 130, (OUT, IN // group)) if bits == 8 else rng.integers(40, 90, (OUT, IN // group))
+    ).astype(np.uint8)
+    plain = decoded(codes.tobytes(), "F8_E4M3").reshape(OUT, IN) if bits == 8 else FLOAT4[codes]
+    scales = np.exp2(raw - 127.0) if bits == 8 else decoded(raw.tobytes(), "F8_E4M3").reshape(raw.shape)
+    names: Tensors = {"weight": ("U32", bits_in(codes, bits)), "scales": ("U8", raw)}
+    return {f"{STEM}.{name}": tensor for name, tensor in names.items()}, plain * np.repeat(scales, group, 1)
 
 
 def quanto(bits: int) -> tuple[Tensors, np.ndarray]:
@@ -260,6 +273,11 @@ MADE = {
     "mlx mxfp4": fp4("mlx"),
     "mlx 4 bits": mlx(4),
     "mlx 3 bits": mlx(3),
+    "mlx 4 bits, groups of 32": mlx(4, 32),
+    "mlx 8 bits, groups of 32": mlx(8, 32),
+    "mlx 4 bits, groups of 128": mlx(4, 128),
+    "mlx nvfp4": mlx_floats("nvfp4"),
+    "mlx mxfp8": mlx_floats("mxfp8"),
     "quanto 4 bits": quanto(4),
     "quanto 2 bits": quanto(2),
     "hqq 4 bits": hqq(4, 1),

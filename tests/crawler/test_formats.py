@@ -150,6 +150,13 @@ def test_whole_numbers_beside_plain_weights_are_no_packing(tensors: dict[str, st
     ("config", "said"),
     [
         ({"quantization": {"group_size": 32, "bits": 4}}, "mlx 4 bits"),
+        (
+            {"quantization": {"group_size": 32, "bits": 4}, "quantization_config": {"group_size": 32, "bits": 4}},
+            "mlx 4 bits",
+        ),
+        ({"quantization_config": {"group_size": 32, "bits": 8, "mode": "affine"}}, "mlx 8 bits"),
+        ({"quantization_config": {"group_size": 32, "bits": 8, "mode": "mxfp8"}}, "mlx mxfp8"),
+        ({"quantization_config": {"group_size": 32, "bits": 8, "mode": ["affine"]}}, "an unknown method 8 bits"),
         ({"quantization": {"quant_algo": "FP8"}}, "FP8"),
         ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "fp8"),
         ({"compression_config": {"format": "int-quantized"}}, "compressed-tensors"),

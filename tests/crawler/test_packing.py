@@ -48,6 +48,14 @@ def test_a_packed_matrix_is_read_as_the_numbers_that_it_represents(name: str, tm
     np.testing.assert_array_equal(read(weights, 5, 12), read(weights)[5:12])
 
 
+@pytest.mark.parametrize("name", ["mlx 4 bits, groups of 32", "mlx 8 bits, groups of 32", "mlx 4 bits, groups of 128"])
+def test_rows_of_mlx_are_as_long_as_a_norm_whatever_else_is_as_long(name: str, tmp_path: Path) -> None:
+    tensors, values = MADE[name]
+    groups = tensors[f"{STEM}.scales"][1].shape[1]
+    biases: Tensors = {f"other.{size}.bias": ("F16", np.ones(size * groups, np.float16)) for size in (32, 64, 128)}
+    np.testing.assert_allclose(read(opened(tmp_path / "m.safetensors", tensors | biases)), values, rtol=1e-5, atol=1e-6)
+
+
 def test_torchao_says_beside_the_tensors_that_its_bytes_hold_four_bits(tmp_path: Path) -> None:
     said = '{"_type": "IntxUnpackedToInt8Tensor", "_data": {"target_dtype": {"_type": "torch.dtype", "_data": "int4"}}}'
     weights = opened(tmp_path / "m.safetensors", int8("torchao")[0], {f"{STEM}.weight": said})

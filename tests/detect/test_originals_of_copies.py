@@ -11,6 +11,7 @@ from safetensors.numpy import save, save_file
 
 import lineage
 from lineage.commands import main
+from lineage.crawler.packing.numbers import FLOAT4, decoded
 from lineage.crawler.walk import CrawlOptions
 from lineage.crawling import crawl_into
 from lineage.detect import sampled_values
@@ -106,6 +107,30 @@ def test_a_copy_whose_original_is_missing_is_from_none_of_its_sisters(frozen: bo
     copy = decided(models)["copy"]
     assert copy.answer is AnswerKind.UNDECIDED and copy.parent is None
     assert "a model that is not at hand" in str(copy.reason)
+
+
+def in_small_floats(weights: Weights, levels: np.ndarray) -> Weights:
+    """Matrices of blocks of 32 values, each the nearest level times a power of two."""
+    out, middles = {}, (levels[1:] + levels[:-1]) / 2
+    for name, values in weights.items():
+        out[name] = values.astype(np.float16)
+        if values.ndim == 2 and "embed" not in name:
+            rows = values.reshape(-1, 32)
+            scale = np.exp2(np.ceil(np.log2(np.abs(rows).max(1, keepdims=True) / levels[-1])))
+            near = levels[np.searchsorted(middles, np.abs(rows) / scale)]
+            out[name] = (np.sign(rows) * near * scale).reshape(values.shape).astype(np.float32)
+    return out
+
+
+@pytest.mark.parametrize(("how", "bits"), [("mlx mxfp4", 4), ("mlx mxfp8", 8), ("mlx nvfp4", 4)])
+def test_a_copy_in_small_floats_is_not_from_the_only_relative_of_its_original(how: str, bits: int) -> None:
+    models = family(moved=0.02, frozen=True)
+    levels = np.unique(np.abs(FLOAT4 if bits == 4 else decoded(bytes(range(127)), "F8_E4M3")))
+    models = {"one": models["one"], "base": models["base"], "copy": in_small_floats(models["one"], levels)}
+    found = decided(models, how)["copy"]
+    assert (found.parent, found.relation, found.evidence["bits"]) == ("one", Relation.QUANTIZED_FROM, bits)
+    del models["one"]
+    assert decided(models, how)["copy"].parent is None
 
 
 def turned(weights: Weights) -> Weights:
