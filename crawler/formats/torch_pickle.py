@@ -3,7 +3,9 @@
 A pickle is a program for a stack machine, and Python's own machine calls what the program names. This one cannot: it has the opcodes that
 build numbers, texts, lists and dictionaries, a table of the few functions by which PyTorch describes a tensor, and records for
 everything else. A record keeps the name of a class or function and what it would have been given; nothing is imported, looked up or
-called. A call of anything but known, harmless names refuses the file by that name.
+called. What a call of any other name would give, such as a value of a class of its publisher's own in the settings of a checkpoint, is
+an opaque value that holds nothing, and no tensor is reached through one. A file is refused by the name where nothing else is left, and
+where the call would run a command or a program.
 
 Opcodes: Python's `pickletools`. PyTorch's format: torch/serialization.py and torch/_utils.py (`_rebuild_tensor_v2`, `persistent_id`).
 """
@@ -32,6 +34,16 @@ _PARAMETER_CALLS = frozenset({"_rebuild_parameter", "_rebuild_parameter_with_sta
 _INERT = frozenset(
     {"torch", "collections", "numpy", "pathlib", "argparse", "_codecs", "copyreg", "copy_reg", "datetime"}
 )
+_RUNS_PROGRAMS = frozenset(  # modules whose functions run commands, run or load programs, or reach the network
+    {
+        "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "ctypes", "importlib", "imp", "runpy", "pty", "platform", "commands",
+        "code", "codeop", "pdb", "bdb", "profile", "cProfile", "timeit", "multiprocessing", "asyncio", "webbrowser", "urllib", "requests",
+        "pip", "pydoc", "marshal", "pickle", "_pickle", "cloudpickle", "dill", "zipimport",
+    }
+)  # fmt: skip
+_RUN_BUILTINS = frozenset(
+    {"eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint", "apply", "reload"}
+)
 _INERT_BUILTINS = frozenset(
     {"set", "frozenset", "slice", "complex", "bytearray", "range", "list", "dict", "tuple", "object"}
 )
@@ -40,12 +52,12 @@ _FIRST = (
     "model_state_dict",
     "params_ema",
     "params",
-    "ema",
     "model",
     "module",
     "net",
     "network",
     "weights",
+    "ema",  # where the network that was trained is not there, as in what ultralytics releases
 )
 _OF_TRAINING = re.compile(
     r"optim|sched|scaler|rng|callback|hyper|^(args|cfg|config|loss.*|state|history)$", re.IGNORECASE
@@ -107,6 +119,13 @@ class _GlobalName:
         return f"{self.module}.{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Opaque:
+    """What a call would give that nothing here makes: it holds nothing, whatever it would have been given. name: of what it calls."""
+
+    name: str
+
+
 _MARK = object()
 _SCRIPTED = "__torch__."  # before the classes of a program that TorchScript made
 
@@ -115,14 +134,17 @@ def tensors_in(pickle: bytes) -> dict[str, StoredTensor]:
     """Name -> tensor of the weights that a pickle describes: of a dictionary of tensors, of one within a checkpoint, or of a stored module.
 
     Raises:
-        BadPickle: not a pickle, something in it is not harmless, or it holds no named tensors.
+        BadPickle: not a pickle, it would run a command or a program, or it holds no named tensors.
     """
     return described_in(pickle, {})
 
 
 def described_in(pickle: bytes, storages: dict[str, Storage]) -> dict[str, StoredTensor]:
     """The same, with every storage that the pickle mentions put into `storages` by its key, whatever it is of."""
-    found = _weights(_run(pickle, storages))
+    opaque: list[str] = []
+    found = _weights(_run(pickle, storages, opaque))
+    if not found and opaque:
+        raise BadPickle(_would_call(opaque[0]))
     if not found:
         raise BadPickle("it holds no tensors with names")
     return found
@@ -134,14 +156,18 @@ def texts_in(pickle: bytes) -> list[str]:
     Raises:
         BadPickle: it describes something else.
     """
-    found = _run(pickle, {})
+    found = _run(pickle, {}, [])
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise BadPickle("the keys of its numbers are no list of texts")
     return found
 
 
-def _run(pickle: bytes, storages: dict[str, Storage]) -> Any:
-    """The object that a pickle describes, made of plain values and records."""
+def _run(pickle: bytes, storages: dict[str, Storage], opaque: list[str]) -> Any:
+    """The object that a pickle describes, made of plain values and records.
+
+    Args:
+        storages: filled with every storage by its key; opaque: with the first name of those that it would call.
+    """
     if len(pickle) > MAX_PICKLE_BYTES:
         raise BadPickle(f"its description of {len(pickle)} bytes is beyond the limit of {MAX_PICKLE_BYTES}")
     stack: list[Any] = []
@@ -155,6 +181,8 @@ def _run(pickle: bytes, storages: dict[str, Storage]) -> Any:
             if opcode.name == "STOP":
                 return stack.pop()
             _step(opcode.name, argument, stack, memo, storages)
+            if not opaque and stack and isinstance(stack[-1], _Opaque):
+                opaque.append(stack[-1].name)
     except BadPickle:
         raise
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
@@ -201,14 +229,15 @@ def _step(name: str, argument: Any, stack: list[Any], memo: dict[int, Any], stor
         some = [stack.pop()] if name == "APPEND" else _since_mark(stack)
         if isinstance(stack[-1], list):
             stack[-1].extend(some)
-        elif not isinstance(stack[-1], PickledObject):
+        elif not isinstance(stack[-1], (PickledObject, _Opaque)):
             raise BadPickle("it appends to something that is not a list")
     elif name in ("SETITEM", "SETITEMS"):
         some = _since_mark(stack) if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
         into = stack[-1].items if isinstance(stack[-1], PickledObject) else stack[-1]
-        if not isinstance(into, dict):
+        if isinstance(into, dict):
+            into.update(zip(map(_key, some[::2]), some[1::2], strict=True))
+        elif not isinstance(into, _Opaque):
             raise BadPickle("it sets items of something that is not a dictionary")
-        into.update(zip(map(_key, some[::2]), some[1::2], strict=True))
     elif name in ("GLOBAL", "STACK_GLOBAL"):
         if name == "GLOBAL":
             module, _, called = str(argument).partition(" ")
@@ -257,7 +286,13 @@ def _key(key: Any) -> Any:
 
 
 def _made(what: Any, arguments: Any, new: bool) -> Any:
-    """What a call would give: a tensor, a dictionary or a record. new: an object of a class, whose code a machine would not run here."""
+    """What a call would give: a tensor, a dictionary, a record, or an opaque value.
+
+    Args:
+        new: an object of a class, whose code a machine would not run here.
+    """
+    if isinstance(what, (PickledObject, _Opaque)):
+        return _Opaque(what.name)
     if not isinstance(what, _GlobalName):
         raise BadPickle("it calls something that is not a name")
     if what == _GlobalName("collections", "OrderedDict"):
@@ -267,10 +302,16 @@ def _made(what: Any, arguments: Any, new: bool) -> Any:
     if what.module in ("torch._utils", "torch.nn.parameter") and what.name in (*_PARAMETER_CALLS, "Parameter"):
         return arguments[0]
     top = what.module.partition(".")[0]
-    plain = top in ("builtins", "__builtin__") and what.name in _INERT_BUILTINS
-    if not new and top not in _INERT and not plain:
-        raise BadPickle(f"it would call {what}, and nothing is called")
-    return PickledObject(str(what), arguments)
+    builtin = top in ("builtins", "__builtin__")
+    if not new and (top in _RUNS_PROGRAMS or (builtin and what.name in _RUN_BUILTINS)):
+        raise BadPickle(_would_call(str(what)))
+    if new or top in _INERT or (builtin and what.name in _INERT_BUILTINS):
+        return PickledObject(str(what), arguments)
+    return _Opaque(str(what))
+
+
+def _would_call(name: str) -> str:
+    return f"it would call {name}, and nothing is called"
 
 
 def _storage(identity: Any) -> Storage:
@@ -392,7 +433,8 @@ def _named(here: Any) -> dict[str, StoredTensor]:
     if not isinstance(content, dict):
         return {}
     found = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, StoredTensor)}
-    return found if len(found) <= MAX_TENSORS else {}
+    opaque = sum(isinstance(value, _Opaque) for value in content.values())  # such as weights of a class of their own
+    return found if opaque < len(found) <= MAX_TENSORS else {}
 
 
 def _module(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, StoredTensor]]:

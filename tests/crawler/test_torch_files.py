@@ -8,7 +8,10 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from enum import Enum
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,6 +129,58 @@ def test_a_file_that_would_call_something_is_refused_by_the_name_of_it() -> None
     with pytest.raises(BadArchive, match=r"it would call (posix|nt)\.system, and nothing is called"):
         header_of(content)
     assert not Path("/tmp/lineage-was-here").exists()
+
+
+class Kind(Enum):
+    ONE = "one"
+
+
+class Settings(SimpleNamespace):
+    """Settings as their publisher's own class holds them."""
+
+
+SETTINGS = {
+    "enum": Kind.ONE,
+    "namespace": Settings(lr=0.1, kind=Kind.ONE, weight=torch.ones(99, 99)),
+    "partial": partial(print, {"weight": torch.ones(99, 99)}),
+    "method": Settings(lr=0.1).__getattribute__,
+    "method of a dictionary": {"a": 1}.get,
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_other_classes_hold_nothing_and_the_network_beside_them_is_read(name: str) -> None:
+    state, model = network().state_dict(), network()
+    model.args = SETTINGS[name]
+    assert header_of(saved({"model": model})).keys() == state.keys()
+    for what in ({"model_args": SETTINGS[name], "state_dict": state}, {**state, "args": SETTINGS[name]}):
+        assert header_of(saved(what)).keys() == header_of(saved_old(what)).keys() == state.keys()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_file_of_nothing_but_such_settings_is_refused_by_the_name_of_what_it_would_call(name: str) -> None:
+    weights = {"norm.weight": torch.ones(9), "weight": SETTINGS[name]}
+    for what in (SETTINGS[name], {"model": SETTINGS[name]}, {"state_dict": [SETTINGS[name]]}, {"model": weights}):
+        with pytest.raises(BadArchive, match=r"it would call \S+, and nothing is called"):
+            header_of(saved(what))
+
+
+@pytest.mark.parametrize(
+    "call", [b"cbuiltins\neval\n", b"csubprocess\nPopen\n", b"cos.path\njoin\n", b"c__builtin__\n__import__\n"]
+)
+def test_what_would_run_a_program_is_refused_whatever_lies_beside_it(call: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(saved(network().state_dict()))) as archive:
+        description = archive.read("archive/data.pkl")
+    assert tensors_in(description)
+    with pytest.raises(BadPickle, match="it would call"):
+        tensors_in(description[:2] + call + b"X\x01\x00\x00\x00b\x85R0" + description[2:])
+
+
+def test_of_a_network_and_the_mean_over_its_training_the_network_is_read() -> None:
+    state, mean = network().state_dict(), {n: t.half() for n, t in network().state_dict().items()}
+    both = header_of(saved({"ema": mean, "model": state}))
+    assert both == header_of(saved(state)) != header_of(saved(mean))
+    assert header_of(saved({"model": None, "ema": mean})) == header_of(saved(mean))
 
 
 @pytest.mark.parametrize(
