@@ -32,6 +32,8 @@ from lineage.crawler.weights import LocalFile, UnreadableWeights, places_in
 from lineage.graphdb.schema import Failure, NoSuchModel
 
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
+# folders that hold a repository's own model once more, in a format that is read where there is no other
+_EXPORTS = frozenset(name for form in FORMATS for name in form.folders if name)
 _CACHED_MODEL = re.compile(r"models--([\w.\-]+)", re.ASCII)
 _CACHED_OTHER = re.compile(r"(datasets|spaces|kernels)--[\w.\-]+", re.ASCII)  # beside models in Hugging Face's cache
 _REPOSITORY_FILES = frozenset({"config.json", "adapter_config.json", "model_index.json"})
@@ -127,6 +129,8 @@ def _models_below(folder: Path) -> Iterator[LocalModel]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in parts)
         ours = {"detector.safetensors"} if _BESIDE_DETECTOR.issubset(names) else set[str]()
         found = list(_of_folder(folder, here, [name for name in sorted(names) if _matters(name) and name not in ours]))
+        if any(model.path == here and model.files and not model.adapter for model in found):
+            subfolders[:] = [name for name in subfolders if name not in _EXPORTS]
         loose = here == folder and bool(subfolders) and _REPOSITORY_FILES.isdisjoint(names)
         yield from [_named_by_file(found[0])] if loose and len(found) == 1 else found
         for path in (here / name for name in sorted(names) if "." not in name):
@@ -183,7 +187,7 @@ class _Links:
 
 
 def one_local_model(path: Path) -> LocalModel:
-    """The one model of a path; an adapter if there is nothing else.
+    """The one model of a path: of a folder that is a model, that one, whatever lies below it; an adapter if there is nothing else.
 
     Raises:
         NoSuchFolder: nothing there. UnreadableWeights: no model, one that cannot be read, or several.
@@ -197,6 +201,8 @@ def one_local_model(path: Path) -> LocalModel:
         _, choice = choose_model([file.name for model in readable for file in model.files])
         best = choice.weights.files if choice.weights else ()
         readable = [model for model in readable if model.files[0].name in best]
+    if len(readable) > 1:
+        readable = [model for model in readable if model.path == path and not model.adapter] or readable
     if len(readable) > 1:
         names = ", ".join(model.id for model in readable[:4])
         raise UnreadableWeights(

@@ -341,6 +341,24 @@ def test_names_of_blobs_are_not_believed(tmp_path: Path) -> None:
     assert content_hash(tmp_path / "model.safetensors") == hashlib.sha256(b"something else").hexdigest()
 
 
+def test_exports_in_a_folder_of_a_model_are_that_model(tmp_path: Path) -> None:
+    """As sentence-transformers and optimum lay out a repository."""
+    put(tmp_path, "st/config.json", "st/model.safetensors", "st/onnx/model.onnx", "st/onnx/model_O1.onnx")
+    put(tmp_path, "exports/onnx/model.onnx")
+    assert list(names(tmp_path)) == ["exports/onnx", "st"]
+    assert one_local_model(tmp_path / "st").files == (tmp_path / "st/model.safetensors",)
+    assert one_local_model(tmp_path / "exports").files == (tmp_path / "exports/onnx/model.onnx",)
+
+
+def test_a_folder_that_is_a_model_is_meant_and_not_the_checkpoints_below_it(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        *(f"{folder}{name}" for folder in ("", "checkpoint-1/") for name in ("config.json", "model.safetensors")),
+    )
+    assert list(names(tmp_path)) == [".", "checkpoint-1"]
+    assert one_local_model(tmp_path).files == (tmp_path / "model.safetensors",)
+
+
 def test_one_model_is_wanted_and_none_or_several_are_told(tmp_path: Path) -> None:
     put(tmp_path, "two/a.safetensors", "two/b.safetensors", "pickle/model.pkl")
     with pytest.raises(UnreadableWeights, match="several models: a, b"):
