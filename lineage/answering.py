@@ -12,7 +12,7 @@ from uuid import uuid4
 from lineage.among import Among, among
 from lineage.answer import ADAPTER, NO_RELATIVES, Answer, from_decision, from_rows
 from lineage.detect.methods.registry import PLAIN
-from lineage.graphdb.schema import Declaration, Failure, Model, Run, Status
+from lineage.graphdb.schema import Declaration, Failure, Model, Relation, Run, Status
 from lineage.reading import hub_at, is_meant
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lineage.detect.options import Options
     from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.graphdb.store import Store
+    from lineage.queries.claim_check import Comparison
     from lineage.reading import Reading
 
 
@@ -140,7 +141,6 @@ def _of_adapter(
     from lineage.adapters import Adapter, decide_about_adapter
     from lineage.detect.method_version import method_version
     from lineage.evidence import options_of
-    from lineage.queries.claim_check import compare_found
     from lineage.surroundings import around_adapter
 
     options, keep = options_of(**question.evidence), question.store_it and not stored
@@ -153,7 +153,7 @@ def _of_adapter(
     decision, agreement = found.decision, None
     if graph:
         parents = [(parent, found.names[parent]) for parent, _ in decision.parents]
-        agreement = compare_found(graph, model, claims, str(decision.answer), parents, decision.reason.as_json())
+        agreement = _agreement(graph, model, claims, decision, parents)
     answer = from_decision(
         decision,
         model,
@@ -164,6 +164,22 @@ def _of_adapter(
         agreement=agreement,
     )
     return FoundAnswer(answer, stored=keep)
+
+
+def _agreement(
+    graph: Store,
+    model: Model,
+    claims: tuple[Declaration, ...],
+    decision: Decision,
+    parents: Sequence[tuple[str, str]],
+) -> Comparison:
+    """What a model claims beside what was decided about it just now."""
+    from lineage.queries.claim_check import compare_found
+    from lineage.queries.kinship import ParentEdge
+
+    relation = str(decision.relation or Relation.FINE_TUNED_FROM)
+    edge = ParentEdge(parents[0][0], relation, decision.probability) if parents else None
+    return compare_found(graph, model, claims, str(decision.answer), parents, edge, decision.reason.as_json())
 
 
 def _compare(question: Question, graph: Store | None, sketches: SketchStore, looked: Reading) -> FoundAnswer:
@@ -178,7 +194,6 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     from lineage.detection import declared_bases, originals_claimed, relatives_in
     from lineage.evidence import options_of
     from lineage.other_names import OtherNames
-    from lineage.queries.claim_check import compare_found
 
     model = looked.model
     keep = question.store_it and not looked.stored
@@ -223,7 +238,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     agreement = None
     if graph:
         parents = [(parent, names[parent]) for parent, _ in decision.parents]
-        agreement = compare_found(graph, model, looked.declarations, str(decision.answer), parents)
+        agreement = _agreement(graph, model, looked.declarations, decision, parents)
     answer = from_decision(
         decision,
         model,

@@ -1,12 +1,13 @@
 """Declared against detected: does a model's card say what its weights say?
 
     agree        a claimed base is the parent that was found or one of its ancestors, or holds the same weights as one of these
-    contradicts  the weights name another parent, or none, although the claimed base could be compared with it
+    contradicts  the weights name another parent, and the claimed base is a stranger or surely on another branch; or they name none, and
+                 it is a stranger
     missing      a parent was found and the card claims none
     cannot tell  nothing was decided, or the claimed base is not in the graph or cannot be compared value by value
 
-A false accusation is the worst answer, so "contradicts" needs all claimed bases to be comparable, and none of them to be a possible
-parent of the oldest ancestor that was found.
+A false accusation is the worst answer, so "contradicts" needs all claimed bases to be comparable, and none of them to be perhaps on the
+line of descent; see kinship.py.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from lineage.graphdb.schema import ACCEPTED, CONTRADICTED_ADAPTER, Declaration, 
 from lineage.graphdb.schema.rows import claims_of, name_key
 from lineage.queries import load
 from lineage.queries.graph_reader import GraphReader
+from lineage.queries.kinship import ClaimedKin, ParentEdge, kinship
 from lineage.queries.same_weights import same_weights
 from lineage.queries.walk import EVERYTHING, AncestorEdges, Limits, Relative, ancestors
 
 BATCH = 1_000  # models a statement
-POSSIBLE = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT))
+POSSIBLE_PARENTS = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT), depth=1)
 
 
 class Agreement(StrEnum):
@@ -79,31 +81,34 @@ def compare_found(
     claims: Iterable[Declaration],
     answer: str,
     parents: Sequence[tuple[str, str]],
-    because: Mapping[str, Any] | None = None,
+    edge: ParentEdge | None,
+    because: Mapping[str, Any],
 ) -> Comparison:
-    """The same for a model that is not in the graph: its claims beside parents found in it just now.
+    """The same for a model that is not in the graph: its claims beside what was found just now.
 
     Args:
         answer: `parent`, `root` or `undecided`; because: why, as its template's `key` and `values`.
-        parents: (hub_id, repo_id), the most probable first; models of the graph.
+        parents: (hub_id, repo_id) of the parents that were found, the most probable first; models of the graph.
+        edge: to the first of them.
     """
-    row = {"hub_id": model.hub_id, "repo_id": model.repo_id, "signature": model.signature, "answer": answer}
-    row |= {"status": str(model.status), "answer_reason": (because or {}).get("key")}
-    row |= {"answer_reason_values": json.dumps(dict(because or {}))}
+    row: dict[str, Any] = {"hub_id": model.hub_id, "repo_id": model.repo_id, "answer": answer, "outside": True}
+    row |= {"status": str(model.status), "signature": model.signature, "answer_reason": because.get("key")}
+    row |= {"answer_reason_values": json.dumps(dict(because))}
     worth = _without_itself(claims, model.repo_id)
     known = [
         {"base": claim.base, **{name: getattr(base, name) for name in ("hub_id", "repo_id", "status", "signature")}}
         for claim in worth
         if (base := store.model(claim.base)) is not None
     ]
-    found = [{"hub_id": hub_id, "repo_id": repo_id} for hub_id, repo_id in parents]
+    how = {"kind": edge.relation, "probability": edge.probability} if edge else {}
+    above_it = [{"hub_id": hub_id, "repo_id": repo_id, **how} for hub_id, repo_id in parents]
 
     kin = Kin(store, AncestorEdges(store))
 
     def above() -> set[str]:
         return {relative.hub_id for hub_id, _ in parents for relative in kin.ancestors(hub_id)}
 
-    agreement, reason = _judge(row, worth, known, found, above, kin)
+    agreement, reason = _judge(row, worth, known, above_it, above, kin)
     detected = tuple(name for _, name in parents)
     return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), detected, answer)
 
@@ -151,10 +156,16 @@ class Kin:
         """Identities of a model and of those with the same weights."""
         return same_weights(self.store, model)
 
-    def possibly_above(self, models: Iterable[str]) -> frozenset[str]:
-        """Identities of what those models that have no parent possibly come from."""
-        tops = [model for model in models if not self.ancestors(model, Limits(depth=1))]
-        return frozenset(r.hub_id for top in tops for r in ancestors(self.store, top, POSSIBLE))
+    def beside(self, model: str, base: str, found: Sequence[ParentEdge]) -> ClaimedKin:
+        """How a claimed base lies to a model; found: edges to the model's parents, which the graph may not know."""
+
+        def parents_of(at: str) -> Sequence[ParentEdge]:
+            if at == model and found:
+                return found
+            near = ancestors(self.store, at, POSSIBLE_PARENTS)
+            return [ParentEdge(r.hub_id, r.kind or "", r.probability or 0.0) for r in near]
+
+        return kinship(model, base, self.equal_to(base), parents_of)
 
 
 def _without_itself(claims: Iterable[Declaration], repo_id: str) -> list[Declaration]:
@@ -216,16 +227,30 @@ def _judge(
     ]
     if apart or row["signature"] is None:
         return Agreement.CANNOT_TELL, f"{(apart or named)[0]} is declared and cannot be compared value by value"
-    if parents:
-        come_from = f"{named[0]} is declared; the weights come from {parents[0]['repo_id']}"
-        perhaps = kin.possibly_above(found | ancestors_of_it())
-        for base in known:
-            if not perhaps.isdisjoint(kin.equal_to(base["hub_id"])):
-                return Agreement.CANNOT_TELL, f"{come_from}, which may come from {base['repo_id']}"
-        return Agreement.CONTRADICTS, come_from
-    if row["answer"] in ("root", "no_relatives"):
-        return Agreement.CONTRADICTS, f"{named[0]} is declared; the weights show no parent"
-    return Agreement.CANNOT_TELL, "no parent was decided"
+    if not parents and row["answer"] not in ("root", "no_relatives"):
+        return Agreement.CANNOT_TELL, "no parent was decided"
+    if row["answer"] == "root" and row.get("outside"):
+        return Agreement.CANNOT_TELL, f"{named[0]} is declared; the weights show no parent, and it may be related"
+    edges = [ParentEdge(p["hub_id"], p["kind"], p["probability"]) for p in parents]
+    for base in known:
+        lies = kin.beside(row["hub_id"], base["hub_id"], edges)
+        if lies is ClaimedKin.RELATED or (lies is ClaimedKin.OTHER_BRANCH and not parents):
+            return Agreement.CANNOT_TELL, related_words(base["repo_id"], parents[0]["repo_id"] if parents else None)
+    return Agreement.CONTRADICTS, contradicted_words(named[0], parents[0]["repo_id"] if parents else None)
+
+
+def related_words(declared: str, parent: str | None) -> str:
+    """Why a claim about a relative is neither confirmed nor contradicted; parent: that was found."""
+    if parent is None:
+        return f"{declared} is declared and of the same family; which of them came first is not certain"
+    return f"{declared} is declared; the weights come from the same family and are nearer to {parent}"
+
+
+def contradicted_words(declared: str, parent: str | None) -> str:
+    """What the weights show instead of a declared base; parent: that was found."""
+    if parent is None:
+        return f"{declared} is declared; the weights are not related to it"
+    return f"{declared} is declared; the weights come from {parent}"
 
 
 def _is_part(name: str, whole: str) -> bool:

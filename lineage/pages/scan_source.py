@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from lineage.graphdb.schema import ACCEPTED, Declaration, Relation, share_key
+from lineage.graphdb.schema import Declaration, Relation
 from lineage.pages.members import Brood, EdgeFacts, Member
-
-AGREE, CONTRADICTS, MISSING, CANNOT_TELL = "agree", "contradicts", "missing", "cannot tell"
+from lineage.pages.scanned_claims import ClaimMeasures, ScannedClaims
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +85,14 @@ def scanned(
     document: Mapping[str, Any],
     cards: Mapping[str, CardLike] | None = None,
     ties: Mapping[str, str] | None = None,
+    measures: ClaimMeasures | None = None,
 ) -> ScannedFamilies:
     """
     Args:
         document: what `lineage scan --json` prints.
         cards: id -> the card beside a model; the bases that it names are compared with ids of the folder by their last parts.
         ties: models that are undecided because another has the same values -> that one.
+        measures: of the samples of the models, where they are at hand.
     """
     members = {
         row["id"]: Member(row["id"], row["id"], digest=row.get("digest"), architecture=row.get("signature"))
@@ -114,12 +115,16 @@ def scanned(
         members[row["model"]] = replace(members[row["model"]], answer="no_relatives", reason=row["reason"])
     for row in document["undecided"]:
         members[row["child"]] = replace(members[row["child"]], answer="undecided", reason=row["reason"])
-    equal = _equal(document, ties or {})
+    weighed = ScannedClaims(members, edges, possible, _equal(document, ties or {}), measures)
     for name, card in (cards or {}).items():
         if name in members:
             members[name] = replace(members[name], license=card.license)
             if card.claims:
-                members[name] = _with_claims(members[name], card.claims, members, edges, possible, equal)
+                found = {claim.base: same_model(claim.base, members) for claim in card.claims}
+                outcome, reason = weighed.outcome(members[name], found)
+                members[name] = replace(
+                    members[name], claims=tuple(card.claims), outcome=outcome, outcome_reason=reason
+                )
     return ScannedFamilies(
         members,
         edges,
@@ -142,53 +147,6 @@ def _edge(row: Mapping[str, Any]) -> EdgeFacts:
     )
 
 
-def _with_claims(
-    member: Member,
-    claims: Sequence[Declaration],
-    members: Mapping[str, Member],
-    edges: Sequence[EdgeFacts],
-    possible: Sequence[EdgeFacts],
-    equal: Mapping[str, frozenset[str]],
-) -> Member:
-    """A model with what its card says, and whether the parents that were found agree.
-
-    Args:
-        equal: id -> ids of models with the same weights.
-    """
-    above = _above(member.id, edges)
-    named = {claim.base: same_model(claim.base, members) for claim in claims}
-    known = {base: found for base, found in named.items() if found is not None and found != member.id}
-    parents = [edge.parent for edge in edges if edge.child == member.id and edge.relation in ACCEPTED]
-    agreeing = next((base for base, found in known.items() if found in above), None)
-    twin = next((base for base, found in known.items() if not above.isdisjoint(equal[found])), None)
-    decided = {edge.child for edge in edges}
-    candidates = {edge.parent for edge in possible if edge.child in above - decided}
-    candidates |= {higher for model in candidates for higher in _above(model, edges)}
-    perhaps = next((base for base, found in known.items() if not candidates.isdisjoint({found} | equal[found])), None)
-    apart = next(
-        (b for b, found in known.items() if not share_key(members[found].architecture, member.architecture)), None
-    )
-    if agreeing is not None:
-        outcome, reason = AGREE, f"{agreeing} is declared and found in the weights"
-    elif twin is not None:
-        outcome, reason = AGREE, f"{twin} is declared and has the same weights as a model that was found, {parents[0]}"
-    elif len(known) < len(named):
-        absent = next(base for base in named if base not in known)
-        outcome, reason = CANNOT_TELL, f"{absent} is declared and not in this folder"
-    elif apart is not None:
-        outcome, reason = CANNOT_TELL, f"{apart} is declared and cannot be compared value by value"
-    elif perhaps is not None:
-        outcome = CANNOT_TELL
-        reason = f"{perhaps} is declared; the weights come from {parents[0]}, which may come from it"
-    elif parents:
-        outcome, reason = CONTRADICTS, f"{next(iter(named))} is declared; the weights come from {parents[0]}"
-    elif member.answer in ("root", "no_relatives"):
-        outcome, reason = CONTRADICTS, f"{next(iter(named))} is declared; the weights show no parent"
-    else:
-        outcome, reason = CANNOT_TELL, "no parent was decided"
-    return replace(member, claims=tuple(claims), outcome=outcome, outcome_reason=reason)
-
-
 def _equal(document: Mapping[str, Any], ties: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """Id -> ids of models with the same weights: files, copies, and ties between equal models."""
     import networkx as nx
@@ -202,17 +160,6 @@ def _equal(document: Mapping[str, Any], ties: Mapping[str, str]) -> dict[str, fr
     alike.add_edges_from(ties.items())
     groups = (frozenset(members) for members in nx.connected_components(alike))
     return {model: group for group in groups for model in group}
-
-
-def _above(model: str, edges: Sequence[EdgeFacts]) -> set[str]:
-    found: set[str] = set()
-    waiting = [model]
-    while waiting:
-        at = waiting.pop()
-        new = [edge.parent for edge in edges if edge.child == at and edge.parent not in found]
-        found |= set(new)
-        waiting += new
-    return found
 
 
 def same_model(base: str, members: Mapping[str, Member]) -> str | None:

@@ -225,9 +225,10 @@ def report_of_folder(folder: Path, options: Any, device: str | None, track: Any)
     from lineage.pages.scan_source import scanned
     from lineage.report.folder import cards_under
     from lineage.scanning import scan_with_samples
+    from lineage.verify.claim_samples import SampledClaims
 
     scan, sketches = scan_with_samples(folder, options, device, track)
-    found = scanned(as_json(scan), cards_under(folder), ties(scan))
+    found = scanned(as_json(scan), cards_under(folder), ties(scan), SampledClaims(sketches))
     up = {edge.child: edge.parent for edge in reversed(found.edges)}
     edges = [edge for edge in (*found.edges, *found.possible) if edge.parent in found.members]
     layers = layers_of_sketches(edges[:PICTURED], sketches, up)

@@ -186,7 +186,8 @@ def verify_folder(
     from lineage.crawler.folder import local_models
     from lineage.detect.report import as_json, ties
     from lineage.report.folder import cards_under
-    from lineage.scanning import scan_folder
+    from lineage.scanning import scan_with_samples
+    from lineage.verify.claim_samples import SampledClaims
 
     models = [model for model in local_models(folder) if model.files]
     places = {model.id: str(model.path) for model in models}
@@ -199,8 +200,8 @@ def verify_folder(
             for check in verify_model(ask(str(only.path)), graph, expected, str(only.path))
         ]
         return checks, places
-    scan = scan_folder(folder, options, track=track)
-    found = scanned(as_json(scan), cards_under(folder), ties(scan))
+    scan, samples = scan_with_samples(folder, options, track=track)
+    found = scanned(as_json(scan), cards_under(folder), ties(scan), SampledClaims(samples))
     checks = []
     for name in sorted(found.members):
         own = _within(found, name, expected)

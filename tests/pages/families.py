@@ -55,16 +55,16 @@ def tell(store: Store) -> None:
     store.upsert_models([*models, *odd])
     edges = [
         an_edge("b", "a", 0.97, decided_by=("growth", "inheritance"), evidence=EVIDENCE),
-        an_edge("c", "a", 0.85, decided_by=("growth",)),
-        an_edge("d", "b", 0.95),
+        an_edge("c", "a", 0.95, decided_by=("growth",)),
+        an_edge("d", "b", 0.97),
         an_edge("e", "b", 0.9, kind=Relation.MERGED_FROM, share=0.6),
         an_edge("e", "c", 0.9, kind=Relation.MERGED_FROM, share=0.4),
         an_edge("f", "e", 0.99, kind=Relation.COPY_OF, decided_by=("content",)),
         an_edge("q", "b", 0.99, kind=Relation.QUANTIZED_FROM),
         an_edge("lie", "b", 0.98),
         an_edge("u", "b", 0.4, kind=Relation.POSSIBLE_PARENT),
-        an_edge("hostile-0", "a", 0.9),
-        *(an_edge(f"hostile-{place}", "hostile-0", 0.9) for place in range(1, len(HOSTILE))),
+        an_edge("hostile-0", "a", 0.95),
+        *(an_edge(f"hostile-{place}", "hostile-0", 0.95) for place in range(1, len(HOSTILE))),
     ]
     verdicts = [
         Verdict("id-a", "root", "the oldest of 9 related models", 0.99),
@@ -77,7 +77,7 @@ def tell(store: Store) -> None:
     store.replace_edges(scope, [*edges, an_edge("d", "c", 0.7)], verdicts, "run-1")
     day(3)
     store.record_run(Run("run-2", "sync", store.connection.clock(), store.connection.clock()))
-    store.replace_edges(["id-d"], [an_edge("d", "b", 0.95)], [Verdict("id-d", "parent", "", 0.95)], "run-2")
+    store.replace_edges(["id-d"], [an_edge("d", "b", 0.97)], [Verdict("id-d", "parent", "", 0.95)], "run-2")
     claims = [
         Declaration("id-b", "org/a", "finetune", "card"),
         Declaration("id-lie", "org/c", "finetune", "card"),

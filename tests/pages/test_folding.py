@@ -75,7 +75,7 @@ def test_a_family_as_of_an_earlier_day(store: Store) -> None:
 
 def test_improbable_edges_are_left_out_when_asked(store: Store) -> None:
     tell(store)
-    folded = fold(GraphRelatives(store, min_probability=0.9), "id-b")
+    folded = fold(GraphRelatives(store, min_probability=0.96), "id-b")
     assert "id-c" not in folded.ids and "id-d" in folded.ids
 
 

@@ -82,6 +82,20 @@ def test_a_claim_is_compared_with_the_parent_found(store: Store, bases: list[str
     assert comparison.detected == ("org/parent",)
 
 
+@pytest.mark.parametrize(("probability", "outcome"), [(0.98, Agreement.CONTRADICTS), (0.88, Agreement.CANNOT_TELL)])
+def test_a_claim_about_a_sister_is_contradicted_by_sure_edges_alone(
+    store: Store, probability: float, outcome: Agreement
+) -> None:
+    family = [a_model(name) for name in ("parent", "sister", "child")]
+    fill(store, family, [an_edge("child", "parent", probability), an_edge("sister", "parent", 0.98)])
+    claim(store, "child", "org/sister")
+    claim(store, "parent", "org/sister")
+    store.replace_edges(["id-parent"], [], [Verdict("id-parent", "root", "the oldest", 0.99)], "run-2")
+    child, parent = compare(store, ["id-child", "id-parent"])
+    assert child.agreement is outcome, child.reason
+    assert parent.agreement is Agreement.CANNOT_TELL, "which of two relatives came first is not certain"
+
+
 def test_a_claim_of_a_model_without_a_parent_is_contradicted_only_by_a_root(store: Store) -> None:
     store.upsert_models([a_model(name) for name in "abcd"])
     verdicts = [Verdict("id-a", "root", "why", 0.9), Verdict("id-b", "undecided", "why", 0.5)]

@@ -1,0 +1,110 @@
+"""What the card of a model says, weighed with what was found in the folder that was scanned; as queries/claim_check.py does in a graph.
+
+contradicts  the weights come from another model, and the declared one is a stranger, or is surely on another branch of the family
+             and what it had learned is not in the model; or they come from none, and the declared one is a stranger
+cannot tell  the declared model was not compared, or is a relative that may lie on the line of descent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from lineage.graphdb.schema import ACCEPTED, share_key
+from lineage.pages.members import EdgeFacts, Member
+from lineage.queries.claim_check import Agreement, contradicted_words, related_words
+from lineage.queries.kinship import SURE, ClaimedKin, ParentEdge, kinship
+
+
+class ClaimMeasures(Protocol):
+    """What the samples say of a model and the one that its card names."""
+
+    def related(self, model: str, base: str) -> bool | None:
+        """Whether two models have anything in common; None where they cannot be compared."""
+        ...
+
+    def lacks(self, model: str, base: str, since: str) -> bool | None:
+        """Whether a model lacks what `base` had learned since their common ancestor; None where they cannot be compared."""
+        ...
+
+
+class ScannedClaims:
+    """The claims of a folder's cards."""
+
+    def __init__(
+        self,
+        members: Mapping[str, Member],
+        edges: Sequence[EdgeFacts],
+        possible: Sequence[EdgeFacts],
+        equal: Mapping[str, frozenset[str]],
+        measures: ClaimMeasures | None,
+    ):
+        """
+        Args:
+            members: of the folder, by id; edges: accepted ones; possible: of undecided models.
+            equal: id -> ids of models with the same weights.
+        """
+        self._members, self._equal, self._measures = members, equal, measures
+        self._up: dict[str, list[ParentEdge]] = {}
+        for edge in (*edges, *possible):
+            self._up.setdefault(edge.child, []).append(ParentEdge(edge.parent, edge.relation, edge.probability or 0.0))
+
+    def outcome(self, member: Member, named: Mapping[str, str | None]) -> tuple[str, str]:
+        """`agree`, `contradicts` or `cannot tell`, and a sentence.
+
+        Args:
+            named: what the card names -> the id that it means here.
+        """
+        above = self._above(member.id)
+        known = {base: found for base, found in named.items() if found is not None and found != member.id}
+        parents = [edge.parent for edge in self._accepted(member.id)]
+        for base, found in known.items():
+            if found in above:
+                return Agreement.AGREE, f"{base} is declared and found in the weights"
+        for base, found in known.items():
+            if not self._equal[found].isdisjoint(above):
+                same = f"has the same weights as a model that was found, {parents[0]}"
+                return Agreement.AGREE, f"{base} is declared and {same}"
+        for base in named:
+            if base not in known:
+                return Agreement.CANNOT_TELL, f"{base} is declared and not in this folder"
+        for base, found in known.items():
+            if not share_key(self._members[found].architecture, member.architecture):
+                return Agreement.CANNOT_TELL, f"{base} is declared and cannot be compared value by value"
+        if not parents and member.answer not in ("root", "no_relatives"):
+            return Agreement.CANNOT_TELL, "no parent was decided"
+        parent = parents[0] if parents else None
+        for base, found in known.items():
+            if (against := self._against(member.id, found, parent)) is None:
+                return Agreement.CANNOT_TELL, f"{base} is declared and cannot be compared value by value"
+            if not against:
+                return Agreement.CANNOT_TELL, related_words(base, parent)
+        return Agreement.CONTRADICTS, contradicted_words(next(iter(known)), parent)
+
+    def _against(self, model: str, base: str, parent: str | None) -> bool | None:
+        """Whether a declared base contradicts what was found; None where it was not compared."""
+        least = 0.0 if self._measures else SURE  # what the samples say counts more
+        lies = kinship(model, base, self._equal[base], lambda at: self._up.get(at, ()), least)
+        if lies is ClaimedKin.STRANGER:
+            related = self._measures.related(model, base) if self._measures else False
+            return None if related is None else not related
+        if lies is ClaimedKin.RELATED or parent is None or model in self._line(base):
+            return False
+        if self._measures is None:
+            return True
+        mine = self._above(model)
+        since = next((at for at in self._line(base) if at in mine), None)
+        return since is not None and self._measures.lacks(model, base, since) is True
+
+    def _accepted(self, model: str) -> list[ParentEdge]:
+        return [edge for edge in self._up.get(model, ()) if edge.relation in ACCEPTED]
+
+    def _line(self, model: str) -> list[str]:
+        """A model and its ancestors, nearest first."""
+        found = [model]
+        for at in found:
+            found += [edge.parent for edge in self._accepted(at) if edge.parent not in found]
+        return found
+
+    def _above(self, model: str) -> set[str]:
+        return set(self._line(model)[1:])
