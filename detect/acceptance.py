@@ -21,6 +21,8 @@ from lineage.graphdb.schema import Relation
 CONFIDENT_DIRECTION_LOG_ODDS = 2.0  # log-odds from which a direction may not be contradicted
 TURNED_ROUND_LOG_ODDS = 1.0  # log-odds of both that the child came first, beyond which it is no child
 OF_ITSELF = RELATED / 2  # relatedness below which only other models, such as a merge of both, hold two in one family
+# of the parent's length, between parent and child: documented ones lie up to 1.4 apart, trainings of one start up to 9
+FARTHEST = 2.0
 FEWEST_VALUES = 512  # compared, below which chance makes relatives and directions
 WORTH_NAMING = 0.02  # candidates below this are not listed
 
@@ -70,7 +72,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         agreed, turned = not _contradict(child, best, family), _turned_round(child, best, family)
         related = float(family.related[child, best]) >= OF_ITSELF
         enough = family.values >= FEWEST_VALUES
-        if probability >= threshold and agreed and related and enough and not turned:
+        near = float(family.relative_distance[child, best]) <= FARTHEST
+        if probability >= threshold and agreed and related and near and enough and not turned:
             evidence = edge_evidence(child, best, family)
             if alike:
                 evidence["nearly_equal"] = [ids[i] for i in alike]
@@ -95,6 +98,9 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("few_values", {"values": family.values}, {"parent": first})
     elif not related:
         reason = Reason("related_by_others", models={"parent": first})
+    elif not near:
+        within = float(family.relative_distance[child, best])
+        reason = Reason("too_far", {"distance": within}, {"parent": first})
     elif not agreed:
         reason = Reason("contradiction", models={"parent": first})
     elif not turned and second and max(none, unseen) < ranked[1][0]:
@@ -192,6 +198,8 @@ def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reaso
     more = []
     if float(family.evidence.signals["decay"][child, parent]) > 0:
         more.append(Reason("decayed", models=models))
+    if float(family.evidence.signals["layers"][child, parent]) > 0:
+        more.append(Reason("made_over", models=models))
     if slope == slope:
         more.append(Reason("inherited", {"slope": slope}, models))
     return Reason("grew" if z > 0 else "not_grown", {"z": z}, models, then=tuple(more))

@@ -31,6 +31,8 @@ SHARPENED = 2.2  # ancestors are rare among the rows of the fit, so those of a c
 MODELS_AT_MOST = 64  # of a family, for its number to say more: those of the fit that are larger are stars
 # where a child has all of what its parent had changed, and so in nearly every unit
 KEPT_SLOPE, MOST_SLOPE, MOST_LOST, LEAST_KEPT, MOST_FELL, MOST_ROSE = 0.8, 1.4, 0.2, 0.55, 0.2, 0.3
+# the same of a child whose way went on in some units and back in others, but which is much nearer to the neighbour than to the root
+NEAR_BY, NEAR_SLOPE, NEAR_FELL, NEAR_ROSE = 1.0, 1.6, 0.5, 0.75
 # where it has most of that, and what is between them grew out of it: three in ten such models come from the other one, tuned for another
 # task; of a neighbour that moved far less than that, too little is seen
 MOSTLY_SLOPE, MOSTLY_TOTAL, MOSTLY_LOST, MOSTLY_KEPT, MOSTLY_STEP = 0.55, 1.6, 0.3, 0.5, 20.0
@@ -115,9 +117,15 @@ def wholly_kept(found: Tensor) -> Tensor:
     A sibling that went the same way has it as well, so this is no proof; but nothing then says that b does not come from s.
     """
     at = _by_name(found)
+    even = (at["total slope"] <= MOST_SLOPE) & (at["fell"] <= MOST_FELL) & (at["rose"] <= MOST_ROSE)
+    uneven = (
+        (at["total slope"] <= NEAR_SLOPE)
+        & (at["fell"] <= NEAR_FELL)
+        & (at["rose"] <= NEAR_ROSE)
+        & (at["nearer"] >= NEAR_BY)
+    )
     return (
-        (at["low slope"] >= KEPT_SLOPE) & (at["total slope"] <= MOST_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT)
-        & (at["fell"] <= MOST_FELL) & (at["rose"] <= MOST_ROSE)
+        (at["low slope"] >= KEPT_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT) & (even | uneven)
         & (at["order"] >= FARTHER) & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
     )  # fmt: skip
 

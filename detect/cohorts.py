@@ -15,6 +15,7 @@ from lineage.graphdb.schema import Relation
 Decide = Callable[[Sequence[Subject]], list[Decision]]
 
 LITTLE = 0.2  # of the smaller sample: models with less in common are not compared in one piece
+ALIKE = 0.8  # of the tensors that either of two has: they join the others together
 MUCH = 0.7  # of the sampled values that most members have: a member with less is compared on its own
 
 
@@ -59,7 +60,8 @@ def cohorts(sketches: Sequence[Sketch]) -> tuple[list[int], list[int]]:
 def decided_in_cohorts(
     subjects: Sequence[Subject], decide: Decide, beside: Sequence[Subject] = ()
 ) -> dict[str, Decision]:
-    """Decisions about models of one backbone by id, of which those that would shrink what the others have in common join them one by one.
+    """Decisions about models of one backbone by id, of which those that would shrink what the others have in common join them on their
+    own, or with those that lack the same.
 
     A model that had no parent among the others gets one that joined them, if it is decided so on what they all have in common.
 
@@ -70,13 +72,14 @@ def decided_in_cohorts(
     first = [*(subjects[place] for place in main), *beside]
     found = {decision.model: decision for decision in decide(first)}
     alone = {model for model, decision in found.items() if decision.answer in WITHOUT_PARENT}
-    for joining in (subjects[place] for place in odd):
-        *others, about = decide([*first, joining])
+    for joining in _alike([subjects[place] for place in odd]):
+        *others, about = decide([*first, *joining])
         if about.reason.key == "could_not_compare":  # nothing is in common to all, and yet much may be to two of them
-            *others, about = decide([max(first, key=lambda s: overlap(s.sketch, joining.sketch)), joining])
-        found[joining.id] = about
+            *others, about = decide([max(first, key=lambda s: overlap(s.sketch, joining[-1].sketch)), *joining])
+        ids = {subject.id for subject in joining}
+        found |= {decision.model: decision for decision in (*others, about) if decision.model in ids}
         for decision in others:
-            tuned = decision.parent == joining.id and decision.relation not in (
+            tuned = decision.parent in ids and decision.relation not in (
                 Relation.COPY_OF,
                 Relation.QUANTIZED_FROM,
             )
@@ -85,6 +88,20 @@ def decided_in_cohorts(
                 surer = before.parent is None or before.probability < decision.probability
                 found[decision.model] = decision if surer else before
     return found
+
+
+def _alike(subjects: Sequence[Subject]) -> list[list[Subject]]:
+    """The models that lack the same: they join together, so that one of them may come from another."""
+    found: list[tuple[set[tuple[str, tuple[int, ...]]], list[Subject]]] = []
+    for subject in subjects:
+        own = _comparable(subject.sketch)
+        for tensors, members in found:
+            if len(own & tensors) >= ALIKE * len(own | tensors):
+                members.append(subject)
+                break
+        else:
+            found.append((own, [subject]))
+    return [members for _, members in found]
 
 
 def _comparable(sketch: Sketch) -> set[tuple[str, tuple[int, ...]]]:

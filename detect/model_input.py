@@ -19,6 +19,7 @@ class Subject:
             parent; None for plain numbers.
         created_at: when it was first published; None where unknown.
         declared: ids of subjects that its card names as its base.
+        stage: the higher, the later among models whose structure tells it: fewer layers, or copies of them; None where it tells nothing.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Subject:
     declared: frozenset[str] = field(default_factory=frozenset)
     name: str | None = None
     quantization: str | None = None
+    stage: int | None = None
 
     @property
     def quantized(self) -> bool:

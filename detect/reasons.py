@@ -61,8 +61,11 @@ TEMPLATES = {
         "training does not; cannot tell which models were merged"
     ),
     "between": "{parent} is nearest, and lies between it and {third} as a merge of both does; cannot tell which came first",
-    "fewer_layers": "its {own:.0f} layers are made of some of the {of:.0f} of {parent}",
+    "made_over": "it has only some of the layers of {parent}, or copies of them",
     "related_by_others": "is in one family with {parent} only by way of others, such as a merge of both; not related to it itself",
+    "too_far": (
+        "{parent} is likeliest, but {distance:.2g} of its length away: trainings of one random start lie so far apart, children do not"
+    ),
     "few_values": "{parent} is likeliest, and {values} values are too few to assert anything",
     "pruned": "a pruned copy: {percent:.2g} % of the values of {parent} were set to zero, all others are equal bit for bit",
     "of_pruned": "trained from a pruned copy: {parent} is at {share:.2f} of the distance of {original}, of which that is a copy",
@@ -88,6 +91,10 @@ TEMPLATES = {
     "layers_chosen": "its {layers} layers are made of some of the {layers_of_parent} of {parent}: {map}",
     "layers_of_several": "its layers are those of {models}, unchanged",
     "renamed": "their tensors have other names; the values show which is which",
+    "folded": "an export of {parent}: each of its kernels is one of {parent} times one factor, the batch norm folded in",
+    "folded_kin": (
+        "related to {parent}, which keeps its batch norms: with norms folded in, as exports have them, kernels do not show which came first"
+    ),
     "upcycled": "its experts are copies of the feed-forward layers of {parent}, trained on",
     "adapter": "{adapter}",
     "adapter_unread": "an adapter whose tensors are not read",

@@ -239,7 +239,8 @@ def _decided(
         replace(k.second, sketch=translated(k.second.sketch, here.sketch, corresponding(here.sketch, k.second.sketch)))
         for k in kin
     ]
-    together = [here, *others, *again]
+    together = _in_stages([here, *others, *again], {k.second.id: k for k in kin})
+    here = together[0]
     own = decided_in_cohorts(together, decide)
     alike = {s.id: count for s in again if (count := equal_values(s.sketch, here.sketch))}
     if alike:  # which of them came first stays open; the others come from the one whose names they have
@@ -265,47 +266,24 @@ def _decided(
             changed = [d for d in changed if d.model not in (upper.id, k.second.id)]
             changed.append(_upcycled(own[upper.id], k.second, {"renamed": True}, threshold))
             changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
-    for k in kin:
-        changed = _by_depth(changed, k)
     named = {name for d in changed for name in d.named}
     return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or d.named)]
 
 
-def _by_depth(decisions: Sequence[Decision], found: Kinship) -> list[Decision]:
-    """The decisions, turned round where a model was said to come from one that has only some of its layers, none of them twice."""
-    if max(found.there.doubled, found.back.doubled) >= UPCYCLED:
-        return list(decisions)
-    deeper, other = sorted((found.first, found.second), key=lambda s: -_depth(s))
-    said = {d.model: d for d in decisions}
-    wrong, of_other = said.get(deeper.id), said.get(other.id)
-    if not 0 < _depth(other) < _depth(deeper) or wrong is None or of_other is None:
-        return list(decisions)
-    chance = next((c.probability for c in wrong.candidates[:1] if c.parent == other.id), None)
-    if chance is None:
-        return list(decisions)
-    sure = wrong.parent == other.id
-    turned = replace(
-        of_other,
-        answer=wrong.answer,
-        parent=deeper.id if sure else None,
-        relation=Relation.FINE_TUNED_FROM if sure else None,
-        probability=wrong.probability,
-        candidates=(Candidate(deeper.id, chance),),
-        decided_by=("layers",) if sure else (),
-        reason=Reason("fewer_layers", {"own": _depth(other), "of": _depth(deeper)}, {"parent": deeper.id}),
-    )
-    rest = tuple(c for c in wrong.candidates if c.parent != other.id)
-    older = replace(
-        wrong,
-        answer=of_other.answer,
-        parent=None,
-        relation=None,
-        probability=of_other.probability,
-        candidates=rest,
-        decided_by=("layers",),
-        reason=of_other.reason,
-    )
-    return [{other.id: turned, deeper.id: older}.get(d.model, d) for d in decisions]
+def _in_stages(subjects: Sequence[Subject], kin: Mapping[str, Kinship]) -> list[Subject]:
+    """Models under one naming, with what their structure tells of their order: those with fewer layers, and those with experts made of
+    another one's layers, are later.
+
+    Args:
+        kin: id of each model that was translated -> what it has in common with the first.
+    """
+    if any(k.back.doubled >= UPCYCLED > 2 * k.there.doubled for k in kin.values()):
+        return [replace(s, stage=0 if s.id in kin else 1) for s in subjects]
+    experts = {name for name, k in kin.items() if k.there.doubled >= UPCYCLED > 2 * k.back.doubled}
+    if experts or any(max(k.there.doubled, k.back.doubled) >= UPCYCLED for k in kin.values()):
+        return [replace(s, stage=int(s.id in experts)) for s in subjects]
+    depth = {s.id: _depth(kin[s.id].second if s.id in kin else s) for s in subjects}
+    return [replace(s, stage=-depth[s.id] or None) for s in subjects]
 
 
 def _depth(subject: Subject) -> int:
@@ -400,14 +378,14 @@ def _with(decision: Decision, evidence: Mapping[str, object]) -> Decision:
 
 
 def _upcycled(decision: Decision, dense: Subject, evidence: Mapping[str, object], threshold: float) -> Decision:
-    """A model that has tensors of another one several times came after it: from it, or from what decision names beside it."""
+    """A model that has tensors of another one several times came after it; equal ones are its own, others may be those of one near it."""
     named = decision.parent or next((c.parent for c in decision.candidates), dense.id)
-    chance = max(UPCYCLED_PROBABILITY if named == dense.id else 0.0, decision.probability if decision.parent else 0.0)
-    answer = AnswerKind.PARENT if chance >= threshold else AnswerKind.UNDECIDED
-    sure = answer is AnswerKind.PARENT
+    equal = named == dense.id and "equal_to" in decision.evidence
+    chance = UPCYCLED_PROBABILITY if equal else next((c.probability for c in decision.candidates), decision.probability)
+    sure = chance >= threshold and (equal or decision.answer is AnswerKind.PARENT)
     return replace(
         decision,
-        answer=answer,
+        answer=AnswerKind.PARENT if sure else AnswerKind.UNDECIDED,
         parent=named if sure else None,
         relation=Relation.FINE_TUNED_FROM if sure else None,
         probability=chance,

@@ -40,9 +40,10 @@ def precision(sketch: Sketch) -> int:
 
 
 def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
-    """Whether every value that both samples have is in `coarse` that of `fine`, rounded to nearest in the dtype of `coarse`."""
+    """Whether every value that both samples have is in `coarse` that of `fine`, rounded to nearest in the dtype of `coarse`, and one
+    at least was rounded: a wider file of values that fit into the narrow dtype may be the copy as well."""
     shared = coarse.samples.keys() & fine.samples.keys()
-    rounded = 0
+    rounded = False
     for name in shared:
         one, other = coarse.samples[name], fine.samples[name]
         if one.shape != other.shape:
@@ -52,12 +53,12 @@ def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
             continue
         mine, its = (s.values()[start - s.start : stop - s.start] for s in (one, other))
         if DIGITS.get(one.dtype, 0) < DIGITS.get(other.dtype, 0):
-            rounded += 1
             if not np.array_equal(round_to(its, one.dtype), mine):
                 return False
+            rounded = rounded or not np.array_equal(its, mine)
         elif not np.array_equal(mine, its):
             return False
-    return rounded > 0
+    return rounded
 
 
 def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:

@@ -6,6 +6,7 @@ from lineage.detect.signals.counters import CountersSignal
 from lineage.detect.signals.dates_and_claims import ClaimsSignal, DatesSignal
 from lineage.detect.signals.digits import DigitsSignal
 from lineage.detect.signals.interface import Kind, Signal
+from lineage.detect.signals.made_over import MadeOverSignal
 from lineage.detect.signals.measured_pairs import DecaySignal, DetectorSignal, GrowthSignal
 from lineage.detect.signals.parts_of_means import PartsOfMeansSignal
 
@@ -16,6 +17,7 @@ SIGNALS: tuple[Signal, ...] = (
     DecaySignal(),
     DigitsSignal(),
     PartsOfMeansSignal(),
+    MadeOverSignal(),
     DatesSignal(),
     ClaimsSignal(),
 )

@@ -176,6 +176,18 @@ MEANINGS: Mapping[str, Meaning] = {
         ("layers_alike", "layers alike", "cosine, -1 to 1", "of a layer and the one that it comes from, median"),
         ("layers_compared", "layers compared", COUNT, "layers of the child that the samples hold"),
         ("layers_of_parent", "layers of the parent", COUNT, "layers that the parent has"),
+        (
+            "same_kernels",
+            "same kernels",
+            SHARE,
+            "kernels that are the parent's times one factor each, its batch norms folded in",
+        ),
+        (
+            "kernel_cosine",
+            "kernels alike",
+            SHARE,
+            "cosine of kernels, whose lengths folded batch norms have changed, median",
+        ),
         ("renamed", "renamed", "true", "the two name their tensors differently; they were matched by values"),
         ("tensors_matched", "tensors matched", COUNT, "tensors found under another name"),
         ("share_matched", "share matched", SHARE, "how much of the sample was found under other names"),

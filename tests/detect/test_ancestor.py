@@ -41,6 +41,19 @@ def test_no_child_is_taken_for_possible_that_lacks_one_of_these(name: str, value
     assert odds(**{name: value}) < UNTOLD - 1
 
 
+# two sentence encoders, of which one was trained on from the other: part of its way goes on, part goes back
+UNEVEN = {
+    "low slope": 0.83, "nearer": 1.21, "kept": 0.63, "retention": 0.0, "lost": 0.12, "total slope": 0.89, "fell": 0.41, "rose": 0.69,
+    "direction": 0.08, "certain": 0.0, "even": -1.2, "order": 0.79, "step": 0.34, "log of the number of models": 1.4,
+}  # fmt: skip
+
+
+def test_a_model_much_nearer_to_another_one_than_to_the_root_is_perhaps_its_child_though_units_differ():
+    assert odds(**UNEVEN) == UNTOLD
+    assert odds(**{**UNEVEN, "nearer": 0.9}) < UNTOLD - 1
+    assert odds(**{**UNEVEN, "lost": 0.3}) < UNTOLD - 1
+
+
 @pytest.mark.parametrize("apart", [1e-4, 0.1])
 @pytest.mark.parametrize("retention", [0.0, 4.0])
 def test_of_models_that_are_hardly_apart_only_what_is_no_chance_says_which_came_first(apart: float, retention: float):

@@ -16,6 +16,8 @@ def test_the_distance_is_that_of_the_decision_also_beside_long_vectors_that_did_
         name: Subject(name, sketch_of(values | {"norm.weight": np.full(4096, 3.0, np.float32)}, name))
         for name, values in models.items()
     }
-    found = explain(subjects["b"], subjects["a"], [subjects[n] for n in ("c", "ba")], Options(), torch.device("cpu"))
+    found = explain(
+        subjects["b"], subjects["a"], [subjects[n] for n in ("c", "d", "ba")], Options(), torch.device("cpu")
+    )
     assert found.decision.parent == "a"
     assert found.relative_distance == pytest.approx(found.decision.evidence["relative_distance"], abs=1e-6)

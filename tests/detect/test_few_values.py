@@ -24,6 +24,24 @@ def test_of_few_values_nothing_is_asserted(rows: int, asserted: bool) -> None:
     assert asserted or found["child0"].reason.key == "few_values"
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_two_children_alone_tell_no_more_of_a_parent_than_one(count: int) -> None:
+    """Three siblings look the same, of which one moved least."""
+    base = start(1)
+    models = {"base": base} | {f"child{i}": tune(base, 2 + i, 0.3, decay=0.0) for i in range(count)}
+    found = {d.model: d for d in decide([Subject(n, sketch_of(w, n)) for n, w in models.items()], Options())}
+    assert found["child0"].candidates[0].parent == "base"
+    assert (found["child0"].parent is None) == (count == 2)
+
+
+def test_what_lies_lengths_away_is_not_asserted() -> None:
+    base = start(1)
+    far = {n: (v + 3.0 * start(9)[n]).astype(np.float32) for n, v in base.items()}
+    found = said({"base": base, "far": far} | {f"child{i}": tune(base, 2 + i, 0.3, decay=0.0) for i in range(3)})
+    assert found["child0"].parent == "base"
+    assert found["far"].candidates[0].parent == "base" and found["far"].reason.key == "too_far"
+
+
 def test_a_stranger_that_a_merge_holds_in_the_family_comes_from_nobody_there() -> None:
     base, stranger = start(1), start(2)
     child = tune(base, 3, 0.2, decay=0.0)

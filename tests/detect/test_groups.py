@@ -141,6 +141,15 @@ def test_a_member_with_nothing_in_common_to_all_is_compared_with_the_one_it_has_
     assert named(said["queries"]) == {"whole"} and named(said["ups"]) == {"whole"}
 
 
+def test_members_that_lack_the_same_join_together_so_that_one_may_come_from_the_other() -> None:
+    whole = [sketch_of(LANGUAGE), *(sketch_of(tuned(LANGUAGE, n)) for n in range(4))]
+    short = {name: values for name, values in tuned(LANGUAGE, 7).items() if "query" in name}
+    models = [Subject(f"whole-{n}", sketch) for n, sketch in enumerate(whole)]
+    models += [Subject("short", sketch_of(short)), Subject("its-child", sketch_of(tuned(short, 8)))]
+    said = decided_in_cohorts(models, plain)
+    assert max(said["its-child"].candidates, key=lambda c: c.probability).parent == "short"
+
+
 def test_an_encoder_and_a_decoder_that_mirrors_it_are_compared_apart() -> None:
     """Their blocks have the same sizes in another order, so that no tensor of the one has the shape of the other's."""
     rng = np.random.default_rng(11)

@@ -33,7 +33,7 @@ def colours(axes):
 
 
 def test_axes_have_units_bounds_that_fit_and_lines_with_a_meaning():
-    figure = drawn(explained("ba", "b", "a", "c"))
+    figure = drawn(explained("ba", "b", "a", "c", "d"))
     change, growth, inheritance = figure.axes
     assert change.get_xlim()[0] == 0 and "length of the change from b to ba" in texts(figure)
     assert growth.get_xlabel() == "growth coefficient γ ± 2 standard errors"

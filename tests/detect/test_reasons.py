@@ -81,6 +81,7 @@ def test_names_with_braces_are_only_text() -> None:
 def test_growth_is_the_reason_only_where_it_shows(z: float, said: str) -> None:
     number = torch.tensor([[0.0, z], [0.0, 0.0]])
     tree = SimpleNamespace(best_tree=SimpleNamespace(slope=torch.full((2,), torch.nan)))
-    evidence = SimpleNamespace(signals={"decay": torch.zeros(2, 2)})
+    evidence = SimpleNamespace(signals={"decay": torch.zeros(2, 2), "layers": torch.tensor([[0.0, z], [0.0, 0.0]])})
     family = SimpleNamespace(pairs=SimpleNamespace(growth_z=number), tree=tree, evidence=evidence)
-    assert said in str(acceptance._reason(0, "base", 1, family))  # type: ignore[arg-type]
+    sentence = str(acceptance._reason(0, "base", 1, family))  # type: ignore[arg-type]
+    assert said in sentence and ("it has only some of the layers of base, or copies" in sentence) == (z > 0)

@@ -120,6 +120,12 @@ def test_a_rounded_copy_is_recognised_and_one_changed_value_is_enough_to_refuse(
     assert not is_rounded_copy(sketch_of(coarse), sketch_of(fine))
 
 
+def test_of_equal_values_in_two_dtypes_neither_is_the_other_one_rounded():
+    """As where a half model is loaded into a larger one, which is then saved in full."""
+    half = {n: v.astype(np.float16) for n, v in start(1).items()}
+    assert not is_rounded_copy(sketch_of(half), sketch_of({n: v.astype(np.float32) for n, v in half.items()}))
+
+
 def test_a_rounded_copy_is_one_where_other_rows_were_sampled_as_well():
     rng = np.random.default_rng(4)
     fine = {name: rng.standard_normal((32, 16)).astype(np.float32) for name in ("a.weight", "b.weight")}
