@@ -191,7 +191,7 @@ def _judge(
             where = "and fits" if adapter else "and found in the weights"
             return Agreement.AGREE, f"{base['repo_id']} is declared {where}"
     for claim in claims:
-        part = next((p["repo_id"] for p in parents if _is_part(p["repo_id"], claim.base)), None)
+        part = next((p["repo_id"] for p in parents if is_part(p["repo_id"], claim.base)), None)
         if part is not None:
             return Agreement.AGREE, f"{claim.base} is declared, and {part} is a part of it"
     if parents and known:
@@ -253,6 +253,6 @@ def contradicted_words(declared: str, parent: str | None) -> str:
     return f"{declared} is declared; the weights come from {parent}"
 
 
-def _is_part(name: str, whole: str) -> bool:
+def is_part(name: str, whole: str) -> bool:
     """Whether a model is a part of a repository or folder of several, such as the `unet` of a pipeline."""
     return f"/{name.lower()}".rpartition("/")[0].endswith(f"/{whole.lower()}")

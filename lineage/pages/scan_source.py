@@ -10,6 +10,8 @@ from lineage.graphdb.schema import Declaration, Relation
 from lineage.pages.members import Brood, EdgeFacts, Member
 from lineage.pages.scanned_claims import ClaimMeasures, ScannedClaims
 
+MAIN_PARTS = ("unet", "transformer")  # of a diffusion pipeline: what its card is about
+
 
 @dataclass(frozen=True, slots=True)
 class ScannedFamilies:
@@ -120,7 +122,7 @@ def scanned(
         if name in members:
             members[name] = replace(members[name], license=card.license)
             if card.claims:
-                found = {claim.base: same_model(claim.base, members) for claim in card.claims}
+                found = {claim.base: _meant(claim.base, members) for claim in card.claims}
                 outcome, reason = weighed.outcome(members[name], found)
                 members[name] = replace(
                     members[name], claims=tuple(card.claims), outcome=outcome, outcome_reason=reason
@@ -160,6 +162,15 @@ def _equal(document: Mapping[str, Any], ties: Mapping[str, str]) -> dict[str, fr
     alike.add_edges_from(ties.items())
     groups = (frozenset(members) for members in nx.connected_components(alike))
     return {model: group for group in groups for model in group}
+
+
+def _meant(base: str, members: Mapping[str, Member]) -> str | None:
+    """The model that a card names: one of the folder, or the main part of the only pipeline of that name there."""
+    if (model := same_model(base, members)) is not None:
+        return model
+    parts = tuple(f"/{base.rpartition('/')[2]}/{part}".casefold() for part in MAIN_PARTS)
+    found = [i for i in members if f"/{i}".casefold().endswith(parts)]
+    return found[0] if len(found) == 1 else None
 
 
 def same_model(base: str, members: Mapping[str, Member]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lineage.graphdb.schema import ACCEPTED, share_key
 from lineage.pages.members import EdgeFacts, Member
-from lineage.queries.claim_check import Agreement, contradicted_words, related_words
+from lineage.queries.claim_check import Agreement, contradicted_words, is_part, related_words
 from lineage.queries.kinship import SURE, ClaimedKin, ParentEdge, kinship
 
 
@@ -61,6 +61,10 @@ class ScannedClaims:
         for base, found in known.items():
             if found in above:
                 return Agreement.AGREE, f"{base} is declared and found in the weights"
+        for base in named:
+            part = next((model for model in sorted(above) if is_part(model, base)), None)
+            if part is not None:
+                return Agreement.AGREE, f"{base} is declared, and {part} is a part of it"
         for base, found in known.items():
             if not self._equal[found].isdisjoint(above):
                 same = f"has the same weights as a model that was found, {parents[0]}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineage.graphdb.schema import Declaration, Failure
+from lineage.pages.scan_source import MAIN_PARTS
 
 NO_DIGEST = "0" * 64  # the weights are not read for this
 
@@ -21,7 +22,8 @@ class Card:
 
 
 def cards_under(folder: Path) -> Mapping[str, Card]:
-    """id -> its card. A README that several models share says nothing of one of them, so it is left out."""
+    """id -> its card. A README that several models share says nothing of one of them, so it is left out; that of a diffusion pipeline,
+    which lies above its parts, is the card of its main part."""
     from lineage.crawler.folder import local_models
     from lineage.crawler.open_model import locate_local
 
@@ -31,6 +33,9 @@ def cards_under(folder: Path) -> Mapping[str, Card]:
     for model in models:
         if sharing[model.folder] > 1:
             continue
+        pipeline = model.folder.parent
+        if model.folder.name in MAIN_PARTS and (pipeline / "model_index.json").is_file():
+            model = replace(model, folder=pipeline)
         try:
             opened = locate_local(model, lambda _: NO_DIGEST)
         except Failure:
