@@ -11,7 +11,7 @@ from lineage.detect.clustering import RELATED
 from lineage.detect.decided_by import ancestor_terms, by_signal, root_terms, strongest_first
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.geometry import NEARLY_EQUAL
-from lineage.detect.reasons import Reason
+from lineage.detect.reasons import GROWTH_TELLS, Reason
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.pairs import PairEvidence
 from lineage.detect.signals.registry import of_kind
@@ -202,4 +202,4 @@ def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reaso
         more.append(Reason("made_over", models=models))
     if slope == slope:
         more.append(Reason("inherited", {"slope": slope}, models))
-    return Reason("grew" if z > 0 else "not_grown", {"z": z}, models, then=tuple(more))
+    return Reason("grew" if z >= GROWTH_TELLS else "not_grown", {"z": z}, models, then=tuple(more))

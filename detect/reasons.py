@@ -13,6 +13,7 @@ from typing import Any
 from lineage.detect.methods.registry import METHODS
 from lineage.graphdb.schema import CONTRADICTED_ADAPTER
 
+GROWTH_TELLS = 3.0  # |z| of growth below this says nothing
 TEMPLATES = {
     "alone": "no other model of its architecture is known",
     "could_not_compare": "could not compare: {message}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.reasons import GROWTH_TELLS
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.registry import of_kind
 from lineage.graphdb.schema import TIED, Relation, chance, counted, printable
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
 
 LAYERS_SHOWN = 40
-GROWTH_TELLS = 3.0  # |z| below this says nothing
 ALONG_THE_WEIGHTS = 2.0  # |gamma| beyond which it counts less than a quarter
 
 

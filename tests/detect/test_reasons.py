@@ -76,7 +76,8 @@ def test_names_with_braces_are_only_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("z", "said"), [(4.2, "its units grew out of those of base (growth z = +4.2)"), (-0.7, "do not show")]
+    ("z", "said"),
+    [(4.2, "its units grew out of those of base (growth z = +4.2)"), (-0.7, "do not show"), (1.2, "do not show")],
 )
 def test_growth_is_the_reason_only_where_it_shows(z: float, said: str) -> None:
     number = torch.tensor([[0.0, z], [0.0, 0.0]])
