@@ -86,3 +86,7 @@ def test_growth_is_the_reason_only_where_it_shows(z: float, said: str) -> None:
     family = SimpleNamespace(pairs=SimpleNamespace(growth_z=number), tree=tree, evidence=evidence)
     sentence = str(acceptance._reason(0, "base", 1, family))  # type: ignore[arg-type]
     assert said in sentence and ("it has only some of the layers of base, or copies" in sentence) == (z > 0)
+
+
+def test_an_equal_body_does_not_say_that_anything_was_trained() -> None:
+    assert str(Reason("equal_body")).endswith("; at most its head or vectors were trained")
