@@ -21,7 +21,13 @@ pytestmark = pytest.mark.slow
 def crawled(offline: Command, tmp_path: Path) -> Command:
     """A folder of checkpoints in the graph; two of its models have folders of one name."""
     models, _ = three_generations()
-    for place, name in {"org/a": "a", "run1/last": "b", "run1/tuned/last": "ba", "run2/best": "d"}.items():
+    for place, name in {
+        "org/a": "a",
+        "run1/last": "b",
+        "run1/tuned/last": "ba",
+        "run2/best": "d",
+        "run3/first": "c",
+    }.items():
         folder = tmp_path / "all" / place
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(save(models[name]))

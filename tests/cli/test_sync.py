@@ -103,11 +103,11 @@ def test_models_whose_sample_is_missing_keep_their_place_and_their_children(own_
 
 def test_a_folder_is_synced_without_a_hub(offline: Command, tmp_path: Path) -> None:
     models, _ = three_generations()
-    write(tmp_path / "zoo", {name: models[name] for name in ("a", "b", "c")})
+    write(tmp_path / "zoo", {name: models[name] for name in ("a", "b", "c", "d")})
     for change in (True, False):
         done = offline("sync", "--folder", tmp_path / "zoo", "--json", HF_HUB_OFFLINE="1")
         assert done.code == 0, done.stderr
-        assert done.json["crawl"]["models"]["seen"] == 3 and bool(done.json["detect"]["edges_added"]) == change
+        assert done.json["crawl"]["models"]["seen"] == 4 and bool(done.json["detect"]["edges_added"]) == change
     found = offline("who-is-parent", tmp_path / "zoo" / "b.safetensors", "--json").json
     assert found["stored"] is True and found["model"] == str(tmp_path / "zoo" / "b.safetensors")
 
