@@ -72,7 +72,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         agreed, turned = not _contradict(child, best, family), _turned_round(child, best, family)
         related = float(family.related[child, best]) >= OF_ITSELF
         enough = family.values >= FEWEST_VALUES
-        near = float(family.relative_distance[child, best]) <= FARTHEST
+        apart = float(family.relative_distance[child, best])
+        near = apart <= FARTHEST
         if probability >= threshold and agreed and related and near and enough and not turned:
             evidence = edge_evidence(child, best, family)
             if alike:
@@ -99,8 +100,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
     elif not related:
         reason = Reason("related_by_others", models={"parent": first})
     elif not near:
-        within = float(family.relative_distance[child, best])
-        reason = Reason("too_far", {"distance": within}, {"parent": first})
+        reason = Reason("too_far", {"distance": apart}, {"parent": first})
     elif not agreed:
         reason = Reason("contradiction", models={"parent": first})
     elif not turned and second and max(none, unseen) < ranked[1][0]:
@@ -108,8 +108,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
     elif turned or none > unseen:
         reason = Reason("no_direction", models={"parent": first})
     else:
-        within = float(family.relative_distance[child, best])
-        reason = Reason("unseen_parent", {"distance": within}, {"parent": first})
+        reason = Reason("unseen_parent", {"distance": apart}, {"parent": first})
     evidence = edge_evidence(child, best, family)
     return Decision(
         ids[child],

@@ -73,12 +73,14 @@ def decided_in_cohorts(
     found = {decision.model: decision for decision in decide(first)}
     alone = {model for model, decision in found.items() if decision.answer in WITHOUT_PARENT}
     for joining in _alike([subjects[place] for place in odd]):
-        *others, about = decide([*first, *joining])
-        if about.reason.key == "could_not_compare":  # nothing is in common to all, and yet much may be to two of them
-            *others, about = decide([max(first, key=lambda s: overlap(s.sketch, joining[-1].sketch)), *joining])
+        together = decide([*first, *joining])
+        if (
+            together[-1].reason.key == "could_not_compare"
+        ):  # nothing is in common to all, and yet much may be to two of them
+            together = decide([max(first, key=lambda s: overlap(s.sketch, joining[-1].sketch)), *joining])
         ids = {subject.id for subject in joining}
-        found |= {decision.model: decision for decision in (*others, about) if decision.model in ids}
-        for decision in others:
+        found |= {decision.model: decision for decision in together if decision.model in ids}
+        for decision in together:
             tuned = decision.parent in ids and decision.relation not in (
                 Relation.COPY_OF,
                 Relation.QUANTIZED_FROM,

@@ -20,16 +20,14 @@ from lineage.detect.signature import Role, dotted, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 from lineage.graphdb.schema import Relation
 
-MOSTLY = 0.5  # of the dimensions' tensors with matrices: so many are kernels in a network that batch norms may be folded into
+MOSTLY = 0.5  # of the tensors of two dimensions and more: so many are kernels in a network that batch norms may be folded into
 FEWEST_TENSORS, FEWEST_ROWS = 3, 48  # compared
 # cosine of two kernels that differ by a factor and by rounding to 16 bits, least that of bfloat16; a short training leaves 0.9999
 SAME_ROW = 1 - 5e-6
 SAME_ROWS = 0.98  # share of the kernels that must be the same
 RELATED_ROWS = 0.5  # median cosine of the kernels of relatives; of strangers it is below 0.1
-PROBABILITY, UNTOLD = (
-    0.99,
-    0.33,
-)  # that it is the export; that one comes from the other, either way, or both from a third
+PROBABILITY = 0.99  # that it is the export
+UNTOLD = 0.33  # that one comes from the other, either way, or both from a third
 
 
 def keeps_norms(sketch: Sketch) -> bool | None:
@@ -40,28 +38,34 @@ def keeps_norms(sketch: Sketch) -> bool | None:
     return any(role_of(dotted(name), "F32", shape) is Role.STATISTIC for name, shape in sketch.layout.items())
 
 
-def norms_apart(subjects: Sequence[Subject]) -> list[list[Subject]]:
-    """The models in two lists where some keep their batch norms and others were folded, else in one."""
-    kept = {s.id: keeps_norms(s.sketch) for s in subjects}
-    if not {True, False} <= set(kept.values()):
+def norms_apart(subjects: Sequence[Subject], keep: Mapping[str, bool | None]) -> list[list[Subject]]:
+    """The models in two lists where some keep their batch norms and others were folded, else in one.
+
+    Args:
+        keep: id -> whether it keeps them, see `keeps_norms`.
+    """
+    if not {True, False} <= {keep[s.id] for s in subjects}:
         return [list(subjects)]
-    return [[s for s in subjects if kept[s.id] is not False], [s for s in subjects if kept[s.id] is False]]
+    return [[s for s in subjects if keep[s.id] is not False], [s for s in subjects if keep[s.id] is False]]
 
 
-def across_norms(subjects: Sequence[Subject], said: Mapping[str, Decision]) -> dict[str, Decision]:
+def across_norms(
+    subjects: Sequence[Subject], keep: Mapping[str, bool | None], said: Mapping[str, Decision]
+) -> dict[str, Decision]:
     """Decisions about folded models that are exports of others that keep their norms, or related to them and to no other, by id.
 
     Args:
-        subjects: of one backbone; said: what was decided about each among those of its own kind.
+        subjects: of one backbone; keep: see `norms_apart`; said: what was decided about each among those of its own kind.
     """
-    others, *folded = norms_apart(subjects)
+    kinds = norms_apart(subjects, keep)
+    if len(kinds) < 2:
+        return {}
+    others, folded = kinds
     named = {name for decision in said.values() for name in (*decision.named, *decision.siblings)}
     found = {}
-    for model in (one for some in folded for one in some):
+    for model in folded:
         cosines = {other.id: row_cosines(model.sketch, other.sketch) for other in others}
-        original = max(cosines, key=lambda name: float(np.median(cosines[name])), default=None)
-        if original is None:
-            continue
+        original = max(cosines, key=lambda name: float(np.median(cosines[name])))
         same, middle = float((cosines[original] >= SAME_ROW).mean()), float(np.median(cosines[original]))
         alone = not said[model.id].named and model.id not in named
         if same >= SAME_ROWS:

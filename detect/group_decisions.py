@@ -15,7 +15,7 @@ from lineage.detect.cohorts import Decide, classes, decided_in_cohorts
 from lineage.detect.combine_decisions import PartOfModel, combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.equal_parts import by_model, has_equals, with_originals
-from lineage.detect.folded import across_norms, norms_apart
+from lineage.detect.folded import across_norms, keeps_norms, norms_apart
 from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
 from lineage.detect.model_input import Subject
 from lineage.detect.no_relatives import by_blocks
@@ -107,6 +107,7 @@ def _partly_related(decision: Decision) -> bool:
 def _decided_together(group: Group, decide: Decide, threshold: float | None) -> list[tuple[GroupMember, Decision]]:
     said: list[tuple[GroupMember, Decision]] = []
     members_of = {member.subject.id: member for member in group.members}
+    keep = {name: keeps_norms(m.subject.sketch) if threshold is not None else None for name, m in members_of.items()}
     for members in pieces(group.members):
         # `decide` sets packed copies apart itself
         packed = [m for m in members if m.subject.quantized] if threshold is not None else []
@@ -115,8 +116,7 @@ def _decided_together(group: Group, decide: Decide, threshold: float | None) -> 
         if threshold is not None and not packed:
             together_or_apart = [[others[i] for i in some] for some in classes([m.subject.sketch for m in others])]
         for alike in together_or_apart:
-            plain = [m.subject for m in alike]
-            kept, *folded = norms_apart(plain) if threshold is not None else [plain]
+            kept, *folded = norms_apart([m.subject for m in alike], keep)
             found = decided_in_cohorts(kept, decide, [m.subject for m in packed])
             for some in folded:
                 found |= decided_in_cohorts(some, decide)
@@ -124,7 +124,7 @@ def _decided_together(group: Group, decide: Decide, threshold: float | None) -> 
     if threshold is None:
         return said
     full = [m.subject for m, _ in said if not m.subject.quantized]
-    across = across_norms(full, {m.subject.id: d for m, d in said})
+    across = across_norms(full, keep, {m.subject.id: d for m, d in said})
     said = [(m, across.get(m.subject.id, d)) for m, d in said]
     return by_blocks([_by_overlap(pair, members_of, threshold) for pair in said], threshold, decide)
 

@@ -66,6 +66,11 @@ class LayerMap:
         return ",".join("?" if block is None else str(block) for block in self.to)
 
     @property
+    def unchanged(self) -> bool:
+        """Whether every block that was compared is the other model's, rounding aside: then nothing was trained since."""
+        return float(np.nanmax(self.distance)) < EQUAL**2
+
+    @property
     def repeated(self) -> bool:
         known = [block for block in self.to if block is not None]
         return len(set(known)) < len(known)
@@ -213,7 +218,7 @@ def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision
     """What `decide` says of the candidates, each cut to the blocks that the child took from it, and of a parent that is not at hand."""
 
     def weigh(found: Sequence[tuple[Subject, LayerMap]]) -> tuple[dict[str, float], float]:
-        if decide is None or (len(found) < 2 and _as_it_is(found[0][1])):
+        if decide is None or (len(found) < 2 and found[0][1].unchanged):
             return {}, 0.0
         cut = [
             replace(c, sketch=cut_to(child.sketch, c.sketch, there), stage=None if there.repeated else 0)
@@ -272,21 +277,16 @@ def _comes_from(child: Subject, candidate: Subject, there: LayerMap) -> bool:
     return sum(block is None for block in back.to) > len(back.to) - back.compared
 
 
-def _as_it_is(there: LayerMap) -> bool:
-    """Whether every block that was compared is the other model's, rounding aside: then nothing was trained since."""
-    return float(np.nanmax(there.distance)) < EQUAL**2
-
-
 def _holds(model: Subject, other: Subject) -> bool:
     """Whether every block of another model lies in a model as it is."""
     there = layer_map(*paired_blocks(other.sketch, model.sketch))
-    return there.covered == 1.0 and _as_it_is(there)
+    return there.covered == 1.0 and there.unchanged
 
 
 def _stack_of(model: Subject, other: Subject) -> bool:
     """Whether the blocks of a model are those of another, some of them twice."""
     there = layer_map(*paired_blocks(model.sketch, other.sketch))
-    return there.repeated and there.covered == 1.0 and _as_it_is(there)
+    return there.repeated and there.covered == 1.0 and there.unchanged
 
 
 def _redundant(found: Sequence[tuple[Subject, LayerMap]], place: int) -> bool:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
-from lineage.detect.layer_map import EQUAL, asserted, cut_to, decide_by_layers, layer_map, layers_text
+from lineage.detect.layer_map import asserted, cut_to, decide_by_layers, layer_map, layers_text
 from lineage.detect.model_input import Subject
 from lineage.detect.paired_blocks import paired_blocks
 from lineage.detect.reasons import Reason
@@ -76,7 +74,7 @@ def _beside_cut(
         if parent is None or not isinstance(layers, str) or not 1 < len(piece) <= FEW:
             continue
         there = layer_map(*paired_blocks(head.subject.sketch, parent.sketch))
-        if float(np.nanmax(there.distance)) < EQUAL**2:
+        if there.unchanged:
             continue  # the model is the other one's blocks as they are
         cut = replace(parent, sketch=cut_to(head.subject.sketch, parent.sketch, there))
         for one in decide([*piece, cut]):

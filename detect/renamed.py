@@ -57,6 +57,16 @@ class Kinship:
     there: Correspondence
     back: Correspondence
 
+    @property
+    def first_upcycled(self) -> bool:
+        """Whether the first has experts made of the second's layers."""
+        return self.back.doubled >= UPCYCLED > 2 * self.there.doubled
+
+    @property
+    def second_upcycled(self) -> bool:
+        """Whether the second has experts made of the first's layers."""
+        return self.there.doubled >= UPCYCLED > 2 * self.back.doubled
+
 
 def size_keys(sketch: Sketch) -> frozenset[tuple[int, int]]:
     """Pairs of sizes of a model's matrices, those that hold most first: what a model under other names has as well."""
@@ -262,7 +272,7 @@ def _decided(
             elif before.answer is AnswerKind.NO_RELATIVES or subject is here:
                 changed.append(decision)  # else more was compared among models of its own names
     for k in kin:  # the other way round: the one whose names count is the upcycled one
-        if k.back.doubled >= UPCYCLED > 2 * k.there.doubled:
+        if k.first_upcycled:
             changed = [d for d in changed if d.model not in (upper.id, k.second.id)]
             changed.append(_upcycled(own[upper.id], k.second, {"renamed": True}, threshold))
             changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
@@ -277,11 +287,10 @@ def _in_stages(subjects: Sequence[Subject], kin: Mapping[str, Kinship]) -> list[
     Args:
         kin: id of each model that was translated -> what it has in common with the first.
     """
-    if any(k.back.doubled >= UPCYCLED > 2 * k.there.doubled for k in kin.values()):
+    if any(k.first_upcycled for k in kin.values()):
         return [replace(s, stage=0 if s.id in kin else 1) for s in subjects]
-    experts = {name for name, k in kin.items() if k.there.doubled >= UPCYCLED > 2 * k.back.doubled}
-    if experts or any(max(k.there.doubled, k.back.doubled) >= UPCYCLED for k in kin.values()):
-        return [replace(s, stage=int(s.id in experts)) for s in subjects]
+    if any(max(k.there.doubled, k.back.doubled) >= UPCYCLED for k in kin.values()):
+        return [replace(s, stage=int(s.id in kin and kin[s.id].second_upcycled)) for s in subjects]
     depth = {s.id: _depth(kin[s.id].second if s.id in kin else s) for s in subjects}
     return [replace(s, stage=-depth[s.id] or None) for s in subjects]
 
@@ -321,7 +330,7 @@ def _translated_decision(decision: Decision, found: Kinship, threshold: float) -
         "tensors_matched": len(found.back.places),
         "share_matched": round(found.back.share, 3),
     }
-    if found.there.doubled >= UPCYCLED > 2 * found.back.doubled:
+    if found.second_upcycled:
         return _upcycled(decision, found.first, evidence, threshold)
     decision = _of_part(decision, found)
     if found.first.id in decision.named and (layers := _layers(found)) is not None:

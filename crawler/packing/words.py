@@ -213,7 +213,14 @@ def _mlx(tensors: Tensors, lengths: Counter[int]) -> Iterable[PackedMatrix]:
             continue
         if len(scales.shape) == 2 and {scales.dtype, biases.dtype} <= SCALES and scales.shape[1]:
             layers.append((stem, numbers, scales, biases))
-    group = max(MLX_GROUPS, key=lambda g: (*_fitting(g, layers, tensors, lengths), -MLX_GROUPS.index(g)))
+    norms = {t.shape[0] for name, t in tensors.items() if len(t.shape) == 1 and name.endswith(".weight")}
+
+    def fitting(group: int) -> tuple[int, int]:
+        """Layers that are as wide as a norm of the model is long with such groups, and those as wide as any of its tensors."""
+        wide = [scales.shape[1] * group for _, _, scales, _ in layers]
+        return sum(width in norms for width in wide), sum(lengths[width] > 0 for width in wide)
+
+    group = max(MLX_GROUPS, key=lambda g: (*fitting(g), -MLX_GROUPS.index(g)))
     for stem, numbers, scales, biases in layers:
         width = scales.shape[1] * group
         bits, rest = divmod(numbers.shape[1] * 32, width)
@@ -222,19 +229,3 @@ def _mlx(tensors: Tensors, lengths: Counter[int]) -> Iterable[PackedMatrix]:
         parts = (numbers.name, scales.name, biases.name)
         shape, how = (numbers.shape[0], width), f"mlx {bits} bits"
         yield PackedRows(f"{stem}.weight", shape, how, parts, bits, numbers, scales, None, None, biases, 0)
-
-
-def _fitting(
-    group: int,
-    layers: list[tuple[str, TensorHeader, TensorHeader, TensorHeader]],
-    tensors: Tensors,
-    lengths: Counter[int],
-) -> tuple[int, int]:
-    """Layers that are as wide as a norm of the model is long with such groups, and those as wide as any of its tensors.
-
-    Args:
-        lengths: of the model's tensors along their first axis.
-    """
-    norms = {t.shape[0] for name, t in tensors.items() if len(t.shape) == 1 and name.endswith(".weight")}
-    wide = [scales.shape[1] * group for _, _, scales, _ in layers]
-    return sum(width in norms for width in wide), sum(lengths[width] > 0 for width in wide)

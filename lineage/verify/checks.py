@@ -201,8 +201,9 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
 
 def _apart(one: Member, other: Member | None) -> bool:
     """Whether two models are known to have no backbone in common, so that nothing was compared."""
-    known = other is not None and None not in (one.architecture, other.architecture)
-    return known and other is not None and not share_key(one.architecture, other.architecture)
+    if other is None or None in (one.architecture, other.architecture):
+        return False
+    return not share_key(one.architecture, other.architecture)
 
 
 def _answer(subject: ModelChecked) -> str:
