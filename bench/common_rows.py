@@ -15,6 +15,7 @@ from itertools import pairwise
 from math import prod
 
 from bench.architectures import Spec
+from bench.convolution_shapes import Shapes, convolution_networks
 from bench.results_section import put_section
 from lineage.detect.row_match import SHORTEST_RUN
 from lineage.detect.sketch import plan
@@ -28,7 +29,6 @@ LLAMA = {  # width, blocks, feed-forward, vocabulary, heads, key-value heads
     "Llama 70B": (8192, 80, 28_672, 128_256, 64, 8),
 }
 VIT = {"ViT-Ti": (192, 12), "ViT-S": (384, 12), "ViT-B": (768, 12), "ViT-L": (1024, 24)}
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,11 @@ def pairs() -> Iterator[tuple[str, Shapes, OtherNames]]:
         yield f"{name}, timm", own, renamed(own, timm, dict.fromkeys(("query", "key", "value"), "qkv"), {})
 
 
+def convolution_pairs() -> Iterator[tuple[str, Shapes, OtherNames]]:
+    for name, own, words in convolution_networks():
+        yield f"{name}, transformers", own, renamed(own, words, {}, {})
+
+
 def sampled_rows(shapes: Shapes) -> dict[str, range]:
     """Of matrices the rows in the sample."""
     blocks = plan([Spec(name, "BF16", shape) for name, shape in shapes.items()])
@@ -171,7 +176,7 @@ def main() -> None:
         "| model, other names | tensors in common | values in common | of the sample |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for called, own, other in pairs():
+    for called, own, other in (*pairs(), *convolution_pairs()):
         tensors, values, everything = common(own, other)
         table.append(f"| {called} | {tensors} | {values:,} | {values / everything:.2f} |")
     print("\n".join(table))

@@ -288,7 +288,7 @@ def _lists(matrices: list[_Matrices]) -> tuple[Templates, dict[str, int]]:
     lists = {
         container: shapes
         for container, shapes in lists.items()
-        if not any(container != other and container.startswith(other + ".*.") for other in lists)
+        if not any(container != other and container.startswith(f"{other}.*.".lstrip(".")) for other in lists)
     }
     called = {container: _varying(container, containers[container]) for container in lists}
     return {called[c]: shapes for c, shapes in lists.items()}, {called[c]: repeated[c] for c in lists}

@@ -110,8 +110,11 @@ def _named_in(decision: Decision) -> Iterator[str]:
 
 def _without_relatives(decision: Decision, others: int) -> Decision:
     nearest = decision.evidence.get("related")
+    start = next((clause for clause in decision.reason.then if clause.key == "common_start"), None)
     reason = Reason("no_relatives", {"count": others}) if others else Reason("no_other_backbone")
-    if others and nearest is not None:
+    if others and start is not None:
+        reason = Reason("no_near_relatives", {"count": others}).and_then(start)
+    elif others and nearest is not None:
         reason = reason.and_then(Reason("nearest_cosine", {"cosine": nearest}))
     evidence = {**decision.evidence, "compared_with": others}
     return replace(decision, answer=AnswerKind.NO_RELATIVES, evidence=evidence, reason=reason)

@@ -12,11 +12,11 @@ from dataclasses import replace
 from lineage.detect.acceptance import FamilyEvidence, accept
 from lineage.detect.align import NotComparable, align
 from lineage.detect.annotations import with_runs, with_siblings
-from lineage.detect.arrays import torch
+from lineage.detect.arrays import Tensor, torch
 from lineage.detect.between import with_parents_between
-from lineage.detect.clustering import families
+from lineage.detect.clustering import RELATED, families
 from lineage.detect.decision import AnswerKind, Candidate, Decision
-from lineage.detect.equal_parts import with_parent_of_equal
+from lineage.detect.equal_parts import has_equals, with_parent_of_equal
 from lineage.detect.family_values import plain
 from lineage.detect.geometry import nearly_equal_to
 from lineage.detect.identical_bodies import spread
@@ -37,7 +37,7 @@ from lineage.detect.tree import decide_tree
 from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "47"
+METHOD_VERSION = "48"
 
 
 def decide(
@@ -95,7 +95,7 @@ def families_of(
     known = {decision.model for decision in copied}
     subjects = [subject for subject in subjects if subject.id not in known]
     if len(subjects) < 2:
-        reason = Reason("original", {"count": len(known)}) if known else Reason("alone")
+        reason = _of_copies(copied) if copied else Reason("alone")
         yield from (_alone(s, reason) for s in subjects)
         return
     try:
@@ -108,9 +108,7 @@ def families_of(
     for members in families(related, shared):
         own = [subjects[i] for i in members]
         if len(own) == 1:
-            others = torch.cat([related[members[0], : members[0]], related[members[0], members[0] + 1 :]])
-            reason = Reason("unrelated", {"count": len(subjects) - 1})
-            yield _alone(own[0], reason, float(others.max()))
+            yield _unrelated(members[0], subjects, related[members[0]])
             continue
         index = torch.tensor(members)
         mine = [layer.of(index) for layer in layers]
@@ -191,15 +189,31 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
     )
 
 
+def _unrelated(model: int, subjects: Sequence[Subject], related: Tensor) -> Decision:
+    """A model in a family of its own. related: (m,) its excess cosine with each."""
+    others = related.clone()
+    others[model] = -torch.inf
+    nearest, excess = subjects[int(others.argmax())], float(others.max())
+    reason = Reason("unrelated", {"count": len(subjects) - 1})
+    if excess >= RELATED:  # and yet what they share is no more structured than a random start
+        reason = reason.and_then(Reason("common_start", {"cosine": excess}, {"nearest": nearest.id}))
+    return _alone(subjects[model], reason, excess)
+
+
 def _alone(subject: Subject, reason: Reason, nearest_excess: float | None = None) -> Decision:
     evidence = {} if nearest_excess is None else {"related": round(nearest_excess, 4)}
     return Decision(subject.id, AnswerKind.ROOT, 0.99, decided_by=("relatedness",), evidence=evidence, reason=reason)
 
 
+def _of_copies(decisions: Sequence[Decision]) -> Reason:
+    """Why a model is a root that nothing but copies is related to: it is their original, or one of equals."""
+    equals = all(decision.parent is None and has_equals(decision) for decision in decisions)
+    return Reason("same_weights" if equals else "original", {"count": len(decisions)})
+
+
 def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     if len(family.own) < 2:
-        count = len(family.decisions)
-        reason = Reason("original", {"count": count})
+        reason = _of_copies(family.decisions)
         top = [Decision(s.id, AnswerKind.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
         return family.decisions + spread(top, family.equals, options.threshold)
     found = measure(family, options)

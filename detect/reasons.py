@@ -27,6 +27,8 @@ TEMPLATES = {
     "parent_of_both": "the parent of both: {reason}",
     "unrelated": "none of {count} models of its architecture is related to it",
     "unrelated.one": "the only other model of its architecture is not related to it",
+    "same_weights": "no relatives but {count} other models with the same weights, which may as well be its original",
+    "same_weights.one": "no relative but another model with the same weights, which may as well be its original",
     "original": "the original of {count} models with identical weights or an identical body",
     "original.one": "the original of a model with identical weights or an identical body",
     "oldest": "the oldest of {count} related models that are known",
@@ -35,6 +37,11 @@ TEMPLATES = {
     "no_other_backbone": "no other model of its backbone is known",
     "no_relatives": "compared with {count} other models of its backbone, related to none",
     "no_relatives.one": "compared with 1 other model of its backbone, related to none",
+    "no_near_relatives": "compared with {count} other models of its backbone, none of which is a near relative",
+    "no_near_relatives.one": "compared with 1 other model of its backbone, which is no near relative",
+    "common_start": (
+        "it and {nearest} had a start in common, or one is a long training of the other: the relatedness is {cosine:.2f}, that of a copy 1"
+    ),
     "nearest_cosine": "the relatedness of the nearest is {cosine:z.2f}, that of a copy 1",
     "not_grown": "its units do not show that they grew out of those of {parent} (growth z = {z:+.1f}), but the family does",
     "grew": "its units grew out of those of {parent} (growth z = {z:+.1f})",

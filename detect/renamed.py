@@ -18,6 +18,7 @@ import numpy as np
 from lineage.detect.cohorts import Decide, decided_in_cohorts
 from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
 from lineage.detect.equal_parts import has_equals, with_parent_of_equal
+from lineage.detect.folded import across_norms, keeps_norms
 from lineage.detect.groups import model_of
 from lineage.detect.model_input import Subject
 from lineage.detect.overlap import lowered
@@ -104,7 +105,7 @@ def across_names(
     heads = [
         s
         for s in subjects
-        if said[s.id].answer in WITHOUT_PARENT and not s.sketch.packed and not has_equals(said[s.id])
+        if said[s.id].answer in WITHOUT_PARENT and not s.sketch.packs_weights and not has_equals(said[s.id])
     ]
     pairs = [*combinations(heads, 2), *((head, part) for part, _ in parts for head in heads)]
     kin = [found for a, b in _pairs(pairs) if (found := kinship(a, b)) is not None]
@@ -249,9 +250,14 @@ def _decided(
         replace(k.second, sketch=translated(k.second.sketch, here.sketch, corresponding(here.sketch, k.second.sketch)))
         for k in kin
     ]
+    keep = {k.second.id: keeps_norms(k.second.sketch) for k in kin} | {here.id: keeps_norms(here.sketch)}
+    other_norms = [s for s in again if {keep[s.id], keep[here.id]} == {True, False}]
+    again = [s for s in again if s not in other_norms]
     together = _in_stages([here, *others, *again], {k.second.id: k for k in kin})
     here = together[0]
     own = decided_in_cohorts(together, decide)
+    own |= across_norms([here, *other_norms], keep, {**said, **own})
+    together += [s for s in other_norms if s.id in own]
     alike = {s.id: count for s in again if (count := equal_values(s.sketch, here.sketch))}
     if alike:  # which of them came first stays open; the others come from the one whose names they have
         apart = decided_in_cohorts([s for s in together if s.id not in alike], decide)
@@ -341,11 +347,12 @@ def _translated_decision(decision: Decision, found: Kinship, threshold: float) -
 def _of_part(decision: Decision, found: Kinship) -> Decision:
     """The decision about the second of two models, which names the part that it is about; a copy of a part is no copy of the model."""
     part = _part(found) if found.first.id in decision.named else None
-    if part is None:
+    if part is None and model_of(found.second.id) == found.second.id:
         return decision
     copied = decision.relation in (Relation.QUANTIZED_FROM, Relation.COPY_OF)
     relation = Relation.FINE_TUNED_FROM if copied else decision.relation
-    return replace(decision, relation=relation, evidence={**decision.evidence, "part": part})
+    named = {"part": part} if part is not None else {}
+    return replace(decision, relation=relation, evidence={**decision.evidence, **named})
 
 
 def _part(found: Kinship) -> str | None:

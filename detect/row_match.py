@@ -24,7 +24,7 @@ import numpy as np
 from lineage.detect.signature import FLOAT_DTYPES, Role, dotted, natural_key, output_last, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 
-RUN = 16  # rows
+RUN, SHORT_RUN = 16, 8  # rows; where a table has tensors of which fewer are sampled
 MOST_ROWS, MOST_TENSORS = 2048, 512  # that are looked for: of a tensor, and of a model
 SHORTEST_RUN = 4
 LEAST_WIDTH = 8  # values of a row that says anything
@@ -58,6 +58,11 @@ class RowTable:
     @property
     def width(self) -> int:
         return int(self.unit.shape[1])
+
+    @property
+    def shortest(self) -> int:
+        """Rows of the tensor with the fewest sampled ones."""
+        return int(np.bincount(self.tensor).min(initial=RUN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +231,9 @@ def place_rows(rows: np.ndarray, table: RowTable, runs: Sequence[int] | None = N
     unit = _length_one(unit - unit @ strongest.T @ strongest)
     others = _length_one(table.unit - table.unit @ strongest.T @ strongest).T  # (w, n)
     copies, after = 0, -1
-    for number, start in enumerate(range(0, k, RUN)):
-        size = min(RUN, k - start)
+    run = RUN if table.shortest >= RUN else SHORT_RUN
+    for number, start in enumerate(range(0, k, run)):
+        size = min(run, k - start)
         if size < SHORTEST_RUN or size > len(table.unit) or (runs is not None and number not in runs):
             after = -1
             continue

@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "shards"
 SUFFIX = f".v{SKETCH_VERSION}.safetensors"
-FORMER_SUFFIXES = (".v2.safetensors", ".v1.safetensors")  # still read; never written
+FORMER_SUFFIXES = tuple(
+    f".v{former}.safetensors" for former in range(SKETCH_VERSION - 1, 0, -1)
+)  # still read; never written
 SUFFIXES = (SUFFIX, *FORMER_SUFFIXES)
 SHARD_BYTES = 128 * 1024 * 1024
 DIGEST = "S64"

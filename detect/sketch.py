@@ -14,7 +14,6 @@ Small models are taken whole.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -25,7 +24,7 @@ from lineage.detect.backbone_names import NamedBackbone, named_parts
 from lineage.detect.sampled_kinds import beside, digest_number, kinds_of
 from lineage.detect.signature import Role, TensorInfo, TensorSpec, natural_key, tensors_of
 
-SKETCH_VERSION = 3
+SKETCH_VERSION = 4
 BUDGET_VALUES = 131_072  # 256 KiB of bfloat16; bench/NOTES.md has accuracy against budget
 WIDE_BUDGET_VALUES = 3 * BUDGET_VALUES  # where one row is thousands of values wide
 WHOLE_MODEL_TENSORS = 2_000
@@ -36,7 +35,7 @@ FEWEST_RUNS, MOST_RUNS = 10, 24  # of matrix rows in a backbone
 BACKBONES_SAMPLED = 4
 NORM_VALUES = 8192  # of a vector, at most
 ANCHOR_ROWS, ANCHOR_BLOCKS, MOST_ANCHORS = (16, 8, 4), 2, 24
-MOST_UNIQUE, NARROWEST = 12, 16  # anchors of a network without blocks
+SHAPE_ROWS, MOST_SHAPES, NARROWEST = 8, 12, 16  # anchors of a network without blocks, or with several lists of them
 ANCHOR_SHARE = 4  # of the budget: at most a fourth of it on top
 _WRAPPED = ".base_layer."
 _ANOTHER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")  # a number within a block that is not 0: another expert
@@ -71,7 +70,7 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
         for block in _of_backbone(named, by_name, budget_values):
             blocks.setdefault(block.tensor, block)
         for block in _anchors(named, by_name, budget_values):
-            blocks.setdefault(block.tensor, block)
+            blocks[block.tensor] = _from_its_start(block, blocks.get(block.tensor))
     if not blocks:
         blocks = {b.tensor: b for b in _spread_over(comparable, budget_values)}
     for counter in [t for t in tensors if t.role is Role.COUNTER][:1]:
@@ -116,15 +115,22 @@ def _of_backbone(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: i
     return found
 
 
+def _from_its_start(anchor: Block, chosen: Block | None) -> Block:
+    """An anchor, as long as what was chosen of its tensor anyway."""
+    length = max(anchor.stop, chosen.stop - chosen.start if chosen is not None else 0)
+    return Block(anchor.tensor, 0, length)
+
+
 def _anchors(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: int) -> list[Block]:
     """The first rows of matrices that a model under other names has as well, whatever they are called and however they are fused there:
-    of the first blocks, one expert of several; without blocks, of shapes that occur once; of several lists of blocks, which may be divided
-    otherwise there, the first of each shape."""
+    of the first blocks, one expert of several; without blocks, or of several lists of blocks, which may be divided otherwise there, of the
+    first matrix of each shape."""
     share = budget // ANCHOR_SHARE
-    if len(named.backbone.containers) > 1:
-        return [_first_rows(t, ANCHOR_ROWS[-1]) for t in _by_shape(named, tensors)]
-    for count in range(ANCHOR_BLOCKS, 0, -1) if named.places else (0,):
-        chosen = _of_first_blocks(named, tensors, count) if count else _by_shape(named, tensors, most=1)
+    several = len(named.backbone.containers) > 1 or any("*" in path for path in named.backbone.containers)
+    if several or not named.places:
+        return [_first_rows(t, SHAPE_ROWS) for t in _by_shape(named, tensors, share)]
+    for count in range(ANCHOR_BLOCKS, 0, -1):
+        chosen = _of_first_blocks(named, tensors, count)
         for rows in ANCHOR_ROWS:
             if sum(min(rows, t.rows) * t.row_values for t in chosen) <= share and len(chosen) <= MOST_ANCHORS:
                 return [_first_rows(t, rows) for t in chosen]
@@ -140,18 +146,15 @@ def _of_first_blocks(named: NamedBackbone, tensors: dict[str, TensorInfo], block
     return [t for name, t in inside if t.role is Role.WEIGHT and t.rows > 1 and not _ANOTHER.search(name)]
 
 
-def _by_shape(named: NamedBackbone, tensors: dict[str, TensorInfo], most: int | None = None) -> list[TensorInfo]:
-    """The first matrix of each shape in the order of names, the widest of those that fit. most: tensors of a shape, or it is left out."""
-    weights = [tensors[n] for n in named.names if n in tensors and tensors[n].role is Role.WEIGHT]
-    shapes = Counter(t.shape for t in weights)
+def _by_shape(named: NamedBackbone, tensors: dict[str, TensorInfo], share: int) -> list[TensorInfo]:
+    """The first matrix of each shape in the order of names, the widest of those that fit into a share of the budget."""
+    body = named.backbone.matrices or named.names
+    weights = [tensors[n] for n in body if n in tensors and tensors[n].role is Role.WEIGHT]
     first = {t.shape: t for t in sorted(weights, key=lambda t: natural_key(t.source), reverse=True)}
-    chosen = sorted(
-        (t for t in first.values() if most is None or shapes[t.shape] <= most), key=lambda t: (t.row_values, t.shape)
-    )
-    fewest = ANCHOR_ROWS[-1]
-    known = [t for t in chosen if t.row_values >= NARROWEST and t.rows >= fewest]
-    held = accumulate(fewest * t.row_values for t in known)
-    return [t for t, values in zip(known, held, strict=True) if values <= BUDGET_VALUES // ANCHOR_SHARE][-MOST_UNIQUE:]
+    chosen = sorted(first.values(), key=lambda t: (t.row_values, t.shape))
+    known = [t for t in chosen if t.row_values >= NARROWEST and t.rows >= SHAPE_ROWS]
+    held = accumulate(SHAPE_ROWS * t.row_values for t in known)
+    return [t for t, values in zip(known, held, strict=True) if values <= share][-MOST_SHAPES:]
 
 
 def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Block]:

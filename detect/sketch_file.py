@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lineage.detect.decode import decode
+from lineage.detect.signature import Role, dotted, role_of
 from lineage.detect.sketch import SKETCH_VERSION
 from lineage.graphdb.schema import WeightFacts
 
@@ -74,6 +75,15 @@ class Sketch:
     @property
     def sampled_values(self) -> int:
         return sum(sample.stop - sample.start for sample in self.samples.values())
+
+    @property
+    def packs_weights(self) -> bool:
+        """Whether matrices of it are no floats: quantized ones, and not counters, masks or tables of positions."""
+        shapes = ((name, self.layout[name]) for name in self.packed if name in self.layout)
+        return any(
+            len(shape) > 1 and shape[0] > 1 and role_of(dotted(name), "U8", shape) is Role.PACKED
+            for name, shape in shapes
+        )
 
 
 class DamagedSketch(ValueError):

@@ -217,7 +217,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
 
     decision = decided()
     open_part = decision.parent is None or "part" in decision.evidence
-    if graph is not None and options.method == PLAIN and open_part and not subject.sketch.packed:
+    if graph is not None and options.method == PLAIN and open_part and not subject.sketch.packs_weights:
         at_hand = {other.id for other in known}
         if around := [s for s in OtherNames(graph, sketches, options).around(subject) if s.id not in at_hand]:
             in_graph += around

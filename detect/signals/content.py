@@ -7,27 +7,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
 from lineage.detect.backbone import is_adapter
 from lineage.detect.decode import round_to
-from lineage.detect.sketch_store import Sketch
+from lineage.detect.signature import Role, dotted, role_of
+from lineage.detect.sketch_file import Sample, Sketch
 
 DIGITS = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
 
 
 def value_digest(sketch: Sketch) -> str:
-    """sha256 over all sampled values, whatever dtype stores them: a float32 file of bfloat16 values equals the bfloat16 file. An adapter
-    inside, whose values are not sampled, makes a difference."""
+    """sha256 over all sampled values but counters, whatever dtype stores them: a float32 file of bfloat16 values equals the bfloat16 file.
+    An adapter inside, whose values are not sampled, makes a difference."""
     digest = hashlib.sha256()
     for name in sorted(sketch.samples):
         sample = sketch.samples[name]
-        digest.update(f"{name}|{sample.shape}|{sample.start}|{sample.stop}|".encode())
-        digest.update(np.ascontiguousarray(sample.values(), np.float64).tobytes())
+        if not _counts(sample):
+            digest.update(f"{name}|{sample.shape}|{sample.start}|{sample.stop}|".encode())
+            digest.update(np.ascontiguousarray(sample.values(), np.float64).tobytes())
     adapters = sorted(name for name in sketch.layout if is_adapter(name))
     digest.update("|".join(adapters).encode())
     return digest.hexdigest()
+
+
+def _counts(sample: Sample) -> bool:
+    return role_of(dotted(sample.name), sample.dtype, sample.shape) is Role.COUNTER
 
 
 def precision(sketch: Sketch) -> int:
@@ -46,7 +53,7 @@ def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
     rounded = False
     for name in shared:
         one, other = coarse.samples[name], fine.samples[name]
-        if one.shape != other.shape:
+        if one.shape != other.shape and not _counts(one):
             return False
         start, stop = one.common(other)
         if start >= stop:
@@ -62,13 +69,16 @@ def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
 
 
 def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:
-    """Groups of equal content: first member -> all others, by position; only groups of two or more."""
-    first: dict[str, int] = {}
-    groups: dict[int, list[int]] = {}
+    """Groups of equal content: first member -> all others, by position; only groups of two or more.
+
+    Counters go on where nothing but a head is trained, so models with others are no copies; converters drop them, so a model without any
+    is a copy of those that agree in theirs."""
+    alike: dict[str, dict[tuple[float, ...], list[int]]] = {}
     for index, sketch in enumerate(sketches):
-        key = value_digest(sketch)
-        if key in first:
-            groups.setdefault(first[key], []).append(index)
-        else:
-            first[key] = index
-    return groups
+        counts = tuple(float(v) for s in sketch.samples.values() if _counts(s) for v in s.values())
+        alike.setdefault(value_digest(sketch), {}).setdefault(counts, []).append(index)
+    groups: list[list[int]] = []
+    for by_counts in alike.values():
+        one = len(by_counts.keys() - {()}) == 1
+        groups += [sorted(chain.from_iterable(by_counts.values()))] if one else by_counts.values()
+    return {first: others for first, *others in sorted(groups) if others}

@@ -115,6 +115,15 @@ def test_detectors_of_other_classes_meet_though_no_head_has_a_heads_name() -> No
     assert len({group_signature(detector(classes)) for classes in (1, 3, 11, 20, 80, 365)}) == 1
 
 
+def test_a_list_of_modules_is_one_list_with_and_without_a_wrapper_though_a_module_has_lists_of_its_own() -> None:
+    module = {"cv1.weight": (32, 16, 3, 3), "m.0.m.0.weight": (24, 24, 3, 3), "m.0.m.1.weight": (24, 24, 3, 3)}
+    modules = [(f"{i}.{name}", shape) for i in range(7) for name, shape in module.items()]
+    keys = {group_signature([Spec(p + n, "F32", s) for n, s in modules]) for p in ("", "model.", "model.model.")}
+    assert len(keys) == 1
+    names = {tuple(part.names.values()) for part in named_parts(tuple((n, "F32", s) for n, s in modules))}
+    assert names == {tuple(f"layers.{name}" for name, _ in modules)}
+
+
 def test_classes_and_input_channels_do_not_part_small_networks() -> None:
     def network(channels: int, classes: int, wide: int = 24) -> list[Spec]:
         return [

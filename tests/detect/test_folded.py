@@ -77,6 +77,15 @@ def test_an_export_of_another_tuning_is_related_and_neither_parent_nor_child() -
     assert said["base"].answer is AnswerKind.ROOT
 
 
+def test_an_export_under_other_names_is_a_copy_too() -> None:
+    export = {name.replace("model.", "graph.conv_"): values for name, values in exported(CHILD).items()}
+    said = decided(
+        {"child": {**CHILD, "model.0.bn.num_batches_tracked": np.array(7)}, "other": detector(5), "export": export}
+    )
+    assert (said["export"].parent, said["export"].relation) == ("child", Relation.COPY_OF)
+    assert said["export"].evidence["renamed"] is True and not said["child"].named
+
+
 def test_an_export_of_a_stranger_is_related_to_nothing() -> None:
     said = decided({"base": BASE, "stranger.onnx": exported(detector(3))})
     assert said["stranger.onnx"].answer is AnswerKind.NO_RELATIVES

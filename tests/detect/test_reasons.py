@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 import lineage
 from lineage.detect import acceptance, reasons
+from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.group_decisions import decide_groups
 from lineage.detect.methods.registry import METHODS, PLAIN
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
 from lineage.detect.reasons import OF_METHOD, TEMPLATES, Reason, template
 from lineage.graphdb import schema
+from tests.builders import sketch_of, start
 
 DETECT = Path(reasons.__file__).parent
 JOINING = Path(lineage.__file__).parent
+
+
+def plain(some: Sequence[Subject]) -> list[Decision]:
+    return decide(some, Options(detector=False), torch.device("cpu"))
 
 
 def keys_in_code() -> set[str]:
@@ -90,3 +102,26 @@ def test_growth_is_the_reason_only_where_it_shows(z: float, said: str) -> None:
 
 def test_an_equal_body_does_not_say_that_anything_was_trained() -> None:
     assert str(Reason("equal_body")).endswith("; at most its head or vectors were trained")
+
+
+def test_a_root_with_nothing_but_equals_is_not_called_their_original() -> None:
+    said = plain([Subject(name, sketch_of(start(1), name)) for name in "abc"])
+    root = next(d for d in said if d.answer is AnswerKind.ROOT)
+    assert (
+        str(root.reason) == "no relatives but 2 other models with the same weights, which may as well be its original"
+    )
+
+
+@pytest.mark.slow
+def test_models_of_one_start_are_not_said_to_have_nothing_in_common() -> None:
+    begun = {name: 0.7 * values for name, values in start(1).items() if values.ndim > 1}
+
+    def trained(seed: int) -> dict[str, np.ndarray]:
+        """From the same random start into directions of its own, which stand out of the noise."""
+        rng = np.random.default_rng(seed)
+        low = {n: rng.normal(size=(v.shape[0], 2)) @ rng.normal(size=(2, v.shape[1])) for n, v in begun.items()}
+        return {n: (v + 0.06 * low[n]).astype(np.float32) for n, v in begun.items()}
+
+    said = decide_groups([Subject(str(n), sketch_of(trained(n), str(n))) for n in (1, 2)], plain, 0.8)
+    assert {d.answer for d in said} == {AnswerKind.NO_RELATIVES}
+    assert "had a start in common" in str(said[0].reason)

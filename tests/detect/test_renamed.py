@@ -399,3 +399,25 @@ def test_each_part_of_a_file_of_several_models_is_found_under_the_names_of_its_o
     assert named(said["single"]) and "stranger" not in said["single"].named
     everything = {name for decision in said.values() for name in named(decision)}
     assert all("\n" not in name for name in everything)
+
+
+def test_counters_masks_and_positions_are_no_packed_weights() -> None:
+    """Every network of PyTorch with batch norms counts batches: it is compared with models of other names like any other."""
+    layout = {
+        "bn.num_batches_tracked": (),
+        "position_ids": (1, 64),
+        "mask": (1, 64),
+        "steps": (3,),
+        "q.qweight": (8, 64),
+    }
+    sketch = sketch_of({name: np.ones(shape, np.int32) for name, shape in layout.items()})
+    assert sketch.packs_weights and not replace(sketch, packed=sketch.packed - {"q.qweight"}).packs_weights
+
+
+def test_a_network_that_counts_batches_is_found_under_other_names() -> None:
+    rng = np.random.default_rng(3)
+    own = {f"layer{i}.0.conv1.weight": rng.normal(size=(24 + 8 * i, 16, 3, 3)).astype(np.float32) for i in range(5)}
+    other = {name.replace("layer", "stages.").replace("conv1", "convolution"): v for name, v in own.items()}
+    counted = {**own, "bn.num_batches_tracked": np.array(7)}
+    said = decide_groups([subject("own", counted), subject("other", other)], plain, 0.8)
+    assert set().union(*(d.named for d in said)) & {"own", "other"}, said

@@ -111,6 +111,19 @@ def test_equal_values_are_copies_whatever_dtype_stores_them():
     assert copies(sketches) == {0: [2]}
 
 
+def test_a_copy_without_counters_or_with_them_in_another_shape_is_one_and_one_that_counted_on_is_not():
+    def counted(*count):
+        return {**start(1), "bn.num_batches_tracked": np.array(*count)}
+
+    sketches = [sketch_of(m, str(i)) for i, m in enumerate((counted(7), start(1), counted([7]), start(2)))]
+    assert copies(sketches) == {0: [1, 2]}
+    assert copies([*sketches, sketch_of(counted(9), "on")]) == {0: [2]}, (
+        "whose copy the one without counters is, is not known"
+    )
+    coarse = {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in counted([7]).items()}
+    assert is_rounded_copy(sketch_of(coarse), sketches[0])
+
+
 def test_a_rounded_copy_is_recognised_and_one_changed_value_is_enough_to_refuse():
     fine = start(1)
     coarse = {n: v.astype(np.float16) for n, v in fine.items()}

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from bench.architectures import Spec
-from bench.common_rows import LLAMA, OtherNames, common, llama, pairs, sampled_rows
+from bench.common_rows import LLAMA, OtherNames, common, convolution_pairs, llama, pairs, sampled_rows
 from lineage.detect.row_match import corresponding
 from lineage.detect.sketch import SKETCH_VERSION, plan
 from tests.builders import sketch_of
@@ -37,7 +37,7 @@ def test_positions_of_a_tensor_depend_on_its_place_in_the_block_and_move_only_wi
         at = f"{prefix}{block}."
         return {b.tensor.removeprefix(at): (b.start, b.stop) for b in plan(header) if b.tensor.startswith(at)}
 
-    assert SKETCH_VERSION == 3
+    assert SKETCH_VERSION == 4
     deep, shallow = places(header(12), 3), places(header(6), 5)
     shared = [name for name in deep.keys() & shallow.keys() if name.startswith(("attn.", "mlp."))]
     assert shared and all(max(deep[n][0], shallow[n][0]) < min(deep[n][1], shallow[n][1]) for n in shared)
@@ -76,6 +76,12 @@ def test_large_models_are_sampled_in_the_same_rows_whatever_their_tensors_are_ca
     for called, own, other in pairs():
         tensors, values, everything = common(own, other)
         assert tensors >= 6 and values >= 0.6 * everything, called
+
+
+def test_networks_of_convolutions_have_sampled_rows_in_common_under_other_names() -> None:
+    for called, own, other in convolution_pairs():
+        tensors, values, everything = common(own, other)
+        assert tensors >= 6 and values >= 0.1 * everything, called
 
 
 def test_of_an_8b_model_each_kind_of_narrow_matrix_is_in_the_sample() -> None:
