@@ -43,6 +43,7 @@ MIN_REPEATED = 0.4  # of the matrix values under a list of blocks
 MIN_COVERED = 0.3  # of the matrix values of a whole model, embeddings and heads aside
 MIN_UNNAMED, MIN_NAMED = 0.25, 0.01  # of all blocks: what a part without and with a part's name must hold
 MIN_NAMED_VALUES = 20_000_000  # or so many: a vision tower beside a mixture of experts has less than a hundredth
+STAGES = 3  # lists of one block side by side from which on they are stages
 TALL = 16  # times as many rows as columns: a vocabulary, whatever it is called
 LONG_LIST = 6  # numbered modules from which a list of unlike modules is a whole network, its last one the head
 HELD_BY_LIST = 0.8  # of the tensors
@@ -313,7 +314,8 @@ def _varying(path: str, numbers: Iterable[tuple[str, ...]]) -> str:
 
 
 def _single_block(matrices: list[_Matrices], body: int) -> tuple[Templates, dict[str, int]]:
-    """A model with one block alone: the innermost list with a single number that holds most of the model."""
+    """A model with one block alone: the innermost list with a single number that holds most of the model. A network of stages with a
+    block each, which are no list's, has none."""
     numbers: dict[str, set[str]] = defaultdict(set)
     template: Templates = defaultdict(set)
     held: dict[str, int] = defaultdict(int)
@@ -324,15 +326,17 @@ def _single_block(matrices: list[_Matrices], body: int) -> tuple[Templates, dict
                 numbers[path].add(name.numbers[place])
                 template[path].add((rest, m.shape))
                 held[path] += m.values
-    alone = [
-        path
-        for path, there in numbers.items()
-        if len(there) == 1 and path and len(template[path]) > MIN_BLOCK_MATRICES and held[path] >= MIN_COVERED * body
-    ]
-    if not alone:
+    single = {path for path, there in numbers.items() if len(there) == 1 and path}
+    alone = [p for p in single if len(template[p]) > MIN_BLOCK_MATRICES and held[p] >= MIN_COVERED * body]
+    side_by_side = [p for p in single if len(template[p]) >= MIN_BLOCK_MATRICES and not _within_any(p, single)]
+    if not alone or len(side_by_side) >= STAGES:
         return {}, {}
     inner = max(alone, key=lambda path: (path.count("."), held[path]))
     return {inner: template[inner]}, {inner: held[inner]}
+
+
+def _within_any(path: str, lists: Iterable[str]) -> bool:
+    return any(path.startswith(f"{other}.") for other in lists)
 
 
 def _by_part(lists: Templates, held: Mapping[str, int]) -> tuple[Backbone, ...]:

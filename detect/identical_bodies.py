@@ -15,6 +15,7 @@ from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import Reason
+from lineage.detect.signals.counters import LOG_ODDS
 from lineage.detect.signature import Role, role_of
 from lineage.detect.sketch_file import Sketch
 from lineage.graphdb.schema import Relation
@@ -29,19 +30,25 @@ class BodyGroup:
     Attributes:
         members: indices of models of equal body, two or more.
         chosen: the group's representative; probability: that the others come from it.
+        counted: whether counters tell which came first.
     """
 
     members: tuple[int, ...]
     chosen: int
     probability: tuple[float, ...]
+    counted: bool = False
 
 
 def same_bodies(
-    relative: Tensor, layers: Sequence[Layer], tables: Sequence[tuple[tuple[int, ...], ...]] = ()
+    relative: Tensor,
+    layers: Sequence[Layer],
+    tables: Sequence[tuple[tuple[int, ...], ...]] = (),
+    counts: Sequence[float | None] = (),
 ) -> list[BodyGroup]:
     """
     Args:
         relative: (m, m) squared distances of the bodies over squared length; tables: shapes of the embeddings of each model, where known.
+        counts: batches that each model has seen, see signals/counters.py: they go on where nothing but a head is trained.
     """
     left = set(range(relative.shape[0]))
     equal = relative <= EQUAL
@@ -54,7 +61,7 @@ def same_bodies(
     if not groups:
         return []
     rest = rest_distances(layers)
-    return [_chosen(members, rest, tables) for members in groups]
+    return [_chosen(members, rest, tables, counts) for members in groups]
 
 
 def table_shapes(sketch: Sketch) -> tuple[tuple[int, ...], ...]:
@@ -86,7 +93,19 @@ def _of_tables(members: list[int], tables: Sequence[tuple[tuple[int, ...], ...]]
     return votes
 
 
-def _chosen(members: list[int], rest: Tensor, tables: Sequence[tuple[tuple[int, ...], ...]]) -> BodyGroup:
+def _of_counts(members: list[int], counts: Sequence[float | None]) -> list[float]:
+    """Log-odds of the members that had seen the fewest batches, or keep no count, where the counts differ."""
+    own = [counts[member] for member in members] if counts else []
+    known = {count for count in own if count is not None}
+    return [LOG_ODDS if count is None or count == min(known) else 0.0 for count in own] if len(known) > 1 else []
+
+
+def _chosen(
+    members: list[int],
+    rest: Tensor,
+    tables: Sequence[tuple[tuple[int, ...], ...]],
+    counts: Sequence[float | None],
+) -> BodyGroup:
     """Every model votes for the member whose head it kept; a member's own derivatives vote as well."""
     votes = torch.tensor(_of_tables(members, tables) or [0.0] * len(members), dtype=torch.float64)
     own = torch.tensor(members)
@@ -99,8 +118,11 @@ def _chosen(members: list[int], rest: Tensor, tables: Sequence[tuple[tuple[int, 
         order = to.argsort()
         if to[order[0]] < NEARER**2 * to[order[1]]:
             votes[order[0]] += 1
-    probability = (1.5 * votes).softmax(0)
-    return BodyGroup(tuple(members), members[int(probability.argmax())], tuple(probability.tolist()))
+    counted = _of_counts(members, counts)
+    probability = (1.5 * votes + torch.tensor(counted or [0.0] * len(members), dtype=torch.float64)).softmax(0)
+    return BodyGroup(
+        tuple(members), members[int(probability.argmax())], tuple(probability.tolist()), counted=bool(counted)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +131,13 @@ class IdenticalBodies:
 
     Attributes:
         members: id and name of each, two or more; chosen: index of the representative.
-        probability: of each to be the one the others come from, see detect/identical_bodies.py.
+        probability: of each to be the one the others come from; counted: see `BodyGroup`.
     """
 
     members: tuple[tuple[str, str], ...]
     chosen: int
     probability: tuple[float, ...]
+    counted: bool = False
 
     @property
     def stands(self) -> str:
@@ -137,7 +160,7 @@ def decide_equals(group: IdenticalBodies, threshold: float) -> list[Decision]:
             candidates=_candidates(
                 {m: p for (m, _), p in zip(group.members, group.probability, strict=True) if m != member}
             ),
-            decided_by=("exact sharing",) if tells else (),
+            decided_by=(("exact sharing", "counters") if group.counted else ("exact sharing",)) if tells else (),
             evidence={"equal_bodies": len(group.members)},
             reason=reason if tells else reason.and_then(Reason("equal_body_first", {"count": len(group.members)})),
         )

@@ -25,6 +25,7 @@ from lineage.detect.pruned_copies import pruned_decisions
 from lineage.detect.rounded_copies import rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
+from lineage.detect.signals.counters import batches_seen
 from lineage.detect.signals.exact_retention import Characters, characters
 from lineage.detect.signals.growth import at_right_angles
 from lineage.detect.signals.interface import SignalInputs
@@ -161,12 +162,14 @@ def _equals(
     if not full:
         return []
     tables = [table_shapes(subjects[i].sketch) for i in full]
-    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers], tables)
+    counts = [batches_seen(subjects[i].sketch) for i in full]
+    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers], tables, counts)
     return [
         IdenticalBodies(
             tuple((subjects[full[i]].id, subjects[full[i]].label) for i in body.members),
             body.members.index(body.chosen),
             body.probability,
+            body.counted,
         )
         for body in bodies
     ]

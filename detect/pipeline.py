@@ -37,7 +37,7 @@ from lineage.detect.tree import decide_tree
 from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "48"
+METHOD_VERSION = "49"
 
 
 def decide(

@@ -152,7 +152,27 @@ def across_names(
                 or _elsewhere(decision, of_head)
             ):
                 said[decision.model] = _without_circle(decision, said)
-    return [with_parent_of_equal(said[model], said) for model in order]
+    return [with_parent_of_equal(decision, said) for decision in _with_originals([said[model] for model in order])]
+
+
+def _with_originals(decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions; a model that others come from is a root if it has no other relatives."""
+    of: dict[str, list[Decision]] = defaultdict(list)
+    for decision in decisions:
+        for name, _ in decision.parents:
+            of[name].append(decision)
+    return [
+        replace(d, answer=AnswerKind.ROOT, reason=_original_of(of[d.model]))
+        if d.answer is AnswerKind.NO_RELATIVES and d.model in of
+        else d
+        for d in decisions
+    ]
+
+
+def _original_of(children: Sequence[Decision]) -> Reason:
+    if all(d.relation is Relation.COPY_OF for d in children):
+        return Reason("original", {"count": len(children)})
+    return Reason("oldest", {"count": 1 + len(children)})
 
 
 def _followers(heads: Sequence[Kinship], subjects: Sequence[Subject], said: Mapping[str, Decision]) -> list[Kinship]:
@@ -177,8 +197,13 @@ def _follows(decision: Decision, heads: Collection[str]) -> bool:
 
 def _elsewhere(decision: Decision, heads: Collection[str]) -> bool:
     """Whether the most probable parent is none of some models."""
-    first = decision.parent or next((candidate.parent for candidate in decision.candidates), None)
+    first = _most_probable(decision)
     return first is not None and first not in heads
+
+
+def _most_probable(decision: Decision) -> str | None:
+    """The parent, or the first of the candidates."""
+    return decision.parent or next((candidate.parent for candidate in decision.candidates), None)
 
 
 def _turned_round(name: str, found: Kinship, best: Mapping[str, Kinship]) -> bool:
@@ -256,20 +281,26 @@ def _decided(
     together = _in_stages([here, *others, *again], {k.second.id: k for k in kin})
     here = together[0]
     own = decided_in_cohorts(together, decide)
-    own |= across_norms([here, *other_norms], keep, {**said, **own})
-    together += [s for s in other_norms if s.id in own]
     alike = {s.id: count for s in again if (count := equal_values(s.sketch, here.sketch))}
     if alike:  # which of them came first stays open; the others come from the one whose names they have
         apart = decided_in_cohorts([s for s in together if s.id not in alike], decide)
         apart = {name: _of_own_names(decision, upper.id, alike, said.get(name)) for name, decision in apart.items()}
-        own |= {name: _copy(own[name], upper.id, count) for name, count in alike.items()}
+        own |= {name: _copy(own[name], upper.id, count, 1 / (1 + len(alike))) for name, count in alike.items()}
         own |= {name: decision for name, decision in apart.items() if decision.answer is not AnswerKind.NO_RELATIVES}
+        if own[here.id].reason.key == "alone":
+            own[here.id] = replace(own[here.id], reason=Reason("same_weights", {"count": len(alike)}))
+    keep |= {s.id: keep[here.id] for s in others}
+    own |= across_norms([*together, *other_norms], keep, {**said, **own})
+    together += [s for s in other_norms if s.id in own]
     changed = []
     for subject in together:
         decision, before = own[subject.id], said.get(subject.id)
         if subject.id in lower:
             changed.append(_translated_decision(decision, lower[subject.id], threshold))
-        elif before is not None and before.answer is not AnswerKind.PARENT and not before.other_parts:
+        elif before is not None and before.answer is AnswerKind.PARENT and not before.merged_from:
+            if decision.named and _most_probable(decision) in lower.keys() - alike.keys():
+                changed.append(_with(decision, {"renamed": True}))
+        elif before is not None and not before.other_parts:
             if lower.keys() & decision.named:
                 if subject is here:
                     for k in kin:
@@ -307,11 +338,20 @@ def _depth(subject: Subject) -> int:
     return parts[0].depth[0] if len(parts) == 1 and len(parts[0].depth) == 1 else 0
 
 
-def _copy(decision: Decision, of: str, values: int) -> Decision:
-    """The decision about a model that is another one under other names, neither of which has a parent."""
-    if decision.answer is not AnswerKind.UNDECIDED:
+def _copy(decision: Decision, of: str, values: int, chance: float) -> Decision:
+    """The decision about a model that is another one under other names: where neither has a parent, which is the copy stays open."""
+    if decision.answer is AnswerKind.PARENT:
         return decision
-    return replace(decision, reason=Reason("tie_equal_values", {"values": values}, models={"original": of}))
+    others = tuple(c for c in decision.candidates if c.parent != of)
+    return replace(
+        decision,
+        answer=AnswerKind.UNDECIDED,
+        probability=chance,
+        candidates=(Candidate(of, round(chance, 4)), *others),
+        decided_by=(),
+        evidence={**decision.evidence, "values_compared": values, "equal_to": of},
+        reason=Reason("tie_equal_values", {"values": values}, models={"original": of}),
+    )
 
 
 def _of_own_names(decision: Decision, upper: str, alike: Collection[str], before: Decision | None) -> Decision:

@@ -36,6 +36,7 @@ BACKBONES_SAMPLED = 4
 NORM_VALUES = 8192  # of a vector, at most
 ANCHOR_ROWS, ANCHOR_BLOCKS, MOST_ANCHORS = (16, 8, 4), 2, 24
 SHAPE_ROWS, MOST_SHAPES, NARROWEST = 8, 12, 16  # anchors of a network without blocks, or with several lists of them
+LEAST_OF_BUDGET = 8  # blocks that hold less are modules of unlike kinds
 ANCHOR_SHARE = 4  # of the budget: at most a fourth of it on top
 _WRAPPED = ".base_layer."
 _ANOTHER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")  # a number within a block that is not 0: another expert
@@ -98,7 +99,7 @@ def _of_backbone(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: i
     found: list[Block] = []
     if blocks:
         found = _of_blocks([blocks[i] for i in sorted(blocks)], budget)
-    if not found:
+    if sum(block.stop - block.start for block in found) < budget // LEAST_OF_BUDGET:
         known = set(named.backbone.matrices)
         body = [t for t in inside.values() if t.role is Role.WEIGHT and (t.source in known or not known)]
         found = _spread_over(sorted(body, key=lambda t: natural_key(named.names[t.source])), budget, named.names)

@@ -95,6 +95,8 @@ class TrimmedSums:
         whole, ones = explained >= EXPLAINED, all(abs(number - 1) < ONE for number in numbers)
         if here < IN_PART or here < (TIMES_CHANCE if explained >= MOSTLY else TIMES_CHANCE_IN_PART) * by_chance:
             return None
+        if not self._within_tensors(informative & ~left):
+            return None
         least_dropped = DROPPED ** max(1.0, len(parents) / 2)  # a value is dropped where it is dropped of each parent
         if len(parents) < 2 and whole:
             return None
@@ -114,6 +116,18 @@ class TrimmedSums:
         members = sorted(zip(parents, (w / total for w in weight), strict=True), key=lambda pair: -pair[1])
         method = "TIES or SCE" if nothing_dropped else self._method(kept, left)
         return TrimmedMerge(tuple(members), base, method, explained, not whole)
+
+    def _within_tensors(self, explained: np.ndarray) -> bool:
+        """Whether values are explained in tensors that are no other model's as a whole, as frozen layers are.
+
+        Args:
+            explained: (t, v) values that the sums account for.
+        """
+        points = np.concatenate([self.parts, np.zeros_like(self.parts[:1])])
+        whole = (np.abs(self.moved - points) <= MAY_BE_OFF * self.off).all(2).any(0)  # (t,)
+        informative = (np.abs(self.parts).max(0) > INFORMATIVE * self.off)[~whole]
+        own = explained[~whole] & (np.abs(self.moved) > self.off)[~whole]
+        return int(own.sum()) >= IN_PART * max(FEWEST_INFORMATIVE, int(informative.sum()))
 
     def _where_all_differ(self, left: np.ndarray, whole: bool, ones: bool) -> bool:
         """Whether values are explained where the base and all parents have other values, and, where all numbers are one, some of them by

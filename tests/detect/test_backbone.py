@@ -124,6 +124,17 @@ def test_a_list_of_modules_is_one_list_with_and_without_a_wrapper_though_a_modul
     assert names == {tuple(f"layers.{name}" for name, _ in modules)}
 
 
+def test_stages_of_one_block_each_are_no_model_with_a_single_block() -> None:
+    def stage(at: str, wide: int) -> list[Spec]:
+        kernels = {"conv1": (wide, wide // 2, 3, 3), "conv2": (wide, wide, 3, 3), "down.0": (wide, wide // 2, 1, 1)}
+        return [Spec(f"{at}.0.{name}.weight", "F32", shape) for name, shape in kernels.items()]
+
+    stages = [spec for i in range(4) for spec in stage(f"layer{i + 1}", 16 << i)]
+    (backbone,) = backbones_of(stages)
+    assert not backbone.containers and len(backbone.matrices) == 12
+    assert backbones_of(stage("encoder.layers", 16))[0].containers == ("encoder.layers",)
+
+
 def test_classes_and_input_channels_do_not_part_small_networks() -> None:
     def network(channels: int, classes: int, wide: int = 24) -> list[Spec]:
         return [

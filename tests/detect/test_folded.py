@@ -83,7 +83,12 @@ def test_an_export_under_other_names_is_a_copy_too() -> None:
         {"child": {**CHILD, "model.0.bn.num_batches_tracked": np.array(7)}, "other": detector(5), "export": export}
     )
     assert (said["export"].parent, said["export"].relation) == ("child", Relation.COPY_OF)
-    assert said["export"].evidence["renamed"] is True and not said["child"].named
+    assert said["export"].evidence["renamed"] is True and said["child"].answer is AnswerKind.ROOT
+    others = {f"graph-{n}": {k.replace("model", "net"): v for k, v in tuned(BASE, n).items()} for n in (3, 4)}
+    said = decided({"base": BASE, "again": tuned(BASE, 5), **others, "export": export})
+    assert said["export"].relation in (None, Relation.COPY_OF), (
+        "beside models under a third naming it is no tuning either"
+    )
 
 
 def test_an_export_of_a_stranger_is_related_to_nothing() -> None:

@@ -1,9 +1,11 @@
 """How sure the choice among models of equal body is weighs on every edge that touches one of them."""
 
 import pytest
+import torch
 
+from lineage.detect.align import Layer, Part
 from lineage.detect.decision import AnswerKind, Candidate, Decision
-from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, spread
+from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies, spread
 from lineage.graphdb.schema import Relation
 
 
@@ -46,3 +48,18 @@ def test_those_that_do_not_stand_in_the_tree_come_from_the_one_that_does_if_that
     sure, unsure = decide_equals(group(0.95, 0.05), 0.8), decide_equals(group(0.5, 0.5), 0.8)
     assert [(d.model, d.parent) for d in sure] == [("y", "x")]
     assert [(d.model, d.answer, d.parent) for d in unsure] == [("y", AnswerKind.UNDECIDED, None)]
+
+
+def test_of_equal_bodies_the_one_that_saw_fewer_batches_came_first():
+    """A head trained on a frozen body: batch norms count on."""
+    relative, layers = torch.zeros(2, 2), [Layer("head", 1.0, Part.REST, 8, torch.randn(2, 2, 4))]
+    (found,) = same_bodies(relative, layers, counts=[410.0, 350.0])
+    assert found.chosen == 1 and found.probability[1] > 0.9
+    assert decide_equals(IdenticalBodies((("x", "x"), ("y", "y")), 1, found.probability, found.counted), 0.8)[
+        0
+    ].decided_by == (
+        "exact sharing",
+        "counters",
+    )
+    for counts in ([350.0, 350.0], [None, 350.0], []):
+        assert same_bodies(relative, layers, counts=counts)[0].probability == (0.5, 0.5)

@@ -421,3 +421,18 @@ def test_a_network_that_counts_batches_is_found_under_other_names() -> None:
     counted = {**own, "bn.num_batches_tracked": np.array(7)}
     said = decide_groups([subject("own", counted), subject("other", other)], plain, 0.8)
     assert set().union(*(d.named for d in said)) & {"own", "other"}, said
+
+
+def test_of_two_models_with_the_same_weights_under_other_names_neither_is_the_original() -> None:
+    said = {d.model: d for d in decide_groups([subject("a", BASE), subject("b", renamed(BASE))], plain, 0.8)}
+    assert sorted(d.answer for d in said.values()) == [AnswerKind.ROOT, AnswerKind.UNDECIDED]
+    assert {d.reason.key for d in said.values()} == {"same_weights", "tie_equal_values"}
+
+
+@pytest.mark.slow
+def test_a_grandchild_comes_from_its_parent_under_other_names_though_its_grandparent_has_its_own() -> None:
+    parent = grown(BASE, 2, 0.4)
+    models = {"base": BASE, "parent": renamed(parent), "child": grown(parent, 3, 0.2)}
+    models |= {f"other-{n}": grown(BASE, 20 + n) for n in range(3)}
+    said = {d.model: d for d in decide_groups([subject(n, t) for n, t in models.items()], plain, 0.8)}
+    assert said["child"].parent == "parent" and said["parent"].parent == "base"

@@ -78,3 +78,15 @@ def test_values_of_either_parent_make_a_merge_where_the_base_has_values_that_tra
     assert alone.judged([1], 0, [1.0]) is None
     found = alone.judged([1], 0, [1.0], surely_dropped=True)
     assert found is not None and found.parents == [1] and found.unseen
+
+
+def test_layers_that_were_frozen_are_no_values_that_a_merge_kept():
+    """A model of which some layers are its base's own and the others were trained, seen from a sibling that was trained in those alone."""
+    chance = np.random.default_rng(5)
+    first = np.arange(TENSORS)[:, None] < TENSORS // 2
+    parts = 100 * chance.standard_normal((2, TENSORS, VALUES))
+    parts[0] *= first  # the base, which the sibling left in the first layers
+    moved = np.where(first, parts[0], 100 * chance.standard_normal((TENSORS, VALUES)))
+    sums = np.stack([0 * moved, parts[0], parts[1], parts.sum(0)])
+    seen = TrimmedSums(moved, parts, sums, np.ones_like(moved))
+    assert seen.judged((0, 1), 2, (1.0, 0.4), surely_dropped=True) is None
