@@ -82,12 +82,12 @@ def original_is_missing(
     bits = bits_of(how)
     if error > MOST_ERROR.get(bits or 4, FINE_ERROR):
         return True
-    if bits == UNEVEN_BITS and _uneven_error(found, nearest, values) > MOST_UNEVEN:
+    even = "fp" not in how and "nf4" not in how and not how.startswith("bitsandbytes 4")
+    near_zero = outside_near_zero(found.copy, nearest.subject, found.packed, values, shared_scale_values(how), even)
+    if bits == UNEVEN_BITS and _uneven_error(found, nearest, values, near_zero) > MOST_UNEVEN:
         return True
     if found.folded:
         return _leans(found, nearest.subject, others, found.packed, values)
-    even = "fp" not in how and "nf4" not in how and not how.startswith("bitsandbytes 4")
-    near_zero = outside_near_zero(found.copy, nearest.subject, found.packed, values, shared_scale_values(how), even)
     if how.startswith(TO_NEAREST) or _to_nearest(near_zero):
         outside, seen = (sum(pair[i] for pair in near_zero.values()) for i in (0, 1))
         if outside > FEWEST_OUTSIDE and outside > most_of(MOST_NEAR_ZERO, how) * seen:
@@ -113,12 +113,22 @@ def _leans(
     return any(abs(leaning(found.copy, nearest, o, names, values, found.folded)) > limit for o in others)
 
 
-def _uneven_error(found: BestFits, nearest: CopyFit, values: SampledValues) -> float:
-    """The largest relative error of a tensor over the median one: where a part was trained on, that part alone lies farther off."""
+def _uneven_error(
+    found: BestFits, nearest: CopyFit, values: SampledValues, near_zero: Mapping[str, tuple[int, int, int]]
+) -> float:
+    """The largest relative error of a tensor over the median one: where a part was trained on, that part alone lies farther off. A table
+    with a few large rows does too, and there all values near zero are on the right level."""
     samples = found.copy.sketch.samples
     lengths_sq = {n: float(np.square(values.of(found.copy, samples[n]), dtype=np.float64).sum()) for n in found.packed}
-    errors = sorted(sqrt(nearest.error[name] / length) for name, length in lengths_sq.items() if length > 0)
-    return errors[-1] / max(errors[len(errors) // 2], 1e-12) if errors else 1.0
+    errors = {name: sqrt(nearest.error[name] / length) for name, length in lengths_sq.items() if length > 0}
+    middle = sorted(errors.values())[len(errors) // 2] if errors else 0.0
+    most = max((error for name, error in errors.items() if not _is_clean(near_zero.get(name))), default=middle)
+    return most / max(middle, 1e-12)
+
+
+def _is_clean(near_zero: tuple[int, int, int] | None) -> bool:
+    """Whether enough values of a tensor lie near zero, and nearly all of them are rounded to the nearest level."""
+    return near_zero is not None and near_zero[2] >= MIN_EQUAL_VALUES and near_zero[0] <= CLEAN * near_zero[2]
 
 
 def _left_alone(found: BestFits, how: str) -> list[str]:
@@ -135,5 +145,5 @@ def _left_alone(found: BestFits, how: str) -> list[str]:
 
 def _to_nearest(near_zero: Mapping[str, tuple[int, int, int]]) -> bool:
     """Whether some tensors are another model's, rounded to the nearest level: then the quantizer did so with all of them."""
-    clean = [outside <= CLEAN * known for outside, _, known in near_zero.values() if known >= MIN_EQUAL_VALUES]
+    clean = [_is_clean(tensor) for tensor in near_zero.values() if tensor[2] >= MIN_EQUAL_VALUES]
     return 3 * sum(clean) >= len(clean) > 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from lineage.detect.arrays import Tensor
+from lineage.detect.arrays import Tensor, torch
+from lineage.detect.signals.decay import LOG_ODDS
 from lineage.detect.signals.interface import Kind, SignalInputs
+from lineage.detect.signals.shrunk_rows import shrunk_rows
 
 
 class GrowthSignal:
@@ -32,5 +34,6 @@ class DecaySignal:
     phrase = "weights without a gradient are the parent's weights, shrunk by one factor"
 
     def measure(self, family: SignalInputs) -> Tensor:
-        """See decay.py."""
-        return family.pairs.decay
+        """See decay.py, and for models in 16 bits shrunk_rows.py."""
+        sharp = family.pairs.decay
+        return torch.where(sharp != 0, sharp, LOG_ODDS * shrunk_rows(family.layers))
