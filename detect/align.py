@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import islice
 
 from lineage.detect.arrays import Tensor, numpy_computes, torch
-from lineage.detect.signature import FLOAT_DTYPES, Role, TensorInfo, tensors_of
+from lineage.detect.signature import FLOAT_DTYPES, Role, TensorInfo, is_depthwise, tensors_of
 from lineage.detect.sketch_store import Sample, Sketch
 from lineage.graphdb.schema import Failure
 
@@ -142,7 +142,7 @@ def _units(flat: Tensor, tensor: TensorInfo, rows: int) -> Tensor:
     """(m, values) -> (m, u, w): one unit is what one neuron or filter owns, wherever its axis lies."""
     if tensor.output_first:
         return flat.reshape(flat.shape[0], rows, tensor.row_values)  # (m, u, w)
-    outputs = tensor.shape[-1] * (tensor.shape[-2] if tensor.name.endswith("depthwise_kernel") else 1)
+    outputs = tensor.shape[-1] * (tensor.shape[-2] if is_depthwise(tensor.name, tensor.shape) else 1)
     return flat.reshape(flat.shape[0], -1, outputs).transpose(1, 2).contiguous()  # (m, u, w)
 
 

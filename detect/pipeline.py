@@ -37,7 +37,8 @@ from lineage.detect.tree import decide_tree
 from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
-METHOD_VERSION = "49"
+LARGER = 1.1  # times as many values: another model around it
+METHOD_VERSION = "50"
 
 
 def decide(
@@ -156,8 +157,12 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
     published = [s for s in members if not s.id.startswith(LOCAL)]
     if len(published) == 1:
         return published[0], "published"  # what lies on disk was fetched from there
-    # of a model and one that has it as a part, the model
-    return min(members, key=lambda s: (s.sketch.total_values, len(s.label), natural_key(s.label))), None
+    # of a model and one that has it as a part, the model; of a model and an export of it, the one with more of its tensors
+    least = LARGER * min(s.sketch.total_values for s in members)
+    return min(
+        members,
+        key=lambda s: (s.sketch.total_values > least, -len(s.sketch.layout), len(s.label), natural_key(s.label)),
+    ), None
 
 
 def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) -> Decision:

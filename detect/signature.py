@@ -18,6 +18,7 @@ from typing import Protocol
 
 FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 LONGEST_NUMBER = 9  # digits
+WIDEST_FILTER, FEWEST_CHANNELS = 11, 16
 
 # Wrappers that savers put before every name: torch.compile, DataParallel, PEFT, Lightning, language models inside others.
 _WRAPPERS = ("_orig_mod.", "module.", "base_model.model.", "language_model.", "transformer.", "model.")
@@ -179,8 +180,18 @@ def is_conv1d_layer(name: str, shape: Sequence[int]) -> bool:
 
 
 def output_last(name: str, shape: Sequence[int]) -> bool:
-    """Whether a tensor is a `kernel` of Keras or Flax, whose last axis is the output."""
-    return len(shape) > 1 and dotted(name).rsplit(".", 1)[-1].endswith("kernel")
+    """Whether the last axis of a tensor is the output: of a `kernel` of Keras or Flax, and of filters that lie as TensorFlow has them."""
+    return len(shape) > 1 and (dotted(name).rsplit(".", 1)[-1].endswith("kernel") or filters_last(shape))
+
+
+def filters_last(shape: Sequence[int]) -> bool:
+    """Whether filters lie (height, width, inputs, outputs), as in files made from TensorFlow's: small and square in front, channels behind."""
+    return len(shape) == 4 and shape[0] == shape[1] <= WIDEST_FILTER and max(shape[2:]) >= FEWEST_CHANNELS
+
+
+def is_depthwise(name: str, shape: Sequence[int]) -> bool:
+    """Whether a tensor whose outputs lie last has one filter for each input, so that the inputs are the outputs."""
+    return name.endswith("depthwise_kernel") or (filters_last(shape) and shape[3] == 1)
 
 
 def role_of(name: str, dtype: str, shape: tuple[int, ...]) -> Role:

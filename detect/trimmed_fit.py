@@ -27,6 +27,7 @@ from lineage.detect.trimmed_verdict import (
     unexplained,
 )
 
+COARSE = 11  # digits of 16-bit values
 FIRST_TENSORS, FIRST_PARENTS = 3, 5  # of these, in which a peak is looked for first
 AT_MOST = 5  # parents
 SUMS_SUBTRACTED = 4  # of known parents, before the next one is looked for
@@ -38,6 +39,7 @@ AGREE = 0.15  # of the numbers of one parent in two tensors: DARE scales each te
 NEAR = 0.03  # of a parent's squared distance from the base: a model that near to it is its copy or its child
 GAIN = 0.03  # share of informative values that one more parent explains at least
 LARGE = 2.0  # number of a parent beyond which one with a smaller number is tried as well
+NEARLY = 0.05  # of a difference: what a gradient next to nothing adds to decay
 SHELL = 3.0  # times what a value may be off: of values that a third parent comes near to by chance, fewer lie within a third of it
 
 
@@ -272,8 +274,24 @@ def _means(parts: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def differences(
     model: int, base: int, members: tuple[int, ...], own: np.ndarray, start: np.ndarray, parts: np.ndarray, digits: int
 ) -> Differences:
-    """own, start: (t, v); parts: (c, t, v), all rounded to the model's digits."""
+    """own, start: (t, v); parts: (c, t, v), all rounded to the model's digits. Values that the model only shrank are left out: decay makes
+    ratios of differences meet as a merge does."""
     moved = own - start
     last = last_place(np.maximum(np.abs(own), np.abs(start)), digits)
     off = DIGITS * last + np.abs(moved) * max(2.0 ** (1 - digits), 1e-5)
-    return Differences(model, base, members, moved, parts - start, off)
+    trained = np.ones_like(moved) if digits <= COARSE else ~shrunk(moved, start, off)
+    return Differences(model, base, members, moved * trained, (parts - start) * trained, off)
+
+
+def shrunk(moved: np.ndarray, start: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """(t, v) whether a value is nearly the base's times the factor that many values of its tensor share, as those without a gradient are.
+
+    Args:
+        moved: differences from the base; start: its values; off: what a difference may be off, each (t, v).
+    """
+    everything = np.ones(moved.shape, bool)
+    height, factor, count = (found[0] for found in peaks(moved, start[None], off, everything))  # (t,) each
+    chance = peaks(np.roll(moved, 1, 1), start[None], off, everything)[0][0]
+    sure = (factor < 0) & (height >= FEWEST) & (height >= PEAK * count) & (height >= TIMES_CHANCE * chance)
+    near = np.abs(moved - factor[:, None] * start) <= np.maximum(off, NEARLY * np.abs(moved))
+    return np.asarray(near & (np.abs(moved) > off) & sure[:, None])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 
@@ -16,6 +15,8 @@ from lineage.detect.decode import round_to
 from lineage.detect.signature import Role, dotted, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 
+NEARLY_ALL = 0.9  # of the smaller sample
+BEGINNING = 64  # values
 DIGITS = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
 
 
@@ -71,14 +72,41 @@ def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
 def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:
     """Groups of equal content: first member -> all others, by position; only groups of two or more.
 
-    Counters go on where nothing but a head is trained, so models with others are no copies; converters drop them, so a model without any
-    is a copy of those that agree in theirs."""
-    alike: dict[str, dict[tuple[float, ...], list[int]]] = {}
+    Counters go on where nothing but a head is trained, so models with others are no copies; converters drop them, and statistics, so that
+    a model without is a copy of one that is equal in everything that both have."""
+    first: dict[tuple[str, tuple[float, ...]], list[int]] = {}
     for index, sketch in enumerate(sketches):
         counts = tuple(float(v) for s in sketch.samples.values() if _counts(s) for v in s.values())
-        alike.setdefault(value_digest(sketch), {}).setdefault(counts, []).append(index)
+        first.setdefault((value_digest(sketch), counts), []).append(index)
     groups: list[list[int]] = []
-    for by_counts in alike.values():
-        one = len(by_counts.keys() - {()}) == 1
-        groups += [sorted(chain.from_iterable(by_counts.values()))] if one else by_counts.values()
-    return {first: others for first, *others in sorted(groups) if others}
+    alike: dict[bytes, list[list[int]]] = {}
+    for group in sorted(first.values(), key=lambda group: -len(sketches[group[0]].samples)):
+        same = alike.setdefault(_begins_with(sketches[group[0]]), [])
+        fits = [known for known in same if _agree(sketches[known[0]], sketches[group[0]])]
+        if len(fits) == 1:  # of which of several that differ it is a copy is not known
+            fits[0].extend(group)
+        else:
+            same.append(group)
+            groups.append(group)
+    return {min(group): sorted(group)[1:] for group in groups if len(group) > 1}
+
+
+def _begins_with(sketch: Sketch) -> bytes:
+    """The first values of the first sampled matrix: two copies have the same."""
+    names = sorted(name for name, sample in sketch.samples.items() if len(sample.shape) > 1)
+    return sketch.samples[names[0]].values()[:BEGINNING].astype(np.float32).tobytes() if names else b""
+
+
+def _agree(one: Sketch, other: Sketch) -> bool:
+    """Whether two models are equal in all values that both samples have, and these are nearly all of the smaller one."""
+    if any(is_adapter(name) for sketch in (one, other) for name in sketch.layout):
+        return False
+    shared = 0
+    for name in one.samples.keys() & other.samples.keys():
+        own, its = one.samples[name], other.samples[name]
+        start, stop = own.common(its)
+        mine, theirs = (s.values()[start - s.start : max(start, stop) - s.start] for s in (own, its))
+        if (own.shape != its.shape and not _counts(own)) or not np.array_equal(mine, theirs):
+            return False
+        shared += max(0, stop - start)
+    return shared >= NEARLY_ALL * min(one.sampled_values, other.sampled_values)

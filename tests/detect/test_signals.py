@@ -120,6 +120,8 @@ def test_a_copy_without_counters_or_with_them_in_another_shape_is_one_and_one_th
     assert copies([*sketches, sketch_of(counted(9), "on")]) == {0: [2]}, (
         "whose copy the one without counters is, is not known"
     )
+    bare = {n: v for n, v in start(1).items() if v.ndim > 1}
+    assert copies([sketch_of(bare), sketches[0]]) == {0: [1]}, "an export without its vectors"
     coarse = {n: v.astype(np.float16) if v.dtype == np.float32 else v for n, v in counted([7]).items()}
     assert is_rounded_copy(sketch_of(coarse), sketches[0])
 

@@ -5,7 +5,7 @@ import pytest
 
 from lineage.detect.family_values import FamilyValues, last_place, rounded, stored_digits
 from lineage.detect.rounded_one import rounded_last
-from lineage.detect.trimmed_fit import Differences, differences
+from lineage.detect.trimmed_fit import Differences, differences, shrunk
 from lineage.detect.trimmed_verdict import TrimmedSums
 
 BFLOAT16 = 8
@@ -90,3 +90,21 @@ def test_layers_that_were_frozen_are_no_values_that_a_merge_kept():
     sums = np.stack([0 * moved, parts[0], parts[1], parts.sum(0)])
     seen = TrimmedSums(moved, parts, sums, np.ones_like(moved))
     assert seen.judged((0, 1), 2, (1.0, 0.4), surely_dropped=True) is None
+
+
+def test_values_that_decay_alone_moved_are_no_values_that_a_merge_kept():
+    """Two trainings shrink weights without a gradient by factors of their own: the ratio of their differences is one number."""
+    chance = np.random.default_rng(6)
+    base = 0.1 * chance.standard_normal((TENSORS, VALUES)).astype(np.float32)
+    dead = chance.random((TENSORS, VALUES)) < 0.3
+    trained = [
+        np.where(dead, base * factor, base + 0.01 * chance.standard_normal(base.shape)) for factor in (0.995, 0.99)
+    ]
+    own, other = (values.astype(np.float32).astype(np.float64) for values in trained)
+    start = base.astype(np.float64)
+    seen = differences(9, 8, (0,), own, start, other[None], 24)
+    assert shrunk(own - start, start, seen.off)[dead].mean() > 0.99 and not seen.moved[dead].any()
+    assert shrunk(own - start, start, seen.off)[~dead].mean() < 0.02 and not seen.promising()
+    assert differences(9, 8, (0,), half(own), half(start), half(other)[None], BFLOAT16).moved[dead].any(), (
+        "16 bits are too coarse"
+    )

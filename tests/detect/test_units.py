@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.detect.align import Layer, Part
+from lineage.detect.align import Layer, Part, align
 from lineage.detect.signals import units
 from lineage.detect.signals.growth import growth
 from lineage.detect.signals.units import measured
+from tests.builders import sketch_of
 
 MODELS, UNITS, WIDTH = 140, 24, 20  # more models than a tile has
 
@@ -149,3 +150,22 @@ def test_pairs_that_all_have_one_of_a_few_models_lie_in_one_row_of_tiles():
     found = growth([layer(values)], star)
     assert ((found.z - z).abs() <= 1e-3 * z.abs().clamp(min=1)).all()
     assert ((found.gamma - gamma).abs() <= 1e-3 * torch.maximum(gamma.abs(), (gamma / z).abs())).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "units"),
+    [
+        ((3, 3, 8, 24), 24),
+        ((1, 1, 24, 40), 40),
+        ((3, 3, 24, 1), 24),
+        ((24, 8, 3, 3), 24),
+        ((24, 1, 3, 3), 24),
+        ((3, 3, 7, 7), 3),
+    ],
+)
+def test_filters_are_units_wherever_their_axis_lies_and_whatever_they_are_called(shape, units):
+    """(height, width, inputs, outputs) as TensorFlow has them, under any name, and with one filter for each input."""
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    sketches = [sketch_of({"conv1/weights": values}), sketch_of({"conv1/weights": 2 * values})]
+    (layer,) = align(sketches, torch.device("cpu"))
+    assert layer.values.shape[1] == units
