@@ -185,7 +185,7 @@ def output_last(name: str, shape: Sequence[int]) -> bool:
 
 
 def filters_last(shape: Sequence[int]) -> bool:
-    """Whether filters lie (height, width, inputs, outputs), as in files made from TensorFlow's: small and square in front, channels behind."""
+    """Whether filters lie (height, width, inputs, outputs), as TensorFlow has them: small and square in front, channels behind."""
     return len(shape) == 4 and shape[0] == shape[1] <= WIDEST_FILTER and max(shape[2:]) >= FEWEST_CHANNELS
 
 
