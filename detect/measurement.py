@@ -162,7 +162,7 @@ def _equals(
     if not full:
         return []
     tables = [table_shapes(subjects[i].sketch) for i in full]
-    counts = [batches_seen(subjects[i].sketch) for i in full]
+    counts = batches_seen([subjects[i].sketch for i in full])
     bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers], tables, counts)
     return [
         IdenticalBodies(

@@ -147,6 +147,14 @@ def _equal_to(decision: Decision, by_model: Mapping[str, Decision]) -> str | Non
     return original if isinstance(original, str) and original in by_model else None
 
 
+def _same(decision: Decision, model: str) -> str:
+    """That two models have the same weights, or are equal in the sample."""
+    compared, everything = (decision.evidence.get(key) for key in ("values_compared", "values_in_all"))
+    if decision.evidence.get("same_files") or compared is None or compared == everything:
+        return f"same weights as {model}"
+    return f"equal to {model} in the {compared:,} values compared"
+
+
 def _branches(
     model: str, children: Mapping[str, Sequence[str]], by_model: Mapping[str, Decision], indent: str
 ) -> list[str]:
@@ -158,7 +166,7 @@ def _branches(
         deeper = indent + ("    " if last else "│   ")
         if decision.parent is None:
             lines.append(
-                f"{branch}{child}   (undecided: same weights as {model}; which came first is not in the weights)"
+                f"{branch}{child}   (undecided: {_same(decision, model)}; which came first is not in the weights)"
             )
             lines += _branches(child, children, by_model, deeper)
             continue

@@ -74,9 +74,19 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
             blocks[block.tensor] = _from_its_start(block, blocks.get(block.tensor))
     if not blocks:
         blocks = {b.tensor: b for b in _spread_over(comparable, budget_values)}
-    for counter in [t for t in tensors if t.role is Role.COUNTER][:1]:
+    for counter in _counters(header, tensors):
         blocks[counter.source] = Block(counter.source, 0, counter.values)
     return [blocks[t.source] for t in tensors if t.source in blocks]
+
+
+def _counters(header: Sequence[TensorSpec], tensors: Sequence[TensorInfo]) -> list[TensorInfo]:
+    """The first counter of each backbone, in the order of names within it: a decoder around it counts from where it was added."""
+    counters = {t.source: t for t in tensors if t.role is Role.COUNTER}
+    if not counters:
+        return []
+    parts = [{n: part.names[n] for n in counters if n in part.names} for part in _named(header)[:BACKBONES_SAMPLED]]
+    first = [min(names, key=lambda n: natural_key(names[n])) for names in parts if names]
+    return [counters[name] for name in dict.fromkeys(first or [next(iter(counters))])]
 
 
 def without_adapters(header: Sequence[TensorSpec]) -> Sequence[TensorSpec]:

@@ -22,15 +22,16 @@ DIGITS = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significa
 
 def value_digest(sketch: Sketch) -> str:
     """sha256 over all sampled values but counters, whatever dtype stores them: a float32 file of bfloat16 values equals the bfloat16 file.
-    An adapter inside, whose values are not sampled, makes a difference."""
+    An adapter inside, whose values are not sampled, makes a difference, and so do a head or a table of another size."""
     digest = hashlib.sha256()
     for name in sorted(sketch.samples):
         sample = sketch.samples[name]
         if not _counts(sample):
             digest.update(f"{name}|{sample.shape}|{sample.start}|{sample.stop}|".encode())
             digest.update(np.ascontiguousarray(sample.values(), np.float64).tobytes())
+    others = sorted(f"{n}{shape}" for n, shape in sketch.layout.items() if n not in sketch.samples and len(shape) > 1)
     adapters = sorted(name for name in sketch.layout if is_adapter(name))
-    digest.update("|".join(adapters).encode())
+    digest.update("|".join([*others, *adapters]).encode())
     return digest.hexdigest()
 
 
@@ -99,7 +100,10 @@ def _begins_with(sketch: Sketch) -> bytes:
 
 def _agree(one: Sketch, other: Sketch) -> bool:
     """Whether two models are equal in all values that both samples have, and these are nearly all of the smaller one."""
-    if any(is_adapter(name) for sketch in (one, other) for name in sketch.layout):
+    both = ((name, shape, other.layout[name]) for name, shape in one.layout.items() if name in other.layout)
+    if any(is_adapter(name) for sketch in (one, other) for name in sketch.layout) or any(
+        len(shape) > 1 and shape != its for _, shape, its in both
+    ):
         return False
     shared = 0
     for name in one.samples.keys() & other.samples.keys():

@@ -211,3 +211,21 @@ def test_kept_agrees_with_slopes_of_single_units_and_tells_an_ancestor_from_a_si
     lost = voted.lost[3]
     assert float(lost[child.index(1)]) < 0.02 < 0.2 < float(lost[child.index(2)])
     assert float(voted.fell[3, child.index(1)]) < 0.05 < float(voted.fell[3, child.index(2)])
+
+
+def test_counts_of_other_layers_say_nothing():
+    """A decoder that was put onto a trained encoder begins to count anew."""
+    base = {**start(1), "bn1.num_batches_tracked": np.array(300)}
+    child = {**start(1), "bn1.num_batches_tracked": np.array(460), "decoder.bn.num_batches_tracked": np.array(160)}
+    other = {**start(1), "decoder.bn.num_batches_tracked": np.array(160)}
+    found = counters([sketch_of(m, str(i)) for i, m in enumerate((base, child, other))])
+    assert found.tolist() == [[0, -LOG_ODDS, 0], [LOG_ODDS, 0, 0], [0, 0, 0]]
+
+
+def test_models_with_heads_of_other_sizes_are_no_copies_though_no_head_is_sampled():
+    def with_head(classes):
+        sketch = sketch_of(start(1))
+        return replace(sketch, layout={**sketch.layout, "classifier.weight": (classes, 48)})
+
+    assert copies([with_head(2), with_head(3), with_head(2)]) == {0: [2]}
+    assert copies([with_head(2), sketch_of(start(1))]) == {0: [1]}
