@@ -128,7 +128,9 @@ def _models_below(folder: Path) -> Iterator[LocalModel]:
         parts = modules_behind(here) if MODULES in names else frozenset[str]()
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in parts)
         ours = {"detector.safetensors"} if _BESIDE_DETECTOR.issubset(names) else set[str]()
-        found = list(_of_folder(folder, here, [name for name in sorted(names) if _matters(name) and name not in ours]))
+        found = list(
+            _of_folder(folder, here, [name for name in sorted(names) if _matters(here / name) and name not in ours])
+        )
         if any(model.path == here and model.files and not model.adapter for model in found):
             subfolders[:] = [name for name in subfolders if name not in _EXPORTS]
         loose = here == folder and bool(subfolders) and _REPOSITORY_FILES.isdisjoint(names)
@@ -244,7 +246,7 @@ def _of_file(path: Path) -> LocalModel:
 
 def _names_beside(path: Path) -> list[str]:
     try:
-        return sorted(entry.name for entry in path.parent.iterdir() if _matters(entry.name))
+        return sorted(entry.name for entry in path.parent.iterdir() if _matters(entry))
     except OSError:
         return [path.name]
 
@@ -445,9 +447,13 @@ def shown_name(path: Path) -> str:
     return shown_path(Path(path.name))
 
 
-def _matters(name: str) -> bool:
-    """Nothing but weights and configurations matters here, and no samples of weights."""
-    return (_like_weights(name) or name.lower().endswith(".json")) and not _SAMPLE.fullmatch(name)
+def _matters(path: Path) -> bool:
+    """Nothing but weights and configurations matters here, no samples of weights, and no archives of anything else."""
+    name = path.name
+    if not (_like_weights(name) or name.lower().endswith(".json")) or _SAMPLE.fullmatch(name):
+        return False
+    form = format_of(name)
+    return form is None or not path.is_file() or form.holds_model(LocalFile(path))
 
 
 def _like_weights(name: str) -> bool:

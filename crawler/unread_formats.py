@@ -42,7 +42,8 @@ PARALLEL_PART = re.compile(
 )  # of several: a part of each tensor, as Llama's first files were cut
 _BY_NAME = tuple((re.compile(pattern, re.IGNORECASE), called) for called, pattern in _NAMES.items())
 _TRAINER = re.compile(
-    r"(optimizer|optim|scheduler|rng_state|random_states|training_args|scaler)\b.*|.*_optim_states\..*", re.IGNORECASE
+    r"(optimizer|optim|scheduler|rng_state|random_states|training_args|scaler)\b.*|.*_optim_states\..*|.*[._-]optimizer\.\w+",
+    re.IGNORECASE,
 )
 BUNDLES = (".mlpackage",)  # folders that are one file to those who use them
 

@@ -21,7 +21,7 @@ from lineage.crawler.weights import WeightFile
 MAIN_STEMS = ("pytorch_model", "model", "diffusion_pytorch_model")
 _SHARD = re.compile(r"(?P<stem>.+?)[-_.](?P<number>\d{1,6})-of-(?P<total>\d{1,6})", re.ASCII)
 _NO_MODEL = re.compile(
-    r"(optim(izer)?|scheduler|rng_state|random_states|training_args|scaler|trainer_state|spiece|tokenizer|vocab|adapter_model"
+    r"(optim(izer)?|scheduler|rng_state|random_states|training_args|scaler|trainer_state|spiece|tokenizer|vocab|adapter_model|pytorch_variables"
     r"|.*[._-]lora|lora[._-].*|events|ggml|flax|tf_model)([._-].*)?|embeddings?",
     re.IGNORECASE,
 )
@@ -135,6 +135,10 @@ class Format(ABC):
     def quantization(self, file: str) -> str | None:
         """How the numbers are packed, as far as a file's name tells."""
         return None
+
+    def holds_model(self, file: WeightFile) -> bool:
+        """Whether a file of this ending on disk holds a model: False only where most files of the ending do not, by a short read."""
+        return True
 
     def companion_rank(self, found: WeightSet) -> int:
         """0 for a model; above it for what by its name goes along with one: 1 where the file has to decide, 2 where it cannot be one."""

@@ -9,6 +9,7 @@ from lineage.crawler.formats.interface import Format
 from lineage.crawler.formats.onnx_graph import Onnx
 from lineage.crawler.formats.safetensors import Safetensors
 from lineage.crawler.formats.torch_zip import TorchZip
+from lineage.crawler.formats.zip_archive import ZipArchive
 from lineage.crawler.selection import Choice, Layout, WeightSet, no_weights_reason
 
 SAFETENSORS, TORCH = Safetensors(), TorchZip()
@@ -18,6 +19,7 @@ FORMATS: tuple[Format, ...] = (
     TORCH,
     Gguf(),
     Onnx(),
+    ZipArchive(),
 )  # where a model is there in several, the first is read
 WEIGHT_SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 READ_SUFFIXES = (

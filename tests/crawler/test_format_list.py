@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ FIRST = {form.kind: f"model{form.suffixes[0]}" for form in FORMATS}
 
 
 def test_the_formats_are_these_and_each_has_its_own_kind_and_suffixes() -> None:
-    assert [form.kind for form in FORMATS] == ["safetensors", "torch", "gguf", "onnx"]
+    assert [form.kind for form in FORMATS] == ["safetensors", "torch", "gguf", "onnx", "zip"]
     assert len(READ_SUFFIXES) == len(set(READ_SUFFIXES))
 
 
@@ -26,6 +27,9 @@ def test_a_file_of_each_format_is_the_model_of_a_repository_and_of_a_folder(kind
     form, choice = choose_model(["README.md", name])
     assert form.kind == kind and choice.weights is not None and choice.weights.files == (name,)
     (tmp_path / name).write_bytes(b"\0")
+    if kind == "zip":  # archives of other things are passed over
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("model.pt", b"\0")
     (found,) = local_models(tmp_path)
     assert found.format is form and found.files == (tmp_path / name,)
     assert format_of(name.upper()) is form
