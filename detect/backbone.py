@@ -71,6 +71,8 @@ _SURROUNDING = re.compile(
     r"|logits?|fc_norm|vocab_[a-z_]+|mask_token|[a-z_]*position[a-z_]*|[a-z_]*projector|lm_bias|embed_out|sequence_summary"
     r"|discriminator_predictions|generator_predictions|generator_lm_head|num_labels)(\.|$)"
 )
+# layers instead of the one that was there: dropout and a linear layer, or two with an activation between
+_HEAD_OF_SEVERAL = re.compile(r"(^|\.)(fc|last_linear|out|output)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,9 @@ def _template(text: str) -> _Template:
     pieces = text.split(".")
     places = [i for i, piece in enumerate(pieces) if piece == "*"]
     paths = tuple(".".join(pieces[:i]) for i in places)
-    surrounding = bool(_SURROUNDING.search(paths[0] if paths else text))
+    surrounding = bool(_SURROUNDING.search(paths[0] if paths else text)) or bool(
+        paths and _HEAD_OF_SEVERAL.search(paths[0])
+    )
     surrounding = surrounding or (not paths and role_of(text, "F32", (2, 2)) is Role.HEAD)
     return _Template(text, paths, tuple(".".join(pieces[i + 1 :]) for i in places), not surrounding, _skipped(text))
 

@@ -124,6 +124,14 @@ def test_a_list_of_modules_is_one_list_with_and_without_a_wrapper_though_a_modul
     assert names == {tuple(f"layers.{name}" for name, _ in modules)}
 
 
+@pytest.mark.parametrize("head", ["fc.1", "fc.0", "last_linear.2"])
+def test_a_head_of_several_layers_does_not_part_networks_without_repeated_blocks(head: str) -> None:
+    kernels = {"conv1": (16, 3, 7, 7), "layer1.0.conv1": (16, 16, 3, 3), "layer2.0.conv1": (32, 16, 3, 3)}
+    body = [Spec(f"{name}.weight", "F32", shape) for name, shape in kernels.items()]
+    with_fc = [*body, Spec("fc.weight", "F32", (10, 32))]
+    assert group_signature([*body, Spec(f"{head}.weight", "F32", (4, 32))]) == group_signature(with_fc)
+
+
 def test_stages_of_one_block_each_are_no_model_with_a_single_block() -> None:
     def stage(at: str, wide: int) -> list[Spec]:
         kernels = {"conv1": (wide, wide // 2, 3, 3), "conv2": (wide, wide, 3, 3), "down.0": (wide, wide // 2, 1, 1)}
