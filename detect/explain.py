@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lineage.detect.align import Layer, NotComparable, align
 from lineage.detect.arrays import torch
@@ -14,6 +14,7 @@ from lineage.detect.methods.registry import decide_with
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.parts import in_common
+from lineage.detect.reasons import Reason
 from lineage.detect.signals.growth import growth
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.units import measurable
@@ -84,7 +85,13 @@ class Explanation:
     @property
     def tells(self) -> bool:
         """Whether it is known if this parent is the parent of this child."""
-        return self.decision.answer is not AnswerKind.UNDECIDED
+        return self.decision.answer is not AnswerKind.UNDECIDED and not self.common_start
+
+    @property
+    def common_start(self) -> bool:
+        """Whether the two are no near relatives and yet had a start in common, or one is a long training of the other."""
+        nearest = (clause.models["nearest"] for clause in self.decision.reason.then if clause.key == "common_start")
+        return self.parent in nearest
 
 
 def explain(
@@ -106,7 +113,7 @@ def explain(
     size = float(squared_lengths(layers)[0])
     excess = relatedness(align([s.sketch for s in everyone], device))[1]
     ranked = sorted(((float(excess[i]), s.id) for i, s in enumerate(everyone) if i != 1), reverse=True)
-    return Explanation(
+    found = Explanation(
         child=child.id,
         parent=parent.id,
         relative_distance=float((gram(layers).distances()[0, 1] / max(size, 1e-300)).sqrt()),
@@ -122,6 +129,17 @@ def explain(
         since=since.id if since else None,
         names={subject.id: subject.label for subject in everyone},
     )
+    return with_decision(found, decisions[child.id])
+
+
+def with_decision(found: Explanation, decision: Decision) -> Explanation:
+    """An explanation with what was decided about the child, in the words of a scan: a model that had a start in common with another one
+    is not called unrelated to it, nor is one that shares too little with it to measure that."""
+    if decision.reason.key == "unrelated" and found.related == 0:
+        decision = decision.withdrawn(Reason("too_few_in_common", {"values": found.values}))
+    elif decision.reason.key == "unrelated" and any(c.key == "common_start" for c in decision.reason.then):
+        decision = replace(decision, reason=replace(decision.reason, key="no_near_relatives"))
+    return replace(found, decision=decision)
 
 
 def pair_layers(

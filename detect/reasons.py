@@ -75,6 +75,7 @@ TEMPLATES = {
         "{parent} is likeliest, but {distance:.2g} of its length away: trainings of one random start lie so far apart, children do not"
     ),
     "few_values": "{parent} is likeliest, and {values} values are too few to assert anything",
+    "too_few_in_common": "the {values:,} values that the two have in common are too few to say whether they are related",
     "pruned": "a pruned copy: {percent:.2g} % of the values of {parent} were set to zero, all others are equal bit for bit",
     "of_pruned": "trained from a pruned copy: {parent} is at {share:.2f} of the distance of {original}, of which that is a copy",
     "rounded": "every value compared is that of {parent} rounded to {digits} binary digits",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
 
 LAYERS_SHOWN = 40
+UNRELATED = ("unrelated", "no_near_relatives")
 ALONG_THE_WEIGHTS = 2.0  # |gamma| beyond which it counts less than a quarter
 
 
@@ -253,7 +254,7 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
         ("related", f"{found.related:z.2f}   (copies 1, trained apart 0)"),
         (
             "growth",
-            f"z = {found.growth_z:+z.2f}, gamma {found.growth_gamma:+z.2f}   ({_growth_says(found.growth_z, found.growth_gamma)})",
+            f"z = {found.growth_z:+z.2f}, gamma {found.growth_gamma:+z.2f}   ({_growth_says(found)})",
         ),
         *_signals(found.decision, found.names.get(found.decision.parent or "") == found.names[found.parent]),
         ("equal", f"{found.equal:.2f} of the units, bit for bit"),
@@ -306,11 +307,16 @@ def verdict_sentence(found: Explanation) -> str:
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         other = f"{names[decision.parent]} (probability {chance(decision.probability)})"
         return f"{parent} is not the parent: {child} {how} {other}: {reason}"
+    if found.common_start:
+        long = "they had a start in common, or one is a long training of the other"
+        return f"{child} and {parent} are no near relatives: {long} (relatedness {found.related:.2f}, that of a copy 1)"
+    if decision.answer is AnswerKind.ROOT and decision.reason.key == "oldest":
+        return f"{child} is taken for {reason}; that {parent} is its parent has probability {chance(found.probability)}"
     if decision.answer is AnswerKind.ROOT:
         return f"{parent} is not the parent of {child}, which has none here: {reason}"
     if decision.answer is AnswerKind.NO_RELATIVES:
         return f"{parent} is not the parent of {child}, which has no relatives here: {reason}"
-    return f"cannot tell the parent of {child}; {this}: {reason}"
+    return f"cannot tell the parent of {child}{'; ' + this if decision.candidates else ''}: {reason}"
 
 
 def inheritance_known(found: Explanation) -> bool:
@@ -343,9 +349,12 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _growth_says(z: float, gamma: float) -> str:
+def _growth_says(found: Explanation) -> str:
+    z, gamma = found.growth_z, found.growth_gamma
     if abs(z) < GROWTH_TELLS:
         return "does not say which came first"
+    if found.decision.reason.key in UNRELATED:
+        return "of models that are no near relatives it does not say which came first"
     if abs(gamma) > ALONG_THE_WEIGHTS:
         return "moved along the weights, so hardly says which came first"
     return "the parent came first" if z > 0 else "the child came first"

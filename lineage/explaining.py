@@ -58,6 +58,7 @@ def explain_pair(
     from lineage.detect.align import NotComparable
     from lineage.detect.computing import computing
     from lineage.detect.explain import explain as explain_subjects
+    from lineage.detect.explain import with_decision
     from lineage.detect.group_decisions import decide_about
     from lineage.detect.groups import comparable
     from lineage.detect.methods.registry import PLAIN, decide_with
@@ -116,14 +117,15 @@ def explain_pair(
             again_subject = replace(subjects[0], sketch=again)
             with computing([s.sketch for s in (again_subject, here, *there)], options, device) as on:
                 found = explain_subjects(again_subject, here, there, options, on)
-            return replace(found, decision=decided(), names={**labels, **found.names})
+            return with_decision(replace(found, names={**labels, **found.names}), decided())
         key = next(k for k in keys_in(young.sketch.signature) if k in keys_in(old.sketch.signature))
         here, there = comparable(subjects[0], [subjects[1], *others], key)
         if not there or there[0].id.partition("\n")[0] != subjects[1].id:
             cut, layers = _cut(here, comparable(subjects[1], [], key)[0])
             with computing([s.sketch for s in (here, cut, *there)], options, device) as on:
                 found = explain_subjects(here, cut, there, options, on)
-            return replace(found, decision=decided(), names={**labels, **found.names}, layer_map=layers)
+            named = replace(found, names={**labels, **found.names}, layer_map=layers)
+            return with_decision(named, decided())
         with computing([s.sketch for s in (here, *there)], options, device) as on:
             return explain_subjects(here, there[0], there[1:], options, on)
     except NotComparable as error:
