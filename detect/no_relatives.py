@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
-from lineage.detect.align import NotComparable, align
-from lineage.detect.arrays import torch
-from lineage.detect.clustering import RELATED
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.layer_map import asserted, cut_to, decide_by_layers, layer_map, layers_text
 from lineage.detect.model_input import Subject
+from lineage.detect.nearest_relative import FEW, nearest_relative, with_relatives_of_copies
 from lineage.detect.paired_blocks import paired_blocks
 from lineage.detect.reasons import Reason
-from lineage.detect.signals.relatedness import relatedness
 
 BLOCKWISE = 4096  # pairs of a group whose blocks are compared one by one
 FEWEST_CANDIDATES = 8  # of one model
-FEW = 48  # group size up to which blocks are compared even where depths are equal
 
 
 def by_blocks(
@@ -47,11 +42,13 @@ def by_blocks(
                 decision = asserted(by_layers, threshold)
             elif not decision.candidates and decision.model not in named and not _of_several(decision):
                 start = _start_in_common(decision)
-                if start is None and len(said) <= FEW and decision.reason.values.get("count") != len(said) - 1:
-                    start = _start_outside(member, [m for m, _ in full])
+                if start is None and decision.reason.values.get("count") != len(said) - 1:
+                    # it lacks much of what the others have in common, and was compared with some of them only
+                    nearest = nearest_relative(member, [m for m, _ in full])
+                    start = nearest and Reason("common_start", {"cosine": nearest[1]}, {"nearest": nearest[0]})
                 decision = _without_relatives(decision, len(said) - 1, start)
         found.append((member, decision))
-    found = _beside_cut(found, decide)
+    found = with_relatives_of_copies(_beside_cut(found, decide))
     parents = {name for _, d in found for name in _named_in(d)}
     return [
         (m, replace(d, answer=AnswerKind.ROOT, reason=Reason("only_layers")))
@@ -119,20 +116,6 @@ def _named_in(decision: Decision) -> Iterator[str]:
 def _start_in_common(decision: Decision) -> Reason | None:
     """What a decision says of a model that had a start in common with this one."""
     return next((clause for clause in decision.reason.then if clause.key == "common_start"), None)
-
-
-def _start_outside(member: GroupMember, others: Sequence[GroupMember]) -> Reason | None:
-    """The same of a model that was compared with some of the group only, since it lacks much of what these have in common."""
-    excess = {}
-    for other in others:
-        if other.depth == member.depth and other.model != member.model:
-            with suppress(NotComparable):
-                layers = align([member.subject.sketch, other.subject.sketch], torch.device("cpu"))
-                excess[other.subject.id] = float(relatedness(layers)[0, 1])
-    nearest = max(excess, key=excess.__getitem__, default=None)
-    if nearest is None or excess[nearest] < RELATED:
-        return None
-    return Reason("common_start", {"cosine": excess[nearest]}, {"nearest": nearest})
 
 
 def _without_relatives(decision: Decision, others: int, start: Reason | None) -> Decision:

@@ -61,7 +61,8 @@ def settle(decision: Decision, sketch: Sketch, claimed: Sequence[ClaimedOriginal
             )
     fitting = [(claim, chance / len(claimed), evidence, why) for claim, chance, evidence, why in weighed if chance]
     if not fitting:
-        ends = [why for *_, why in weighed] or [Reason("packed_unknown")]
+        kin = [clause for clause in decision.reason.then if clause.key == "packed_kin"]
+        ends = [*([why for *_, why in weighed] or [Reason("packed_unknown")]), *kin]
         return replace(
             decision, answer=AnswerKind.UNDECIDED, probability=0.0, decided_by=(), reason=ends[0].and_then(*ends[1:])
         )

@@ -13,6 +13,7 @@ from typing import Any
 from lineage.detect.methods.registry import METHODS
 from lineage.graphdb.schema import CONTRADICTED_ADAPTER
 
+FAR = 0.5  # of a model's length: what lies farther away is not called near
 GROWTH_TELLS = 3.0  # |z| of growth below this says nothing
 TEMPLATES = {
     "alone": "no other model of its architecture is known",
@@ -54,6 +55,7 @@ TEMPLATES = {
     "no_direction": "cannot tell whether {parent} is its parent, its child or a sibling",
     "of_unseen": "one of {count} related models that may all come from one that is not here",
     "unseen_parent": "descends from {parent}, or from an unseen model near it (they are {distance:.2g} of its length apart)",
+    "unseen_parent.far": "descends from {parent}, or from a model that is not here ({parent} is {distance:.2g} of its length away)",
     "equal_body": "every weight of its body is equal bit for bit; at most its head or vectors were trained",
     "equal_body_first": "cannot tell which of {count} such models came first",
     "adapter_inside": "every weight of its body is that of {models} bit for bit, and it holds an adapter that was not merged",
@@ -87,6 +89,9 @@ TEMPLATES = {
     "packed_two": "a quantized copy ({format}): cannot tell {parent} and {second} apart as its original",
     "packed_unseen": "a quantized copy ({format}) of a model that is not at hand, related to {parent}",
     "packed_unknown": "a quantized copy; its original is not known",
+    "packed_kin": "{nearest} is nearest to it: the relatedness is {cosine:.2f}, that of a copy 1",
+    "only_copies": "{count} quantized copies, of it or of a model near it, are the only relatives known",
+    "only_copies.one": "a quantized copy, of it or of a model near it, is the only relative known",
     "packed_equal_values": "a quantized copy: {equal_values:,} values that were not packed are those of {parent}",
     "packed_unread": "a quantized copy whose packed numbers are not compared; it names {parent}, whose weights were not read",
     "packed_same_shapes": (
@@ -138,7 +143,8 @@ class Reason:
     """
     Attributes:
         key: of a template.
-        values: JSON-serialisable numbers and texts that fill it; `count` 1 takes the template `KEY.one` where there is one.
+        values: JSON-serialisable numbers and texts that fill it; `count` 1 takes the template `KEY.one` where there is one, a `distance`
+            that is far `KEY.far`.
         models: the same for models, by their ids; several of them are listed.
         reasons: reasons within it.
         then: further clauses.
@@ -170,7 +176,7 @@ class Reason:
             **{key: reason.text(name_of) for key, reason in self.reasons.items()},
         }
         try:
-            first = template(self.key, self.values.get("count")).format(**filled)
+            first = template(self.key, self.values.get("count"), self.values.get("distance")).format(**filled)
         except (KeyError, ValueError, IndexError, AttributeError, TypeError):  # kept by a newer version
             first = f"{self.key} {', '.join(f'{key} {value}' for key, value in filled.items())}".strip()
         return "; ".join([first, *(clause.text(name_of) for clause in self.then)])
@@ -215,12 +221,15 @@ class Reason:
 NONE = Reason("")
 
 
-def template(key: str, count: object = None) -> str:
+def template(key: str, count: object = None, distance: object = None) -> str:
     """
+    Args:
+        count: 1 takes `KEY.one`; distance: from FAR on takes `KEY.far`; each where there is one.
     Raises:
         KeyError: there is no such template in this version.
     """
     if key.startswith(OF_METHOD):
         return next(m.reason for m in METHODS if m.name == key.removeprefix(OF_METHOD) and m.reason)
     one = TEMPLATES.get(f"{key}.one") if count == 1 else None
-    return one or TEMPLATES[key]
+    far = TEMPLATES.get(f"{key}.far") if isinstance(distance, float | int) and distance >= FAR else None
+    return one or far or TEMPLATES[key]

@@ -1,0 +1,51 @@
+"""The member of a group that is nearest to one of its models, where decisions name none: by relatedness of the two alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from lineage.detect.align import NotComparable, align
+from lineage.detect.arrays import torch
+from lineage.detect.clustering import RELATED
+from lineage.detect.decision import Decision
+from lineage.detect.groups import GroupMember
+from lineage.detect.reasons import Reason
+from lineage.detect.signals.relatedness import relatedness
+
+FEW = 48  # group size up to which a model is compared with every other one
+
+
+def nearest_relative(member: GroupMember, others: Sequence[GroupMember]) -> tuple[str, float] | None:
+    """Id and relatedness (1 for a copy) of the nearest of the same depth; None where none is related, or there are too many."""
+    if len(others) > FEW:
+        return None
+    found: dict[str, float] = {}
+    for other in others:
+        if other.depth == member.depth and other.model != member.model:
+            with suppress(NotComparable):
+                layers = align([member.subject.sketch, other.subject.sketch], torch.device("cpu"))
+                found[other.subject.id] = float(relatedness(layers)[0, 1])
+    nearest = max(found, key=found.__getitem__, default=None)
+    return None if nearest is None or found[nearest] < RELATED else (nearest, found[nearest])
+
+
+def with_relatives_of_copies(said: Sequence[tuple[GroupMember, Decision]]) -> list[tuple[GroupMember, Decision]]:
+    """The decisions about a group, where a quantized copy without a known original names its nearest relative, and a model whose only
+    relatives are such copies does not say that it has none."""
+    members = [member for member, decision in said if "equal_to" not in decision.evidence]
+    copies = [decision for _, decision in said if decision.reason.key in ("packed_unknown", "packed_unseen")]
+    found = []
+    for member, decision in said:
+        if decision.reason.key == "packed_unknown" and not decision.candidates:
+            nearest = nearest_relative(member, members)
+            if nearest is not None:
+                clause = Reason("packed_kin", {"cosine": nearest[1]}, {"nearest": nearest[0]})
+                decision = replace(decision, reason=decision.reason.and_then(clause))
+        elif decision.reason.key == "alone":
+            related = sum(decision.model in copy.named for copy in copies)
+            if related:
+                decision = replace(decision, reason=Reason("only_copies", {"count": related}))
+        found.append((member, decision))
+    return found

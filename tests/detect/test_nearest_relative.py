@@ -1,0 +1,52 @@
+"""What is said of models that nothing was decided about, and that have relatives all the same."""
+
+from __future__ import annotations
+
+from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.groups import GroupMember
+from lineage.detect.model_input import Subject
+from lineage.detect.nearest_relative import nearest_relative, with_relatives_of_copies
+from lineage.detect.packed_claims import settle
+from lineage.detect.reasons import Reason
+from tests.builders import sketch_of, start, three_generations
+
+MODELS, _ = three_generations()
+MODELS["stranger"] = start(77)
+
+
+def member(name: str) -> GroupMember:
+    return GroupMember(Subject(name, sketch_of(MODELS[name], name)), (), 1000, ())
+
+
+def undecided(name: str, reason: str, *candidates: Candidate) -> tuple[GroupMember, Decision]:
+    return member(name), Decision(name, AnswerKind.UNDECIDED, 0.0, candidates=candidates, reason=Reason(reason))
+
+
+def test_the_nearest_is_found_and_a_stranger_has_none() -> None:
+    everyone = [member(name) for name in ("a", "b", "ba", "stranger")]
+    assert nearest_relative(everyone[2], everyone)[0] == "b"  # type: ignore[index]
+    assert nearest_relative(everyone[3], everyone) is None
+
+
+def test_quantized_copies_without_a_known_original_are_named_to_each_other() -> None:
+    said = [undecided(name, "packed_unknown") for name in ("a", "b", "stranger")]
+    (_, first), (_, second), (_, third) = with_relatives_of_copies(said)
+    assert str(first.reason).startswith(
+        "a quantized copy; its original is not known; b is nearest to it: the relatedness"
+    )
+    assert second.reason.then[0].models == {"nearest": "a"} and not third.reason.then
+    assert settle(first, said[0][0].subject.sketch, []).reason == first.reason
+
+
+def test_a_model_with_a_copy_that_may_be_its_own_is_not_said_to_be_the_only_one() -> None:
+    root = (member("a"), Decision("a", AnswerKind.ROOT, 0.99, reason=Reason("alone")))
+    copy = undecided("b", "packed_unseen", Candidate("a", 0.02))
+    (_, found), _ = with_relatives_of_copies([root, copy])
+    assert found.reason == Reason("only_copies", {"count": 1}) and "only relative known" in str(found.reason)
+    assert with_relatives_of_copies([root])[0][1].reason.key == "alone"
+
+
+def test_what_is_far_away_is_not_called_near() -> None:
+    near, far = (str(Reason("unseen_parent", {"distance": d}, {"parent": "a"})) for d in (0.1, 1.9))
+    assert "an unseen model near it (they are 0.1 of its length apart)" in near
+    assert "near" not in far and "a is 1.9 of its length away" in far
