@@ -14,6 +14,7 @@ from typing import Literal, overload
 
 from lineage.crawler.formats.interface import Format
 from lineage.crawler.formats.registry import FORMATS, READ_SUFFIXES, SAFETENSORS, choose_model, format_of
+from lineage.crawler.pipeline_components import MAIN_PARTS, PIPELINE
 from lineage.crawler.selection import (
     Choice,
     Layout,
@@ -189,7 +190,8 @@ class _Links:
 
 
 def one_local_model(path: Path) -> LocalModel:
-    """The one model of a path: of a folder that is a model, that one, whatever lies below it; an adapter if there is nothing else.
+    """The one model of a path: of a folder that is a model, that one, whatever lies below it; of a diffusion pipeline its main part; an
+    adapter if there is nothing else.
 
     Raises:
         NoSuchFolder: nothing there. UnreadableWeights: no model, one that cannot be read, or several.
@@ -205,6 +207,8 @@ def one_local_model(path: Path) -> LocalModel:
         readable = [model for model in readable if model.files[0].name in best]
     if len(readable) > 1:
         readable = [model for model in readable if model.path == path and not model.adapter] or readable
+    if len(readable) > 1 and (path / PIPELINE).is_file():
+        readable = [model for part in MAIN_PARTS for model in readable if model.folder == path / part][:1] or readable
     if len(readable) > 1:
         names = ", ".join(model.id for model in readable[:4])
         raise UnreadableWeights(

@@ -221,7 +221,7 @@ def locate_local(
     ]
     base = base_in_adapter_config(_text_file(local.folder / ADAPTER_CONFIG).encode()) if local.adapter else None
     if base:
-        claims.append(Declaration(identity, base, "adapter", "adapter_config"))
+        claims.append(Declaration(identity, _path_beside(local.folder, base), "adapter", "adapter_config"))
     model = Model(
         hub_id=identity,
         repo_id=local.repo_id or shown_path(local.path.resolve()),
@@ -239,6 +239,17 @@ def locate_local(
     how = Opening(LOCAL_HEADER_LIMIT_BYTES, placed=partial(named_in, local.index) if local.index else None)
     weights = form.open([LocalFile(path) for path in local.files], how) if form else None
     return OpenModel(model, tuple(claims), weights, local.adapter)
+
+
+def _path_beside(folder: Path, base: str) -> str:
+    """A base that is given as a path relative to an adapter's folder, as the whole path where something is there; any other as it is."""
+    if not base.startswith(("./", "../", ".\\", "..\\")):
+        return base
+    try:
+        path = (folder / base.replace("\\", "/")).resolve()
+        return shown_path(path) if path.exists() else base
+    except OSError:
+        return base
 
 
 def _packed(local: LocalModel, config: Mapping[str, Any]) -> str | None:

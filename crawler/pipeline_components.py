@@ -14,6 +14,8 @@ from collections.abc import Collection
 from lineage.crawler.claims_in_files import ADAPTER_CONFIG
 from lineage.crawler.selection import INDEX_SUFFIX, WeightSet, adapter_sets, choose, is_safetensors, weight_sets
 
+PIPELINE = "model_index.json"
+MAIN_PARTS = ("unet", "transformer")  # of a diffusion pipeline: what its card is about
 MAX_PARTS = 16  # more are checkpoints or collections, not the parts of one thing
 
 
@@ -28,7 +30,7 @@ def parts_of(files: Collection[str]) -> dict[str, tuple[str, ...]]:
         parts = _by_folder(files, adapters) if choice.several else {}
         return parts if 1 < len(parts) <= MAX_PARTS else {}
     sets = [found for found in every if not found.adapter] or every
-    if "model_index.json" in files:
+    if PIPELINE in files:
         parts = _by_folder(files, sets)
     elif choice.reason:
         root = [found for found in sets if not found.folder and not found.variant]

@@ -18,6 +18,7 @@ from lineage.detect.equal_parts import by_model, has_equals, with_originals
 from lineage.detect.folded import across_norms, keeps_norms, norms_apart
 from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
 from lineage.detect.model_input import Subject
+from lineage.detect.nearest_relative import not_alone
 from lineage.detect.no_relatives import by_blocks
 from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
 from lineage.detect.renamed import across_names, kin_of_other_names
@@ -60,10 +61,11 @@ def with_other_names(
     for (part, before), after in zip(apart, found[len(subjects) :], strict=True):
         if after is not before:
             changed[part.model].append((part, after))
-    return [
+    together = [
         combined(d.model, [*said[d.model], *changed[d.model]]) if d.model in changed else without_parts(d.model, d)
         for d in found[: len(subjects)]
     ]
+    return not_alone(together)
 
 
 def decide_about(

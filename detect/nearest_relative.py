@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from lineage.detect.decision import Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.relatedness import relatedness
+from lineage.graphdb.schema import Relation
 
 FEW = 48  # group size up to which a model is compared with every other one
 
@@ -48,4 +50,21 @@ def with_relatives_of_copies(said: Sequence[tuple[GroupMember, Decision]]) -> li
             if related:
                 decision = replace(decision, reason=Reason("only_copies", {"count": related}))
         found.append((member, decision))
+    return found
+
+
+def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions about all models, where a root that others come from, under other names too, does not say that it is the only model."""
+    below: dict[str, list[Decision]] = defaultdict(list)
+    for decision in decisions:
+        for parent, _ in decision.parents:
+            below[parent].append(decision)
+    found = []
+    for decision in decisions:
+        children = below[decision.model]
+        if decision.reason.key == "alone" and children:
+            copies = all(child.relation in (Relation.COPY_OF, Relation.QUANTIZED_FROM) for child in children)
+            key, count = ("original", len(children)) if copies else ("oldest", len(children) + 1)
+            decision = replace(decision, reason=Reason(key, {"count": count}))
+        found.append(decision)
     return found

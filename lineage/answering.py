@@ -141,19 +141,22 @@ def _of_adapter(
     from lineage.adapters import Adapter, decide_about_adapter
     from lineage.detect.method_version import method_version
     from lineage.evidence import options_of
+    from lineage.queries.claim_check import compare_adapter
     from lineage.surroundings import around_adapter
 
     options, keep = options_of(**question.evidence), question.store_it and not stored
     if options.method != PLAIN:
         return FoundAnswer(Answer(model, "unknown", reason=ADAPTER, declared=claims), stored=False)
-    around = around_adapter(graph, sketches, question.among, model)
+    around = around_adapter(graph, sketches, question.among, model, by_path=not keep)
     found = decide_about_adapter(Adapter(model.hub_id, model.repo_id, sketch, claims), around, options)
     if keep and graph:
         _keep(graph, sketches, model, claims, sketch, found.decision, options)
     decision, agreement = found.decision, None
-    if graph:
-        parents = [(parent, found.names[parent]) for parent, _ in decision.parents]
+    parents = [(parent, found.names[parent]) for parent, _ in decision.parents]
+    if graph and all(graph.model(parent) is not None for parent, _ in parents):
         agreement = _agreement(graph, model, claims, decision, parents)
+    elif claims:
+        agreement = compare_adapter(model, claims, str(decision.answer), parents, decision.reason.as_json())
     answer = from_decision(
         decision,
         model,

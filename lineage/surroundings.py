@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lineage.crawler.claims_in_files import BY_HASH
 from lineage.crawler.selection import weights_digest
-from lineage.graphdb.schema import Declaration, Model, Status
+from lineage.graphdb.schema import LOCAL, Declaration, Failure, Model, Status
 from lineage.graphdb.schema.rows import name_key
 
 if TYPE_CHECKING:
@@ -199,9 +199,55 @@ class NoSurroundings:
         return None
 
 
-def around_adapter(graph: Store | None, sketches: SketchStore, folder: Path | None, adapter: Model) -> Surroundings:
-    """The graph's models, and those under a folder; the adapter itself is none of them."""
+@dataclass(slots=True)
+class PathSurroundings:
+    """Models on this machine that an adapter names by their whole path. without: identity of a model that does not count, the adapter."""
+
+    without: str
+    _read: dict[str, Reading] = field(default_factory=dict)
+
+    def named(self, base: str) -> KnownModel | None:
+        """The model at a path; None for any other name, and where nothing can be read."""
+        from lineage.crawler.folder import one_local_model
+        from lineage.crawler.open_model import locate_local
+        from lineage.reading import read_now
+
+        path = Path(base)
+        try:
+            if not path.is_absolute() or not path.exists():
+                return None
+            reading = read_now(locate_local(one_local_model(path)))
+        except (Failure, OSError, ValueError):
+            return None
+        model = reading.model
+        if model.hub_id == self.without:
+            return None
+        self._read[model.hub_id] = reading
+        adapter = model.status is Status.ADAPTER
+        return KnownModel(model.hub_id, model.repo_id, adapter, reading.sketch.digest, lambda: reading.declarations)
+
+    def architectures(self) -> Iterator[ArchitectureMembers]:
+        """None: only what is named is read."""
+        return iter(())
+
+    def structure(self, model: KnownModel) -> BaseStructure | None:
+        from lineage.detect.adapter_fit import base_structure
+
+        sketch = self._read[model.id].sketch
+        return base_structure(sketch.layout, sketch.packed)
+
+
+def around_adapter(
+    graph: Store | None, sketches: SketchStore, folder: Path | None, adapter: Model, by_path: bool = True
+) -> Surroundings:
+    """The graph's models, those under a folder, and what an adapter on disk names by its path; the adapter itself is none of them.
+
+    Args:
+        by_path: False leaves the last out, which the graph does not have, where an answer is to be kept there.
+    """
     around: Surroundings = GraphSurroundings(graph, sketches) if graph is not None else NoSurroundings()
+    if by_path and adapter.hub_id.startswith(LOCAL):
+        around = JoinedSurroundings(around, PathSurroundings(adapter.hub_id))
     if folder is None:
         return around
     from lineage.scanning import read_folder

@@ -113,6 +113,33 @@ def compare_found(
     return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), detected, answer)
 
 
+def compare_adapter(
+    model: Model,
+    claims: Iterable[Declaration],
+    answer: str,
+    parents: Sequence[tuple[str, str]],
+    because: Mapping[str, Any],
+) -> Comparison:
+    """The same for an adapter where there is no graph: its base is one that it claims, or none is found.
+
+    Args:
+        answer, parents, because: as for `compare_found`.
+    """
+    worth = _without_itself(claims, model.repo_id)
+    named = sorted({claim.base for claim in worth})
+    agreement: Agreement | None = None
+    reason = "nothing is declared"
+    if worth and parents:
+        agreement, reason = Agreement.AGREE, f"{parents[0][1]} is declared and fits"
+    elif worth and because.get("key") == CONTRADICTED_ADAPTER:
+        misfit = because.get("values", {}).get("misfit", "")
+        agreement, reason = Agreement.CONTRADICTS, f"{named[0]} is declared and cannot be its base: {misfit}"
+    elif worth:
+        agreement, reason = Agreement.CANNOT_TELL, f"{named[0]} is declared and not known here"
+    detected = tuple(name for _, name in parents)
+    return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), detected, answer)
+
+
 def compare_row(kin: Kin, row: Mapping[str, Any]) -> Comparison:
     """The comparison of one row of declared_vs_detected.cypher."""
     claims = claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])

@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from lineage.crawler.pipeline_components import MAIN_PARTS
 from lineage.graphdb.schema import Declaration, Relation
 from lineage.pages.members import Brood, EdgeFacts, Member
 from lineage.pages.scanned_claims import ClaimMeasures, ScannedClaims
-
-MAIN_PARTS = ("unet", "transformer")  # of a diffusion pipeline: what its card is about
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lineage.crawler.pipeline_components import MAIN_PARTS, PIPELINE
 from lineage.graphdb.schema import Declaration, Failure
-from lineage.pages.scan_source import MAIN_PARTS
 
 NO_DIGEST = "0" * 64  # the weights are not read for this
 
@@ -34,7 +34,7 @@ def cards_under(folder: Path) -> Mapping[str, Card]:
         if sharing[model.folder] > 1:
             continue
         pipeline = model.folder.parent
-        if model.folder.name in MAIN_PARTS and (pipeline / "model_index.json").is_file():
+        if model.folder.name in MAIN_PARTS and (pipeline / PIPELINE).is_file():
             model = replace(model, folder=pipeline)
         try:
             opened = locate_local(model, lambda _: NO_DIGEST)

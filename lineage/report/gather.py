@@ -127,9 +127,11 @@ def sheet_of_answer(answer: Answer, graph: Store | None) -> Sheet:
     folded: FoldedFamily = fold(source, member.id, fitting=FITTING, shown=SHOWN)
     wanted = {*folded.ids, *(edge.parent for edge in (*parents, *possible))} - {member.id}
     facts = compared(graph, members(graph, wanted)) if graph else {}
+    for other in (*answer.parents, *answer.runners_up):  # such as a base that an adapter names by its path
+        facts.setdefault(other.hub_id, Member(other.hub_id, other.repo_id))
     facts[member.id] = member
     licences = [Licence(member.id, 0, member.license, "own", "the model's own")]
-    if graph and parents:
+    if graph and parents and graph.model(parents[0].parent) is not None:
         licences += [
             replace(link, depth=link.depth + 1, outcome=outcome, reason=reason)
             for link in licence_rows(graph, parents[0].parent)

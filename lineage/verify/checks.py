@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from lineage.graphdb.schema import Relation, share_key
+from lineage.graphdb.schema.rows import name_key
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.words import percent, relation_phrase, visible
 
@@ -106,7 +107,12 @@ def check_declared(subject: ModelChecked) -> Check:
         "missing": Outcome.HOLDS,
         None: Outcome.HOLDS,
     }.get(member.outcome, Outcome.CANNOT_TELL)
+    claims = list(dict.fromkeys(c.base for c in member.claims if name_key(c.base) != name_key(member.name)))
     message = member.outcome_reason or "nothing is declared"
+    if member.outcome is None and claims:
+        outcome = Outcome.CANNOT_TELL
+        why = member.reason or member.status_reason
+        message = f"{' and '.join(claims)} is declared and was not compared{f': {why}' if why else ''}"
     if member.outcome == "missing":
         message += "; the card could say so"
     details = {

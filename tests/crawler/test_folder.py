@@ -465,3 +465,16 @@ def test_the_detector_of_a_checkout_of_this_program_is_no_model(tmp_path: Path) 
     put(tmp_path, "mine/detector.safetensors")
     assert (tmp_path / "lineage/build/lib/detector.safetensors").exists()
     assert [model.id for model in local_models(tmp_path)] == ["mine/detector"]
+
+
+def test_the_folder_of_a_pipeline_means_its_main_part(tmp_path: Path) -> None:
+    parts = ("text_encoder", "transformer", "vae")
+    for part in parts:
+        (tmp_path / part).mkdir()
+        file = tmp_path / part / "diffusion_pytorch_model.safetensors"
+        file.write_bytes(save({"weight": np.zeros((2, 2), np.float32)}))
+    with pytest.raises(UnreadableWeights, match="several models"):
+        one_local_model(tmp_path)
+    (tmp_path / "model_index.json").write_text("{}")
+    assert one_local_model(tmp_path).folder == tmp_path / "transformer"
+    assert {model.folder.name for model in local_models(tmp_path)} == set(parts)

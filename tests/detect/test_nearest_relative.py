@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.model_input import Subject
-from lineage.detect.nearest_relative import nearest_relative, with_relatives_of_copies
+from lineage.detect.nearest_relative import nearest_relative, not_alone, with_relatives_of_copies
 from lineage.detect.packed_claims import settle
 from lineage.detect.reasons import Reason
+from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, start, three_generations
 
 MODELS, _ = three_generations()
@@ -44,6 +47,16 @@ def test_a_model_with_a_copy_that_may_be_its_own_is_not_said_to_be_the_only_one(
     (_, found), _ = with_relatives_of_copies([root, copy])
     assert found.reason == Reason("only_copies", {"count": 1}) and "only relative known" in str(found.reason)
     assert with_relatives_of_copies([root])[0][1].reason.key == "alone"
+
+
+@pytest.mark.parametrize(
+    "relation, key, count", [(Relation.COPY_OF, "original", 1), (Relation.FINE_TUNED_FROM, "oldest", 2)]
+)
+def test_a_root_with_a_child_under_other_names_is_not_alone(relation: Relation, key: str, count: int) -> None:
+    root = Decision("a", AnswerKind.ROOT, 0.99, reason=Reason("alone"))
+    child = Decision("b", AnswerKind.PARENT, 0.99, "a", relation)
+    assert [d.reason for d in not_alone([root, child])] == [Reason(key, {"count": count}), child.reason]
+    assert not_alone([root]) == [root]
 
 
 def test_what_is_far_away_is_not_called_near() -> None:

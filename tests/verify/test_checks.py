@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lineage.graphdb.schema import Declaration
 from lineage.pages.members import EdgeFacts, Member
 from lineage.verify.checks import (
     Check,
@@ -96,6 +97,17 @@ def test_a_copy_of_a_quantized_copy_holds_for_its_original_and_for_no_other() ->
 def test_the_card(outcome: str | None, expected: Outcome) -> None:
     member = Member("child", "org/child", outcome=outcome, outcome_reason="because")
     assert check_declared(ModelChecked(member)).outcome is expected
+
+
+def test_a_claim_that_nothing_was_compared_with_cannot_be_told_about() -> None:
+    claimed = Declaration("child", "org/base", None, "card"), Declaration("child", "org/child", None, "card")
+    found = check_declared(ModelChecked(Member("child", "org/child", claims=claimed, reason="it is alone")))
+    assert (
+        found.outcome is Outcome.CANNOT_TELL
+        and found.message == "org/base is declared and was not compared: it is alone"
+    )
+    itself = check_declared(ModelChecked(Member("child", "org/child", claims=claimed[1:])))
+    assert itself.outcome is Outcome.HOLDS and itself.message == "nothing is declared"
 
 
 def test_an_unknown_origin_cannot_be_told() -> None:
