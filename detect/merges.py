@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lineage.detect.align import Layer
+from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.family_values import family_values, plain
@@ -75,7 +75,8 @@ def merges(layers: Sequence[Layer], gram: Gram, distance: Tensor) -> dict[int, M
         return {}
     values, inner = family_values(layers, distance), _by_layer(gram)
     regressed = regression(values, inner)
-    found = {model: _of_span(model, span) for model, span in span_merges(values, regressed).items()}
+    blocks = np.array([layer.part is Part.BODY for layer in layers if layer.part is not Part.REST])
+    found = {model: _of_span(model, span) for model, span in span_merges(values, regressed, blocks).items()}
     alone = [model for model in range(models) if model not in found]
     for model, taken in value_merges(values, regressed, plain(distance), alone).items():
         if not any(part in found and model in found[part].sources for part in taken.all):

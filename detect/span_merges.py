@@ -37,14 +37,16 @@ CLEARLY = 40.0  # log-odds from which on digits tell which of dependent models w
 AS_NEAR = 1.1  # the same where sets differ in one light sibling
 
 
-def span_merges(values: FamilyValues, regressed: Regression) -> dict[int, WeightedSum]:
+def span_merges(values: FamilyValues, regressed: Regression, blocks: np.ndarray) -> dict[int, WeightedSum]:
     """
+    Args:
+        blocks: (l,) whether a tensor is of the body, not an embedding.
     Returns:
         model -> what it is a sum of, for those that are one.
     """
     hubs = values.hubs[:FIRST_HUBS].tolist()
     choices = {
-        m: _explanations(values, m, _with_near(values, m, [*hubs, *regressed.pool(m, POOL)]))
+        m: _explanations(values, m, _with_near(values, m, [*hubs, *regressed.pool(m, POOL)]), blocks)
         for m in regressed.explained
     }
     dependent: dict[frozenset[int], dict[int, WeightedSum]] = {}
@@ -173,10 +175,10 @@ def _likelier(values: FamilyValues, mine: tuple[int, WeightedSum], other: tuple[
     return values.rank(base) < values.rank(its)
 
 
-def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list[WeightedSum]:
+def _explanations(values: FamilyValues, model: int, pool: Sequence[int], blocks: np.ndarray) -> list[WeightedSum]:
     """The smallest sets that explain a model, all of one size."""
     seen = view(values, model, pool)
-    if found := _stacks(seen, values):
+    if found := _stacks(seen, values, blocks):
         return found
     if (stock := stock_sum(values, model, pool)) is not None:
         return [stock]
@@ -202,9 +204,9 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int]) -> list
     return _by_leaving_out(seen, values)
 
 
-def _stacks(seen: View, values: FamilyValues) -> list[WeightedSum]:
+def _stacks(seen: View, values: FamilyValues, blocks: np.ndarray) -> list[WeightedSum]:
     found = []
-    for parts, shares in stacks(seen, values):
+    for parts, shares in stacks(seen, values, blocks):
         if float(shares.min()) >= LEAST_SHARE:
             members = sorted(zip(parts, shares.tolist(), strict=True), key=lambda pair: -pair[1])
             found.append(WeightedSum(tuple(members), None, 0.0, "passthrough", 0.0))
