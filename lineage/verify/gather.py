@@ -184,6 +184,7 @@ def verify_folder(
         NoSuchModel: there is no such folder, or no model in it.
     """
     from lineage.crawler.folder import local_models
+    from lineage.crawler.pipeline_components import MAIN_PARTS, PIPELINE
     from lineage.detect.report import as_json, ties
     from lineage.report.folder import cards_under
     from lineage.scanning import scan_with_samples
@@ -193,8 +194,10 @@ def verify_folder(
     places = {model.id: str(model.path) for model in models}
     if not models:
         raise NoSuchModel(f"no model under {folder} can be read", "name a folder that holds .safetensors files")
-    if len(models) == 1:
-        only = models[0]
+    main = [model for part in MAIN_PARTS for model in models if model.folder == folder / part]
+    of_pipeline = (folder / PIPELINE).is_file() and (expected.parent or expected.quantized_from)
+    if len(models) == 1 or (main and of_pipeline):
+        only = main[0] if main else models[0]
         checks = [
             replace(check, model=only.id)
             for check in verify_model(ask(str(only.path)), graph, expected, str(only.path))

@@ -14,8 +14,10 @@ from lineage.crawler.folder import local_models, one_local_model
 from lineage.crawler.formats import zip_archive
 from lineage.crawler.formats.registry import choose_model
 from lineage.crawler.formats.zip_directory import BadArchive
-from lineage.crawler.open_model import OpenModel, locate_local
+from lineage.crawler.open_model import OpenModel, locate_local, open_model
 from lineage.crawler.packing.interface import TensorRange
+from tests.crawler.toys import hub_at
+from tests.fake_hub import FakeHub
 
 WEIGHTS = {"net.weight": torch.arange(12.0).reshape(3, 4), "net.bias": torch.ones(3)}
 
@@ -122,3 +124,12 @@ def test_an_archive_is_read_only_where_there_is_nothing_else() -> None:
     assert choose_model(["agent.zip", "train_eval_metrics.zip", "agent/policy.pth"])[1].weights.files == ("agent.zip",)  # type: ignore[union-attr]
     assert choose_model(["agent.zip", "policy.pth"])[1].weights.files == ("policy.pth",)  # type: ignore[union-attr]
     assert choose_model(["dataset.zip"])[1].weights is None
+
+
+def test_an_archive_on_the_hub_is_read_by_ranges(tmp_path: Path) -> None:
+    content = archive(tmp_path / "agent.zip", POLICY).read_bytes()
+    with FakeHub() as hub:
+        hub.add_repo("org/agent", {"agent.zip": content, "agent/policy.pth": b"unpacked", "config.json": b"{}"})
+        model = open_model("org/agent", hub_at(hub))
+        assert {tensor.file for tensor in model.header} == {"agent.zip/policy.pth"}
+        assert numbers(model, "net.weight") == WEIGHTS["net.weight"].numpy().tobytes()
