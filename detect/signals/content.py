@@ -6,7 +6,7 @@ Settled before anything else: an exact copy has no direction in its weights, and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from lineage.detect.signature import Role, dotted, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 
 NEARLY_ALL = 0.9  # of the smaller sample
-BEGINNING = 64  # values
+BEGINNING = 8  # values
 DIGITS = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
 
 
@@ -81,9 +81,15 @@ def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:
         first.setdefault((value_digest(sketch), counts), []).append(index)
     groups: list[list[int]] = []
     alike: dict[bytes, list[list[int]]] = {}
+    begins = {group[0]: _begins(sketches[group[0]]) for group in first.values()}
     for group in sorted(first.values(), key=lambda group: -len(sketches[group[0]].samples)):
-        same = alike.setdefault(_begins_with(sketches[group[0]]), [])
-        fits = [known for known in same if _agree(sketches[known[0]], sketches[group[0]])]
+        own = begins[group[0]]
+        same = alike.setdefault(next(iter(own.values()), b""), [])
+        fits = [
+            known
+            for known in same
+            if _could_agree(own, begins[known[0]]) and _agree(sketches[known[0]], sketches[group[0]])
+        ]
         if len(fits) == 1:  # of which of several that differ it is a copy is not known
             fits[0].extend(group)
         else:
@@ -92,10 +98,14 @@ def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:
     return {min(group): sorted(group)[1:] for group in groups if len(group) > 1}
 
 
-def _begins_with(sketch: Sketch) -> bytes:
-    """The first values of the first sampled matrix: two copies have the same."""
+def _begins(sketch: Sketch) -> dict[str, bytes]:
+    """The first values of each sampled matrix, in the order of their names: copies have the same."""
     names = sorted(name for name, sample in sketch.samples.items() if len(sample.shape) > 1)
-    return sketch.samples[names[0]].values()[:BEGINNING].astype(np.float32).tobytes() if names else b""
+    return {name: sketch.samples[name].values()[:BEGINNING].astype(np.float32).tobytes() for name in names}
+
+
+def _could_agree(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> bool:
+    return all(other.get(name, begin) == begin for name, begin in one.items())
 
 
 def _agree(one: Sketch, other: Sketch) -> bool:
