@@ -29,14 +29,14 @@ Truth = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(slots=True)
-class Counted:
+class Tally:
     """answers: of children; right: pairs for which a direction is right, by its name; pairs: all of them."""
 
     answers: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
     pairs: int = 0
 
-    def add(self, other: Counted) -> None:
+    def add(self, other: Tally) -> None:
         self.answers += other.answers
         self.right += other.right
         self.pairs += other.pairs
@@ -92,8 +92,8 @@ def measured() -> Iterator[list[tuple[SettledFamily, Measurement]]]:
         pipeline.measure = before
 
 
-def counted(folder: Path) -> Counted:
-    truth, found = read_truth(folder), Counted()
+def counted(folder: Path) -> Tally:
+    truth, found = read_truth(folder), Tally()
     with measured() as seen:
         decisions = decide_about(read_folder(folder), Options(dates=False, declared=False))
     found.answers = Counter(answer(d, truth) for d in decisions if truth.get(_of(d.model, truth)))
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     print("| family | children | right | wrong | undecided | called a root | pairs | growth right | detector right |")
     print("| --- " + "| ---: " * 8 + "|")
-    everything = Counted()
+    everything = Tally()
     for folder in parser.parse_args().folders:
         one = counted(folder)
         print(one.row(folder.name), flush=True)
