@@ -10,7 +10,20 @@ from lineage.queries import load
 from lineage.queries.graph_reader import GraphReader
 
 PATH_STARTS = ("./", "../", "/", "~")
-FILE_ENDINGS = (".safetensors", ".gguf", ".onnx", ".pt", ".pth", ".pth.tar", ".jit", ".torchscript", ".ckpt", ".bin")
+FILE_ENDINGS = (
+    ".safetensors",
+    ".gguf",
+    ".onnx",
+    ".pt",
+    ".pth",
+    ".pth.tar",
+    ".jit",
+    ".torchscript",
+    ".ckpt",
+    ".bin",
+    ".zip",
+    ".tar",
+)
 CANDIDATES = 200  # names looked at when one is not found
 SUGGESTIONS = 3
 
