@@ -67,6 +67,11 @@ class Decision:
         return self.merged_from or tuple((base, None) for base in self.bases or (self.parent,))
 
     @property
+    def likeliest(self) -> str | None:
+        """The parent, or the first of the candidates."""
+        return self.parent or next((candidate.parent for candidate in self.candidates), None)
+
+    @property
     def named(self) -> frozenset[str]:
         """The parent and the candidates."""
         return frozenset(name for name in (self.parent, *(c.parent for c in self.candidates)) if name is not None)

@@ -136,7 +136,7 @@ def _by_overlap(
 ) -> tuple[GroupMember, Decision]:
     """A decision with the share of the model that was compared with its parent, and less probable where that is little."""
     member, decision = pair
-    parent = members.get(decision.parent or next((c.parent for c in decision.candidates), ""))
+    parent = members.get(decision.likeliest or "")
     if parent is None or member.subject.quantized or decision.relation in (Relation.COPY_OF, Relation.QUANTIZED_FROM):
         return pair
     share = overlap(member.subject.sketch, parent.subject.sketch)

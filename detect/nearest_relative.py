@@ -10,7 +10,7 @@ from dataclasses import replace
 from lineage.detect.align import NotComparable, align
 from lineage.detect.arrays import torch
 from lineage.detect.clustering import RELATED
-from lineage.detect.decision import Decision
+from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.relatedness import relatedness
@@ -54,7 +54,8 @@ def with_relatives_of_copies(said: Sequence[tuple[GroupMember, Decision]]) -> li
 
 
 def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
-    """The decisions about all models, where a root that others come from, under other names too, does not say that it is the only model."""
+    """The decisions about all models, where one that others come from, under other names too, does not say that it is the only model, nor
+    that it has no relatives."""
     below: dict[str, list[Decision]] = defaultdict(list)
     for decision in decisions:
         for parent, _ in decision.parents:
@@ -62,9 +63,9 @@ def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
     found = []
     for decision in decisions:
         children = below[decision.model]
-        if decision.reason.key == "alone" and children:
+        if children and (decision.reason.key == "alone" or decision.answer is AnswerKind.NO_RELATIVES):
             copies = all(child.relation in (Relation.COPY_OF, Relation.QUANTIZED_FROM) for child in children)
             key, count = ("original", len(children)) if copies else ("oldest", len(children) + 1)
-            decision = replace(decision, reason=Reason(key, {"count": count}))
+            decision = replace(decision, answer=AnswerKind.ROOT, reason=Reason(key, {"count": count}))
         found.append(decision)
     return found

@@ -152,27 +152,7 @@ def across_names(
                 or _elsewhere(decision, of_head)
             ):
                 said[decision.model] = _without_circle(decision, said)
-    return [with_parent_of_equal(decision, said) for decision in _with_originals([said[model] for model in order])]
-
-
-def _with_originals(decisions: Sequence[Decision]) -> list[Decision]:
-    """The decisions; a model that others come from is a root if it has no other relatives."""
-    of: dict[str, list[Decision]] = defaultdict(list)
-    for decision in decisions:
-        for name, _ in decision.parents:
-            of[name].append(decision)
-    return [
-        replace(d, answer=AnswerKind.ROOT, reason=_original_of(of[d.model]))
-        if d.answer is AnswerKind.NO_RELATIVES and d.model in of
-        else d
-        for d in decisions
-    ]
-
-
-def _original_of(children: Sequence[Decision]) -> Reason:
-    if all(d.relation is Relation.COPY_OF for d in children):
-        return Reason("original", {"count": len(children)})
-    return Reason("oldest", {"count": 1 + len(children)})
+    return [with_parent_of_equal(said[model], said) for model in order]
 
 
 def _followers(heads: Sequence[Kinship], subjects: Sequence[Subject], said: Mapping[str, Decision]) -> list[Kinship]:
@@ -197,13 +177,7 @@ def _follows(decision: Decision, heads: Collection[str]) -> bool:
 
 def _elsewhere(decision: Decision, heads: Collection[str]) -> bool:
     """Whether the most probable parent is none of some models."""
-    first = _most_probable(decision)
-    return first is not None and first not in heads
-
-
-def _most_probable(decision: Decision) -> str | None:
-    """The parent, or the first of the candidates."""
-    return decision.parent or next((candidate.parent for candidate in decision.candidates), None)
+    return decision.likeliest is not None and decision.likeliest not in heads
 
 
 def _turned_round(name: str, found: Kinship, best: Mapping[str, Kinship]) -> bool:
@@ -298,7 +272,7 @@ def _decided(
         if subject.id in lower:
             changed.append(_translated_decision(decision, lower[subject.id], threshold))
         elif before is not None and before.answer is AnswerKind.PARENT and not before.merged_from:
-            if decision.named and _most_probable(decision) in lower.keys() - alike.keys():
+            if decision.likeliest in lower.keys() - alike.keys():
                 changed.append(_with(decision, {"renamed": True}))
         elif before is not None and not before.other_parts:
             if lower.keys() & decision.named:
@@ -435,7 +409,7 @@ def _with(decision: Decision, evidence: Mapping[str, object]) -> Decision:
 
 def _upcycled(decision: Decision, dense: Subject, evidence: Mapping[str, object], threshold: float) -> Decision:
     """A model that has tensors of another one several times came after it; equal ones are its own, others may be those of one near it."""
-    named = decision.parent or next((c.parent for c in decision.candidates), dense.id)
+    named = decision.likeliest or dense.id
     equal = named == dense.id and "equal_to" in decision.evidence
     chance = UPCYCLED_PROBABILITY if equal else next((c.probability for c in decision.candidates), decision.probability)
     sure = chance >= threshold and (equal or decision.answer is AnswerKind.PARENT)

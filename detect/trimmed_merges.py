@@ -20,11 +20,10 @@ from lineage.detect.family_values import FamilyValues, last_place, rounded
 from lineage.detect.near_models import near_of
 from lineage.detect.ratio_peaks import most_alike, spread
 from lineage.detect.regression import Regression
-from lineage.detect.trimmed_fit import FIRST_TENSORS, Differences, differences
+from lineage.detect.trimmed_fit import COARSE, FIRST_TENSORS, Differences, differences
 from lineage.detect.trimmed_verdict import INFORMATIVE, MAY_BE_OFF, MOSTLY, TrimmedMerge
 
 TENSORS, VALUES = 8, 640
-COARSE = 11  # digits of 16-bit values
 PARENTS = 12  # candidates of one model
 SCREENED_WIDTH = 12.0  # a difference over what it may be off, from which on its ratio is looked at first
 SCREENED = 128  # models of a family up to which all are compared value by value with each that may be such a merge

@@ -95,7 +95,7 @@ class TrimmedSums:
         whole, ones = explained >= EXPLAINED, all(abs(number - 1) < ONE for number in numbers)
         if here < IN_PART or here < (TIMES_CHANCE if explained >= MOSTLY else TIMES_CHANCE_IN_PART) * by_chance:
             return None
-        if not self._within_tensors(informative & ~left):
+        if not self._within_tensors(informative, left):
             return None
         least_dropped = DROPPED ** max(1.0, len(parents) / 2)  # a value is dropped where it is dropped of each parent
         if len(parents) < 2 and whole:
@@ -117,17 +117,16 @@ class TrimmedSums:
         method = "TIES or SCE" if nothing_dropped else self._method(kept, left)
         return TrimmedMerge(tuple(members), base, method, explained, not whole)
 
-    def _within_tensors(self, explained: np.ndarray) -> bool:
+    def _within_tensors(self, informative: np.ndarray, left: np.ndarray) -> bool:
         """Whether values are explained in tensors that are no other model's as a whole, as frozen layers are.
 
         Args:
-            explained: (t, v) values that the sums account for.
+            informative: (t, v) values that tell; left: those that no sum accounts for.
         """
         points = np.concatenate([self.parts, np.zeros_like(self.parts[:1])])
         whole = (np.abs(self.moved - points) <= MAY_BE_OFF * self.off).all(2).any(0)  # (t,)
-        informative = (np.abs(self.parts).max(0) > INFORMATIVE * self.off)[~whole]
-        own = explained[~whole] & (np.abs(self.moved) > self.off)[~whole]
-        return int(own.sum()) >= IN_PART * max(FEWEST_INFORMATIVE, int(informative.sum()))
+        own = (informative & ~left & (np.abs(self.moved) > self.off))[~whole]
+        return int(own.sum()) >= IN_PART * max(FEWEST_INFORMATIVE, int(informative[~whole].sum()))
 
     def _where_all_differ(self, left: np.ndarray, whole: bool, ones: bool) -> bool:
         """Whether values are explained where the base and all parents have other values, and, where all numbers are one, some of them by

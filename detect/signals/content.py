@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lineage.detect.backbone import is_adapter
-from lineage.detect.decode import round_to
+from lineage.detect.decode import DTYPE_BYTES, decode, round_to
 from lineage.detect.signature import Role, dotted, role_of
 from lineage.detect.sketch_file import Sample, Sketch
 
@@ -101,7 +101,11 @@ def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:
 def _begins(sketch: Sketch) -> dict[str, bytes]:
     """The first values of each sampled matrix, in the order of their names: copies have the same."""
     names = sorted(name for name, sample in sketch.samples.items() if len(sample.shape) > 1)
-    return {name: sketch.samples[name].values()[:BEGINNING].astype(np.float32).tobytes() for name in names}
+    return {name: _first_values(sketch.samples[name]).tobytes() for name in names}
+
+
+def _first_values(sample: Sample) -> np.ndarray:
+    return decode(sample.raw[: BEGINNING * DTYPE_BYTES[sample.dtype]], sample.dtype).astype(np.float32)
 
 
 def _could_agree(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> bool:
