@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.family_values import plain, stored_digits
 
 COARSE = 11  # digits of the significand of what 16 bits hold
 FEWEST_ROWS, MOST_ROWS = 3, 16
 NARROWEST = 64  # values of a row
 SURE = 10.0  # standard errors of the mean factor, of what rounding leaves
 SPREAD = 6.0  # of a single row's
-NEARLY_ALL = 0.95  # of a model's values: numbers too small for 16 bits keep fewer digits
 
 
 def shrunk_rows(layers: Sequence[Layer]) -> Tensor:
@@ -36,19 +36,9 @@ def shrunk_rows(layers: Sequence[Layer]) -> Tensor:
     return found.sign()
 
 
-def _digits(rows: Tensor) -> Tensor:
-    """(m, u, w) float32 -> (m,): digits of the significand that the values have, whatever file they are stored in: 8, 11 or 24."""
-    bits = rows.flatten(1).contiguous().view(torch.int32)
-    digits = torch.full((len(rows),), 24.0, dtype=torch.float64)
-    for held in (11, 8):
-        short = (bits & ((1 << (24 - held)) - 1) == 0).double().mean(1) >= NEARLY_ALL
-        digits = torch.where(short, float(held), digits)
-    return digits
-
-
 def _of_table(rows: Tensor) -> Tensor:
     """(m, u, w) rows of a table -> (m, m), [child, parent]: 1 where the child's rows are shrunk, -1 where the parent's."""
-    digits = _digits(rows)
+    digits = torch.from_numpy(stored_digits([plain(rows.flatten(1))])).double()
     coarser = torch.minimum(digits[:, None], digits[None, :])
     off = 2.0**-coarser  # (m, m) what rounding of both leaves of a value, relative
     rows = rows.double()
