@@ -1,11 +1,11 @@
 """One backbone with too many models for all pairs: neighbours, families, and 100 new models the night after.
 
-    python -m bench.large_group [--models 5000] [--values 65536] [--roots 20] [--new 100] [--checked 20]
+    python -m bench.large_group [--models 5000] [--values 65536] [--roots 20] [--new 100] [--checked 20] [--only-new]
 
 A forest of `--roots` random trees; each child is its parent, all units shrunk a little and moved by their own amounts into new directions.
 Sketches lie in a store on disk, decisions are those of `lineage detect` for a group of this size. Reported: processor and wall seconds,
 peak memory of the process, share of the exact nearest neighbours (float64) among those found, right parents, and the same for the
-increment.
+increment. With `--only-new` the whole group is divided into families and not decided: what the night finds in its folder is the same.
 
 5,000 models are a few minutes of processor time. The sizes of the claim: `--models 20000` (6 GB on disk for the samples, as much for the
 vectors) and `--models 50000` (15 GB each); neither was run on the two shared processors that the figures in RESULTS.md come from.
@@ -34,7 +34,7 @@ from lineage.detect.options import Options
 from lineage.detect.sketch import plan
 from lineage.detect.sketch_store import SketchStore, make_sketch
 from lineage.graphdb.schema import Model, Status, keys_in
-from lineage.large_deciding import decide_large
+from lineage.large_deciding import decide_large, divided
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=100)
     parser.add_argument("--checked", type=int, default=20)
     parser.add_argument("--no-detector", action="store_true")
+    parser.add_argument("--only-new", action="store_true")
     chosen = parser.parse_args()
     random = np.random.default_rng(0)
     parents = forest(chosen.models, chosen.roots, random)
@@ -138,10 +139,14 @@ def main() -> None:
 
         def decide(count: int) -> GroupAnswer:
             known = ArchitectureModels(models[:count], {}, (), frozenset())
+            if chosen.only_new and count == chosen.models:
+                found = divided(known, key, key, store, options, "cpu", place / "kept")
+                return GroupAnswer(found.readable, [], found.sizes)
             return decide_large(known, key, key, store, options, "cpu", place / "kept")
 
         rows = {}
-        for name, count in (("whole group", chosen.models), (f"{chosen.new} new", len(models))):
+        first = "whole group" + (", only divided" if chosen.only_new else "")
+        for name, count in ((first, chosen.models), (f"{chosen.new} new", len(models))):
             answer, cost = measured(lambda count=count: decide(count))  # type: ignore[misc]
             rows[name] = (cost, *right(answer, parents))
         share = recall(place / "kept" / key, chosen.checked)

@@ -5,7 +5,8 @@ decided together is divided where its members are farthest apart, and each piece
 members, and the models that most of the whole part are nearest to, which may be its root. A guest is decided in its own family.
 
 Vectors, neighbours and families are kept in a folder. New models are compared with the group and join the family of their nearest
-relative; only families with a new member, or with a new neighbour of one of their members, are decided again.
+relative. Only they are decided then, and the models that one of them, or one that is gone, is a near neighbour of: beside their own
+neighbours as guests, or with their whole family where many of its members are changed. All others keep their answers.
 """
 
 from __future__ import annotations
@@ -34,8 +35,13 @@ from lineage.detect.sketch_file import Sketch
 
 FAMILY = 600  # members that are decided together at most, guests not counted
 GUESTS = 48
-HUBS = 8  # of them
+HUBS, FEWER_HUBS = 8, 4  # of them; of few models of a family
+# others that a changed model is decided beside: its parent is nearly always among them; a new one among them may change its answer
+NEAREST = 4
 RELATED_DISTANCE = 2 * (1 - 0.1)  # squared distance of vectors whose cosine is that of distant relatives
+GONE = -1
+# share of a group's models that may be new, or gone, for what is kept of it to be of use
+MOST_NEW, MOST_GONE = 0.2, 0.1
 VERSION = 1
 
 Read = Callable[[Sequence[int]], Sequence[Sketch | None]]
@@ -53,8 +59,8 @@ class FamilyTask:
 class LargeGroup:
     """
     Attributes:
-        ids: of the models, in the order of their vectors: what names a model and its weights.
-        places: what the vectors are made of; neighbours, family: of each model; family is the number of its family.
+        ids: of the models, in the order of their vectors: what names a model and its weights; "" for one that is gone since.
+        places: what the vectors are made of; neighbours, family: of each model; family is the number of its family, GONE of none.
     """
 
     ids: list[str]
@@ -63,29 +69,29 @@ class LargeGroup:
     neighbours: Neighbours
     family: list[int]
 
-    def tasks(self, touched: frozenset[int] | None = None) -> Iterator[FamilyTask]:
-        """Families to be decided. touched: their numbers; None: all."""
+    def tasks(self, changed: frozenset[int] | None = None) -> Iterator[FamilyTask]:
+        """Families to be decided. changed: places of the models that are to be decided again; None: all."""
         members: dict[int, list[int]] = {}
         for place, number in enumerate(self.family):
-            members.setdefault(number, []).append(place)
+            if number != GONE:
+                members.setdefault(number, []).append(place)
         hubs = self._hubs(members)
         for number, own in members.items():
-            if touched is None or number in touched:
-                yield FamilyTask(tuple(own), self._guests(own, hubs.get(number, ())))
+            some = own if changed is None else [model for model in own if model in changed]
+            chosen = hubs.get(number, ())
+            if len(some) * (1 + NEAREST) < len(own):
+                if some:
+                    yield FamilyTask(tuple(some), self._guests(some, chosen[:FEWER_HUBS], NEAREST))
+            else:
+                yield FamilyTask(tuple(own), self._guests(own, chosen, NEIGHBOURS)[:GUESTS])
 
-    def _guests(self, own: Sequence[int], hubs: Sequence[int]) -> tuple[int, ...]:
-        inside = set(own)
-        index, distance = self.neighbours.index[list(own)], self.neighbours.distance[list(own)]
-        rows = zip(index.tolist(), (distance < RELATED_DISTANCE).tolist(), strict=True)
-        named = Counter(
-            other
-            for row, near in rows
-            for other, related in zip(row, near, strict=True)
-            if related and other not in inside
-        )
-        chosen = [hub for hub in hubs if hub not in inside][:HUBS]
-        chosen += [other for other, _ in named.most_common() if other not in chosen][: GUESTS - len(chosen)]
-        return tuple(chosen)
+    def _guests(self, own: Sequence[int], hubs: Sequence[int], count: int) -> tuple[int, ...]:
+        """Hubs, and of each model's `count` nearest others first those that are the nearest of one, then the second nearest, and so on."""
+        inside = {*own, -1}
+        near = self.neighbours.distance[list(own), :count] < RELATED_DISTANCE
+        by_rank = self.neighbours.index[list(own), :count].where(near, -1).T.tolist()
+        named = (other for rank in by_rank for other, _ in Counter(rank).most_common())
+        return tuple(dict.fromkeys(other for other in (*hubs, *named) if other not in inside))
 
     def _hubs(self, members: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
         """Family -> the models that most models of the families connected with it are nearest to."""
@@ -150,10 +156,10 @@ def grouped(
         ids: names of models and their weights; a model with other weights has another one.
         read: sketches of the models at some places of `ids`, under the names within their backbone; None where one cannot be read.
     Returns:
-        The group, in the order in which models came into it; and the families that are to be decided again, None for all.
+        The group, in the order in which models came into it; and the places of those that are to be decided again, None for all.
     """
     known = load(folder)
-    if known is not None and _grown(known, ids):
+    if known is not None and _of_use(known, ids):
         return _increment(known, ids, read, folder, device, at_most, at_once)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "state.json").unlink(missing_ok=True)
@@ -191,10 +197,10 @@ def families(neighbours: Neighbours, at_most: int) -> list[int]:
     return [head(model) for model in range(models)]
 
 
-def _grown(known: LargeGroup, ids: Sequence[str]) -> bool:
-    """Whether the kept group is most of this one, with nothing gone from it."""
-    now = set(ids)
-    return all(name in now for name in known.ids) and len(ids) <= 1.2 * len(known.ids)
+def _of_use(known: LargeGroup, ids: Sequence[str]) -> bool:
+    """Whether the kept group is most of this one, and most of it is still there."""
+    stayed = len(set(known.ids) & set(ids))
+    return len(ids) <= (1 + MOST_NEW) * stayed and len(known.ids) <= (1 + MOST_GONE) * stayed
 
 
 def _append(group: LargeGroup, places: Sequence[int], ids: Sequence[str], read: Read, at_once: int) -> None:
@@ -208,14 +214,18 @@ def _append(group: LargeGroup, places: Sequence[int], ids: Sequence[str], read: 
 def _increment(
     group: LargeGroup, ids: Sequence[str], read: Read, folder: Path, device: torch.device, at_most: int, at_once: int
 ) -> tuple[LargeGroup, frozenset[int]]:
-    before, known = len(group.ids), set(group.ids)
+    before, known, now = len(group.ids), set(group.ids), set(ids)
     new = [place for place, name in enumerate(ids) if name not in known]
-    if not new:
+    leaving = [place for place, name in enumerate(group.ids) if name and name not in now]
+    if not new and not leaving:
         return group, frozenset()
     old = group.neighbours.index
     (folder / "state.json").unlink(missing_ok=True)  # until all of it is written, nothing is whole
+    for place in leaving:
+        group.ids[place], group.family[place] = "", GONE
     _append(group, new, ids, read, at_once)
-    group.neighbours = extended(group.neighbours, group.vectors, device)
+    gone = [place for place, number in enumerate(group.family) if number == GONE]
+    group.neighbours = extended(group.neighbours, group.vectors, device).without(gone)
     size = Counter(group.family)
     for model in range(before, len(group.ids)):
         nearest, apart = group.neighbours.index[model].tolist(), group.neighbours.distance[model].tolist()
@@ -230,7 +240,7 @@ def _increment(
         joined = joined if size[joined] < 1.2 * at_most else model
         group.family.append(joined)
         size[joined] += 1
-    changed = (group.neighbours.index[:before, :4] != old[:, :4]).any(1)  # a new one among its four nearest
-    touched = frozenset(group.family[before:]) | {group.family[model] for model in changed.nonzero()[:, 0].tolist()}
     group.save(folder)
-    return group, touched
+    near_change = (group.neighbours.index[:before, :NEAREST] != old[:, :NEAREST]).any(1)
+    changed = {*near_change.nonzero()[:, 0].tolist(), *range(before, len(group.ids))}
+    return group, frozenset(changed.difference(gone))

@@ -179,6 +179,14 @@ class Neighbours:
     def none(cls, models: int, count: int) -> Neighbours:
         return cls(torch.full((models, count), -1, dtype=torch.int64), torch.full((models, count), torch.inf))
 
+    def without(self, models: Sequence[int]) -> Neighbours:
+        """The same where some models are nobody's neighbours and have none."""
+        gone = torch.zeros(len(self.index) + 1, dtype=torch.bool)  # the last one is -1
+        gone[list(models)] = True
+        distance = self.distance.masked_fill(gone[self.index] | gone[:-1, None], torch.inf)
+        distance, order = distance.sort(dim=1, stable=True)
+        return Neighbours(self.index.gather(1, order).masked_fill(distance.isinf(), -1), distance)
+
 
 def nearest_of_all(
     vectors: VectorFile, device: torch.device, count: int = NEIGHBOURS, block: int = BLOCK

@@ -89,17 +89,19 @@ def divided(
         computing((), options, device, one_of_many=True) as on,
     ):
         use_threads(len(models) ** 2 * WIDTH)
-        group, touched = grouped(ids, read, Path(kept), on)
+        group, changed = grouped(ids, read, Path(kept), on)
     place_of = {name: place for place, name in enumerate(ids)}
-    at = [place_of[name] for name in group.ids]
+    at = {place: place_of[name] for place, name in enumerate(group.ids) if name}
     families = []
-    for task in group.tasks(touched):
+    for task in group.tasks(changed):
         some = [models[at[place]] for place in (*task.members, *task.guests)]
         families.append(LargeFamily(frozenset(models[at[place]].hub_id for place in task.members), _only(known, some)))
-    count = len(set(group.family))
-    logger.info("%d models of one backbone: %d of %d families are decided", len(at), len(families), count)
+    decided, count = sum(len(family.members) for family in families), len({group.family[place] for place in at})
+    logger.info(
+        "%d models of one backbone: %d are decided, in %d of %d families", len(at), decided, len(families), count
+    )
     first = [subject for subject in _subjects(models[:1], known.declared, sketches) if subject is not None]
-    return DividedGroup(frozenset(models[place].hub_id for place in at), families, sizes_of(first))
+    return DividedGroup(frozenset(models[place].hub_id for place in at.values()), families, sizes_of(first))
 
 
 def decide_family(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from lineage.architecture import ArchitectureModels
 from lineage.deciding import GroupAnswer, decide_models
 from lineage.detect.align import NotComparable
 from lineage.detect.groups import groups_of
-from lineage.detect.large_groups import FamilyTask, LargeGroup, families, grouped, load
+from lineage.detect.large_groups import GONE, NEAREST, FamilyTask, LargeGroup, families, grouped, load
 from lineage.detect.model_input import Subject
 from lineage.detect.neighbours import Neighbours, VectorFile, extended, nearest_of_all, places_in, vector_of
 from lineage.detect.options import Options
@@ -121,24 +121,63 @@ def test_a_divided_family_is_decided_beside_its_nearest_outsiders_and_its_hubs(t
         assert parents <= set(task.members) | set(task.guests), "every true parent is at hand"
 
 
-def test_of_an_increment_only_families_with_new_members_or_neighbours_are_decided_again(tmp_path: Path) -> None:
+def of(sketches: Sequence[Sketch]) -> Callable[[Sequence[int]], list[Sketch | None]]:
+    return lambda places: [sketches[place] for place in places]
+
+
+def test_of_an_increment_a_small_family_with_a_new_member_is_decided_again(tmp_path: Path) -> None:
     models, _ = forest(4, 12)
     names, sketches = list(models), restricted(models)
     order = [i for i, name in enumerate(names) if name != "t2m11"] + [names.index("t2m11")]
     names, sketches = [names[i] for i in order], [sketches[i] for i in order]
-
-    def read(places: Sequence[int]) -> list[Sketch | None]:
-        return [sketches[place] for place in places]
-
-    group, touched = grouped(names[:-1], read, tmp_path, CPU, 50)
-    assert touched is None and len(list(group.tasks())) == 4
-    group, touched = grouped(names[:-1], read, tmp_path, CPU, 50)
-    assert touched == frozenset(), "nothing is new"
-    group, touched = grouped(names, read, tmp_path, CPU, 50)
-    (task,) = group.tasks(touched)
+    group, changed = grouped(names[:-1], of(sketches), tmp_path, CPU, 50)
+    assert changed is None and len(list(group.tasks())) == 4
+    group, changed = grouped(names[:-1], of(sketches), tmp_path, CPU, 50)
+    assert changed == frozenset(), "nothing is new"
+    assert not list(group.tasks(changed))
+    group, changed = grouped(names, of(sketches), tmp_path, CPU, 50)
+    (task,) = group.tasks(changed)
     assert isinstance(task, FamilyTask) and {names[m][:2] for m in task.members} == {"t2"} and len(task.members) == 12
-    gone, touched = grouped(names[1:], read, tmp_path, CPU, 50)
-    assert touched is None and len(gone.ids) == len(names) - 1, "a model that is gone: all is made anew"
+
+
+def test_of_a_family_that_an_increment_hardly_changes_the_changed_models_are_decided_beside_their_parents(
+    tmp_path: Path,
+) -> None:
+    models, parents = forest(2, 80)
+    names, sketches = list(models), restricted(models)
+    order = [i for i, name in enumerate(names) if name != "t0m70"] + [names.index("t0m70")]
+    names, sketches = [names[i] for i in order], [sketches[i] for i in order]
+    grouped(names[:-1], of(sketches), tmp_path, CPU)
+    group, changed = grouped(names, of(sketches), tmp_path, CPU)
+    (task,) = group.tasks(changed)
+    assert changed == frozenset(task.members) and 2 <= len(task.members) <= 12
+    decided = {names[member] for member in task.members}
+    at_hand = decided | {names[guest] for guest in task.guests}
+    assert "t0m70" in decided and len(at_hand) < 40
+    assert {parents[name] for name in decided if name in parents} <= at_hand
+    near = group.neighbours.index[:, :NEAREST]
+    assert all(159 in near[member] for member in changed - {159}), "others keep the answers that they have"
+
+
+def test_where_a_model_is_gone_or_has_other_weights_only_its_near_neighbours_are_decided_again(tmp_path: Path) -> None:
+    models, _ = forest(2, 80)
+    names, sketches = list(models), restricted(models)
+    grouped(names, of(sketches), tmp_path, CPU)
+    leaf = names.index("t0m70")
+    again = [*names[:leaf], "t0m70 with other weights", *names[leaf + 1 :]]
+    group, changed = grouped(again, of(sketches), tmp_path, CPU)
+    assert group.ids[leaf] == "" and group.ids[-1] == "t0m70 with other weights" and changed is not None
+    assert leaf not in changed and len(names) in changed and {names[m][:2] for m in changed - {160}} == {"t0"}
+    assert not (group.neighbours.index == leaf).any() and (group.neighbours.index[leaf] == -1).all()
+    (task,) = group.tasks(changed)
+    assert leaf not in (*task.members, *task.guests)
+    group, changed = grouped(
+        [*names[:leaf], *names[leaf + 1 :]], of([*sketches[:leaf], *sketches[leaf + 1 :]]), tmp_path, CPU
+    )
+    assert changed and group.family.count(GONE) == 2
+    assert sum(len(task.members) for task in group.tasks()) == 159
+    anew, changed = grouped(names[20:], of(sketches[20:]), tmp_path, CPU)
+    assert changed is None and len(anew.ids) == 140, "where too many are gone all is made anew"
 
 
 @pytest.mark.parametrize("damage", ["state", "neighbours", "vectors"])
