@@ -6,8 +6,8 @@ Groups of one backbone have sizes by a power law from the largest down to two. A
 each; a group of LARGE_GROUP models and more is divided by one task, by products of all its pairs, and then each of its families is a task.
 Tasks are placed as Ray places them here: as they come, on the first worker that is free, one processor each; the run ends with the last
 one. The driver reads the graph and writes decisions meanwhile, one group at a time, so it bounds the run from below. The nightly increment
-is 3,000 new models: small groups with a new member are decided again, large ones compare the new models with the group and decide the
-families that they touch.
+is 3,000 new models: small groups with a new member are decided again, large ones compare the new models with the group and decide
+these and the models that they are near neighbours of, beside their own neighbours.
 
 Rates are processor seconds of this machine, see bench/RESULTS.md. Price: dollars of one processor and hour.
 """
@@ -26,6 +26,8 @@ from lineage.detect.large_groups import FAMILY
 
 NIGHT = 3000
 WORKERS = (1, 8, 64)
+# models that are decided for a new one of a large group: itself, those that it is near to, and the neighbours that they are decided beside
+DECIDED = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,11 @@ def task_seconds(size: int, rates: Rates, new: int | None = None) -> list[float]
     """
     if size < LARGE_GROUP:
         return [size * (rates.read + rates.model)]
-    if new is None:
-        dividing, families = size * (size - 1) / 2 * rates.pair + size * rates.read, -(-size // FAMILY)
-    else:
-        dividing, families = new * size * rates.pair + size * rates.kept, min(new, -(-size // FAMILY))
-    return [dividing, *[FAMILY * (rates.read + rates.model)] * families]
+    dividing, families, members = size * (size - 1) / 2 * rates.pair + size * rates.read, -(-size // FAMILY), FAMILY
+    if new is not None:
+        dividing, families = new * size * rates.pair + size * rates.kept, min(new, families)
+        members = min(FAMILY, DECIDED * -(-new // families))
+    return [dividing, *[members * (rates.read + rates.model)] * families]
 
 
 def run_seconds(groups: Sequence[Sequence[float]], workers: int, rates: Rates, written: int) -> float:
@@ -114,7 +116,7 @@ def main() -> None:
         new = sum(dice.random() < share for _ in range(min(size, 2000))) * max(1, size // 2000)
         if new:
             night.append(task_seconds(size, rates, new))
-            members += min(size, new * FAMILY) if size >= LARGE_GROUP else size
+            members += min(size, new * DECIDED) if size >= LARGE_GROUP else size
     print(
         f"{chosen.models:,} models in {len(groups):,} groups, {sum(s >= LARGE_GROUP for s in groups)} of {LARGE_GROUP:,} and more\n"
     )

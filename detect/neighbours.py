@@ -180,7 +180,7 @@ class Neighbours:
         return cls(torch.full((models, count), -1, dtype=torch.int64), torch.full((models, count), torch.inf))
 
     def without(self, models: Sequence[int]) -> Neighbours:
-        """The same where some models are nobody's neighbours and have none."""
+        """The same where some models have no neighbours and are not among those of others."""
         gone = torch.zeros(len(self.index) + 1, dtype=torch.bool)  # the last one is -1
         gone[list(models)] = True
         distance = self.distance.masked_fill(gone[self.index] | gone[:-1, None], torch.inf)
