@@ -211,22 +211,28 @@ def decide_by_layers(
     return _nearest(child, whole, _weigher(child, decide)) if whole else None
 
 
-Weigher = Callable[[Sequence[tuple[Subject, LayerMap]]], tuple[dict[str, float], float]]
+Weigher = Callable[[Sequence[tuple[Subject, LayerMap]]], tuple[dict[str, float], float] | None]
 
 
 def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision]] | None) -> Weigher:
-    """What `decide` says of the candidates, each cut to the blocks that the child took from it, and of a parent that is not at hand."""
+    """What `decide` says of the candidates, each cut to the blocks that the child took from it, and of all else: a parent that is not at
+    hand, or that the child came before them all. None where it has no say."""
 
-    def weigh(found: Sequence[tuple[Subject, LayerMap]]) -> tuple[dict[str, float], float]:
+    def weigh(found: Sequence[tuple[Subject, LayerMap]]) -> tuple[dict[str, float], float] | None:
         if decide is None or (len(found) < 2 and found[0][1].unchanged):
-            return {}, 0.0
+            return None
         cut = [
             replace(c, sketch=cut_to(child.sketch, c.sketch, there), stage=None if there.repeated else 0)
             for c, there in found[:WEIGHED]
         ]
         decision = decide([replace(child, stage=1), *cut])[0]
-        said = {c.parent: c.probability for c in decision.candidates}
-        return said, float(decision.evidence.get("unseen_parent") or 0.0)
+        named = {c.parent: c.probability for c in decision.candidates}
+        otherwise = float(decision.evidence.get("unseen_parent") or 0.0)
+        if decision.answer is AnswerKind.ROOT and decision.reason.key == "oldest":
+            otherwise += (
+                decision.probability
+            )  # and no such root: one that is alone or has copies, which say nothing of depths
+        return named, otherwise
 
     return weigh
 
@@ -315,19 +321,22 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: W
     order = np.argsort(distances, kind="stable")
     found, distances = [found[i] for i in order], [distances[i] for i in order]
     weights = [(distances[0] / d) ** FAR for d in distances]
-    weighed, unseen = weigh(found)
     sure_of_one = 1.0
-    if found[0][0].id in weighed or sum(weighed.values()) >= 0.5:
-        weights = [weighed.get(c.id, 0.0) for c, _ in found]
-        sure_of_one = sum(weights) / (sum(weights) + unseen)
+    if (said := weigh(found)) is not None:
+        weighed, otherwise = said
+        if found[0][0].id in weighed or sum(weighed.values()) >= 0.5:
+            weights = [weighed.get(c.id, 0.0) for c, _ in found]
+            sure_of_one = sum(weights) / (sum(weights) + otherwise)
+        elif not weighed:
+            sure_of_one = max(0.0, 1 - otherwise)
     best = int(np.argmax(weights))
     parent, layers = found[best]
     likeness = float(np.nanmedian(layers.alike))
     sure = SAME_LAYERS_PROBABILITY * sure_of_one * layers.covered * min(1.0, 0.6 + 0.4 * likeness / ALIKE_COSINE)
     chances = [sure * w / sum(weights) for w in weights]
-    said = layers_text(child.sketch, parent.sketch, layers)
+    way = layers_text(child.sketch, parent.sketch, layers)
     evidence = {
-        "layers": said,
+        "layers": way,
         "layers_alike": round(likeness, 4),
         "layers_compared": layers.compared,
         "layers_of_parent": layers.parent_blocks,
@@ -342,13 +351,13 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: W
         tuple(
             Candidate(c.id, round(p, 4))
             for p, (c, _) in sorted(zip(chances, found, strict=True), key=lambda pair: -pair[0])
-            if p >= 0.02
+            if p >= 0.02 or c is parent
         ),
         ("layers",),
         evidence,
         Reason(
             "layers_stacked" if layers.repeated else "layers_chosen",
-            {"layers": len(layers.to), "layers_of_parent": layers.parent_blocks, "map": said},
+            {"layers": len(layers.to), "layers_of_parent": layers.parent_blocks, "map": way},
             {"parent": parent.id},
         ),
     )
@@ -389,4 +398,15 @@ def asserted(decision: Decision, threshold: float) -> Decision:
     """The decision, undecided where it is less probable than the threshold."""
     if decision.probability >= threshold:
         return decision
-    return replace(decision, answer=AnswerKind.UNDECIDED, parent=None, relation=None, decided_by=(), merged_from=())
+    reason = decision.reason
+    if reason.key in ("layers_stacked", "layers_chosen"):
+        reason = Reason("layers_like", reason.values, reason.models)
+    return replace(
+        decision,
+        answer=AnswerKind.UNDECIDED,
+        parent=None,
+        relation=None,
+        decided_by=(),
+        merged_from=(),
+        reason=reason,
+    )

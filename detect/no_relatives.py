@@ -49,13 +49,29 @@ def by_blocks(
                 decision = _without_relatives(decision, len(said) - 1, start)
         found.append((member, decision))
     found = with_relatives_of_copies(_beside_cut(found, decide))
-    parents = {name for _, d in found for name in _named_in(d)}
-    return [
-        (m, replace(d, answer=AnswerKind.ROOT, reason=Reason("only_layers")))
-        if d.answer is AnswerKind.NO_RELATIVES and d.model in parents
-        else (m, d)
-        for m, d in found
-    ]
+    return _with_heads(found)
+
+
+def _with_heads(said: list[tuple[GroupMember, Decision]]) -> list[tuple[GroupMember, Decision]]:
+    """The decisions, where a model without other relatives is the root of those that were made of its layers; undecided where that is not
+    certain of any."""
+    named = {name for _, d in said for name in _named_in(d)}
+    parents = {name for _, d in said for name, _ in d.parents}
+    found = []
+    for member, decision in said:
+        if decision.answer is AnswerKind.NO_RELATIVES and decision.model in named:
+            if decision.model in parents:
+                decision = replace(decision, answer=AnswerKind.ROOT, reason=Reason("only_layers"))
+            else:
+                decision = replace(
+                    decision,
+                    answer=AnswerKind.UNDECIDED,
+                    probability=0.0,
+                    decided_by=(),
+                    reason=Reason("only_like_layers"),
+                )
+        found.append((member, decision))
+    return found
 
 
 def _of_several(decision: Decision) -> bool:

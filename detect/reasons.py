@@ -34,6 +34,7 @@ TEMPLATES = {
     "original.one": "the original of a model with identical weights or an identical body",
     "oldest": "the oldest of {count} related models that are known",
     "only_layers": "the models made of its layers are the only relatives known",
+    "only_like_layers": "the only relatives known have layers like some of its own, and whether they were made of these is not certain",
     "only_itself": "only another part of itself is related to it",
     "no_other_backbone": "no other model of its backbone is known",
     "no_relatives": "compared with {count} other models of its backbone, related to none",
@@ -103,6 +104,8 @@ TEMPLATES = {
     "packed_other_shapes": "a quantized copy; it names {parent}, whose tensors have other shapes",
     "layers_stacked": "its {layers} layers are stacked from the {layers_of_parent} of {parent}: {map}",
     "layers_chosen": "its {layers} layers are made of some of the {layers_of_parent} of {parent}: {map}",
+    "layers_like": "its {layers} layers are like some of the {layers_of_parent} of {parent}: {map}; "
+    "whether it was made of them is not certain",
     "layers_of_several": "its layers are those of {models}, unchanged",
     "renamed": "their tensors have other names; the values show which is which",
     "folded": "an export of {parent}: each of its kernels is one of {parent} times one factor, the batch norm folded in",

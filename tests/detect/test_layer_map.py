@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
-from lineage.detect.decision import AnswerKind
+from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.group_decisions import decide_groups
 from lineage.detect.layer_map import decide_by_layers, layer_map
 from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.paired_blocks import blocks_of
+from lineage.detect.pipeline import decide
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of
 
@@ -149,3 +155,24 @@ def test_of_two_models_with_the_same_layers_the_one_is_named_of_which_nothing_is
     child = subject("child", made_of([(PARENT, i) for i in (0, 1, 2, 10, 11)]))
     found = decide_by_layers(child, [subject("grown", more), subject("base", PARENT)])
     assert found is not None and (found.parent, found.probability > 0.8) == ("base", True)
+
+
+@pytest.mark.parametrize("far_noise", [0.2, 0.6])
+def test_dates_that_speak_against_the_parent_make_it_no_surer(far_noise: float) -> None:
+    """Two models of one that is not at hand, one with half of its layers, as published sentence encoders are."""
+    rng = np.random.default_rng(7)
+    far = {n: (v + far_noise * rng.normal(size=v.shape)).astype(np.float32) for n, v in PARENT.items()}
+    child = subject("child", made_of([(PARENT, i) for i in range(0, 12, 2)], 0.6 - far_noise))
+
+    def decided(child_day: int, far_day: int) -> dict[str, Decision]:
+        dated = [
+            replace(one, created_at=datetime(2024, 1, day, tzinfo=UTC))
+            for one, day in ((child, child_day), (subject("far", far), far_day))
+        ]
+        return {d.model: d for d in decide_groups(dated, decide, Options().threshold)}
+
+    assert decided(2, 1)["child"].parent == "far"
+    against = decided(1, 2)
+    assert against["child"].answer is AnswerKind.UNDECIDED
+    assert "whether it was made of them is not certain" in against["child"].reason.text({}.get)
+    assert against["far"].answer is AnswerKind.UNDECIDED
