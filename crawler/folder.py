@@ -14,7 +14,7 @@ from typing import Literal, overload
 
 from lineage.crawler.formats.interface import Format
 from lineage.crawler.formats.registry import FORMATS, READ_SUFFIXES, SAFETENSORS, choose_model, format_of
-from lineage.crawler.pipeline_components import MAIN_PARTS, PIPELINE
+from lineage.crawler.pipeline_components import PIPELINE
 from lineage.crawler.selection import (
     Choice,
     Layout,
@@ -30,7 +30,7 @@ from lineage.crawler.selection import (
 from lineage.crawler.sentence_modules import MODULES, modules_behind
 from lineage.crawler.unread_formats import BUNDLES, looks_like_weights, unread_weights
 from lineage.crawler.weights import LocalFile, UnreadableWeights, places_in
-from lineage.graphdb.schema import Failure, NoSuchModel
+from lineage.graphdb.schema import MAIN_PARTS, Failure, NoSuchModel
 
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 # folders that hold a repository's own model once more, in a format that is read where there is no other

@@ -25,7 +25,7 @@ from lineage.crawler.listing import Repository, declarations, declared_license
 from lineage.crawler.local_digest import content_hash, local_digest
 from lineage.crawler.local_names import names_of
 from lineage.crawler.merge_recipe import RECIPE, bases_in_recipe
-from lineage.crawler.pipeline_components import adapters_beside, parts_of
+from lineage.crawler.pipeline_components import adapters_beside, main_part, parts_of
 from lineage.crawler.quantized_claims import quantization_of
 from lineage.crawler.remote import RemoteFile
 from lineage.crawler.repo_names import is_repo_id, repo_and_revision
@@ -110,7 +110,7 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
 
     Args:
         name: a path that exists (file or folder), or `org/name`, `org/name/part` for one of several models in it, either with
-            `@revision` behind it.
+            `@revision` behind it. `org/name` of a pipeline means its main part.
         hub: or a function that makes it, called only if it is needed.
     Raises:
         NoSuchRepository, NoSuchFolder, UnreadableWeights, Offline, ...: see there.
@@ -133,6 +133,7 @@ def open_model(name: str, hub: Hub | Callable[[], Hub]) -> OpenModel:
         )
     source = source or (hub if isinstance(hub, Hub) else hub())
     repository = source.info(repo_id, revision or None)
+    part = part or main_part(repository.files or ())
     if part is not None:
         return locate_part(repository, part, source, LOOKUP_PARALLEL)
     return locate_repository(repository, source, LOOKUP_PARALLEL)
@@ -157,7 +158,9 @@ def locate_part(repository: Repository, part: str, hub: Hub, parallel: int = 1) 
     inside = replace(repository, hub_id=f"{repository.hub_id}/{part}", files=parts[part], declarations=())
     found = locate_repository(inside, hub, parallel)
     of_whole = claims_of_whole(inside.hub_id, repository.declarations)
-    return replace(found, model=replace(found.model, repo_id=f"{repository.repo_id}/{part}"), of_whole=of_whole)
+    claims = (*found.declarations, *of_whole) if part == main_part(repository.files or ()) else found.declarations
+    model = replace(found.model, repo_id=f"{repository.repo_id}/{part}")
+    return replace(found, model=model, declarations=tuple(dict.fromkeys(claims)), of_whole=of_whole)
 
 
 def claims_of_whole(part: str, declarations: Iterable[Declaration]) -> tuple[Declaration, ...]:

@@ -13,9 +13,9 @@ from collections.abc import Collection
 
 from lineage.crawler.claims_in_files import ADAPTER_CONFIG
 from lineage.crawler.selection import INDEX_SUFFIX, WeightSet, adapter_sets, choose, is_safetensors, weight_sets
+from lineage.graphdb.schema import MAIN_PARTS
 
 PIPELINE = "model_index.json"
-MAIN_PARTS = ("unet", "transformer")  # of a diffusion pipeline: what its card is about
 MAX_PARTS = 16  # more are checkpoints or collections, not the parts of one thing
 
 
@@ -38,6 +38,12 @@ def parts_of(files: Collection[str]) -> dict[str, tuple[str, ...]]:
     else:
         return {}
     return parts if 1 < len(parts) <= MAX_PARTS else {}
+
+
+def main_part(files: Collection[str]) -> str | None:
+    """Name of the part that a pipeline is named after; None for everything else."""
+    parts = parts_of(files) if PIPELINE in files else {}
+    return next((part for part in MAIN_PARTS if part in parts), None)
 
 
 def adapters_beside(files: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -141,21 +141,27 @@ def stored_model(graph: Store | None, name: str) -> Model | None:
 def is_meant(model: Model, name: str) -> bool:
     """Whether a model of the graph is what its name means: not at another revision, nor a path that holds other weights now."""
     repo_id, _, revision = name.partition("@")
-    if revision and model.repo_id.lower() == repo_id.lower() and not _is_commit(revision, model.revision):
+    named = f"{model.repo_id}/".lower().startswith(f"{repo_id}/".lower())  # or a pipeline of which it is the main part
+    if revision and named and not _is_commit(revision, model.revision):
         return False
     if not model.hub_id.startswith(LOCAL):
         return True
-    named = home_path(name)  # the path itself where it is given: its name in the graph may not be one
-    return _digest_now(named if named.exists() else Path(model.path or model.repo_id)) == model.weights_digest
+    path = home_path(name)  # the path itself where it is given: its name in the graph may not be one
+    return _digest_now(path if path.exists() else Path(model.path or model.repo_id)) == model.weights_digest
 
 
 def claims_in(graph: Store, model: Model) -> tuple[Declaration, ...]:
-    """What the graph says that a model of it claims."""
+    """What the graph says that a model of it claims; of a pipeline's main part, what the pipeline's card claims."""
     from lineage.graphdb.schema.rows import claims_of
     from lineage.queries import load
+    from lineage.queries.pipelines import whole_of
 
-    rows = graph.read(load("answer").text, {"model": model.hub_id})
-    return tuple(c for row in rows for c in claims_of(model.hub_id, row["bases"], row["relations"], row["sources"]))
+    def of(hub_id: str) -> tuple[Declaration, ...]:
+        rows = graph.read(load("answer").text, {"model": hub_id})
+        return tuple(c for row in rows for c in claims_of(model.hub_id, row["bases"], row["relations"], row["sources"]))
+
+    whole = whole_of(model.hub_id)
+    return of(model.hub_id) or (of(whole) if whole is not None else ())
 
 
 def same_weights(graph: Store | None, opened: OpenModel) -> Model | None:

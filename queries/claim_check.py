@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -24,9 +24,11 @@ from lineage.graphdb.schema.rows import claims_of, name_key
 from lineage.queries import load
 from lineage.queries.graph_reader import GraphReader
 from lineage.queries.kinship import ClaimedKin, ParentEdge, kinship
+from lineage.queries.pipelines import main_parts, whole_of, with_claims_of
 from lineage.queries.same_weights import same_weights
 from lineage.queries.walk import EVERYTHING, AncestorEdges, Limits, Relative, ancestors
 
+COMPARED = "declared_vs_detected"
 BATCH = 1_000  # models a statement
 POSSIBLE_PARENTS = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT), depth=1)
 
@@ -63,16 +65,33 @@ class Comparison:
 
 def compare(store: GraphReader, models: Iterable[str]) -> Iterator[Comparison]:
     """Comparisons of some models (hub_ids), those without anything to compare too."""
-    source = iter(models)
-    while batch := list(islice(source, BATCH)):
-        kin = Kin(store, AncestorEdges(store))  # of a batch: models of one family have their ancestors in common
-        for row in store.read(load("declared_vs_detected").text, {"models": batch}):
-            yield compare_row(kin, row)
+    yield from (found for found, _ in _compared(store, models))
 
 
 def compare_all(store: GraphReader) -> Iterator[Comparison]:
-    """Comparisons of every model that claims a base or has a parent that was found."""
-    yield from compare(store, (row["hub_id"] for row in store.stream(load("claimed_or_found").text)))
+    """Comparisons of every model that claims a base or has a parent that was found; of a pipeline and its main part under its own name."""
+    models = (row["hub_id"] for row in store.stream(load("claimed_or_found").text))
+    yield from (found for found, of_whole in _compared(store, models) if not of_whole)
+
+
+def _compared(store: GraphReader, models: Iterable[str]) -> Iterator[tuple[Comparison, bool]]:
+    """Comparisons, and whether each is the one of a pipeline, told of its main part. The weights of a pipeline are those of this part."""
+    source = iter(models)
+    while batch := list(islice(source, BATCH)):
+        kin = Kin(store, AncestorEdges(store))  # of a batch: models of one family have their ancestors in common
+        rows = store.read(load(COMPARED).text, {"models": batch})
+        parts = main_parts(store, rows, COMPARED)
+        silent = {above for row in rows if not row["bases"] and (above := whole_of(row["hub_id"])) is not None}
+        wholes = {row["hub_id"]: row for row in store.read(load(COMPARED).text, {"models": sorted(silent)})}
+        for row in rows:
+            part, whole = parts.get(row["hub_id"]), wholes.get(whole_of(row["hub_id"]) or "")
+            if part is not None:
+                found = compare_row(kin, with_claims_of(part, row))
+                yield replace(found, hub_id=row["hub_id"], repo_id=row["repo_id"]), False
+            elif whole is not None and whole["bases"]:
+                yield compare_row(kin, with_claims_of(row, whole)), True
+            else:
+                yield compare_row(kin, row), False
 
 
 def compare_found(
@@ -108,7 +127,7 @@ def compare_found(
     def above() -> set[str]:
         return {relative.hub_id for hub_id, _ in parents for relative in kin.ancestors(hub_id)}
 
-    agreement, reason = _judge(row, worth, known, above_it, above, kin)
+    agreement, reason = _judge(row, worth, kin.by_weights(known), above_it, above, kin)
     detected = tuple(name for _, name in parents)
     return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), detected, answer)
 
@@ -144,7 +163,7 @@ def compare_row(kin: Kin, row: Mapping[str, Any]) -> Comparison:
     """The comparison of one row of declared_vs_detected.cypher."""
     claims = claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])
     claims = _without_itself(claims, row["repo_id"])
-    known = [base for base in row["known"] if base["hub_id"] is not None]
+    known = kin.by_weights([base for base in row["known"] if base["hub_id"] is not None])
     parents = sorted(
         (p for p in row["parents"] if p["hub_id"] is not None), key=lambda p: (-p["probability"], p["repo_id"])
     )
@@ -170,10 +189,24 @@ class Kin:
 
     Attributes:
         above: edges to parents that were read already.
+        parts: identity of a model without weights -> its main part, where it has one; of those that were asked for.
     """
 
     store: GraphReader
     above: AncestorEdges
+    parts: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+    def by_weights(self, bases: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Claimed bases, a pipeline under its own name with the weights of its main part."""
+        new = [base for base in bases if base["hub_id"] not in self.parts]
+        found = main_parts(self.store, new, COMPARED)
+        self.parts.update({base["hub_id"]: found.get(base["hub_id"]) for base in new})
+        weights = ("hub_id", "status", "signature")
+        parts = [self.parts[base["hub_id"]] for base in bases]
+        return [
+            base if part is None else {**base, **{name: part[name] for name in weights}}
+            for base, part in zip(bases, parts, strict=True)
+        ]
 
     def ancestors(self, model: str, limits: Limits = EVERYTHING) -> list[Relative]:
         """What a model was derived from, nearest first."""
@@ -196,7 +229,7 @@ class Kin:
 
 
 def _without_itself(claims: Iterable[Declaration], repo_id: str) -> list[Declaration]:
-    return [claim for claim in claims if name_key(claim.base) != name_key(repo_id)]
+    return [c for c in claims if name_key(c.base) != name_key(repo_id) and not is_part(repo_id, c.base)]
 
 
 def _judge(

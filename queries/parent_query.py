@@ -12,6 +12,7 @@ from lineage.graphdb.schema.rows import claims_of, model_of, name_key
 from lineage.queries import load
 from lineage.queries.claim_check import Comparison, Kin, compare_row
 from lineage.queries.graph_reader import GraphReader
+from lineage.queries.pipelines import main_part, whole_of, with_claims_of
 from lineage.queries.resolve import ending_in, keys
 from lineage.queries.walk import AncestorEdges
 
@@ -38,14 +39,15 @@ class ParentRows:
 
 
 def parent_named(store: GraphReader, text: str) -> ParentRows | None:
-    """For a model as a person names it; None if the graph does not know it.
+    """For a model as a person names it, of a pipeline for its main part; None if the graph does not know it.
 
     Raises:
         NoSuchModel: several models on disk may be meant.
     """
     found = next((rows for key in keys(text) if (rows := _rows(store, key, name_key(key))) is not None), None)
     if found is not None and (found.model.path is None or name_key(text) == name_key(found.model.repo_id)):
-        return found
+        part = main_part(store, found.model)
+        return found if part is None else parent_of(store, part)
     meant = ending_in(store, text)
     return _rows(store, meant, "") if meant is not None else found
 
@@ -89,6 +91,9 @@ def _rows(store: GraphReader, hub_id: str, key: str) -> ParentRows | None:
     claims = {name: about.get(f"declared_{name}") for name in ("bases", "relations", "sources")}
     beside = {**about, "answer": about.get("answer"), "signature": model.signature, **claims}
     beside["known"] = [row for row in near if row["kind"] == Relation.DECLARES_BASE]
+    if not claims["bases"] and (whole := whole_of(model.hub_id)) is not None:
+        for row in store.read(load("declared_vs_detected").text, {"models": [whole]}):
+            beside = dict(with_claims_of(beside, row))
     names = {model.hub_id: model.repo_id, **{row["hub_id"]: row["repo_id"] for row in near}}
     return ParentRows(
         model,
@@ -96,6 +101,6 @@ def _rows(store: GraphReader, hub_id: str, key: str) -> ParentRows | None:
         reasons_in(store, [about], names)[0],
         accepted,
         [row for row in near if row["kind"] == Relation.POSSIBLE_PARENT],
-        tuple(claims_of(model.hub_id, **claims)),
+        tuple(claims_of(model.hub_id, beside["bases"], beside["relations"], beside["sources"])),
         compare_row(Kin(store, AncestorEdges(store)), beside | {"parents": accepted}),
     )

@@ -8,6 +8,7 @@ from lineage.graphdb.schema import LOCAL, Model, NoSuchModel, home_path, local_i
 from lineage.graphdb.schema.rows import name_key, short_key
 from lineage.queries import load
 from lineage.queries.graph_reader import GraphReader
+from lineage.queries.pipelines import main_part
 
 PATH_STARTS = ("./", "../", "/", "~")
 FILE_ENDINGS = (
@@ -30,14 +31,14 @@ SUGGESTIONS = 3
 
 def find(store: GraphReader, text: str) -> Model | None:
     """The model of a name (letter case ignored, former names too), an identity, `name@revision`, a path that exists, or the end of
-    the path of one model on disk.
+    the path of one model on disk. Of a pipeline, its main part.
 
     Raises:
         NoSuchModel: several models on disk may be meant.
     """
     model = next((model for key in keys(text) if (model := store.model(key)) is not None), None)
     if model is not None and (model.path is None or name_key(text) == name_key(model.repo_id)):
-        return model
+        return main_part(store, model) or model
     meant = ending_in(store, text)
     return store.model(meant) if meant is not None else model
 

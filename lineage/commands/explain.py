@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineage.commands.completion import complete_model
+from lineage.commands.named_models import note_part
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.commands.stages import stage
 from lineage.explaining import CannotCompare, explain_pair, label_of
@@ -87,6 +88,8 @@ def explain(
     with graph_if_there(store) as graph:
         with stage("reading both models"):
             looked = [look_up(name, graph, kept, lambda: hub_at(endpoint)) for name in (child, parent)]
+        for name, one in zip((child, parent), looked, strict=True):
+            note_part(name, one.model)
         beside = _beside(among, [found.sketch for found in looked]) if among else ()
         with stage("comparing them"):
             found = explain_pair(

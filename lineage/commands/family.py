@@ -44,12 +44,12 @@ def ancestors(
 
     Example: lineage ancestors acme/digits-mlp-rotated
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
-    from lineage.queries.resolve import resolve
     from lineage.queries.walk import ancestors as ask
 
     with open_store(store, create=False) as opened:
-        start = resolve(opened, model)
+        start = resolved(opened, model)
         found = ask(opened, start.hub_id, limits(generation or depth, kinds, min_probability))
     if generation:
         found = [relative for relative in found if relative.depth == generation]
@@ -75,12 +75,12 @@ def descendants(
 
     Example: lineage descendants acme/digits-mlp --depth 2
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
-    from lineage.queries.resolve import resolve
     from lineage.queries.walk import descendants as ask
 
     with open_store(store, create=False) as opened:
-        start = resolve(opened, model)
+        start = resolved(opened, model)
         found = ask(opened, start.hub_id, limits(depth, kinds, min_probability), limit)
     show(found, form, f"nothing is known to come from {start.repo_id}")
 
@@ -95,12 +95,12 @@ def siblings(
 
     Example: lineage siblings acme/digits-mlp-rotated
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries.family import siblings as ask
-    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
-        start = resolve(opened, model)
+        start = resolved(opened, model)
         found = ask(opened, start, limits(depth, kinds, min_probability))
     show(found, form, f"{start.repo_id} has no known sibling")
 
@@ -128,12 +128,12 @@ def tree(
     lineage tree acme/digits-mlp -o family.html
     lineage tree acme/digits-mlp --format mermaid
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries.family import tree as ask
-    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
-        start = resolve(opened, model)
+        start = resolved(opened, model)
         found = ask(opened, start, limits(depth, kinds, min_probability))
     form = draw_or_none(drawn, output, form == "json", lambda: figure_of(start, found)) or form
     if form:
@@ -165,13 +165,13 @@ def path(
 
     Example: lineage path acme/digits-mlp-rotated acme/digits-mlp
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries.family import decided_by
     from lineage.queries.family import path as ask
-    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
-        steps = ask(opened, resolve(opened, a), resolve(opened, b), limits(depth, kinds, min_probability))
+        steps = ask(opened, resolved(opened, a), resolved(opened, b), limits(depth, kinds, min_probability))
         evidence = decided_by(opened, steps)
     form = draw_or_none(drawn, output, form == "json", lambda: figure_of_path(f"From {a} to {b}", steps)) or form
     if form or not steps:
@@ -197,12 +197,12 @@ def common_ancestor(
 
     Example: lineage common-ancestor acme/digits-mlp-rotated acme/digits-mlp-noisy
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries.family import common_ancestors as ask
-    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
-        shared = ask(opened, resolve(opened, a), resolve(opened, b), limits(depth, kinds, min_probability))
+        shared = ask(opened, resolved(opened, a), resolved(opened, b), limits(depth, kinds, min_probability))
     none = f"{a} and {b} share no known ancestor"
     if form:
         rows = [{**as_row(item.ancestor), "depth_a": item.depth_a, "depth_b": item.depth_b} for item in shared]
@@ -237,9 +237,9 @@ def licences(
     lineage licences acme/digits-mlp-rotated
     lineage licences --conflicts --fail-on conflict
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries.licences import all_conflicts, licence_chain
-    from lineage.queries.resolve import resolve
 
     if model is None:
         with open_store(store, create=False) as opened:
@@ -248,7 +248,7 @@ def licences(
         fail_if(fail_on, (row["outcome"] for row in found))
         return
     with open_store(store, create=False) as opened:
-        start = resolve(opened, model)
+        start = resolved(opened, model)
         chain = licence_chain(opened, start, limits(depth, kinds, min_probability))
     rows = [
         {**as_row(link.ancestor), "license": link.license, "outcome": link.outcome, "reason": link.reason}
@@ -283,12 +283,12 @@ def blast_radius(
 
     Example: lineage blast-radius acme/digits-mlp --min-probability 0.9
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries.blast import blast_radius as ask
-    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
-        start = resolve(opened, model)
+        start = resolved(opened, model)
         heirs = ask(opened, start, limits(depth, kinds, min_probability))
     form = draw_or_none(drawn, output, form == "json", lambda: figure_of_heirs(start, heirs)) or form
     rows = [

@@ -11,10 +11,8 @@ import click
 from lineage.answering import Question, answer_now, answer_stored
 from lineage.commands.completion import complete_model
 from lineage.commands.hints import hint
-from lineage.commands.messages import note
+from lineage.commands.named_models import note_part
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
-from lineage.crawler.pipeline_components import PIPELINE
-from lineage.graphdb.schema import home_path
 from lineage.locations import sketches_folder
 from lineage.reading import graph_if_there
 
@@ -59,7 +57,7 @@ def who_is_parent(
     question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it, among)
     with graph_if_there(store, create=store_it) as graph:
         found = answer_stored(question, graph) or answer_now(question, graph)
-    _say_if_part(model, found.answer.model.path)
+    note_part(model, found.answer.model)
     if as_json_wanted:
         click.echo(json.dumps(as_json(found.answer, found.stored), indent=1))
     elif found.failure is None or found.answer.declared:
@@ -70,12 +68,3 @@ def who_is_parent(
         raise found.failure
     if found.answer.answer in ("undecided", "unknown", "no_relatives"):
         raise click.exceptions.Exit(3)
-
-
-def _say_if_part(named: str, path: str | None) -> None:
-    """Of the folder of a pipeline the main part is answered for."""
-    folder = home_path(named)
-    if path is None or not (folder / PIPELINE).is_file() or folder.resolve() not in Path(path).parents:
-        return
-    part = Path(path).relative_to(folder.resolve()).parts[0]
-    note(f"{named} is a pipeline of several models: this is about its main part, {part}")

@@ -137,12 +137,12 @@ def as_of(model: str, moment: datetime, store: str, form: str | None) -> None:
 
     Example: lineage as-of acme/digits-mlp-rotated 2026-11-01
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries import load
-    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
-        start = resolve(opened, model)
+        start = resolved(opened, model)
         rows = opened.read(load("as_of").text, {"model": start.hub_id, "at": _utc(moment)})
     show_rows(rows, form, f"no parent of {start.repo_id} was known then", _columns("as_of"))
 
@@ -172,12 +172,12 @@ def declared(model: str | None, store: str, only: str | None, fail_on: str | Non
     lineage declared --only contradicts
     lineage declared --only contradicts --fail-on any
     """
+    from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
     from lineage.queries.claim_check import compare, compare_all
-    from lineage.queries.resolve import resolve
 
     with open_store(store, create=False) as opened:
-        found = list(compare(opened, [resolve(opened, model).hub_id]) if model else compare_all(opened))
+        found = list(compare(opened, [resolved(opened, model).hub_id]) if model else compare_all(opened))
     chosen = sorted((c for c in found if not only or c.agreement == only), key=lambda c: (c.repo_id, c.hub_id))
     none = "no model claims a base or has a parent that was found" if not only else f"none: {only}"
     if form is None:

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from lineage.crawler.pipeline_components import MAIN_PARTS
-from lineage.graphdb.schema import Declaration, Relation
+from lineage.graphdb.schema import MAIN_PARTS, Declaration, Relation
 from lineage.pages.members import Brood, EdgeFacts, Member
 from lineage.pages.scanned_claims import ClaimMeasures, ScannedClaims
 

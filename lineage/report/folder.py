@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lineage.crawler.pipeline_components import MAIN_PARTS, PIPELINE
-from lineage.graphdb.schema import Declaration, Failure
+from lineage.crawler.pipeline_components import PIPELINE
+from lineage.graphdb.schema import MAIN_PARTS, Declaration, Failure
 
 NO_DIGEST = "0" * 64  # the weights are not read for this
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import Failure, NoSuchModel, Relation
+from lineage.graphdb.schema import MAIN_PARTS, Failure, NoSuchModel, Relation
 from lineage.pages.graph_relatives import GraphRelatives
 from lineage.pages.graph_source import members
 from lineage.pages.members import EdgeFacts, Member
@@ -184,7 +184,7 @@ def verify_folder(
         NoSuchModel: there is no such folder, or no model in it.
     """
     from lineage.crawler.folder import local_models
-    from lineage.crawler.pipeline_components import MAIN_PARTS, PIPELINE
+    from lineage.crawler.pipeline_components import PIPELINE
     from lineage.detect.report import as_json, ties
     from lineage.report.folder import cards_under
     from lineage.scanning import scan_with_samples
