@@ -22,6 +22,7 @@ from lineage.detect.side_by_side import side_by_side
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
 from lineage.detect.signals.inheritance import inheritance
 from lineage.detect.signals.interface import Kind
+from lineage.detect.signals.kept_since import kept_since_parent
 from lineage.detect.signals.registry import of_kind
 from lineage.detect.signals.retention import UnitDistances, Votes, votes
 from lineage.detect.signals.rooted_growth import RootedGrowth, rooted_growth
@@ -282,7 +283,10 @@ def parents_under(
         neither = neither.masked_fill(held.alone, NOT_NEITHER)
     # of two models one at most comes from the other
     ancestor = (odds - (neither.exp() + turned_round(odds, neighbours).exp()).log()).sigmoid()
-    share = first_of(ancestor, None if held is None else held.order)
+    order = None if held is None else held.order
+    share = first_of(ancestor, order)
+    share[root] = 0
+    share = first_of(ancestor * kept_since_parent(geometry.distance, neighbours, share), order)
     share[root] = 0
     return RootedTree(root, share, low, found, told, possible)
 
