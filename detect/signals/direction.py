@@ -21,7 +21,7 @@ from importlib.resources import files
 
 from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, cached, torch
-from lineage.detect.signals.units import measured
+from lineage.detect.signals.units import measured, turned
 
 FEATURES = (
     "growth", "growth beside radial", "radial fine", "radial coarse", "growth by certainty",
@@ -102,7 +102,7 @@ def layer_features(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     moved, size, grown = moved.double(), size.double(), grown.double()
     used = (moved > 1e-12 * size) & (size > 0)
     count = used.sum(0).double()
-    valid = (count >= 4).double()
+    valid = ((count >= 4) & ~turned(moved, grown)).double()
     d, m = torch.where(used, moved, 1.0), torch.where(used, size, 1.0)
     one = used.double()
     scale = (m * d).sqrt()

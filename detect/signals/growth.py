@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from lineage.detect.align import Layer
 from lineage.detect.arrays import Tensor, torch
-from lineage.detect.signals.units import MINIMUM_UNITS, measured
+from lineage.detect.signals.units import MINIMUM_UNITS, measured, turned
 
 UPRIGHT = 1.0  # gamma, either way, that movement at right angles may make
 _DIGITS = 1e-3  # what is smaller against the float32 numbers that it is the difference of has lost too many digits
@@ -69,9 +69,10 @@ def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     """The fit over the units of one layer, (u, p) each.
 
     Returns:
-        (p, 2) float64: gamma and its variance, which is infinite where gamma is not determined.
+        (p, 2) float64: gamma and its variance, which is infinite where gamma is not determined or the units only turned.
         nan where float32 statistics leave too few digits: they nearly lie on a line, or nearly determine no gamma.
     """
+    only_turned = turned(moved, grown)
     fine = moved.dtype == torch.float64  # then units may not have moved
     still = torch.zeros(1, dtype=torch.float64, device=moved.device)
     if fine:
@@ -94,7 +95,7 @@ def layer_growth(moved: Tensor, size: Tensor, grown: Tensor) -> Tensor:
     grown_grown = by_size.mul_(by_moved).sum(0).double()
     sums = (count, size_size, moved_moved, size_grown, moved_grown, grown_grown)
     gamma, variance, told = least_squares(sums, MINIMUM_UNITS, 1e-9)
-    found = torch.stack([gamma, variance], 1)
+    found = torch.stack([gamma, variance.masked_fill(only_turned, torch.inf)], 1)
     return found if fine else torch.where((told > _DIGITS)[:, None], found, torch.nan)
 
 
