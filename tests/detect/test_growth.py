@@ -4,6 +4,7 @@ import torch
 
 from lineage.detect.align import align
 from lineage.detect.pipeline import decide
+from lineage.detect.signals.direction import direction
 from lineage.detect.signals.growth import at_right_angles, growth
 from tests.builders import Weights, sketch_of, start, three_generations, tune
 from tests.detect.golden_decisions import subjects
@@ -97,3 +98,18 @@ def test_a_child_that_undoes_what_its_base_had_learned_is_not_taken_for_the_pare
     models["undone"] = undoing(models["base"], 2)
     parents = {decision.model: decision.parent for decision in decide(subjects(models))}
     assert parents == dict.fromkeys(models, "base") | {"base": None}
+
+
+def test_units_that_only_turned_tell_no_order() -> None:
+    """As merged OFT and BOFT turn them: exactly, but for rounding."""
+    before = start(3)
+    random = np.random.default_rng(4)
+    after = {}
+    for name, values in before.items():
+        step = random.standard_normal((values.shape[-1],) * 2) if values.ndim == 2 else None
+        turn = np.linalg.qr(np.eye(values.shape[-1]) + 0.03 * (step - step.T))[0] if step is not None else None
+        after[name] = values if turn is None else (values @ turn).astype(np.float32)
+    both = align([sketch_of(m, str(i)) for i, m in enumerate((before, after))], CPU)
+    pair = torch.tensor([[0, 1]])
+    assert growth(both, pair).z.tolist() == [0.0]
+    assert direction(both, pair).tolist() == [0.0]

@@ -183,6 +183,15 @@ def test_opposition_agrees_with_the_obvious_reference_and_picks_the_root_of_a_st
     assert opposed(0, 400, count=2) == 0, "two models have no angle"
 
 
+def test_a_few_members_that_lie_opposite_by_chance_speak_less_against_a_root_than_as_many_votes_of_all():
+    few = torch.tensor([0.5, 0.5, 0.45, *[0.0] * 27], dtype=torch.float64)
+    all_of_them = torch.full((30,), float(few.mean()), dtype=torch.float64)
+    assert float(strength(few)) < 0.15 * float(strength(all_of_them))
+    assert float(strength(all_of_them)) == pytest.approx(30**0.5 * float(few.mean())), (
+        "behind a stand-in all see the root"
+    )
+
+
 def drift_of(products, lengths, origin):
     """Cosines seen from a model, and how far the others moved from it in its lengths."""
     away = lengths - 2 * products[origin] + products[origin, origin]
