@@ -23,6 +23,7 @@ from lineage.detect.sketch_store import Sample
 
 FOLDED = 0.7  # of the error left with scales for rows and columns: then such scales were moved between tensors
 MIN_FOLDED_ROWS = 8
+HOLDS_THE_ERROR = 0.9  # share of the error of rounding that is in another model: then that one was trained from the copy's values
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,10 @@ def leaning(
 ) -> float:
     """How clearly what is left of a copy points from a model to another one: standard errors, about 0 for the original.
 
-    Rounding does not know the difference of two models. Where the copy is of a third one, that lies between or beyond them.
+    Rounding does not know the difference of two models. Where the copy is of a third one, that lies between or beyond them. A model that
+    was trained from the copy's values has their whole error, and not only what a third one had learned: 0 for that.
     """
-    along = variance = 0.0
+    along = variance = error_sq = 0.0
     for name in packed:
         if len(copy.sketch.samples[name].shape) != 2 or values.shared(copy, other, name) is None:
             continue
@@ -137,6 +139,9 @@ def leaning(
         weight = 1 / max(_sq(left) / left.size, 1e-300)
         along += weight * float((left * apart).sum())
         variance += weight * _sq(apart)
+        error_sq += weight * _sq(left)
+    if along >= HOLDS_THE_ERROR * error_sq:
+        return 0.0
     return along / sqrt(variance) if variance > 0 else 0.0
 
 
