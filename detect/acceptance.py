@@ -196,7 +196,8 @@ def _reason(child: int, name: str, parent: int, family: FamilyEvidence) -> Reaso
     models = {"parent": name}
     more = []
     if float(family.evidence.signals["decay"][child, parent]) > 0:
-        more.append(Reason("decayed", models=models))
+        scaled = float(family.pairs.decay[child, parent]) > 0 and not float(family.pairs.one_factor[child, parent])
+        more.append(Reason("scaled_units" if scaled else "decayed", models=models))
     if float(family.evidence.signals["layers"][child, parent]) > 0:
         more.append(Reason("made_over", models=models))
     if slope == slope:

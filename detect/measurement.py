@@ -26,6 +26,7 @@ from lineage.detect.rounded_copies import rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
 from lineage.detect.signals.counters import batches_seen
+from lineage.detect.signals.decay import fits_another
 from lineage.detect.signals.exact_retention import Characters, characters
 from lineage.detect.signals.growth import at_right_angles
 from lineage.detect.signals.interface import SignalInputs
@@ -33,6 +34,7 @@ from lineage.detect.signals.pairs import NEAREST_COMPARED, PairEvidence, each_on
 from lineage.detect.signals.registry import SIGNALS
 from lineage.detect.signals.retention import UnitDistances, unit_distances
 from lineage.detect.signals.shared_tensors import SharedTensors, shared_tensors
+from lineage.detect.signals.shrunk_rows import rows_fit_another
 from lineage.detect.tree import LARGE, Evidence, nearest, possible_roots
 from lineage.detect.tuned_merges import leaf_merges
 
@@ -208,7 +210,12 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
     geometry = geometry_of(family, neighbours)
     inputs = SignalInputs(own, layers, geometry, pairs, family.mixed, options, of_detector)
     signals = {signal.name: signal.measure(inputs) for signal in SIGNALS}
-    evidence = Evidence(signals, even=parting(pairs.balance), upright=at_right_angles(pairs.growth_gamma))
+    evidence = Evidence(
+        signals,
+        even=parting(pairs.balance),
+        upright=at_right_angles(pairs.growth_gamma),
+        of_another=fits_another(layers, pairs.one_factor) | rows_fit_another(layers, signals["decay"], pairs.decay),
+    )
     roots = possible_roots(evidence.growth_at_right_angles + evidence.certain, family.distance, family.lengths)
     return Measurement(
         geometry,

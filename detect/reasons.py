@@ -48,6 +48,7 @@ TEMPLATES = {
     "not_grown": "its units do not show that they grew out of those of {parent} (growth z = {z:+.1f}), but the family does",
     "grew": "its units grew out of those of {parent} (growth z = {z:+.1f})",
     "decayed": "weights without a gradient are those of {parent}, shrunk by decay",
+    "scaled_units": "some of its units are those of {parent}, each times one factor",
     "inherited": "what {parent} had learned before is still in it (slope {slope:.2f})",
     "same_run": "both look like files of one training run",
     "low_rank": "the change has rank {rank} in {modules} and is zero elsewhere, as merged LoRA leaves it",

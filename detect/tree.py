@@ -58,11 +58,13 @@ class Evidence:
         signals: name of each signal -> [child, parent], see signals/interface.py.
         even: how much likelier the pair's balance is for siblings of an unseen parent than for parent and child, a log.
         upright: 0 to 1, how far the pair's movement can have been at right angles, see signals/growth.py.
+        of_another: bool, whether what is shrunk in the child may as well be another model's weights, see signals/decay.py.
     """
 
     signals: Mapping[str, Tensor]
     even: Tensor
     upright: Tensor
+    of_another: Tensor
 
     @property
     def growth(self) -> Tensor:
@@ -99,6 +101,11 @@ class Evidence:
         """[child, parent]: log-odds from what training alone does not do."""
         first, *others = (self.signals[signal.name] for signal in of_kind(Kind.CERTAIN))
         return sum(others, first)
+
+    @property
+    def certain_of_ancestor(self) -> Tensor:
+        """The same, without what speaks for another model as well: that came before the child, and yet may be no ancestor of it."""
+        return self.certain - self.signals["decay"].clamp(min=0) * self.of_another
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +351,7 @@ def seen_from(
         retention[child, neighbours],
         evidence.growth[child, neighbours],
         evidence.growth_at_right_angles[child, neighbours],
-        evidence.certain[child, neighbours],
+        evidence.certain_of_ancestor[child, neighbours],
         evidence.even[child, neighbours],
     )
     outward = outward.where(~rounded_apart(geometry))

@@ -4,11 +4,15 @@ Border pixels, words that the data lacks, dead units: weight decay multiplies al
 (SGD and AdamW; Adam with decay in the gradient does not keep the ratio). So the ratios b / a of two models pile up at one value beside 1,
 sharp to the rounding of float32, and the shrunk model is the later one. Nothing else that training does makes such a pile. Two children of
 one parent pile up as well, at the ratio of their factors: the signal orders a pair in time, it does not say that one is the other's parent.
+And where the piled up weights of an earlier model are another model's bit for bit, as a sibling trained without decay leaves those of the
+parent, they may have been shrunk from either (`fits_another`).
+
+All layers shrink by one factor. Scaled units (norms folded into the next matrix, merged IA3) pile up as well, each at a factor of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,35 +26,83 @@ SHARE_OF_NEAR = 0.3
 PILE = 16  # values in a layer's pile at least
 ALL = 32  # values in all piles at least
 SHRUNK = 2e-5  # log of the factor at least
+ALIKE = 0.01  # of the log of the factor: layers whose factors differ by less shrank by one factor
+ONE_FACTOR = 0.6  # share of the piled up values that must have it
 _VALUES_A_LAYER = 8192
 _CHUNK = 1 << 20  # pairs times values at a time
 _WORK = 1 << 27  # pairs times values in all; a large family samples
 
 
-def decay(layers: Sequence[Layer], pairs: Tensor) -> Tensor:
+def decay(layers: Sequence[Layer], pairs: Tensor) -> tuple[Tensor, Tensor]:
     """
     Args:
         pairs: (p, 2) int64, indices of models (a, b).
     Returns:
         (p,) float64: log-odds that a came first: LOG_ODDS where b's bare weights are a's shrunk, -LOG_ODDS where a's are b's, 0 where there
-        are no piles or they disagree. Exactly antisymmetric. Models whose values are coarser than float32 say nothing.
+        are no piles or they disagree; and the same where the layers shrank by one factor, 0 elsewhere. Exactly antisymmetric. Models whose
+        values are coarser than float32 say nothing.
     """
-    votes = torch.zeros(len(pairs), 2, dtype=torch.float64, device=pairs.device)  # values in piles below 1, above 1
-    used = [layer for layer in layers if layer.part is not Part.REST]
-    for layer in used:
-        flat = layer.values.flatten(1)  # (m, v)
-        at_most = max(1024, min(_VALUES_A_LAYER, _WORK // max(1, len(pairs) * len(used))))
-        flat = flat[:, :: -(-flat.shape[1] // at_most)].contiguous()
-        if flat.shape[1] < PILE:
-            continue
+    counts, factors = [], []
+    for flat in _sampled(layers, len(pairs)):
+        count, factor = torch.zeros(2, len(pairs), device=pairs.device)
         fine = is_fine(flat)
         due = (fine[pairs[:, 0]] & fine[pairs[:, 1]]).nonzero()[:, 0]
         for part in due.split(max(1, _CHUNK // flat.shape[1])):
-            count, factor = piles(flat[pairs[part, 0]], flat[pairs[part, 1]])
-            votes[part, 0] += torch.where(factor < 0, count, 0.0)
-            votes[part, 1] += torch.where(factor > 0, count, 0.0)
-    total, lead = votes.sum(1), votes[:, 0] - votes[:, 1]
-    return torch.where((total >= ALL) & (lead.abs() >= 0.6 * total), LOG_ODDS * lead.sign(), 0.0)
+            count[part], factor[part] = piles(flat[pairs[part, 0]], flat[pairs[part, 1]])
+        counts.append(count)
+        factors.append(factor)
+    if not counts or not len(pairs):
+        return (torch.zeros(len(pairs), dtype=torch.float64, device=pairs.device),) * 2
+    count, factor = torch.stack(counts, 1).double(), torch.stack(factors, 1).double()  # (p, l)
+    total = count.sum(1)
+    lead = (count * (factor < 0)).sum(1) - (count * (factor > 0)).sum(1)
+    odds = torch.where((total >= ALL) & (lead.abs() >= 0.6 * total), LOG_ODDS * lead.sign(), 0.0)
+    highest = factor.gather(1, count.argmax(1)[:, None])  # (p, 1)
+    alike = (factor - highest).abs() <= ALIKE * highest.abs() + 2 * WINDOW
+    return odds, torch.where((count * alike).sum(1) >= ONE_FACTOR * total, odds, 0.0)
+
+
+def _sampled(layers: Sequence[Layer], pairs: int) -> Iterator[Tensor]:
+    """(m, v) values of each layer that may pile up."""
+    used = [layer for layer in layers if layer.part is not Part.REST]
+    at_most = max(1024, min(_VALUES_A_LAYER, _WORK // max(1, pairs * len(used))))
+    for layer in used:
+        flat = layer.values.flatten(1)  # (m, v)
+        flat = flat[:, :: -(-flat.shape[1] // at_most)].contiguous()
+        if flat.shape[1] >= PILE:
+            yield flat
+
+
+def fits_another(layers: Sequence[Layer], found: Tensor) -> Tensor:
+    """
+    Args:
+        found: (m, m) float64, [child, parent]: positive where the child's bare weights are the parent's, shrunk.
+    Returns:
+        (m, m) bool, [child, parent]: positive ones where the bare weights in which the parent differs from another model that comes into
+        question are too few for a pile: what is shrunk may be that one's.
+    """
+    doubtful = torch.zeros(found.shape, dtype=torch.bool)
+    for child in range(len(found)):
+        parents = (found[child] > 0).nonzero()[:, 0]
+        rivals = (found[parents][:, parents] == 0).fill_diagonal_(False)  # (k, k): those shrunk themselves hold other values
+        if bool(rivals.any()):
+            own = _own_values(layers, child, parents)
+            doubtful[child, parents] = ((own < PILE) & rivals).any(1)
+    return doubtful
+
+
+def _own_values(layers: Sequence[Layer], child: int, parents: Tensor) -> Tensor:
+    """(k, k) int64: number of values in the piles of each parent and the child in which the parent differs from each other one."""
+    own = torch.zeros(len(parents), len(parents), dtype=torch.int64)
+    for flat in _sampled(layers, len(parents)):
+        first = flat[parents.to(flat.device)]  # (k, v)
+        second = flat[child].expand_as(first).contiguous()
+        count, middle = piles(first, second)
+        ratio = (second.double() / first).log()  # nan where one is 0 or signs differ
+        inside = ((ratio - middle[:, None]).abs() <= 2 * WINDOW) & (count > 0)[:, None] & (first != second)
+        for place in range(len(parents)):
+            own[place] += (inside[place] & (first[place] != first)).sum(1).cpu()
+    return own
 
 
 def is_fine(values: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class PairEvidence:
         growth_z, growth_gamma: (m, m) float64, see signals/growth.py.
         direction: (m, m) float64, log-odds, see signals/direction.py.
         balance: (m, m) float64, see signals/balance.py.
-        decay: (m, m) float64, log-odds, see signals/decay.py.
+        decay: (m, m) float64, log-odds, see signals/decay.py; one_factor: the same where all layers shrank by one factor.
     """
 
     growth_z: Tensor
@@ -34,6 +34,7 @@ class PairEvidence:
     direction: Tensor
     balance: Tensor
     decay: Tensor
+    one_factor: Tensor
 
     def beside(self, other: PairEvidence) -> PairEvidence:
         """These measurements, and the other ones for pairs that were not measured here."""
@@ -58,12 +59,14 @@ def pair_evidence(layers: Sequence[Layer], pairs: Tensor, nearest: Tensor) -> Pa
         return by_child_and_parent(values.cpu(), pairs, models, missing)
 
     whole = growth.combined(grown, on_device)
+    shrunk, one_factor = decay(layers, nearest.to(on_device.device))
     return PairEvidence(
         growth_z=matrix(whole.z),
         growth_gamma=matrix(whole.gamma),
         direction=matrix(direction.log_odds(direction.combined(directed, on_device))),
         balance=matrix(balance.combined(balanced, on_device), torch.nan),
-        decay=matrix(decay(layers, nearest.to(on_device.device)), pairs=nearest),
+        decay=matrix(shrunk, pairs=nearest),
+        one_factor=matrix(one_factor, pairs=nearest),
     )
 
 

@@ -36,8 +36,37 @@ def shrunk_rows(layers: Sequence[Layer]) -> Tensor:
     return found.sign()
 
 
+def rows_fit_another(layers: Sequence[Layer], found: Tensor, sharp: Tensor) -> Tensor:
+    """As decay.fits_another, for rows.
+
+    Args:
+        found: (m, m) float64, [child, parent], positive where the child's weights are the parent's, shrunk; sharp: the same of those for
+            which single values show it.
+    """
+    found = found.where(sharp == 0, 0.0)
+    doubtful = torch.zeros(found.shape, dtype=torch.bool)
+    tables = [layer.values[:, :MOST_ROWS].cpu() for layer in layers if layer.part is Part.EMBEDDING]
+    for child in range(len(found)):
+        parents = (found[child] > 0).nonzero()[:, 0]
+        rivals = (found[parents][:, parents] == 0).fill_diagonal_(False)  # (k, k)
+        if bool(rivals.any()):
+            own = torch.zeros(rivals.shape, dtype=torch.int64)
+            for rows in tables:
+                known = torch.stack([_of_rows(rows[[child, int(parent)]])[1][:, 1, 0] for parent in parents])  # (k, u)
+                differs = (rows[parents][:, None] != rows[parents][None]).any(3)  # (k, k, u)
+                own += (known[:, None] & differs).sum(2)
+            doubtful[child, parents] = ((own < FEWEST_ROWS) & rivals).any(1)
+    return doubtful
+
+
 def _of_table(rows: Tensor) -> Tensor:
     """(m, u, w) rows of a table -> (m, m), [child, parent]: 1 where the child's rows are shrunk, -1 where the parent's."""
+    sign, _ = _of_rows(rows)
+    return sign
+
+
+def _of_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """See `_of_table`; beside it (u, m, m) bool: whether a row is the other model's, times a factor."""
     digits = torch.from_numpy(stored_digits([plain(rows.flatten(1))])).double()
     coarser = torch.minimum(digits[:, None], digits[None, :])
     off = 2.0**-coarser  # (m, m) what rounding of both leaves of a value, relative
@@ -56,4 +85,4 @@ def _of_table(rows: Tensor) -> Tensor:
     error = off / rows.shape[2] ** 0.5
     alike = (torch.where(known, (ratio - mean).abs(), 0.0) <= SPREAD * error).all(0)
     sure = (coarser <= COARSE) & alike & (known.sum(0) >= FEWEST_ROWS) & (mean.abs() >= SURE * error / count.sqrt())
-    return torch.where(sure, -mean.sign(), 0.0)
+    return torch.where(sure, -mean.sign(), 0.0), known

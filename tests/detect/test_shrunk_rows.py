@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lineage.detect.align import Layer, Part
-from lineage.detect.signals.shrunk_rows import shrunk_rows
+from lineage.detect.signals.shrunk_rows import rows_fit_another, shrunk_rows
 
 
 def half(values: np.ndarray) -> np.ndarray:
@@ -61,3 +61,14 @@ def test_what_says_nothing(rows, why):
 
 def test_one_model_in_16_bits_is_enough(rows):
     assert shrunk_rows(table(rows, half(rows * 0.98)))[1, 0] == 1
+
+
+@pytest.mark.parametrize("moved", [0, 5])
+def test_rows_that_a_sibling_left_as_they_were_may_be_shrunk_from_either(rows, moved):
+    """The parent, a child trained without decay that moved some rows, and one with decay."""
+    sibling = rows.copy()
+    sibling[:moved] += 0.002 * np.random.default_rng(2).standard_normal((moved, 384))
+    layers = table(half(rows), half(sibling), half(rows * 0.98))
+    found = shrunk_rows(layers)
+    assert found[2].tolist() == [1, 1, 0]
+    assert rows_fit_another(layers, found, 0 * found)[2].tolist() == [not moved, True, False]

@@ -114,11 +114,16 @@ def test_evidence_that_is_added_as_it_is_comes_from_the_list(measured) -> None:
 def test_evidence_keeps_the_axes_of_its_signals() -> None:
     odds = {s.name: torch.tensor([[0.0, -i], [i, 0.0]], dtype=torch.float64) for i, s in enumerate(SIGNALS, start=1)}
     evidence = Evidence(
-        odds, even=torch.zeros(2, 2, dtype=torch.float64), upright=torch.ones(2, 2, dtype=torch.float64)
+        odds,
+        even=torch.zeros(2, 2, dtype=torch.float64),
+        upright=torch.ones(2, 2, dtype=torch.float64),
+        of_another=torch.ones(2, 2, dtype=torch.bool),
     )
     for name in ("growth", "detector", "dates", "declared"):
         assert torch.equal(getattr(evidence, name), odds[name])
     assert torch.equal(evidence.certain, sum(odds[s.name] for s in of_kind(Kind.CERTAIN)))
+    counted = evidence.certain - evidence.certain_of_ancestor
+    assert torch.equal(counted, odds["decay"].clamp(min=0)), "that the child is no ancestor counts all the same"
 
 
 def test_what_certain_evidence_adds_is_named_by_the_signals_it_is_from() -> None:
