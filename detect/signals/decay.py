@@ -84,7 +84,9 @@ def fits_another(layers: Sequence[Layer], found: Tensor) -> Tensor:
     doubtful = torch.zeros(found.shape, dtype=torch.bool)
     for child in range(len(found)):
         parents = (found[child] > 0).nonzero()[:, 0]
-        rivals = (found[parents][:, parents] == 0).fill_diagonal_(False)  # (k, k): those shrunk themselves hold other values
+        rivals = (found[parents][:, parents] == 0).fill_diagonal_(
+            False
+        )  # (k, k): those shrunk themselves hold other values
         if bool(rivals.any()):
             own = _own_values(layers, child, parents)
             doubtful[child, parents] = ((own < PILE) & rivals).any(1)
