@@ -38,7 +38,7 @@ from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
 LARGER = 1.1  # times as many values: another model around it
-METHOD_VERSION = "54"
+METHOD_VERSION = "55"
 
 
 def decide(
@@ -83,7 +83,9 @@ def _decide_packed(
 
 
 def _may_be_original(decision: Decision) -> bool:
-    """Whether a model is no rounded or exact copy of another one, which is then asked in its place."""
+    """Whether a model is no rounded or exact copy of another one, which is then asked in its place; a pruned one has values of its own."""
+    if "pruned_share" in decision.evidence:
+        return True
     return decision.relation not in (Relation.QUANTIZED_FROM, Relation.COPY_OF) and "equal_to" not in decision.evidence
 
 
