@@ -15,8 +15,15 @@ from lineage.detect.combine_decisions import PartOfModel
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import model_of
 from lineage.detect.reasons import Reason
-from lineage.graphdb.schema import Relation
+from lineage.detect.signature import natural_key
+from lineage.graphdb.schema import TIED, Relation
 
+SAME_WEIGHTS = (
+    *TIED,
+    "copy_same_files",
+    "copy_equal_values",
+)  # reasons of models with another one's weights as they are
+NAMED = 3  # models with the same weights as a parent
 LIKELY = 0.5  # probability of a candidate that counts as a parent here
 
 
@@ -71,6 +78,23 @@ def with_parent_of_equal(decision: Decision, by_model: Mapping[str, Decision]) -
         evidence={**equal.evidence, **decision.evidence},
         reason=decision.reason.and_then(Reason("parent_of_both", reasons={"reason": equal.reason})),
     )
+
+
+def with_equals_of_parents(decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions, in the same order: where a parent represents models with the same weights, these are named."""
+    equal: dict[str, list[str]] = defaultdict(list)  # representative -> models equal to it
+    for decision in decisions:
+        if decision.reason.key in TIED and isinstance(first := decision.evidence.get("equal_to"), str):
+            equal[first].append(decision.model)
+    return [_with_equals_of_parent(decision, equal.get(decision.parent or "", ())) for decision in decisions]
+
+
+def _with_equals_of_parent(decision: Decision, others: Sequence[str]) -> Decision:
+    if decision.parent is None or not others or decision.merged_from or decision.model in others:
+        return decision
+    names = tuple(sorted(others, key=natural_key)[:NAMED])
+    clause = Reason("equals_of_parent", models={"parent": decision.parent, "models": names})
+    return replace(decision, reason=decision.reason.and_then(clause))
 
 
 def among_equals(model: str, decisions: Sequence[Decision]) -> Decision:

@@ -137,7 +137,9 @@ def with_decision(found: Explanation, decision: Decision) -> Explanation:
     is not called unrelated to it, nor is one that shares too little with it to measure that."""
     if decision.reason.key == "unrelated" and found.related == 0:
         decision = decision.withdrawn(Reason("too_few_in_common", {"values": found.values}))
-    elif decision.reason.key == "unrelated" and any(c.key == "common_start" for c in decision.reason.then):
+    elif decision.answer is AnswerKind.ROOT and decision.reason.key == "unrelated":
+        decision = replace(decision, answer=AnswerKind.NO_RELATIVES)
+    if decision.reason.key == "unrelated" and any(c.key == "common_start" for c in decision.reason.then):
         decision = replace(decision, reason=replace(decision.reason, key="no_near_relatives"))
     return replace(found, decision=decision)
 

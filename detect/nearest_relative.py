@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +14,7 @@ from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.relatedness import relatedness
-from lineage.graphdb.schema import Relation
+from lineage.graphdb.schema import TIED, Relation
 
 FEW = 48  # group size up to which a model is compared with every other one
 
@@ -54,16 +54,23 @@ def with_relatives_of_copies(said: Sequence[tuple[GroupMember, Decision]]) -> li
 
 
 def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
-    """The decisions about all models, where one that others come from, under other names too, does not say that it is the only model, nor
-    that it has no relatives."""
+    """The decisions about all models, where one that others come from or are equal to, under other names too, does not say that it is the
+    only model, nor that it has no relatives."""
     below: dict[str, list[Decision]] = defaultdict(list)
+    equal: Counter[str] = Counter()
     for decision in decisions:
         for parent, _ in decision.parents:
             below[parent].append(decision)
+        if decision.reason.key in TIED and isinstance(original := decision.reason.models.get("original"), str):
+            equal[original] += 1
     found = []
     for decision in decisions:
         children = below[decision.model]
-        if children and (decision.reason.key == "alone" or decision.answer is AnswerKind.NO_RELATIVES):
+        alone = decision.reason.key in ("alone", "unrelated") or decision.answer is AnswerKind.NO_RELATIVES
+        if alone and not children and equal[decision.model]:
+            reason = Reason("same_weights", {"count": equal[decision.model]})
+            decision = replace(decision, answer=AnswerKind.ROOT, reason=reason)
+        elif alone and children:
             copies = all(child.relation in (Relation.COPY_OF, Relation.QUANTIZED_FROM) for child in children)
             key, count = ("original", len(children)) if copies else ("oldest", len(children) + 1)
             decision = replace(decision, answer=AnswerKind.ROOT, reason=Reason(key, {"count": count}))

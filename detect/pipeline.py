@@ -16,7 +16,7 @@ from lineage.detect.arrays import Tensor, torch
 from lineage.detect.between import with_parents_between
 from lineage.detect.clustering import RELATED, families
 from lineage.detect.decision import AnswerKind, Candidate, Decision
-from lineage.detect.equal_parts import has_equals, with_parent_of_equal
+from lineage.detect.equal_parts import has_equals, with_equals_of_parents, with_parent_of_equal
 from lineage.detect.family_values import plain
 from lineage.detect.geometry import nearly_equal_to
 from lineage.detect.identical_bodies import spread
@@ -54,7 +54,8 @@ def decide(
             by_model[decision.model] = decision
     if packed:
         by_model |= _decide_packed(packed, subjects, full, by_model, options)
-    return [with_parent_of_equal(by_model[subject.id], by_model) for subject in subjects]
+    decided = [with_parent_of_equal(by_model[subject.id], by_model) for subject in subjects]
+    return with_equals_of_parents(decided)
 
 
 def _decide_packed(
@@ -83,9 +84,7 @@ def _decide_packed(
 
 
 def _may_be_original(decision: Decision) -> bool:
-    """Whether a model is no rounded or exact copy of another one, which is then asked in its place; a pruned one has values of its own."""
-    if "pruned_share" in decision.evidence:
-        return True
+    """Whether a model is no rounded or exact copy of another one, which is then asked in its place."""
     return decision.relation not in (Relation.QUANTIZED_FROM, Relation.COPY_OF) and "equal_to" not in decision.evidence
 
 
@@ -214,8 +213,11 @@ def _alone(subject: Subject, reason: Reason, nearest_excess: float | None = None
 
 def _of_copies(decisions: Sequence[Decision]) -> Reason:
     """Why a model is a root that nothing but copies is related to: it is their original, or one of equals."""
+    count = {"count": len(decisions)}
+    if any("disguise" in decision.evidence for decision in decisions):
+        return Reason("original_altered", count)
     equals = all(decision.parent is None and has_equals(decision) for decision in decisions)
-    return Reason("same_weights" if equals else "original", {"count": len(decisions)})
+    return Reason("same_weights" if equals else "original", count)
 
 
 def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:

@@ -135,14 +135,18 @@ def _why_on_top(decision: Decision) -> str:
 
 
 def ties(scan: Scan) -> dict[str, str]:
-    """Model that is undecided because another has the same values -> that one."""
+    """Model with the same values as another one, where nothing says which is the copy -> that one; they may have a parent in common."""
     by_model = {d.model: d for d in scan.decisions}
-    return {d.model: equal for d in scan.decisions if (equal := _equal_to(d, by_model)) is not None}
+    return {d.model: equal for d in scan.decisions if (equal := _tied_with(d, by_model)) is not None}
 
 
 def _equal_to(decision: Decision, by_model: Mapping[str, Decision]) -> str | None:
     """The model with the same weights that an undecided one is shown below: its group's representative."""
-    if decision.answer is not AnswerKind.UNDECIDED or decision.reason.key not in TIED:
+    return _tied_with(decision, by_model) if decision.answer is AnswerKind.UNDECIDED else None
+
+
+def _tied_with(decision: Decision, by_model: Mapping[str, Decision]) -> str | None:
+    if decision.reason.key not in TIED:
         return None
     original = decision.reason.models.get("original")
     return original if isinstance(original, str) and original in by_model else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
     from lineage.detect.model_input import Subject
     from lineage.detect.options import Options
-    from lineage.detect.sketch_store import SketchStore
+    from lineage.detect.sketch_store import Sketch, SketchStore
     from lineage.graphdb.store import Store
     from lineage.reading import Reading
 
@@ -92,11 +92,8 @@ def explain_pair(
         graph, sketches, subjects[1 if renamed else 0], {young.model.hub_id, old.model.hub_id}, device
     )
     others = [*others, *(s for s in beside if s.id not in {o.id for o in others})]
-    pair = {
-        young.sketch.digest,
-        old.sketch.digest,
-    }  # a copy of either would be the nearest, and hide how the two are related
-    others = [other for other in others if other.sketch.digest not in pair]
+    # a copy of either would be the nearest, and hide how the two are related
+    others = _without_copies_of((young.sketch, old.sketch), others)
     labels = {s.id: s.label for s in (*subjects, *others)}
 
     def decided() -> Decision:
@@ -130,6 +127,17 @@ def explain_pair(
             return explain_subjects(here, there[0], there[1:], options, on)
     except NotComparable as error:
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
+
+
+def _without_copies_of(pair: Sequence[Sketch], others: Sequence[Subject]) -> list[Subject]:
+    """The others whose weights are neither's of a pair: by the digest of their files, and by their values."""
+    from lineage.detect.signals.content import copies
+
+    digests = {sketch.digest for sketch in pair}
+    left = [other for other in others if other.sketch.digest not in digests]
+    groups = copies([*pair, *(other.sketch for other in left)])
+    equal = {i for first, rest in groups.items() if first < len(pair) for i in rest}
+    return [other for place, other in enumerate(left, len(pair)) if place not in equal]
 
 
 def _cut(child: Subject, parent: Subject) -> tuple[Subject, str]:

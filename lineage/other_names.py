@@ -101,7 +101,9 @@ class OtherNames:
         found = self._decide(subjects, known, said)
         changed = {d.model: d for d in found if d is not known[d.model]}
         weighed = [changed.get(d.model, d) for d in decisions]
-        beside = [d for name, d in changed.items() if name not in own and d.candidates]
+        beside = [
+            d for name, d in changed.items() if name not in own and (d.candidates or d.answer is not known[name].answer)
+        ]
         return [*weighed, *beside], {d.model: others[d.model][0] for d in beside}
 
     def _decide(

@@ -13,8 +13,9 @@ line of descent; see kinship.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -113,6 +114,8 @@ def compare_found(
     row: dict[str, Any] = {"hub_id": model.hub_id, "repo_id": model.repo_id, "answer": answer, "outside": True}
     row |= {"status": str(model.status), "signature": model.signature, "answer_reason": because.get("key")}
     row |= {"answer_reason_values": json.dumps(dict(because))}
+    same = store.models_of_weights(model.weights_digest) if model.weights_digest else ()
+    row["equal"] = [other.hub_id for other in same]
     worth = _without_itself(claims, model.repo_id)
     known = [
         {"base": claim.base, **{name: getattr(base, name) for name in ("hub_id", "repo_id", "status", "signature")}}
@@ -190,11 +193,13 @@ class Kin:
     Attributes:
         above: edges to parents that were read already.
         parts: identity of a model without weights -> its main part, where it has one; of those that were asked for.
+        equal: identity of a model -> those with the same weights; of those that were asked for.
     """
 
     store: GraphReader
     above: AncestorEdges
     parts: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    equal: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def by_weights(self, bases: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Claimed bases, a pipeline under its own name with the weights of its main part."""
@@ -214,7 +219,22 @@ class Kin:
 
     def equal_to(self, model: str) -> frozenset[str]:
         """Identities of a model and of those with the same weights."""
-        return same_weights(self.store, model)
+        if model not in self.equal:
+            self.equal[model] = same_weights(self.store, model)
+        return self.equal[model]
+
+    def equal_among(self, base: str, models: Set[str]) -> bool:
+        """Whether a base has the same weights as one of some models: both may be said to equal a third one."""
+        own = self.equal_to(base)
+        return not own.isdisjoint(models) or any(not own.isdisjoint(self.equal_to(model)) for model in sorted(models))
+
+    def came_from_until(self, model: str, base: str) -> datetime | None:
+        """When an edge to a base ended that has been given other weights since; None without such an edge, or with the same weights."""
+        for row in self.store.read(load("superseded_edge").text, {"model": model, "base": base}):
+            if row["kind"] in ACCEPTED and None is not row["digest"] != row["digest_now"]:
+                ended: datetime = row["superseded_at"]
+                return ended
+        return None
 
     def beside(self, model: str, base: str, found: Sequence[ParentEdge]) -> ClaimedKin:
         """How a claimed base lies to a model; found: edges to the model's parents, which the graph may not know."""
@@ -263,13 +283,16 @@ def _judge(
                     f"{base['repo_id']} is declared and an ancestor; the parent is {parents[0]['repo_id']}",
                 )
         for base in known:
-            equal = kin.equal_to(base["hub_id"])
-            if not (found | above).isdisjoint(equal):
-                what = "an ancestor; the parent is" if found.isdisjoint(equal) else "the parent"
+            if kin.equal_among(base["hub_id"], found | above):
+                what = "the parent" if kin.equal_among(base["hub_id"], found) else "an ancestor; the parent is"
                 return (
                     Agreement.AGREE,
                     f"{base['repo_id']} is declared and has the same weights as {what} {parents[0]['repo_id']}",
                 )
+    mine = {row["hub_id"], *row.get("equal", ())}
+    for base in known if not adapter else ():
+        if not mine.isdisjoint(kin.equal_to(base["hub_id"])):
+            return Agreement.AGREE, f"{base['repo_id']} is declared and has the same weights as it"
     named = sorted({claim.base for claim in claims})
     if adapter and row.get("answer_reason") == CONTRADICTED_ADAPTER:
         misfit = json.loads(row.get("answer_reason_values") or "{}").get("values", {}).get("misfit", "")
@@ -296,6 +319,10 @@ def _judge(
         lies = kin.beside(row["hub_id"], base["hub_id"], edges)
         if lies is ClaimedKin.RELATED or (lies is ClaimedKin.OTHER_BRANCH and not parents):
             return Agreement.CANNOT_TELL, related_words(base["repo_id"], parents[0]["repo_id"] if parents else None)
+    for base in known:
+        if (until := kin.came_from_until(row["hub_id"], base["hub_id"])) is not None:
+            former = f"the weights came from those that it had until {until:%Y-%m-%d}, and it has others now"
+            return Agreement.CANNOT_TELL, f"{base['repo_id']} is declared; {former}"
     return Agreement.CONTRADICTS, contradicted_words(named[0], parents[0]["repo_id"] if parents else None)
 
 

@@ -69,6 +69,9 @@ class ScannedClaims:
             if not self._equal[found].isdisjoint(above):
                 same = f"has the same weights as a model that was found, {parents[0]}"
                 return Agreement.AGREE, f"{base} is declared and {same}"
+        for base, found in known.items():
+            if member.id in self._equal[found]:
+                return Agreement.AGREE, f"{base} is declared and has the same weights as it"
         for base in named:
             if base not in known:
                 return Agreement.CANNOT_TELL, f"{base} is declared and not in this folder"

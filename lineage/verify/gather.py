@@ -109,6 +109,10 @@ def _beside(
     if known is not None and graph is not None:
         copies = same_weights(graph, known.hub_id)
         related = dict.fromkeys(copies, copies)
+        near = {subject.member.id, *subject.above, *(e.parent for e in (*subject.parents, *subject.of_copied))}
+        for model in near - copies:  # two models may both be said to equal a third one
+            if not (own := same_weights(graph, model)).isdisjoint(copies):
+                related[model] = own | copies
         facts = {**subject.facts, **{m.id: m for m in members(graph, copies | {known.hub_id})}}
         return check(replace(subject, same_as=related, facts=facts), known.hub_id, wanted)
     return check(*_weighed(question, graph, subject, wanted), wanted)

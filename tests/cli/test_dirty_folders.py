@@ -297,6 +297,8 @@ def test_a_card_that_names_one_of_several_equal_models_is_not_contradicted(
     rows = {row["model"]: row for row in offline("declared", "--json").json}
     assert {row["agreement"] for row in rows.values()} <= {"agree", "missing"}, rows
     assert "has the same weights as" in rows["acme/child"]["reason"]
+    for equal in ("zoo/original", "acme/again", "acme/cast"):
+        assert offline("verify", "acme/child", "--parent", equal).code == 0
     assert offline("verify", "acme/child", "--declared").code == 0
     wrong = cached(hub, "acme/wrong", models["ca"], b"---\nbase_model: acme/child\n---\n")
     assert offline("verify", hub, "--declared").code == 5, "what is wrong is still found"

@@ -52,6 +52,16 @@ def test_scaled_tensors_are_the_same_model() -> None:
     assert disguise_of(sketch_of(parent), sketch_of(scaled)) == Disguise("scaled", pytest.approx(2.0), None)
 
 
+def test_the_original_of_a_noisy_copy_is_not_said_to_be_identical_and_a_noisy_copy_not_to_have_its_weights() -> None:
+    models, _ = three_generations()
+    weights = {"a": models["a"], "a-noise": noisy(models["a"], 0.05)}
+    root, _ = decide([Subject(name, sketch_of(w, name)) for name, w in weights.items()])
+    assert str(root.reason) == "the original of a model that has its weights scaled or with noise added"
+    weights |= {name: models[name] for name in ("b", "c", "ba")}
+    found = decide([Subject(name, sketch_of(w, name)) for name, w in weights.items()])
+    assert not any("has the same weights as" in str(decision.reason) for decision in found)
+
+
 @pytest.mark.slow
 def test_a_copy_with_noise_takes_no_relation_from_its_original() -> None:
     models, _ = three_generations()

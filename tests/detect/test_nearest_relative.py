@@ -59,6 +59,15 @@ def test_a_root_with_a_child_under_other_names_is_not_alone(relation: Relation, 
     assert not_alone([root]) == [root]
 
 
+@pytest.mark.parametrize("key", ["alone", "unrelated", "no_relatives"])
+def test_a_model_that_equals_one_of_other_names_is_not_unrelated(key: str) -> None:
+    answer = AnswerKind.NO_RELATIVES if key == "no_relatives" else AnswerKind.ROOT
+    first = Decision("a", answer, 0.99, reason=Reason(key, {"count": 3}))
+    tied = Decision("b", AnswerKind.UNDECIDED, 0.5, reason=Reason("tie_equal_values", {"values": 9}, {"original": "a"}))
+    found, _ = not_alone([first, tied])
+    assert (found.answer, found.reason) == (AnswerKind.ROOT, Reason("same_weights", {"count": 1}))
+
+
 def test_what_is_far_away_is_not_called_near() -> None:
     near, far = (str(Reason("unseen_parent", {"distance": d}, {"parent": "a"})) for d in (0.1, 1.9))
     assert "an unseen model near it (they are 0.1 of its length apart)" in near

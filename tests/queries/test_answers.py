@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,27 @@ def test_a_claim_about_a_sister_is_contradicted_by_sure_edges_alone(
     child, parent = compare(store, ["id-child", "id-parent"])
     assert child.agreement is outcome, child.reason
     assert parent.agreement is Agreement.CANNOT_TELL, "which of two relatives came first is not certain"
+
+
+def test_a_base_that_has_other_weights_since_is_not_held_against_a_card(store: Store) -> None:
+    models = [replace(a_model(name), weights_digest=name * 64) for name in ("a", "b", "c")]
+    fill(store, models, [an_edge("c", "b", 0.998)])
+    claim(store, "c", "org/b")
+    store.replace_edges(["id-c"], [an_edge("c", "a", 0.99)], [Verdict("id-c", "parent", "why", 0.99)], "run-2")
+    (same,) = compare(store, ["id-c"])
+    assert same.agreement is Agreement.CONTRADICTS, "the base is as it was, and something better was found"
+    store.upsert_models([replace(models[1], weights_digest="d" * 64, revision="later")])
+    (changed,) = compare(store, ["id-c"])
+    assert changed.agreement is Agreement.CANNOT_TELL and "has others now" in changed.reason
+
+
+def test_a_claim_of_a_model_with_the_same_weights_agrees(store: Store) -> None:
+    """The card of a copy names another copy, whichever of them detection takes for the first."""
+    models = [replace(a_model(name), weights_digest=digest * 64) for name, digest in zip("abc", "xyy", strict=True)]
+    fill(store, models, [an_edge("b", "a", 0.99), an_edge("c", "a", 0.99)])
+    claim(store, "c", "org/b")
+    (found,) = compare(store, ["id-c"])
+    assert (found.agreement, found.reason) == (Agreement.AGREE, "org/b is declared and has the same weights as it")
 
 
 def test_a_claim_of_a_model_without_a_parent_is_contradicted_only_by_a_root(store: Store) -> None:
