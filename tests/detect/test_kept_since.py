@@ -9,7 +9,7 @@ import torch
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.signals.kept_since import kept_since_parent
+from lineage.detect.signals.kept_since import TRAINED_ON, kept_since_parent
 from tests.builders import Weights, sketch_of, start, tune
 
 OLDEST, PARENT, FIRST = 0, 1, 2
@@ -36,7 +36,7 @@ def distances(models: list[Weights]) -> torch.Tensor:
     return (flat[:, None] - flat[None]).square().sum(2)
 
 
-@pytest.mark.parametrize(("further", "kept"), [(0.0, 0.0), (0.3, 0.0), (1.0, 1.0), (1.3, 1.0), (1.8, 0.0), (3.0, 0.0)])
+@pytest.mark.parametrize(("further", "kept"), [(0.0, 0.0), (0.3, 0.0), (1.0, 1.0), (1.3, 1.0), (1.8, TRAINED_ON), (3.0, TRAINED_ON)])
 def test_a_child_holds_what_its_parent_changed_once(further: float, kept: float) -> None:
     apart = distances(family(further))
     neighbours = apart.clone().fill_diagonal_(torch.inf).topk(3, largest=False).indices
