@@ -36,7 +36,9 @@ def distances(models: list[Weights]) -> torch.Tensor:
     return (flat[:, None] - flat[None]).square().sum(2)
 
 
-@pytest.mark.parametrize(("further", "kept"), [(0.0, 0.0), (0.3, 0.0), (1.0, 1.0), (1.3, 1.0), (1.8, TRAINED_ON), (3.0, TRAINED_ON)])
+@pytest.mark.parametrize(
+    ("further", "kept"), [(0.0, 0.0), (0.3, 0.0), (1.0, 1.0), (1.3, 1.0), (1.8, TRAINED_ON), (3.0, TRAINED_ON)]
+)
 def test_a_child_holds_what_its_parent_changed_once(further: float, kept: float) -> None:
     apart = distances(family(further))
     neighbours = apart.clone().fill_diagonal_(torch.inf).topk(3, largest=False).indices
