@@ -182,7 +182,10 @@ def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, .
         "declared": float(family.evidence.declared[child, parent] > 0),
     }
     ancestor = by_signal(ancestor_terms(family.tree, child, parent), certain_log_odds(child, parent, family.evidence))
-    return strongest_first(root_terms(family.tree, child, parent), ancestor, outside)
+    terms = [root_terms(family.tree, child, parent), ancestor, outside]
+    if not outside["declared"]:  # cards of other models may speak for the root, and this one for another parent
+        terms = [{kind: odds for kind, odds in some.items() if kind != "declared"} for some in terms]
+    return strongest_first(*terms)
 
 
 def certain_log_odds(child: int, parent: int, evidence: Evidence) -> dict[str, float]:

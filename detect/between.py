@@ -35,6 +35,8 @@ def with_parents_between(
         if decision.relation is not Relation.FINE_TUNED_FROM or decision.parent not in place:
             continue
         parent = place[decision.parent]
+        if any(reason.key == "scaled_units" for reason in decision.reason.then):
+            continue  # scaling takes a model anywhere, and makes no mean
         if parent != root and (third := _opposite(distance, child, parent, lines)) is not None:
             other = decisions[third].model
             reason = Reason("between", models={"parent": decision.parent, "third": other})

@@ -27,6 +27,7 @@ from lineage.detect.value_merges import value_merges
 from lineage.detect.weighted_sum import WeightedSum
 from lineage.graphdb.schema import Relation
 
+ONE_WEIGHT = 0.01  # by which weights of a mean differ less
 MERGED = 0.98
 
 
@@ -198,7 +199,7 @@ def _with_base(decision: Decision, parents: Mapping[str, str], oldest: frozenset
     base = next((b for b in weights if all(b == name or b in line for name, line in lines.items())), None)
     if base is None and len(first := oldest & weights.keys()) == 1 and all(oldest & {n, *lines[n]} for n in lines):
         (base,) = first
-    if base == given or (base is None and len(weights) > 2):
+    if base == given or (base is None and len(weights) > 2) or _plain_mean(decision):
         return decision
     rest = {name: weight for name, weight in weights.items() if name != base}
     total = sum(map(abs, rest.values()))
@@ -209,6 +210,12 @@ def _with_base(decision: Decision, parents: Mapping[str, str], oldest: frozenset
     names = [decision.model, base or "", *(name for name, _ in order)]
     merge = Merge(0, parts, None if base is None else 1, method, off, weights=tuple(weight for _, weight in order))
     return merged_decision(names, merge)
+
+
+def _plain_mean(decision: Decision) -> bool:
+    """Whether all parts have one weight, as in a mean of checkpoints of which all come from the first."""
+    weights = [weight for _, weight in decision.merged_from]
+    return decision.evidence.get("method") == "linear" and max(weights) - min(weights) < ONE_WEIGHT
 
 
 def _with_oldest_base(decision: Decision, parents: Mapping[str, str]) -> Decision:

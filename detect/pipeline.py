@@ -84,7 +84,9 @@ def _decide_packed(
 
 
 def _may_be_original(decision: Decision) -> bool:
-    """Whether a model is no rounded or exact copy of another one, which is then asked in its place."""
+    """Whether a model is no rounded or exact copy of another one, which is then asked in its place; a pruned one has values of its own."""
+    if "pruned_share" in decision.evidence:
+        return True
     return decision.relation not in (Relation.QUANTIZED_FROM, Relation.COPY_OF) and "equal_to" not in decision.evidence
 
 

@@ -93,21 +93,23 @@ def pruned_decisions(ids: Sequence[str], layers: Sequence[Layer], distance: np.n
     said = {}
     for model, copy in found.items():
         reason = Reason("pruned", {"percent": 100 * copy.share}, {"parent": ids[copy.original]})
-        said[ids[model]] = _decision(ids[model], ids[copy.original], reason, {"pruned_share": round(copy.share, 4)})
+        evidence = {"pruned_share": round(copy.share, 4)}
+        said[ids[model]] = _decision(ids[model], ids[copy.original], Relation.COPY_OF, reason, evidence)
     for model, copied in from_pruned(found, distance).items():
         share = float(distance[model, copied] / distance[model, found[copied].original]) ** 0.5
         reason = Reason("of_pruned", {"share": share}, {"parent": ids[copied], "original": ids[found[copied].original]})
-        said[ids[model]] = _decision(ids[model], ids[copied], reason, {"distance_share": round(share, 4)})
+        evidence = {"distance_share": round(share, 4)}
+        said[ids[model]] = _decision(ids[model], ids[copied], Relation.FINE_TUNED_FROM, reason, evidence)
     return said
 
 
-def _decision(model: str, parent: str, reason: Reason, evidence: dict[str, float]) -> Decision:
+def _decision(model: str, parent: str, relation: Relation, reason: Reason, evidence: dict[str, float]) -> Decision:
     return Decision(
         model=model,
         answer=AnswerKind.PARENT,
         probability=SURE,
         parent=parent,
-        relation=Relation.FINE_TUNED_FROM,
+        relation=relation,
         candidates=(Candidate(parent, SURE),),
         decided_by=("content",),
         evidence=evidence,

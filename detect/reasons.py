@@ -29,8 +29,8 @@ TEMPLATES = {
     "parent_of_both": "the parent of both: {reason}",
     "unrelated": "none of {count} models of its architecture is related to it",
     "unrelated.one": "the only other model of its architecture is not related to it",
-    "same_weights": "no relatives but {count} other models with the same weights, which may as well be its original",
-    "same_weights.one": "no relative but another model with the same weights, which may as well be its original",
+    "same_weights": "no relatives but {count} other models whose compared weights are the same, which may as well be its original",
+    "same_weights.one": "no relative but another model whose compared weights are the same, which may as well be its original",
     "original": "the original of {count} models with identical weights or an identical body",
     "original.one": "the original of a model with identical weights or an identical body",
     "oldest": "the oldest of {count} related models that are known",
@@ -48,7 +48,9 @@ TEMPLATES = {
         "it and {nearest} had a start in common, or one is a long training of the other: the relatedness is {cosine:.2f}, that of a copy 1"
     ),
     "nearest_cosine": "the relatedness of the nearest is {cosine:z.2f}, that of a copy 1",
-    "not_grown": "its units do not show that they grew out of those of {parent} (growth z = {z:+.1f}), but the family does",
+    "not_grown": (
+        "its units alone do not show that they grew out of those of {parent} (growth z = {z:+.1f}); what is known of the whole family does"
+    ),
     "grew": "its units grew out of those of {parent} (growth z = {z:+.1f})",
     "decayed": "weights without a gradient are those of {parent}, shrunk by decay",
     "scaled_units": "some of its units are those of {parent}, each times one factor",
@@ -117,6 +119,7 @@ TEMPLATES = {
         "related to {parent}, which keeps its batch norms: with norms folded in, as exports have them, kernels do not show which came first"
     ),
     "upcycled": "its experts are copies of the feed-forward layers of {parent}, trained on",
+    "repeated": "it has several copies of tensors of {parent}, trained on",
     "adapter": "{adapter}",
     "adapter_unread": "an adapter whose tensors are not read",
     "adapter_damaged": "a damaged adapter: {problem}",

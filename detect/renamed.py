@@ -8,6 +8,7 @@ translated it is decided about like any model of that backbone, by everything th
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
 WHOLE = 0.9  # share of a model's values that are in another one from which on it is that one and not a part of it
 UPCYCLED = 0.1  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
+EXPERTS = re.compile(r"expert|moe|\brouter\b")  # in names of tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,7 @@ def _decided(
     for k in kin:  # the other way round: the one whose names count is the upcycled one
         if k.first_upcycled:
             changed = [d for d in changed if d.model not in (upper.id, k.second.id)]
-            changed.append(_upcycled(own[upper.id], k.second, {"renamed": True}, threshold))
+            changed.append(_upcycled(own[upper.id], k.second, upper, {"renamed": True}, threshold))
             changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
     named = {name for d in changed for name in d.named}
     return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or d.named)]
@@ -351,7 +353,7 @@ def _translated_decision(decision: Decision, found: Kinship, threshold: float) -
         "share_matched": round(found.back.share, 3),
     }
     if found.second_upcycled:
-        return _upcycled(decision, found.first, evidence, threshold)
+        return _upcycled(decision, found.first, found.second, evidence, threshold)
     decision = _of_part(decision, found)
     if found.first.id in decision.named and (layers := _layers(found)) is not None:
         evidence["layers"] = layers
@@ -407,10 +409,13 @@ def _with(decision: Decision, evidence: Mapping[str, object]) -> Decision:
     )
 
 
-def _upcycled(decision: Decision, dense: Subject, evidence: Mapping[str, object], threshold: float) -> Decision:
+def _upcycled(
+    decision: Decision, dense: Subject, larger: Subject, evidence: Mapping[str, object], threshold: float
+) -> Decision:
     """A model that has tensors of another one several times came after it; equal ones are its own, others may be those of one near it."""
     named = decision.likeliest or dense.id
     equal = named == dense.id and "equal_to" in decision.evidence
+    has_experts = any(EXPERTS.search(name) or len(shape) > 2 for name, shape in larger.sketch.layout.items())
     chance = UPCYCLED_PROBABILITY if equal else next((c.probability for c in decision.candidates), decision.probability)
     sure = chance >= threshold and (equal or decision.answer is AnswerKind.PARENT)
     return replace(
@@ -422,5 +427,5 @@ def _upcycled(decision: Decision, dense: Subject, evidence: Mapping[str, object]
         candidates=(Candidate(named, round(chance, 4)), *(c for c in decision.candidates if c.parent != named)),
         decided_by=("experts", *(kind for kind in decision.decided_by if kind != "experts")) if sure else (),
         evidence={**decision.evidence, **evidence},
-        reason=Reason("upcycled", models={"parent": named}),
+        reason=Reason("upcycled" if has_experts else "repeated", models={"parent": named}),
     )

@@ -409,6 +409,14 @@ def test_of_models_that_a_merge_does_not_tell_apart_the_one_the_others_were_trai
     assert kept.evidence["base"] == "near"
 
 
+@pytest.mark.parametrize("weights", [(1 / 3, 1 / 3, 1 / 3), (0.4, 0.35, 0.25)])
+def test_a_mean_of_checkpoints_is_one_although_all_come_from_the_first(weights):
+    parts = tuple(enumerate(weights, 1))
+    said = merged_decision(["mean", "s3", "s2", "s1"], Merge(0, parts, None, "linear", 0.01, weights=weights))
+    (found,) = with_bases([said], {"s3": "s2", "s2": "s1"}, frozenset({"s1"}))
+    assert found.reason.key == ("merge_mean" if len(set(weights)) == 1 else "merge_of")
+
+
 def test_a_part_that_may_be_the_root_as_well_as_the_tree_s_own_is_the_base():
     names = ["merge", "t1", "base", "t2"]
     said = merged_decision(

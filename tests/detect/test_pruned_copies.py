@@ -7,6 +7,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.pruned_copies import PrunedCopy, from_pruned, pruned_copies
+from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, start, tune
 from tests.detect.test_dropped_values import SHAPES
 
@@ -31,6 +32,7 @@ def test_a_pruned_copy_and_what_was_trained_from_it_are_named():
     found = said({"base": base, "child": child, "copy": copy, "healed": tune(copy, 3, 0.05)})
     assert (found["copy"].parent, found["copy"].reason.key) == ("child", "pruned")
     assert (found["healed"].parent, found["healed"].reason.key) == ("copy", "of_pruned")
+    assert (found["copy"].relation, found["healed"].relation) == (Relation.COPY_OF, Relation.FINE_TUNED_FROM)
     assert found["copy"].evidence["pruned_share"] == pytest.approx(0.5, abs=0.01)
     assert found["base"].parent is None and found["child"].parent in ("base", None)
 

@@ -108,7 +108,8 @@ def test_a_root_with_nothing_but_equals_is_not_called_their_original() -> None:
     said = plain([Subject(name, sketch_of(start(1), name)) for name in "abc"])
     root = next(d for d in said if d.answer is AnswerKind.ROOT)
     assert (
-        str(root.reason) == "no relatives but 2 other models with the same weights, which may as well be its original"
+        str(root.reason)
+        == "no relatives but 2 other models whose compared weights are the same, which may as well be its original"
     )
 
 

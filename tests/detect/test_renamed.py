@@ -234,6 +234,19 @@ def test_experts_made_of_a_dense_model_come_after_it() -> None:
     assert "experts" in said["moe"].decided_by
 
 
+def test_several_copies_of_a_matrix_are_called_experts_where_their_names_say_so() -> None:
+    """As in a Longformer, whose projections for global attention begin as copies of the others."""
+
+    def named_otherwise(tensors: Tensors) -> Tensors:
+        return {
+            n.replace("moe.experts", "mlp.branches").replace("moe.router", "mlp.mixer"): v for n, v in tensors.items()
+        }
+
+    two = {"plain": BASE, "wide": named_otherwise(grown(upcycled(BASE), 2, 0.05))}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in two.items()], plain, 0.8)}
+    assert str(said["wide"].reason) == "it has several copies of tensors of plain, trained on"
+
+
 def test_the_child_of_a_model_that_is_there_under_two_namings_comes_from_the_one_whose_names_it_has() -> None:
     models = {
         "plain": BASE,
