@@ -26,12 +26,14 @@ from lineage.graphdb.errors import (
     CypherError,
     NoSpace,
     NotAStore,
+    OutsideRefused,
     StoreDamaged,
     StoreHeld,
     TooLarge,
     TooSlow,
     WriteRefused,
 )
+from lineage.graphdb.read_only import reaches_outside
 from lineage.graphdb.records import Element, Row
 from lineage.graphdb.schema import Failure, home_path
 
@@ -140,6 +142,8 @@ class EmbeddedConnection(Connection):
         timeout_seconds: float | None = None,
         limit: int | None = None,
     ) -> list[Row]:
+        if reaches_outside(cypher):
+            raise OutsideRefused
         database = self._database
         if timeout_seconds is not None:
             set_timeout(database, max(1, round(timeout_seconds * 1000)))
@@ -156,7 +160,10 @@ class EmbeddedConnection(Connection):
                     rows.append(_plain(row.to_dict()))
                 return rows
         except self._engine().ArcadeDBError as error:
-            raise _failure(error, timeout_seconds, self.folder) from error
+            failure = _failure(error, timeout_seconds, self.folder)
+            if failure is error:  # found while the rows are computed: division by zero, an argument of the wrong type
+                failure = CypherError(f"the statement failed: {_last_line(error)}")
+            raise failure from error
         finally:
             if timeout_seconds is not None:
                 set_timeout(database, 0)
@@ -238,6 +245,12 @@ def open_failure(error: Exception, folder: Path) -> Failure:
         return StoreHeld(
             f"the store {folder} is held by {owner.read(folder) or 'another process'}",
             "wait for it; for several programs at once there is `lineage graph serve`, or a Neo4j",
+        )
+    files = folder / "graph"
+    if "Read-only file system" in chain or (files.exists() and not os.access(files, os.W_OK)):
+        return NotAStore(
+            f"the store {folder} cannot be written, and the engine writes there even where it only reads",
+            "copy it to a place that you may write to, and give that to --store; or serve it elsewhere",
         )
     return StoreDamaged(
         f"the store {folder} cannot be read: {_last_line(error)}",

@@ -28,6 +28,16 @@ class WriteRefused(Failure):
         )
 
 
+class OutsideRefused(Failure):
+    """A statement that reaches for files or addresses."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "refused: this statement may reach outside of the graph, to files, addresses or procedures",
+            "ask with MATCH … RETURN instead",
+        )
+
+
 class TooSlow(Failure):
     """The engine gave up after the time that was allowed."""
 

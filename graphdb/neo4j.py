@@ -27,8 +27,8 @@ from neo4j.time import DateTime
 
 from lineage.graphdb.connection import Connection, Execute, T
 from lineage.graphdb.elements import Path
-from lineage.graphdb.errors import AccessDenied, CypherError, NotReachable, TooSlow, WriteRefused
-from lineage.graphdb.read_only import may_write
+from lineage.graphdb.errors import AccessDenied, CypherError, NotReachable, OutsideRefused, TooSlow, WriteRefused
+from lineage.graphdb.read_only import may_write, reaches_outside
 from lineage.graphdb.records import Element, Row
 
 CONNECT_SECONDS = 5.0
@@ -143,6 +143,8 @@ class Neo4jConnection(Connection):
         So what may write is refused here, the transaction is rolled back, and an answer that is overdue is waited for no
         longer; the server gives up after its own limit.
         """
+        if reaches_outside(cypher):
+            raise OutsideRefused
         if may_write(cypher):
             raise WriteRefused
         outcome: queue.SimpleQueue[list[Row] | BaseException] = queue.SimpleQueue()

@@ -31,6 +31,7 @@ from lineage.graphdb.schema import Failure, home_path
 DATABASE = "graph"
 HTTP_PORTS = 5  # that are tried for what is asked through HTTP
 INSIDE = "lineage-processes"  # the user of other `lineage` processes
+USUAL_USER = "neo4j"  # as whom clients come that name no user
 MIN_PASSWORD = 8  # the engine's own rule
 
 
@@ -55,7 +56,7 @@ class RunningServer:
 
 @contextmanager
 def serve_store(folder: str, port: int, *, timeout_seconds: float = 300.0) -> Iterator[RunningServer]:
-    """Serves the store of a folder on 127.0.0.1 to the user NEO4J_USER (default root) with NEO4J_PASSWORD.
+    """Serves the store of a folder on 127.0.0.1 to the user NEO4J_USER (default root, and then neo4j as well) with NEO4J_PASSWORD.
 
     Args:
         timeout_seconds: no statement may take longer; drivers cannot ask this server for a time limit of their own.
@@ -113,6 +114,7 @@ def _served(
         reached_as = "root"
         if user == "root":
             _create_user(http_port, root_password, INSIDE, inside)
+            _create_user(http_port, root_password, USUAL_USER, password)
             reached_as = INSIDE
         else:
             _create_user(http_port, root_password, user, password)

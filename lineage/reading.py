@@ -122,10 +122,14 @@ def read(opened: OpenModel, budget_values: int | None = None) -> Reading:
 
 
 def graph_if_there(url: str, create: bool = False) -> AbstractContextManager[Store | None]:
-    """The graph, or None where a folder holds none yet and none is to be made."""
+    """The graph, or None where a folder holds none yet and none is to be made.
+
+    Raises:
+        Failure: see `open_store`.
+    """
     from lineage.graphdb.store import open_store
 
-    if "://" not in url and not create and not (home_path(url) / "graph").exists():
+    if "://" not in url and not create and not home_path(url).is_file() and not (home_path(url) / "graph").exists():
         return nullcontext(None)
     return open_store(url)
 

@@ -19,6 +19,7 @@ import click
 from lineage.commands.messages import (
     escape_what_streams_cannot_write,
     note,
+    open_closed_streams,
     places_of,
     set_up_logging,
     tell,
@@ -243,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported; detect/computing.py says why
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy does small work only
+    open_closed_streams()
     escape_what_streams_cannot_write()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if working_folder_is_gone() and not {"-h", "--help", "--version"} & set(words):

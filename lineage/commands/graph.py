@@ -97,7 +97,7 @@ def stats(store: str, digest: bool, as_json: bool) -> None:
 def serve(store: str, port: int) -> None:
     """Serve the embedded store to Neo4j drivers and other `lineage` processes, on 127.0.0.1 alone, until interrupted.
 
-    User and password are those of NEO4J_USER (default root) and NEO4J_PASSWORD.
+    User and password are those of NEO4J_USER (default root, and neo4j as well) and NEO4J_PASSWORD.
 
     Example: NEO4J_PASSWORD=… lineage graph serve --port 7687
     """

@@ -61,6 +61,13 @@ def escape_what_streams_cannot_write() -> None:
             stream.reconfigure(errors="escaped")
 
 
+def open_closed_streams() -> None:
+    """Standard output or error that was closed before the start swallows what is written, as it would where it went to /dev/null."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+
+
 def _escaped(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error

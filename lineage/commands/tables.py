@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
@@ -127,7 +128,7 @@ def show_rows(
     """
     if form == "json":
         rows = [with_common_names(row) for row in rows] if names else rows
-        click.echo(json.dumps(rows, default=lambda moment: moment.isoformat(), ensure_ascii=False))
+        click.echo(json.dumps(finite(rows), default=lambda moment: moment.isoformat(), ensure_ascii=False))
         return
     from lineage.queries.display import print_csv, print_table, text_of
 
@@ -140,6 +141,17 @@ def show_rows(
         short = short_names(_names_in(rows)) if names else str
         cells = [[short(_cell(name, row[name], text_of)) for name in shown] for row in rows]
         print_table([_heading(name, rows, names) for name in shown], cells, COLOURS)
+
+
+def finite(value: Any) -> Any:
+    """A value as JSON can hold it: without NaN and infinity, which are null there."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
 
 
 def short_names(names: Iterable[str]) -> Callable[[str], str]:

@@ -195,6 +195,8 @@ def test_a_store_whose_logs_another_process_still_has_open_is_held_and_not_damag
     said = Exception("WAL file 'txlog_8.wal' is already open by another process or database instance")
     assert isinstance(open_failure(said, tmp_path), StoreHeld)
     assert isinstance(open_failure(Exception("unexpected end of file"), tmp_path), StoreDamaged)
+    read_only = open_failure(Exception("/x/graph/database.lck (Read-only file system)"), tmp_path)
+    assert not isinstance(read_only, StoreDamaged) and "copy it" in (read_only.try_next or "")
 
 
 def test_threads_write_and_read_at_once(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def test_a_driver_and_another_process_use_a_served_store(running: Running) -> No
     with GraphDatabase.driver(running.url, auth=(user, PASSWORD)) as driver:
         records, _, _ = driver.execute_query("MATCH (m:Model) RETURN m.repo_id AS name ORDER BY name")
         assert [record["name"] for record in records] == ["org/a", "org/b"]
+    if user == "root":  # a client with the password alone
+        with GraphDatabase.driver(running.url, auth=("neo4j", PASSWORD)) as driver:
+            driver.verify_connectivity()
     with open_store(str(running.folder)) as store:  # finds the owner by itself, without any password
         assert isinstance(store.connection, Neo4jConnection)
         store.upsert_models([a_model("c")])

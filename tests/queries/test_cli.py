@@ -55,6 +55,25 @@ def run(store_url: str, capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
+@pytest.fixture
+def embedded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The same on an embedded store with one edge."""
+    place = str(tmp_path / "embedded")
+    with open_store(place) as store:
+        store.upsert_models([a_model(name) for name in "ab"])
+        verdict = Verdict("id-b", "parent", "why", 0.9)
+        store.replace_edges(["id-a", "id-b"], [an_edge("b", "a", 0.9)], [verdict], "run-1")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--store", place])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
 def rows(*values: tuple[Any, ...]) -> list[dict[str, Any]]:
     return [
         {"repo_id": name, "depth": depth, "kind": kind, "probability": probability, "model": name, "relation": kind}
@@ -315,6 +334,49 @@ def test_cypher_that_writes_is_refused_in_one_line_and_a_typo_shows_its_place(ru
     )
     assert code == 1
     assert "0.2 s" in err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "LOAD CSV FROM 'file:///etc/passwd' AS line RETURN line",
+        "MATCH (m:Model) load /* */ csv with headers from 'http://127.0.0.1:9/x' AS line RETURN line",
+        "CALL apoc.load.json('file:///etc/passwd')",
+        "EXPORT DATABASE 'file:///tmp/x'",
+        "ATTACH 'x' AS y",
+        "INSTALL httpfs",
+        "COPY (MATCH (m) RETURN m) TO 'x.csv'",
+    ],
+)
+def test_cypher_that_reaches_for_files_is_refused_in_one_line(embedded: Run, statement: str) -> None:
+    code, out, err = embedded("cypher", statement)
+    assert (code, out) == (1, "") and err.startswith("lineage: refused: this statement may reach outside of the graph")
+
+
+def test_cypher_that_fails_while_rows_are_read_is_said_in_one_line(embedded: Run) -> None:
+    for statement in ("UNWIND [1, 0] AS x RETURN 1 / x", "RETURN shortestPath((a)-[*]-(b))"):
+        code, out, err = embedded("cypher", statement)
+        assert (code, out) == (2, "") and err.startswith("lineage: the statement failed: ") and "Traceback" not in err
+
+
+def test_what_is_no_number_is_null_in_json(embedded: Run) -> None:
+    _, out, _ = embedded("cypher", "RETURN 0.0 / 0.0 AS x, [1.0 / 0.0, 1.5] AS y", "--json")
+    assert json.loads(out, parse_constant=pytest.fail) == [{"x": None, "y": [None, 1.5]}]
+
+
+def test_a_file_is_not_an_empty_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "store"
+    place.write_text("")
+    for words in (["status"], ["sync", "--folder", str(tmp_path)]):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--store", str(place)])
+        assert ended.value.code == 1 and "is a file, not the folder of a store" in capsys.readouterr().err
+
+
+def test_nothing_is_said_where_the_output_is_closed(embedded: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    code, _, err = embedded("tree", "org/a")
+    assert (code, err) == (0, "")
 
 
 def test_claims_are_shown_beside_what_was_found(run: Run) -> None:
