@@ -153,7 +153,7 @@ def _add_cost_of(plan: CrawlPlan, files: tuple[str, ...], gated: bool, weights_b
         plan.requests["resolvers"] += count + (choice.weights.layout is Layout.INDEXED)
         if not gated:
             small = weights_bytes is not None and weights_bytes <= WHOLE_BYTES
-            plan.requests["storage"] += count + (count if small else SLICES_PER_MODEL)
+            plan.requests["storage"] += count * form.header_requests + (count if small else SLICES_PER_MODEL)
             plan.body_bytes += weights_bytes if small and weights_bytes else form.header_bytes + SLICE_BYTES
 
 

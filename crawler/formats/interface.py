@@ -74,7 +74,7 @@ class Format(ABC):
         beside: what the names of further files add to that of a model's file: they hold numbers of it.
         folders: where its files lie in a repository; the first folder that has some counts.
         one_each: whether several sets of one folder are several models, each named by its file.
-        header_bytes: about what reading a header costs, for the plan of a crawl.
+        header_bytes, header_requests: about what reading a header costs, for the plan of a crawl.
     """
 
     kind: ClassVar[str]
@@ -83,6 +83,7 @@ class Format(ABC):
     folders: ClassVar[tuple[str, ...]] = ("",)
     one_each: ClassVar[bool] = False
     header_bytes: ClassVar[int] = 40_000
+    header_requests: ClassVar[int] = 1
 
     @abstractmethod
     def open(self, files: Sequence[WeightFile], how: Opening) -> Readable:

@@ -195,6 +195,14 @@ def test_a_dry_run_says_what_it_would_cost_and_leaves_nothing_behind(twelve: Fak
     assert (plan.settled, plan.to_read, plan.body_bytes) == (13, 0, 0)
 
 
+def test_a_dry_run_knows_that_onnx_files_cost_more(crawler: Crawl) -> None:
+    with FakeHub() as fake, Progress(crawler.progress_file) as progress:
+        fake.add_repo("acme/exported", {"onnx/model.onnx": b"its size is not in the listing"})
+        plan = plan_crawl(CrawlOptions(), StoringReader(crawler.sketches), progress, hub_at(fake))
+    assert (plan.to_read, plan.requests["resolvers"]) == (1, 1)
+    assert plan.requests["storage"] > 100 and plan.body_bytes > 30_000_000
+
+
 @pytest.mark.slow
 def test_the_command_line_knows_budgets_and_dry_runs(
     twelve: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
