@@ -176,6 +176,8 @@ def _branches(
             lines += _branches(child, children, by_model, deeper)
             continue
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase.removeprefix("was ").removeprefix("is ")
+        if decision.reason.key == "cast":
+            how = "cast from"
         how = how.removesuffix(" from").removesuffix(" of")
         part = f" ({decision.evidence['part']})" if "part" in decision.evidence else ""
         lines.append(f"{branch}{child}{part}   {how}, {chance(decision.probability)}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lineage.answer import Answer
 from lineage.graphdb.schema import Failure, Relation, chance
 
+DIGITS_OF_CASTS = (8, 11)  # of the significand: of bf16 and fp16, which are no quantization to people
+
 if TYPE_CHECKING:
     import networkx
     import pandas
@@ -108,6 +110,8 @@ class Family(Mapping[str, Answer]):
     def _how(self, child: str) -> str:
         answer = self[child]
         how = Relation(answer.relation or Relation.FINE_TUNED_FROM).phrase.removeprefix("was ").removeprefix("is ")
+        if answer.relation == Relation.QUANTIZED_FROM and answer.evidence.get("digits") in DIGITS_OF_CASTS:
+            how = "cast from"
         also = "".join(f" and {p.repo_id}" for p in answer.other_parents)
         how = how if also else how.removesuffix(" from").removesuffix(" of")
         named = f" {answer.parent}{also}" if also else ""

@@ -192,5 +192,5 @@ def read_folder(folder: Path, track: Callable[[Sequence[Any]], Iterable[Any]] = 
             continue
         (adapters if found.model.status is Status.ADAPTER else readings)[model.id] = found
     if not readings and not adapters and not unreadable:
-        raise NoSuchModel(f"no model under {folder}", "name a folder that holds .safetensors files")
+        raise NoSuchModel(f"no model under {folder}", "name a folder of .safetensors, .bin, .pt or .ckpt files")
     return FolderReading(readings, unreadable, adapters)

@@ -197,7 +197,9 @@ def verify_folder(
     models = [model for model in local_models(folder) if model.files]
     places = {model.id: str(model.path) for model in models}
     if not models:
-        raise NoSuchModel(f"no model under {folder} can be read", "name a folder that holds .safetensors files")
+        raise NoSuchModel(
+            f"no model under {folder} can be read", "name a folder of .safetensors, .bin, .pt or .ckpt files"
+        )
     main = [model for part in MAIN_PARTS for model in models if model.folder == folder / part]
     of_pipeline = (folder / PIPELINE).is_file() and (expected.parent or expected.quantized_from)
     if len(models) == 1 or (main and of_pipeline):

@@ -100,7 +100,7 @@ def test_a_scan_keeps_its_contract(offline: Command, zoo: Path, tmp_path: Path) 
 
 def test_a_scan_prints_trees(offline: Command, zoo: Path) -> None:
     lines = offline("scan", zoo).stdout.splitlines()
-    assert lines[0].startswith("mlp/a   (root: ") and any("── mlp/half   quantized, >0.99" in line for line in lines)
+    assert lines[0].startswith("mlp/a   (root: ") and any("── mlp/half   cast, >0.99" in line for line in lines)
     assert any(line.startswith("old   (not read: only pickle") for line in lines)
     assert lines[-1].startswith("8 models, ") and lines[-1].endswith(", 2 not readable")
 
