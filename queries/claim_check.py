@@ -314,15 +314,15 @@ def _judge(
         return Agreement.CANNOT_TELL, "no parent was decided"
     if row["answer"] == "root" and row.get("outside"):
         return Agreement.CANNOT_TELL, f"{named[0]} is declared; the weights show no parent, and it may be related"
+    for base in known:
+        if (until := kin.came_from_until(row["hub_id"], base["hub_id"])) is not None:
+            former = f"the weights came from those that it had until {until:%Y-%m-%d}, and it has others now"
+            return Agreement.CANNOT_TELL, f"{base['repo_id']} is declared; {former}"
     edges = [ParentEdge(p["hub_id"], p["kind"], p["probability"]) for p in parents]
     for base in known:
         lies = kin.beside(row["hub_id"], base["hub_id"], edges)
         if lies is ClaimedKin.RELATED or (lies is ClaimedKin.OTHER_BRANCH and not parents):
             return Agreement.CANNOT_TELL, related_words(base["repo_id"], parents[0]["repo_id"] if parents else None)
-    for base in known:
-        if (until := kin.came_from_until(row["hub_id"], base["hub_id"])) is not None:
-            former = f"the weights came from those that it had until {until:%Y-%m-%d}, and it has others now"
-            return Agreement.CANNOT_TELL, f"{base['repo_id']} is declared; {former}"
     return Agreement.CONTRADICTS, contradicted_words(named[0], parents[0]["repo_id"] if parents else None)
 
 
