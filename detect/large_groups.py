@@ -5,8 +5,8 @@ decided together is divided where its members are farthest apart, and each piece
 members, and the models that most of the whole part are nearest to, which may be its root. A guest is decided in its own family.
 
 Vectors, neighbours and families are kept in a folder. New models are compared with the group and join the family of their nearest
-relative. Only they are decided then, and the models that one of them, or one that is gone, is a near neighbour of: beside their own
-neighbours as guests, or with their whole family where many of its members are changed. All others keep their answers.
+relative. Only they are decided then, and the models that have another nearest neighbour since, a new one or because theirs is gone: beside
+their own neighbours as guests, or with their whole family where that is no more work. All others keep their answers.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ from lineage.detect.sketch_file import Sketch
 FAMILY = 600  # members that are decided together at most, guests not counted
 GUESTS = 48
 HUBS, FEWER_HUBS = 8, 4  # of them; of few models of a family
-# others that a changed model is decided beside: its parent is nearly always among them; a new one among them may change its answer
-NEAREST = 4
+NEAREST = 12  # others that a changed model is decided beside: near children of its own may be nearer than its parent
 RELATED_DISTANCE = 2 * (1 - 0.1)  # squared distance of vectors whose cosine is that of distant relatives
 GONE = -1
 # share of a group's models that may be new, or gone, for what is kept of it to be of use
@@ -78,10 +77,12 @@ class LargeGroup:
         hubs = self._hubs(members)
         for number, own in members.items():
             some = own if changed is None else [model for model in own if model in changed]
+            if not some:
+                continue
             chosen = hubs.get(number, ())
-            if len(some) * (1 + NEAREST) < len(own):
-                if some:
-                    yield FamilyTask(tuple(some), self._guests(some, chosen[:FEWER_HUBS], NEAREST))
+            guests = self._guests(some, chosen[:FEWER_HUBS], NEAREST) if len(some) < len(own) else ()
+            if guests and len(some) + len(guests) < len(own):
+                yield FamilyTask(tuple(some), guests)
             else:
                 yield FamilyTask(tuple(own), self._guests(own, chosen, NEIGHBOURS)[:GUESTS])
 
@@ -241,6 +242,6 @@ def _increment(
         group.family.append(joined)
         size[joined] += 1
     group.save(folder)
-    near_change = (group.neighbours.index[:before, :NEAREST] != old[:, :NEAREST]).any(1)
+    near_change = group.neighbours.index[:before, 0] != old[:, 0]
     changed = {*near_change.nonzero()[:, 0].tolist(), *range(before, len(group.ids))}
     return group, frozenset(changed.difference(gone))
