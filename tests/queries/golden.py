@@ -38,9 +38,16 @@ PARAMS: dict[str, Any] = {
     "last_parts": ["packed"],
     "licenses": ["llama3", "cc-by-nc-4.0"],
     "until": "2026-01-02T12:00:00Z",
+    "base": "id-b",
 }
 TOP = {"model": "id-a"}  # questions that look down
-OVERRIDES = {"descendants": TOP, "blast_radius": TOP, "derived": TOP, "history": {"model": "id-c"}}
+OVERRIDES = {
+    "descendants": TOP,
+    "blast_radius": TOP,
+    "derived": TOP,
+    "history": {"model": "id-c"},
+    "superseded_edge": {"model": "id-c"},
+}
 SCOPE = [f"id-{name}" for name in "abcdefg"]
 
 
