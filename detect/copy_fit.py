@@ -23,9 +23,8 @@ from lineage.detect.sketch_store import Sample
 
 FOLDED = 0.7  # of the error left with scales for rows and columns: then such scales were moved between tensors
 MIN_FOLDED_ROWS = 8
-HOLDS_THE_ERROR = (
-    0.9  # share of the error of rounding that is in another model: then that one was trained from the copy's values
-)
+# share of the error of rounding that is in another model: then that one was trained from the copy's values
+HOLDS_THE_ERROR = 0.9
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from lineage.detect.reasons import NONE, Reason
-from lineage.graphdb.schema import Relation
+from lineage.graphdb.schema import TIED, Relation
 
 
 class AnswerKind(StrEnum):
@@ -75,6 +75,12 @@ class Decision:
     def named(self) -> frozenset[str]:
         """The parent and the candidates."""
         return frozenset(name for name in (self.parent, *(c.parent for c in self.candidates)) if name is not None)
+
+    @property
+    def tied_with(self) -> str | None:
+        """The model with the same weights that represents its group, where nothing says which of them is the copy."""
+        original = self.reason.models.get("original") if self.reason.key in TIED else None
+        return original if isinstance(original, str) else None
 
     def withdrawn(self, reason: Reason, **evidence: Any) -> Decision:
         """The same without its parent, for a reason and with what tells it; the candidates stay."""

@@ -16,13 +16,8 @@ from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import model_of
 from lineage.detect.reasons import Reason
 from lineage.detect.signature import natural_key
-from lineage.graphdb.schema import TIED, Relation
+from lineage.graphdb.schema import Relation
 
-SAME_WEIGHTS = (
-    *TIED,
-    "copy_same_files",
-    "copy_equal_values",
-)  # reasons of models with another one's weights as they are
 NAMED = 3  # models with the same weights as a parent
 LIKELY = 0.5  # probability of a candidate that counts as a parent here
 
@@ -84,8 +79,8 @@ def with_equals_of_parents(decisions: Sequence[Decision]) -> list[Decision]:
     """The decisions, in the same order: where a parent represents models with the same weights, these are named."""
     equal: dict[str, list[str]] = defaultdict(list)  # representative -> models equal to it
     for decision in decisions:
-        if decision.reason.key in TIED and isinstance(first := decision.evidence.get("equal_to"), str):
-            equal[first].append(decision.model)
+        if decision.tied_with is not None:
+            equal[decision.tied_with].append(decision.model)
     return [_with_equals_of_parent(decision, equal.get(decision.parent or "", ())) for decision in decisions]
 
 

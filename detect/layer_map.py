@@ -229,9 +229,8 @@ def _weigher(child: Subject, decide: Callable[[Sequence[Subject]], list[Decision
         named = {c.parent: c.probability for c in decision.candidates}
         otherwise = float(decision.evidence.get("unseen_parent") or 0.0)
         if decision.answer is AnswerKind.ROOT and decision.reason.key == "oldest":
-            otherwise += (
-                decision.probability
-            )  # and no such root: one that is alone or has copies, which say nothing of depths
+            # and no such root: one that is alone or has copies, which say nothing of depths
+            otherwise += decision.probability
         return named, otherwise
 
     return weigh
@@ -401,12 +400,4 @@ def asserted(decision: Decision, threshold: float) -> Decision:
     reason = decision.reason
     if reason.key in ("layers_stacked", "layers_chosen"):
         reason = Reason("layers_like", reason.values, reason.models)
-    return replace(
-        decision,
-        answer=AnswerKind.UNDECIDED,
-        parent=None,
-        relation=None,
-        decided_by=(),
-        merged_from=(),
-        reason=reason,
-    )
+    return replace(decision.withdrawn(reason), merged_from=())

@@ -14,7 +14,7 @@ from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.relatedness import relatedness
-from lineage.graphdb.schema import TIED, Relation
+from lineage.graphdb.schema import Relation
 
 FEW = 48  # group size up to which a model is compared with every other one
 
@@ -61,8 +61,8 @@ def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
     for decision in decisions:
         for parent, _ in decision.parents:
             below[parent].append(decision)
-        if decision.reason.key in TIED and isinstance(original := decision.reason.models.get("original"), str):
-            equal[original] += 1
+        if decision.tied_with is not None:
+            equal[decision.tied_with] += 1
     found = []
     for decision in decisions:
         children = below[decision.model]

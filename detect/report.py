@@ -10,7 +10,7 @@ from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.reasons import GROWTH_TELLS
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.registry import of_kind
-from lineage.graphdb.schema import TIED, Relation, chance, counted, printable
+from lineage.graphdb.schema import Relation, chance, counted, printable
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
@@ -146,10 +146,7 @@ def _equal_to(decision: Decision, by_model: Mapping[str, Decision]) -> str | Non
 
 
 def _tied_with(decision: Decision, by_model: Mapping[str, Decision]) -> str | None:
-    if decision.reason.key not in TIED:
-        return None
-    original = decision.reason.models.get("original")
-    return original if isinstance(original, str) and original in by_model else None
+    return decision.tied_with if decision.tied_with in by_model else None
 
 
 def _same(decision: Decision, model: str) -> str:

@@ -12,7 +12,7 @@ All layers shrink by one factor. Scaled units (norms folded into the next matrix
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -81,15 +81,24 @@ def fits_another(layers: Sequence[Layer], found: Tensor) -> Tensor:
         (m, m) bool, [child, parent]: positive ones where the bare weights in which the parent differs from another model that comes into
         question are too few for a pile: what is shrunk may be that one's.
     """
+    return too_few_of_its_own(found, lambda child, parents: _own_values(layers, child, parents), PILE)
+
+
+def too_few_of_its_own(found: Tensor, own: Callable[[int, Tensor], Tensor], fewest: int) -> Tensor:
+    """
+    Args:
+        found: (m, m) float64, [child, parent]: positive where the child's weights are the parent's, shrunk.
+        own: of a child and (k,) int64 parents the (k, k) number of shrunk things in which each parent differs from each other one.
+    Returns:
+        (m, m) bool, [child, parent]: positive ones where fewer than `fewest` of these are the parent's and not also some other parent's.
+    """
     doubtful = torch.zeros(found.shape, dtype=torch.bool)
     for child in range(len(found)):
         parents = (found[child] > 0).nonzero()[:, 0]
-        rivals = (found[parents][:, parents] == 0).fill_diagonal_(
-            False
-        )  # (k, k): those shrunk themselves hold other values
+        # (k, k): those shrunk themselves hold other values
+        rivals = (found[parents][:, parents] == 0).fill_diagonal_(False)
         if bool(rivals.any()):
-            own = _own_values(layers, child, parents)
-            doubtful[child, parents] = ((own < PILE) & rivals).any(1)
+            doubtful[child, parents] = ((own(child, parents) < fewest) & rivals).any(1)
     return doubtful
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.family_values import plain, stored_digits
+from lineage.detect.signals.decay import too_few_of_its_own
 
 COARSE = 11  # digits of the significand of what 16 bits hold
 FEWEST_ROWS, MOST_ROWS = 3, 16
@@ -44,19 +45,17 @@ def rows_fit_another(layers: Sequence[Layer], found: Tensor, sharp: Tensor) -> T
             which single values show it.
     """
     found = found.where(sharp == 0, 0.0)
-    doubtful = torch.zeros(found.shape, dtype=torch.bool)
     tables = [layer.values[:, :MOST_ROWS].cpu() for layer in layers if layer.part is Part.EMBEDDING]
-    for child in range(len(found)):
-        parents = (found[child] > 0).nonzero()[:, 0]
-        rivals = (found[parents][:, parents] == 0).fill_diagonal_(False)  # (k, k)
-        if bool(rivals.any()):
-            own = torch.zeros(rivals.shape, dtype=torch.int64)
-            for rows in tables:
-                known = torch.stack([_of_rows(rows[[child, int(parent)]])[1][:, 1, 0] for parent in parents])  # (k, u)
-                differs = (rows[parents][:, None] != rows[parents][None]).any(3)  # (k, k, u)
-                own += (known[:, None] & differs).sum(2)
-            doubtful[child, parents] = ((own < FEWEST_ROWS) & rivals).any(1)
-    return doubtful
+
+    def own_rows(child: int, parents: Tensor) -> Tensor:
+        own = torch.zeros(len(parents), len(parents), dtype=torch.int64)
+        for rows in tables:
+            known = torch.stack([_of_rows(rows[[child, int(parent)]])[1][:, 1, 0] for parent in parents])  # (k, u)
+            differs = (rows[parents][:, None] != rows[parents][None]).any(3)  # (k, k, u)
+            own += (known[:, None] & differs).sum(2)
+        return own
+
+    return too_few_of_its_own(found, own_rows, FEWEST_ROWS)
 
 
 def _of_table(rows: Tensor) -> Tensor:
