@@ -17,7 +17,7 @@ class Subject:
         name: what people call it, for sentences; the id if None.
         quantization: how its values were packed into few bits, as `gptq 4 bits`: then it is a copy of another model, and never a
             parent; None for plain numbers.
-        created_at: when it was first published; None where unknown.
+        created_at: when its weights were first published, as far as is known; None where unknown.
         declared: ids of subjects that its card names as its base.
         stage: the higher, the later among models whose structure tells it: fewer layers, or copies of them; None where it tells nothing.
     """

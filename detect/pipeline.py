@@ -38,7 +38,7 @@ from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
 LARGER = 1.1  # times as many values: another model around it
-METHOD_VERSION = "57"
+METHOD_VERSION = "58"
 
 
 def decide(
@@ -152,7 +152,8 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
     if options.declared:
         silent = [s for s in members if not s.declared & ids]
         if len(silent) == 1:
-            return silent[0], "declared"
+            doubted = options.dates and _younger(silent[0], members)
+            return silent[0], None if doubted else "declared"
     if options.dates:
         dated = [(s.created_at, i) for i, s in enumerate(members) if s.created_at]
         if len(dated) == len(members) and len({d for d, _ in dated}) > 1:
@@ -166,6 +167,12 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
         members,
         key=lambda s: (s.sketch.total_values > least, -len(s.sketch.layout), len(s.label), natural_key(s.label)),
     ), None
+
+
+def _younger(subject: Subject, members: Sequence[Subject]) -> bool:
+    """Whether its weights were published after those of a model that claims it: what that one came from they cannot be."""
+    when = subject.created_at
+    return when is not None and any(s.created_at is not None and s.created_at < when for s in members)
 
 
 def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) -> Decision:

@@ -148,6 +148,11 @@ class LineageGraph:
         """Writes models as of now; of two with one identity the later counts. Renames keep the old name. Returns their number."""
         return models.upsert(self.connection, rows)
 
+    def weights_seen(self, hub_ids: Iterable[str]) -> Mapping[str, str]:
+        """hub_id -> digest of the weights that each of these models had when they were seen last."""
+        rows = self.read(statement("model_existing"), {"hub_ids": list(hub_ids)})
+        return {row["hub_id"]: row["weights_seen"] for row in rows if row["weights_seen"]}
+
     def upsert_declarations(self, child_hub_ids_seen: Iterable[str], declarations: Iterable[Declaration]) -> int:
         """Replaces the claims of exactly the models seen, also by none. Returns the number of claims now kept.
 

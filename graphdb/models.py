@@ -43,6 +43,8 @@ def _write(
     """One batch inside a transaction."""
     before = {row["hub_id"]: row for row in execute(statement("model_existing"), {"hub_ids": list(batch)})}
     rows = [model_row(model) for model in batch.values()]
+    for row in rows:
+        _keep_digest(row, before.get(row["hub_id"]))
     renames = _renames(rows, before, _owners(execute, rows))
     names = _names_that_moved(rows, before)
     if names:
@@ -78,6 +80,13 @@ def _write(
     claims.mark_due(execute, [row["hub_id"] for row in new if row.get("bases")], now)
     if claimed:
         claims.replace(execute, list(claimed.values()), now)
+
+
+def _keep_digest(row: Row, old: Row | None) -> None:
+    """Of a model whose weights cannot be seen now, the digest of those that it had: whether it has others later, that tells."""
+    props = row["props"]
+    if old is not None and old["weights_seen"] and "weights_digest" in props:
+        props["weights_seen"] = None if props["weights_digest"] else old["weights_seen"]
 
 
 def split_reasons(connection: Connection) -> None:

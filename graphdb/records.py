@@ -26,6 +26,7 @@ TEMPORAL = frozenset(
         "started_at",
         "superseded_at",
         "until",
+        "weights_since",
     }
 )
 
@@ -70,6 +71,7 @@ def model_row(model: Model) -> Row:
         "props": props,
         "created_at": iso(model.created_at),
         "last_modified": iso(model.last_modified),
+        "weights_since": iso(model.weights_since),
         "seen": not gone,
     }
 

@@ -61,7 +61,7 @@ class ArchitectureModels:
                 model.hub_id,
                 model.repo_id,
                 model.weights_digest,
-                model.created_at and model.created_at.isoformat(),
+                model.weights_date and model.weights_date.isoformat(),
                 model.quantization,
                 sorted(self.declared.get(model.hub_id, ())),
             ]
@@ -146,7 +146,7 @@ def subjects_of(
             claims = declared.get(model.hub_id, frozenset())
             yield (
                 model,
-                Subject(model.hub_id, sketch, model.created_at, claims, model.repo_id, model.quantization)
+                Subject(model.hub_id, sketch, model.weights_date, claims, model.repo_id, model.quantization)
                 if sketch
                 else None,
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineage.crawler.summary import CrawlSummary
 from lineage.reading import StoringReader
+from lineage.weights_dates import with_weights_dates
 
 if TYPE_CHECKING:
     from lineage.crawler.batch import Batch
@@ -76,7 +78,8 @@ def crawl_into(
         hub = crawl_hub(None)
 
     def keep(batch: Batch) -> int:
-        claims = store.upsert_with_claims(batch.models, batch.declarations)
+        models = with_weights_dates(batch.models, store, sketches, datetime.now(UTC))
+        claims = store.upsert_with_claims(models, batch.declarations)
         batch.acknowledge()
         sketches.compact_if_due()
         return claims

@@ -58,7 +58,7 @@ class Reading:
         model = self.model
         claims = frozenset(declared)
         return Subject(
-            id or model.hub_id, self.sketch, model.created_at, claims, label or model.repo_id, model.quantization
+            id or model.hub_id, self.sketch, model.weights_date, claims, label or model.repo_id, model.quantization
         )
 
 

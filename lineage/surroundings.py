@@ -259,5 +259,5 @@ def around_adapter(
 
 def _first_published(model: Model) -> tuple[bool, str, str]:
     """Of copies, the one that was published first."""
-    when = model.created_at.isoformat() if model.created_at else ""
+    when = model.weights_date.isoformat() if model.weights_date else ""
     return (not when, when, model.hub_id)

@@ -1,6 +1,6 @@
 // Models that are not in the graph yet, tied to the names that they claim; of a property that is null nothing is kept.
 // The properties are listed one by one: a model that is written once costs two thirds of one that is merged and then set.
-// params: rows (hub_id, props, created_at, last_modified, seen; with claims: bases, relations, sources, name_keys), now      columns: count
+// params: rows (hub_id, props, created_at, last_modified, weights_since, seen; with claims: bases, relations, sources, name_keys), now      columns: count
 WITH datetime($now) AS now
 UNWIND $rows AS row
 CREATE (m:Model {
@@ -25,6 +25,7 @@ CREATE (m:Model {
   first_seen: now,
   created_at: datetime(row.created_at),
   last_modified: datetime(row.last_modified),
+  weights_since: datetime(row.weights_since),
   last_seen: CASE WHEN row.seen THEN now ELSE null END
 })
 WITH m, row

@@ -143,6 +143,8 @@ class Model:
         quantization: how its numbers are packed into few bits, as `gptq 4 bits`; None where they are plain numbers.
         path: where a model on disk lies.
         aliases: further names that cards and people call a model on disk by, such as its path under the folder that was crawled.
+        weights_since: since when it has had its weights, where a crawl saw other ones in it before; None where they are as old as it is,
+            as far as is known.
         signature: keys of its backbones, joined; models that share one can be compared value by value in it.
     """
 
@@ -161,6 +163,12 @@ class Model:
     quantization: str | None = None
     path: str | None = None
     aliases: tuple[str, ...] = ()
+    weights_since: datetime | None = None
+
+    @property
+    def weights_date(self) -> datetime | None:
+        """When its weights were published, as far as is known; None for models on disk."""
+        return self.weights_since or self.created_at
 
     @property
     def quantized(self) -> bool:

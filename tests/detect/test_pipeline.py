@@ -57,6 +57,9 @@ def test_a_copy_is_told_from_its_original_by_date_or_declaration_and_without_the
     assert next(d for d in decide(dated, Options(dates=False)) if d.model == "aaa").relation is not Relation.COPY_OF
     declared = decide(subjects(models, b={"declared": frozenset({"aaa"})}))
     assert next(d for d in declared if d.model == "b").parent == "aaa"
+    claimed = {"declared": frozenset({"aaa"}), "created_at": old}
+    younger = decide(subjects(models, b=claimed, aaa={"created_at": new}))
+    assert not any(d.relation is Relation.COPY_OF for d in younger), "a claimed original that is younger is doubtful"
 
 
 def test_a_file_on_disk_is_the_copy_of_what_is_published():
