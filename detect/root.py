@@ -35,6 +35,7 @@ from lineage.detect.middle import lie_together, middle, of_those_together
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.opposition import against, bounded, strength
 
+DATES = "dates"  # the signal's name
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
 HARDLY_MOVED = 0.01  # of the family's median squared distance: a pair that near counts half
 STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
@@ -92,6 +93,7 @@ def root_evidence(
     distance, products = geometry.distance, geometry.gram.products.sum(0)
     values = int(geometry.gram.values.sum())
     half = 0.5 if len(distance) == 2 else 1.0
+    ordered = {kind: odds.clamp(max=0) if kind == DATES and _undated(odds) else odds for kind, odds in ordered.items()}
     weights = weights_of_pairs(distance, geometry.lengths, roots)
     before, after, opposed, said = [], [], [], []
     certain: dict[str, list[Tensor]] = {kind: [] for kind in ordered}
@@ -112,6 +114,12 @@ def root_evidence(
         torch.stack(opposed),
         {kind: torch.stack(each) for kind, each in certain.items()},
     )
+
+
+def _undated(dates: Tensor) -> bool:
+    """Whether one of the models has no date, of (m, m) log-odds: it may be the oldest as well as the one that is the oldest of those dated,
+    so that one is no likelier the root for it. The others are less likely all the same: one is older than they."""
+    return bool((dates == 0).all(1).any())
 
 
 def weights_of_pairs(distance: Tensor, lengths: Tensor, roots: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The root is scored on the same pairs for every candidate; pairs that say the same count once, and those that hardly moved little."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from lineage.detect.root import (
     nearest_to,
     of_nearly_equal,
     order_of_all,
+    root_evidence,
     weights_of_pairs,
     worth,
 )
@@ -54,6 +56,25 @@ def test_the_score_of_a_root_agrees_with_the_obvious_sum_over_all_other_models()
         pairs = max(weights) * sum(weights) ** 2 / common
         assert 1 < pairs < 5
         assert score == pytest.approx(pairs**0.25 * mean)
+
+
+def test_a_model_without_a_date_neither_gains_nor_loses_by_the_dates_of_others():
+    points = torch.eye(4, dtype=torch.float64)
+    when = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    dates = 4 * (when[:, None] - when[None, :]).sign()
+
+    def of_dates(odds):
+        products = SimpleNamespace(products=(points @ points.T)[None], values=torch.tensor([4.0]))
+        geometry = SimpleNamespace(
+            gram=products, distance=torch.cdist(points, points).square(), lengths=torch.ones(4).double()
+        )
+        none = torch.zeros(4, 4, dtype=torch.float64)
+        return root_evidence(geometry, none, none, {"dates": odds}, torch.arange(4)).ordered["dates"].tolist()
+
+    assert of_dates(dates)[0] > 0 > of_dates(dates)[1]
+    dates[3] = dates[:, 3] = 0
+    oldest, second, third, undated = of_dates(dates)
+    assert oldest == undated == 0 > second > third
 
 
 def test_seen_from_far_out_on_a_star_many_pairs_are_one():
