@@ -42,6 +42,7 @@ MOST_NEAR_ZERO = {  # the same of values near zero; some quantizers change a sca
     "": 0.0025,
 }
 AS_FLOATS = ", as floats again"
+CASTS = frozenset({"gguf F32", "gguf F16", "gguf BF16"})  # files of plain floats
 
 
 def packing_of(subject: Subject) -> str | None:

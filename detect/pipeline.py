@@ -25,8 +25,8 @@ from lineage.detect.merges import merged_decision, with_bases
 from lineage.detect.missing_parent import missing_parents
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
-from lineage.detect.packing_format import packing_of
-from lineage.detect.quantized_copies import decide_copies
+from lineage.detect.packing_format import CASTS, packing_of
+from lineage.detect.quantized_copies import ORIGINAL_UNSEEN, decide_copies
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import copies
 from lineage.detect.signals.low_rank import with_merged_adapters
@@ -48,6 +48,8 @@ def decide(
     options = options or Options()
     by_model: dict[str, Decision] = {}
     packed = {subject.id: how for subject in subjects if (how := packing_of(subject)) is not None}
+    packed = {name: how for name, how in packed.items() if name not in _cast_of_unseen(packed, subjects, options)}
+    subjects = [subject if subject.id in packed else replace(subject, quantization=None) for subject in subjects]
     full = [subject for subject in subjects if subject.id not in packed]
     for found in families_of(full, options, device or torch.device("cpu")):
         for decision in _decide_family(found, options) if isinstance(found, SettledFamily) else [found]:
@@ -56,6 +58,17 @@ def decide(
         by_model |= _decide_packed(packed, subjects, full, by_model, options)
     decided = [with_parent_of_equal(by_model[subject.id], by_model) for subject in subjects]
     return with_equals_of_parents(decided)
+
+
+def _cast_of_unseen(packed: Mapping[str, str], subjects: Sequence[Subject], options: Options) -> set[str]:
+    """The packed models that are casts to 16 bits or none at all, as GGUF F16, of no model at hand: models like others, in another file.
+
+    Args:
+        packed: id of each -> how it is packed.
+    """
+    casts = {name: how for name, how in packed.items() if how in CASTS}
+    full = [subject for subject in subjects if subject.id not in packed]
+    return {d.model for d in decide_copies(casts, subjects, full, options) if d.reason.key in ORIGINAL_UNSEEN}
 
 
 def _decide_packed(

@@ -37,6 +37,7 @@ SURE, BY_VALUES = 0.99, 0.98  # where values that were left alone tell, and wher
 UNCHECKED = 0.9  # where the quantizer does not round to the nearest level, so that an unseen sister of the original may fit better
 CORRELATED = 0.5  # of a value's vote counts: errors of one row or block go together
 CLAIMED, LATER = 20.0, 0.1  # odds of a model that the copy names, and of one first published after it
+ORIGINAL_UNSEEN = frozenset({"packed_unseen", "packed_unknown"})  # reasons of copies whose original is not at hand
 RELATED_ERROR = 0.9  # relative error beyond which a model is no relative
 
 

@@ -196,12 +196,23 @@ def _explanations(values: FamilyValues, model: int, pool: Sequence[int], blocks:
         candidates = range(len(seen.pool)) if size < 4 else range(min(len(seen.pool), POOL_OF_FOUR))
         sets = np.array(list(combinations(candidates, size)), np.int64)
         if len(sets):
-            spans = _valid(seen, sets, values, origin=False)
+            spans = _not_refuted(values, model, _valid(seen, sets, values, origin=False))
             if size < 4 and not spans:
-                spans = _valid(seen, sets, values, origin=True)
+                spans = _not_refuted(values, model, _valid(seen, sets, values, origin=True))
             if spans:
                 return spans
     return _by_leaving_out(seen, values)
+
+
+def _not_refuted(values: FamilyValues, model: int, spans: Sequence[WeightedSum]) -> list[WeightedSum]:
+    """Those that leave no more than rounding does in one of the models: a light sibling on the way to a part may do for both of them in
+    coarse digits, and hides the larger set."""
+    return [span for span in spans if span.method in SETTLED or _left_by_rounding(values, span.all | {model})]
+
+
+def _left_by_rounding(values: FamilyValues, models: set[int]) -> bool:
+    odds = rounded_last(values, models)
+    return not odds or isfinite(max(odds.values()))
 
 
 def _stacks(seen: View, values: FamilyValues, blocks: np.ndarray) -> list[WeightedSum]:

@@ -248,9 +248,24 @@ class Differences:
         if len(each) < 2 or not left.any():
             return sums
         parts = np.stack(each)  # (k, t, v)
-        weights = np.ones((2, len(parts), len(left), 1))  # one for all tensors; each tensor's own, which SCE has
-        for place in range(1, len(parts)):
-            own, apart = self.moved - parts[place], parts[0] - parts[place]
+        both = [
+            np.concatenate([sums, _means(parts, weight)])
+            for first in range(len(parts) if len(parts) > 2 else 1)
+            for weight in self._weights(parts, left, first)
+        ]
+        return min(both, key=lambda more: int(unexplained(self.moved, self.off, more).sum()))
+
+    def _weights(self, parts: np.ndarray, left: np.ndarray, first: int) -> np.ndarray:
+        """(2, k, t, 1) weights of the parents (k, t, v) in their means: one for all tensors; each tensor's own, which SCE has.
+
+        Args:
+            first: place of the parent with which each other one is seen averaged: a small one is in few means that are near to no other.
+        """
+        weights = np.ones((2, len(parts), len(left), 1))
+        for place in range(len(parts)):
+            if place == first:
+                continue
+            own, apart = self.moved - parts[place], parts[first] - parts[place]
             height, share, count = peaks(own, apart[None], self.off, left)
             good = (height[0] > PEAK * count[0]) & (share[0] > 0.02) & (share[0] < 0.98)
             _, usual, _ = peaks(
@@ -261,8 +276,7 @@ class Differences:
                 weights, (np.full_like(share[0], one), np.where(good, share[0], one)), strict=True
             ):
                 weight[place] = ((1 - given) / given)[:, None]
-        both = [np.concatenate([sums, _means(parts, weight)]) for weight in weights]
-        return min(both, key=lambda more: int(unexplained(self.moved, self.off, more).sum()))
+        return weights
 
 
 def _means(parts: np.ndarray, weight: np.ndarray) -> np.ndarray:

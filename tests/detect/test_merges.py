@@ -255,6 +255,20 @@ def test_models_that_hardly_left_the_base_do_not_take_its_place(method):
 
 
 @pytest.mark.slow
+def test_a_light_sibling_on_the_way_to_a_part_does_not_hide_the_base_and_the_part():
+    models = star(8)
+    models["far"] = tune(models["base"], 77, 2.5, decay=0.0)
+    random = np.random.default_rng(5)
+    models["way"] = {
+        name: (v + 0.35 * (models["far"][name] - v) + 1e-3 * v.std() * random.standard_normal(v.shape)).astype(v.dtype)
+        for name, v in models["base"].items()
+    }
+    models["sum"] = halved(summed(models, {"far": 0.16, "t1": 0.26, "t6": 0.28}, "base"))
+    found = said(models)["sum"]
+    assert of_merge(found) == {"far", "t1", "t6"} and found.evidence["base"] == "base"
+
+
+@pytest.mark.slow
 def test_a_stack_of_which_one_part_moved_less_than_half_precision_shows_has_both_parts():
     models = star()
     models |= near_base(models)

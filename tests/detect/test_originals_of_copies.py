@@ -20,6 +20,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.packing_format import bits_of
 from lineage.detect.pipeline import decide
+from lineage.detect.quantized_copies import ORIGINAL_UNSEEN
 from lineage.detect.rounding_levels import outside_near_zero
 from lineage.detect.sampled_values import SampledValues
 from lineage.detect.sketch_store import SketchStore
@@ -256,6 +257,16 @@ def test_a_cast_is_called_a_cast() -> None:
         found = decided(models | {name: half}, "gguf F16")[name]
         assert (found.parent, found.relation) == ("one", Relation.QUANTIZED_FROM)
         assert str(found.reason).startswith("cast to fp16")
+
+
+@pytest.mark.parametrize(("how", "known"), [("gguf F16", True), ("gguf Q8_0", False)])
+def test_a_cast_of_a_model_that_is_not_at_hand_is_a_model_like_others(how: str, known: bool) -> None:
+    models = family()
+    half = {name: values.astype(np.float16) for name, values in models.pop("two").items()}
+    found = decided(models | {"copy": half}, how)
+    assert (found["copy"].reason.key in ORIGINAL_UNSEEN) is not known
+    assert (found["copy"].evidence.get("family_size") == len(models) + 1) is known
+    assert found["copy"].relation is not Relation.QUANTIZED_FROM
 
 
 @pytest.mark.parametrize(
