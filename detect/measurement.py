@@ -36,7 +36,7 @@ from lineage.detect.signals.retention import UnitDistances, unit_distances
 from lineage.detect.signals.shared_tensors import SharedTensors, shared_tensors
 from lineage.detect.signals.shrunk_rows import rows_fit_another
 from lineage.detect.tree import LARGE, Evidence, nearest, possible_roots
-from lineage.detect.tuned_merges import leaf_merges
+from lineage.detect.tuned_merges import leaf_merges, settled_tunings, tuned_decision
 
 # nearest of each model that the trained detector looks at; fewer in a large family
 DETECTOR_NEIGHBOURS, FEWER_NEIGHBOURS = 6, 4
@@ -125,8 +125,14 @@ def settle(
     mixed: dict[int, Merge] = {}
     if len(kept) > 1:
         mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, distance[kept][:, kept])
-        leaves = leaf_merges(mixed, distance[kept][:, kept])
-        decisions += [merged_decision([subjects[i].id for i in kept], mixed[leaf]) for leaf in leaves]
+        names = [subjects[i].id for i in kept]
+        tuned = settled_tunings(mixed, distance[kept][:, kept])
+        leaves = leaf_merges(mixed, distance[kept][:, kept]) | {merge for merge, _ in tuned.values()}
+        decisions += [merged_decision(names, mixed[leaf]) for leaf in leaves]
+        for model, (merge, share) in tuned.items():
+            away = float(relative[kept[merge], kept[model]].sqrt())
+            decisions.append(tuned_decision(names[model], names[merge], share, away, options.threshold))
+        leaves |= tuned.keys()
         stay = [place for place in range(len(kept)) if place not in leaves]
         mixed = renumbered(mixed, stay)
         kept, inner = [kept[place] for place in stay], inner.only(torch.tensor(stay, dtype=torch.int64))

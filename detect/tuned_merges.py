@@ -8,16 +8,28 @@ and distances. Out: the merge that each such model was trained from, the merges 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.reasons import Reason
+from lineage.graphdb.schema import Relation
 
 if TYPE_CHECKING:
     from lineage.detect.merges import Merge
 
 CERTAIN = 12.0  # log-odds that the parts of a merge came before it
 TOWARD_SOURCES = 0.25  # share of the way from a merge to any of its sources that a model trained from it may go
-AS_FAR = 1.0  # a model trained from a merge is nearer to it than its sources are by this factor, squared distances
+# squared distance of a model trained from a merge, over that of the nearest source: a sibling of the parts is farther, and it alone tells
+# the two where what all come from is not at hand
+AS_FAR = 1.0
+AS_FAR_BESIDE_BASE = (
+    4.0  # the same over that of what all come from, where that is at hand, from which siblings are told
+)
+SURE = 0.9  # that a model was trained from a merge itself, and not from an unseen model that was: siblings the two cannot be
+# cosine of the ways to two parts: they come from the model from which it is about nothing, and lie opposite seen from one between them
+APART, OPPOSITE = 0.5, -0.05
 
 
 def trained_from(found: Mapping[int, Merge], distance: Tensor) -> dict[int, int]:
@@ -28,27 +40,52 @@ def trained_from(found: Mapping[int, Merge], distance: Tensor) -> dict[int, int]
         model -> the merge that it was trained from, for models that are no merges.
     """
     nearest: dict[int, tuple[float, int]] = {}
-    middle = _middle(found, distance)
     for merge in found.values():
-        known = merge.sources if merge.base is not None else (*merge.sources, middle)
-        sources = torch.tensor(known)
-        way = distance[merge.model, sources]  # (s,)
-        if float(way.min()) <= 0:
-            continue
-        away = distance[merge.model]  # (m,)
-        share = ((away[:, None] + way - distance[:, sources]) / (2 * way)).amax(1)  # (m,) of the way to a source
-        may_be = (share < TOWARD_SOURCES) & (away < AS_FAR * way.min())
-        for model in may_be.nonzero()[:, 0].tolist():
-            if model not in found and model not in known:
-                nearest[model] = min(nearest.get(model, (torch.inf, -1)), (float(share[model]), merge.model))
+        for model, share in _trained_on(merge, _base(merge, found, distance), distance).items():
+            if model not in found:
+                nearest[model] = min(nearest.get(model, (torch.inf, -1)), (share, merge.model))
     return {model: merge for model, (_, merge) in nearest.items()}
 
 
-def _middle(found: Mapping[int, Merge], distance: Tensor) -> int:
-    """The model nearest to all others but merges, which lie between them: what the parts of a mean come from, or a model near to it."""
+def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
+    """Models that may be trained from a merge -> the largest share of the way to a source that they went."""
+    known = tuple(dict.fromkeys((*merge.sources, base)))
+    sources = torch.tensor(known)
+    way, away = distance[merge.model, sources], distance[merge.model]  # (s,), (m,)
+    if float(way.min()) <= 0:
+        return {}
+    limit = AS_FAR * float(way.min())
+    if base not in _parts(merge) and abs(_between_parts(merge, distance)[base]) < APART:
+        limit = max(limit, AS_FAR_BESIDE_BASE * float(distance[merge.model, base]))
+    share = ((away[:, None] + way - distance[:, sources]) / (2 * way)).amax(1)  # (m,)
+    may_be = (share < TOWARD_SOURCES) & (away < limit)
+    return {model: float(share[model]) for model in may_be.nonzero()[:, 0].tolist() if model not in known}
+
+
+def _base(merge: Merge, found: Mapping[int, Merge], distance: Tensor) -> int:
+    """The base of a merge, or what its parts come from, or a model near to it: the model nearest to all others but merges, which lie between
+    them, and models trained from this one, seen from which its parts lie opposite each other."""
+    if merge.base is not None:
+        return merge.base
     away = distance.sum(1)
     away[list(found)] = torch.inf
-    return int(away.argmin())
+    other = away.clone()
+    other[[model for model, cosine in enumerate(_between_parts(merge, distance)) if cosine < OPPOSITE]] = torch.inf
+    return int((other if bool(other.isfinite().any()) else away).argmin())
+
+
+def _between_parts(merge: Merge, distance: Tensor) -> list[float]:
+    """(m,) lowest cosine of the ways to two parts of the merge, seen from each model; of the parts themselves 1."""
+    lowest = torch.ones(len(distance), dtype=torch.float64)
+    for one, other in combinations(_parts(merge), 2):
+        first, second = distance[:, one], distance[:, other]  # (m,)
+        cosine = (first + second - distance[one, other]) / (2 * (first * second).clamp(min=1e-300).sqrt())
+        lowest = torch.minimum(lowest, torch.where((first > 0) & (second > 0), cosine, torch.ones_like(cosine)))
+    return list(map(float, lowest.tolist()))
+
+
+def _parts(merge: Merge) -> list[int]:
+    return [part for part, _ in merge.parts]
 
 
 def leaf_merges(found: Mapping[int, Merge], distance: Tensor) -> set[int]:
@@ -61,6 +98,45 @@ def leaf_merges(found: Mapping[int, Merge], distance: Tensor) -> set[int]:
     """
     parts = {part for merge in found.values() for part in merge.sources}
     return set(found) - parts - set(trained_from(found, distance).values())
+
+
+def settled_tunings(found: Mapping[int, Merge], distance: Tensor) -> dict[int, tuple[int, float]]:
+    """Model -> the merge that it alone was trained from, and the share of the way to a source that it went, where nothing else hangs on
+    the two: these are settled as well, since merge and tuning lie between the parts and disturb the tree of their family.
+
+    Args:
+        distance: (m, m) float64, squared.
+    """
+    tuned = trained_from(found, distance)
+    parts = {part for merge in found.values() for part in merge.sources}
+    alone = {model: merge for model, merge in tuned.items() if list(tuned.values()).count(merge) == 1}
+    return {m: (merge, _share(found[merge], m, distance)) for m, merge in alone.items() if parts.isdisjoint((m, merge))}
+
+
+def _share(merge: Merge, model: int, distance: Tensor) -> float:
+    """The largest share of the way to a source of the merge that a model went."""
+    sources = list(merge.sources)
+    way = distance[merge.model, sources]
+    return float(((distance[merge.model, model] + way - distance[model, sources]) / (2 * way)).max())
+
+
+def tuned_decision(model: str, merge: str, share: float, distance: float, threshold: float) -> Decision:
+    """
+    Args:
+        model, merge: ids; share: of the way to a source; distance: relative to the merge's length.
+    """
+    asserted = threshold <= SURE
+    return Decision(
+        model=model,
+        answer=AnswerKind.PARENT if asserted else AnswerKind.UNDECIDED,
+        probability=SURE,
+        parent=merge if asserted else None,
+        relation=Relation.FINE_TUNED_FROM if asserted else None,
+        candidates=(Candidate(merge, SURE),),
+        decided_by=("merge",) if asserted else (),
+        evidence={"toward_parts": round(share, 4), "relative_distance": round(distance, 6)},
+        reason=Reason("tuned_merge" if asserted else "unseen_parent", {"distance": distance}, {"parent": merge}),
+    )
 
 
 def parts_first(found: Mapping[int, Merge], distance: Tensor) -> Tensor:

@@ -172,6 +172,12 @@ MEANINGS: Mapping[str, Meaning] = {
             "0 and up",
             "what the parents of a merge leave unexplained, over the distance between them",
         ),
+        (
+            "toward_parts",
+            "toward the parts",
+            "-1 to 0.25",
+            "of the way from a merge to a model that it was merged from, what a model trained from the merge went",
+        ),
         ("layers", "layers", "numbers", "layer of the parent that each layer comes from"),
         ("layers_alike", "layers alike", "cosine, -1 to 1", "of a layer and the one that it comes from, median"),
         ("layers_compared", "layers compared", COUNT, "layers of the child that the samples hold"),

@@ -4,7 +4,7 @@ import pytest
 
 from lineage.detect.arrays import torch
 from lineage.detect.merges import Merge
-from lineage.detect.tuned_merges import leaf_merges, parts_first, trained_from
+from lineage.detect.tuned_merges import leaf_merges, parts_first, settled_tunings, trained_from
 
 # coordinates: along one part, along the other, along what is new
 BASE, ONE, OTHER, MERGED = (0.0, 0.0, 0.0), (2.0, 0.0, 0.0), (0.0, 2.0, 0.0), (1.0, 1.0, 0.0)
@@ -24,7 +24,8 @@ def distances(*points):
         ((0.1, 0.0, 0.6), None),  # another child of the base
         ((1.8, 0.1, 0.5), None),  # a child of a part
         ((1.6, 0.4, 0.1), None),  # on its way to a part
-        ((1.0, 1.0, 2.0), None),  # too far to tell
+        ((1.0, 1.0, 2.0), 3),  # farther than the base, which tells it from a sibling
+        ((1.0, 1.0, 3.0), None),  # too far to tell
     ],
 )
 def test_a_child_of_a_merge_goes_to_none_of_its_sources(model, merge):
@@ -55,3 +56,24 @@ def test_what_the_parts_of_a_mean_come_from_is_no_child_of_it():
     sibling, child = (0.3, 0.3, 0.4, 0.0), (1.0, 1.0, 1.0, 1.0)
     found = {4: Merge(4, ((1, 0.33), (2, 0.33), (3, 0.33)), None, "linear", 0.0)}
     assert trained_from(found, distances(base, *parts, mean, sibling, child)) == {6: 4}
+
+
+@pytest.mark.parametrize("model", [(0.0, 0.0, 1.5), (0.0, 0.0, 4.0)])
+def test_a_sibling_of_the_parts_is_no_child_of_their_mean_whether_their_base_is_at_hand_or_not(model):
+    mean = Merge(0, ((1, 0.5), (2, 0.5)), None, "linear", 0.0)
+    for others in ([], [BASE], [(0.1, 0.0, 0.2)]):
+        assert trained_from({0: mean}, distances(MERGED, ONE, OTHER, model, *others)) == {}
+
+
+def test_a_model_near_the_middle_of_its_family_is_still_seen_to_come_from_a_mean():
+    child, mean = (1.0, 1.0, 0.7), Merge(3, ((1, 0.5), (2, 0.5)), None, "linear", 0.0)
+    distance = distances(BASE, ONE, OTHER, MERGED, child)
+    assert distance.sum(1).argmin() == 3 and distance.sum(1)[4] < distance.sum(1)[0]
+    assert trained_from({3: mean}, distance) == {4: 3}
+    ((model, (merge, share)),) = settled_tunings({3: mean}, distance).items()
+    assert (model, merge) == (4, 3) and abs(share) < 0.01
+
+
+def test_where_several_models_come_from_a_merge_their_tree_is_decided_with_it():
+    distance = distances(BASE, ONE, OTHER, MERGED, (1.0, 1.0, 1.0), (1.0, 1.0, -0.9))
+    assert set(trained_from({3: MERGE}, distance)) == {4, 5} and settled_tunings({3: MERGE}, distance) == {}
