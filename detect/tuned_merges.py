@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from lineage.detect.merges import Merge
 
 CERTAIN = 12.0  # log-odds that the parts of a merge came before it
-TOWARD_SOURCES = 0.25  # share of the way from a merge to any of its sources that a model trained from it may go
+# share of the way from a merge to any of its sources that a model trained from it may go, and that a model near to it may, of which that
+# is not sure: what comes from another merge of the same models goes as far
+TOWARD_SOURCES, NEAR_TOWARD_SOURCES = 0.25, 0.35
 # squared distance of a model trained from a merge, over that of the nearest source: a sibling of the parts is farther, and it alone tells
 # the two where what all come from is not at hand
 AS_FAR = 1.0
 AS_FAR_BESIDE_BASE = (
     4.0  # the same over that of what all come from, where that is at hand, from which siblings are told
 )
-SURE = 0.9  # that a model was trained from a merge itself, and not from an unseen model that was: siblings the two cannot be
+# that a model was trained from a merge itself, and not from an unseen model that was: siblings the two cannot be; and of one less sure
+SURE, UNSURE = 0.9, 0.6
 # cosine of the ways to two parts: they come from the model from which it is about nothing, and lie opposite seen from one between them
 APART, OPPOSITE = 0.5, -0.05
 
@@ -54,11 +57,11 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
     way, away = distance[merge.model, sources], distance[merge.model]  # (s,), (m,)
     if float(way.min()) <= 0:
         return {}
-    limit = AS_FAR * float(way.min())
+    near = far = AS_FAR * float(way.min())
     if base not in _parts(merge) and abs(_between_parts(merge, distance)[base]) < APART:
-        limit = max(limit, AS_FAR_BESIDE_BASE * float(distance[merge.model, base]))
+        far = max(far, AS_FAR_BESIDE_BASE * float(distance[merge.model, base]))
     share = ((away[:, None] + way - distance[:, sources]) / (2 * way)).amax(1)  # (m,)
-    may_be = (share < TOWARD_SOURCES) & (away < limit)
+    may_be = ((share < TOWARD_SOURCES) & (away < far)) | ((share < NEAR_TOWARD_SOURCES) & (away < near))
     return {model: float(share[model]) for model in may_be.nonzero()[:, 0].tolist() if model not in known}
 
 
@@ -110,12 +113,16 @@ def settled_tunings(found: Mapping[int, Merge], distance: Tensor) -> dict[int, t
     tuned = trained_from(found, distance)
     parts = {part for merge in found.values() for part in merge.sources}
     alone = {model: merge for model, merge in tuned.items() if list(tuned.values()).count(merge) == 1}
-    return {m: (merge, _share(found[merge], m, distance)) for m, merge in alone.items() if parts.isdisjoint((m, merge))}
+    return {
+        model: (merge, _share(found[merge], _base(found[merge], found, distance), model, distance))
+        for model, merge in alone.items()
+        if parts.isdisjoint((model, merge))
+    }
 
 
-def _share(merge: Merge, model: int, distance: Tensor) -> float:
-    """The largest share of the way to a source of the merge that a model went."""
-    sources = list(merge.sources)
+def _share(merge: Merge, base: int, model: int, distance: Tensor) -> float:
+    """The largest share of the way to a source of the merge, or to what they come from, that a model went."""
+    sources = [*dict.fromkeys((*merge.sources, base))]
     way = distance[merge.model, sources]
     return float(((distance[merge.model, model] + way - distance[model, sources]) / (2 * way)).max())
 
@@ -125,14 +132,15 @@ def tuned_decision(model: str, merge: str, share: float, distance: float, thresh
     Args:
         model, merge: ids; share: of the way to a source; distance: relative to the merge's length.
     """
-    asserted = threshold <= SURE
+    sure = SURE if share < TOWARD_SOURCES else UNSURE
+    asserted = threshold <= sure
     return Decision(
         model=model,
         answer=AnswerKind.PARENT if asserted else AnswerKind.UNDECIDED,
-        probability=SURE,
+        probability=sure,
         parent=merge if asserted else None,
         relation=Relation.FINE_TUNED_FROM if asserted else None,
-        candidates=(Candidate(merge, SURE),),
+        candidates=(Candidate(merge, sure),),
         decided_by=("merge",) if asserted else (),
         evidence={"toward_parts": round(share, 4), "relative_distance": round(distance, 6)},
         reason=Reason("tuned_merge" if asserted else "unseen_parent", {"distance": distance}, {"parent": merge}),
