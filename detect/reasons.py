@@ -73,7 +73,7 @@ TEMPLATES = {
     "merge_weighted": "a merge ({method}) of {models}, with weights of {shares}",
     "merge_base": "their differences from {base} were merged",
     "merge_unseen": "a further parent is not at hand",
-    "tuned_merge": "it goes next to none of the way from the merge {parent} to anything that this was merged from, as what was trained from it",
+    "tuned_merge": "it goes next to none of the way from the merge {parent} to what that was merged from, as what was trained from it",
     "merge_unknown": (
         "{percent:.2g} % of its values near zero are exactly those of {models} although those beside them moved, as merges leave them and "
         "training does not; cannot tell which models were merged"

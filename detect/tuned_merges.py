@@ -66,8 +66,8 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
 
 
 def _base(merge: Merge, found: Mapping[int, Merge], distance: Tensor) -> int:
-    """The base of a merge, or what its parts come from, or a model near to it: the model nearest to all others but merges, which lie between
-    them, and models trained from this one, seen from which its parts lie opposite each other."""
+    """The base of a merge, or what its parts come from, or a model near to it: the model nearest to all others but merges, which lie
+    between them, and models trained from this one, seen from which its parts lie opposite each other."""
     if merge.base is not None:
         return merge.base
     away = distance.sum(1)
