@@ -26,9 +26,7 @@ TOWARD_SOURCES, NEAR_TOWARD_SOURCES = 0.25, 0.35
 # squared distance of a model trained from a merge, over that of the nearest source: a sibling of the parts is farther, and it alone tells
 # the two where what all come from is not at hand
 AS_FAR = 1.0
-AS_FAR_BESIDE_BASE = (
-    4.0  # the same over that of what all come from, where that is at hand, from which siblings are told
-)
+AS_FAR_BESIDE_BASE = 4.0  # the same over that of what all come from, where that is at hand, which tells siblings apart
 # that a model was trained from a merge itself, and not from an unseen model that was: siblings the two cannot be; and of one less sure
 SURE, UNSURE = 0.9, 0.6
 # cosine of the ways to two parts: they come from the model from which it is about nothing, and lie opposite seen from one between them
