@@ -45,7 +45,7 @@ from lineage.crawler.open_model import (
 from lineage.crawler.pipeline_components import adapters_beside, parts_of
 from lineage.crawler.progress import Progress
 from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord
-from lineage.graphdb.schema import Declaration, Failure, Model, Status, WeightFacts, local_id
+from lineage.graphdb.schema import SEVERAL_MODELS, Declaration, Failure, Model, Status, WeightFacts, local_id
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class Visitor:
         outcomes = [self._part(repository, name, files) for name, files in parts.items()]
         gated = any(found.model is not None and found.model.status is Status.GATED for found in outcomes)
         failed = next((found for found in outcomes if found.done is not None and found.done.sha is None), None)
-        reason = f"several models, each of its own: {', '.join(parts)}"
+        reason = f"{SEVERAL_MODELS}{', '.join(parts)}"
         model = model_of(repository, Status.GATED if gated else Status.UNREADABLE, reason)
         done = self._done_of(model)
         if failed is not None and failed.failure is not None:

@@ -85,6 +85,24 @@ def answer_stored(question: Question, graph: Store | None) -> FoundAnswer | None
     return _compare(question, graph, sketches, looked) if looked else None
 
 
+def answer_parts(question: Question, graph: Store | None) -> list[FoundAnswer]:
+    """The answers for the models of a repository of several of which none is the main one; empty for all others."""
+    from lineage.queries.claim_check import compare_parts
+    from lineage.queries.pipelines import parts_of
+    from lineage.reading import stored_model
+
+    whole = stored_model(graph, question.name)
+    if graph is None or whole is None or not (parts := parts_of(graph, whole)):
+        return []
+    answers = []
+    for claims in compare_parts(graph, whole, parts):
+        found = answer_stored(replace(question, name=claims.hub_id), graph)
+        if found is not None:
+            own = replace(found.answer, declared=claims.declared, agreement=claims)
+            answers.append(found if found.answer.declared else replace(found, answer=own))
+    return answers
+
+
 def _said_by_graph(answer: Answer) -> FoundAnswer | None:
     """What the graph says; None if it never compared the model."""
     return None if answer.answer == "unknown" and answer.as_of is None else FoundAnswer(answer, stored=True)

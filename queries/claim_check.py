@@ -69,6 +69,14 @@ def compare(store: GraphReader, models: Iterable[str]) -> Iterator[Comparison]:
     yield from (found for found, _ in _compared(store, models))
 
 
+def compare_parts(store: GraphReader, whole: Model, parts: Sequence[Model]) -> list[Comparison]:
+    """Comparisons of the models of one repository; what its card claims, it claims of those that claim nothing of their own."""
+    kin = Kin(store, AncestorEdges(store))
+    (card,) = store.read(load(COMPARED).text, {"models": [whole.hub_id]})
+    rows = store.read(load(COMPARED).text, {"models": [part.hub_id for part in parts]})
+    return [compare_row(kin, with_claims_of(row, card)) for row in rows]
+
+
 def compare_all(store: GraphReader) -> Iterator[Comparison]:
     """Comparisons of every model that claims a base or has a parent that was found; of a pipeline and its main part under its own name."""
     models = (row["hub_id"] for row in store.stream(load("claimed_or_found").text))

@@ -23,6 +23,7 @@ _UNSAFE = re.compile(
 _USER = re.compile(r"\A[^/@]*:(?!\d+(?:/|\Z))[^@]*@")  # of an address, whatever its password holds
 _SECRET = re.compile(r"(?<=[?&])[^=&]*(?:pass|pwd|token|secret|key|credential|signature)[^=&]*=[^&]*", re.I)
 MAIN_PARTS = ("unet", "transformer")  # of a diffusion pipeline: what its card and a question about it are about
+SEVERAL_MODELS = "several models, each of its own: "  # how the reason of a repository begins that has parts
 LOCAL = "local:"  # how the identity of a model on disk begins
 
 

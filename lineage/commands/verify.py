@@ -71,8 +71,8 @@ def verify(
     from lineage.pages.provenance import program_version
     from lineage.reading import graph_if_there
     from lineage.verify import documents
-    from lineage.verify.checks import overall, strict
-    from lineage.verify.gather import Expectation, verify_folder, verify_model
+    from lineage.verify.checks import Check, best_of_parts, overall, strict
+    from lineage.verify.gather import Expectation, verify_folder, verify_model, verify_parts
     from lineage.verify.policy import read_policy
 
     policy = read_policy(policy_file) if policy_file else None
@@ -84,13 +84,16 @@ def verify(
         return Question(name, sketches_folder(store, sketches), endpoint, evidence, store_it=False)
 
     path = home_path(model)
+    of_parts: list[Check] = []
     with graph_if_there(store) as graph, stage("checking"):
         if path.is_dir():
             checks, places = verify_folder(path, ask, graph, expected, options_of(**evidence), lambda models: models)
         else:
-            checks = verify_model(ask(model), graph, expected, str(path) if path.exists() else None)
+            of_parts = verify_parts(ask(model), graph, expected)
+            checks = of_parts or verify_model(ask(model), graph, expected, str(path) if path.exists() else None)
             places = {check.model: str(path) for check in checks} if path.exists() else {}
     checks = [strict(check) for check in checks] if no_unknown else checks
+    outcome = (best_of_parts if of_parts else overall)(checks)
     if sarif:
         sarif.write_text(
             json.dumps(documents.as_sarif(checks, places, program_version()), indent=1) + "\n", encoding="utf-8"
@@ -98,12 +101,11 @@ def verify(
     if junit:
         junit.write_text(documents.as_junit(checks), encoding="utf-8")
     if json_wanted:
-        click.echo(json.dumps(documents.as_json(checks), indent=1))
+        click.echo(json.dumps(documents.as_json(checks, outcome), indent=1))
     else:
-        _tell(documents.as_text(checks))
-    code = overall(checks).exit_code
-    if code:
-        raise click.exceptions.Exit(code)
+        _tell(documents.as_text(checks, outcome))
+    if outcome.exit_code:
+        raise click.exceptions.Exit(outcome.exit_code)
 
 
 def _tell(lines: Any) -> None:

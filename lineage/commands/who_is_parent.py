@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
-from lineage.answering import Question, answer_now, answer_stored
+from lineage.answering import FoundAnswer, Question, answer_now, answer_parts, answer_stored
 from lineage.commands.completion import complete_model
 from lineage.commands.hints import hint
 from lineage.commands.named_models import note_part
 from lineage.commands.options import endpoint_option, evidence_options, sketches_option, store_option
 from lineage.locations import sketches_folder
 from lineage.reading import graph_if_there
+
+UNDECIDED = ("undecided", "unknown", "no_relatives")
 
 
 @click.command("who-is-parent")
@@ -56,7 +58,11 @@ def who_is_parent(
 
     question = Question(model, sketches_folder(store, sketches), endpoint, evidence, store_it, among)
     with graph_if_there(store, create=store_it) as graph:
-        found = answer_stored(question, graph) or answer_now(question, graph)
+        parts = answer_parts(question, graph)
+        found = parts[0] if parts else answer_stored(question, graph) or answer_now(question, graph)
+    if parts:
+        _tell_parts(model, parts, as_json_wanted)
+        return
     note_part(model, found.answer.model)
     if as_json_wanted:
         click.echo(json.dumps(as_json(found.answer, found.stored), indent=1))
@@ -66,5 +72,22 @@ def who_is_parent(
             hint(f"`lineage report {model}` shows the evidence as a page, `lineage tree {model}` the family")
     if found.failure:
         raise found.failure
-    if found.answer.answer in ("undecided", "unknown", "no_relatives"):
+    if found.answer.answer in UNDECIDED:
+        raise click.exceptions.Exit(3)
+
+
+def _tell_parts(model: str, parts: list[FoundAnswer], as_json_wanted: bool) -> None:
+    """One answer for each model of a repository; the exit code is that of the best of them."""
+    from lineage.commands.messages import note
+    from lineage.commands.tables import short_names
+    from lineage.render_answer import as_json, as_text, names_in
+
+    note(f"{model} holds {len(parts)} models; each has its own answer")
+    if as_json_wanted:
+        whole = {"model": model, "answer": "parts", "parts": [as_json(part.answer, part.stored) for part in parts]}
+        click.echo(json.dumps(whole, indent=1))
+    else:
+        short = short_names(name for part in parts for name in names_in(part.answer))
+        click.echo("\n".join(as_text(part.answer, part.stored, short) for part in parts))
+    if all(part.answer.answer in UNDECIDED for part in parts):
         raise click.exceptions.Exit(3)

@@ -174,10 +174,16 @@ def declared(model: str | None, store: str, only: str | None, fail_on: str | Non
     """
     from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
-    from lineage.queries.claim_check import compare, compare_all
+    from lineage.queries.claim_check import compare, compare_all, compare_parts
+    from lineage.queries.pipelines import parts_of
 
     with open_store(store, create=False) as opened:
-        found = list(compare(opened, [resolved(opened, model).hub_id]) if model else compare_all(opened))
+        if model is None:
+            found = list(compare_all(opened))
+        else:
+            meant = resolved(opened, model)
+            parts = parts_of(opened, meant)
+            found = compare_parts(opened, meant, parts) if parts else list(compare(opened, [meant.hub_id]))
     chosen = sorted((c for c in found if not only or c.agreement == only), key=lambda c: (c.repo_id, c.hub_id))
     none = "no model claims a base or has a parent that was found" if not only else f"none: {only}"
     if form is None:

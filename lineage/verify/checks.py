@@ -90,6 +90,15 @@ def overall(checks: Iterable[Check]) -> Outcome:
     return max((check.outcome for check in checks), key=ORDER.index, default=Outcome.HOLDS)
 
 
+def best_of_parts(checks: Iterable[Check]) -> Outcome:
+    """The outcome for a repository of several models: of each rule that of the best model, but of licences that of the worst."""
+    of_rules: dict[str, list[Outcome]] = {}
+    for check in checks:
+        of_rules.setdefault(check.rule, []).append(check.outcome)
+    found = [(max if rule == "licence" else min)(outcomes, key=ORDER.index) for rule, outcomes in of_rules.items()]
+    return max(found, key=ORDER.index, default=Outcome.HOLDS)
+
+
 def strict(check: Check) -> Check:
     """A check in which undecided counts as contradicted (`--no-unknown`)."""
     if check.outcome is not Outcome.CANNOT_TELL:

@@ -26,11 +26,12 @@ WHOLE_FILE = {"startLine": 1}  # code scanning shows no finding without a line
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def as_json(checks: Sequence[Check]) -> dict[str, Any]:
-    """The contract of `lineage verify --json`; keys are only ever added."""
+def as_json(checks: Sequence[Check], outcome: Outcome | None = None) -> dict[str, Any]:
+    """The contract of `lineage verify --json`; keys are only ever added. outcome: of all; that of the worst if None."""
+    outcome = overall(checks) if outcome is None else outcome
     return {
-        "outcome": str(overall(checks)),
-        "exit_code": overall(checks).exit_code,
+        "outcome": str(outcome),
+        "exit_code": outcome.exit_code,
         "checks": [
             {
                 "rule": check.rule,
@@ -44,14 +45,15 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     }
 
 
-def as_text(checks: Sequence[Check]) -> list[tuple[Outcome, str]]:
-    """A line for each finding, and one for all."""
+def as_text(checks: Sequence[Check], outcome: Outcome | None = None) -> list[tuple[Outcome, str]]:
+    """A line for each finding, and one for all. outcome: of all; that of the worst if None."""
+    of_all = overall(checks) if outcome is None else outcome
     lines = [
         (check.outcome, f"{check.outcome:<12}  {check.rule:<14}  {check.model}: {check.message}") for check in checks
     ]
     counts = [sum(check.outcome is outcome for check in checks) for outcome in reversed(list(Outcome))]
     total = f"{counts[0]} contradicted, {counts[1]} cannot tell, {counts[2]} hold"
-    return [*lines, (overall(checks), f"{overall(checks)}: {total}")]
+    return [*lines, (of_all, f"{of_all}: {total}")]
 
 
 def as_sarif(checks: Sequence[Check], places: Mapping[str, str], version: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from lineage.verify.policy import Policy, check_licences
 if TYPE_CHECKING:
     from lineage.answering import Question
     from lineage.graphdb.store import Store
+    from lineage.queries.claim_check import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,33 @@ class Expectation:
     policy: Policy | None
 
 
+def verify_parts(question: Question, graph: Store | None, expected: Expectation) -> list[Check]:
+    """The checks of the models of a repository of several of which none is the main one; empty for all others."""
+    from lineage.queries.claim_check import compare_parts
+    from lineage.queries.pipelines import parts_of
+    from lineage.reading import stored_model
+
+    whole = stored_model(graph, question.name)
+    if graph is None or whole is None or not (parts := parts_of(graph, whole)):
+        return []
+    return [
+        check
+        for claims in compare_parts(graph, whole, parts)
+        for check in verify_model(replace(question, name=claims.hub_id), graph, expected, claims=claims)
+    ]
+
+
 def verify_model(
-    question: Question, graph: Store | None, expected: Expectation, place: str | None = None
+    question: Question,
+    graph: Store | None,
+    expected: Expectation,
+    place: str | None = None,
+    claims: Comparison | None = None,
 ) -> list[Check]:
     """The checks of one model.
 
     Args:
-        question: as `who-is-parent` asks. place: file or folder that findings point to.
+        question: as `who-is-parent` asks. place: file or folder that findings point to. claims: of its repository, beside its weights.
     Raises:
         Failure: the model does not exist, or an expected one does not.
     """
@@ -62,6 +83,10 @@ def verify_model(
 
     sheet = sheet_of_question(question, graph)
     subject = _subject(sheet, graph, place)
+    if claims is not None:
+        said = str(claims.agreement) if claims.agreement else None
+        member = replace(subject.member, claims=claims.declared, outcome=said, outcome_reason=claims.reason)
+        subject = replace(subject, member=member)
     checks = [check_origin(subject)] if expected.origin else []
     checks += [check_declared(subject)] if expected.declared else []
     for wanted, check in ((expected.parent, check_parent), (expected.quantized_from, check_quantized)):

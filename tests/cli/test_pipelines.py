@@ -69,3 +69,22 @@ def test_a_pipeline_that_no_graph_knows_is_its_main_part(lineage: Command, hub: 
     assert asked.json["parent"] == "sd/base/unet" and "its main part, unet" in asked.stderr
     assert {claim["base"] for claim in asked.json["declared"]} == {"sd/base"}
     assert lineage("verify", "sd/tuned", "--parent", "sd/base").code == 0
+
+
+def test_a_repository_of_checkpoints_has_an_answer_for_each_of_them(lineage: Command, hub: FakeHub) -> None:
+    hub.add_repo("ck/base", {"model.safetensors": save(MODELS["a"])})
+    steps = {f"checkpoint-{n}/model.safetensors": save(MODELS[name]) for n, name in ((1, "b"), (2, "c"))}
+    hub.add_repo("ck/runs", {"README.md": b"---\nbase_model: ck/base\n---\n", **steps})
+    assert lineage("sync").code == 0
+    asked = lineage("who-is-parent", "ck/runs", "--json")
+    assert asked.code == 0 and "2 models" in asked.stderr
+    assert {part["model"] for part in asked.json["parts"]} == {"ck/runs/checkpoint-1", "ck/runs/checkpoint-2"}
+    assert {part["declared"][0]["base"] for part in asked.json["parts"]} == {"ck/base"}
+    assert lineage("verify", "ck/runs").code == 0
+    assert {row["repo_id"]: row["agreement"] for row in lineage("declared", "ck/runs", "--json").json} == {
+        "ck/runs/checkpoint-1": "agree",
+        "ck/runs/checkpoint-2": "agree",
+    }
+    assert lineage("verify", "ck/runs", "--parent", "clip/stock").code == 5
+    first = lineage("verify", "ck/runs/checkpoint-1", "--json").json["checks"][0]["details"]["detected"]
+    assert lineage("verify", "ck/runs", "--parent", first[0]).stdout.splitlines()[-1].startswith("holds")
