@@ -24,6 +24,7 @@ OF_ITSELF = RELATED / 2  # relatedness below which only other models, such as a 
 # of the parent's length, between parent and child: documented ones lie up to 1.4 apart, trainings of one start up to 9
 FARTHEST = 2.0
 FEWEST_VALUES = 512  # compared, below which chance makes relatives and directions
+AS_LIKELY_AS_NOT = 0.5  # most that is said of a parent where its own evidence is against what the family's trees say
 WORTH_NAMING = 0.02  # candidates below this are not listed
 
 
@@ -95,6 +96,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("oldest", {"count": len(ids)})
         return Decision(ids[child], AnswerKind.ROOT, none, candidates=candidates, decided_by=("growth",), reason=reason)
     first, second = ids[best], ids[ranked[1][1]] if len(ranked) > 1 else None
+    withheld = probability >= threshold
     if not enough:
         reason = Reason("few_values", {"values": family.values}, {"parent": first})
     elif not related:
@@ -105,15 +107,19 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("contradiction", models={"parent": first})
     elif not turned and second and max(none, unseen) < ranked[1][0]:
         reason = Reason("two_candidates", models={"first": first, "second": second})
+    elif turned and withheld:
+        reason = Reason("turned_round", models={"parent": first})
     elif turned or none > unseen:
         reason = Reason("no_direction", models={"parent": first})
     else:
         reason = Reason("unseen_parent", {"distance": apart}, {"parent": first})
     evidence = edge_evidence(child, best, family)
+    if withheld:  # what speaks against these two alone, the probability of the family's trees does not hold
+        candidates = tuple(Candidate(c.parent, min(c.probability, AS_LIKELY_AS_NOT)) for c in candidates)
     return Decision(
         ids[child],
         AnswerKind.UNDECIDED,
-        max(ranked[0][0], none),
+        max(candidates[0].probability, none),
         candidates=candidates,
         evidence=evidence,
         reason=reason,

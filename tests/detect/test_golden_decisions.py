@@ -38,3 +38,9 @@ def test_a_rule_that_is_left_out_shows_in_the_decisions(monkeypatch, module, nam
     monkeypatch.setattr(module, name, value)
     kept = json.loads(FILE.read_text())
     assert any(found != kept[name] for name, found in decided())
+
+
+def test_nothing_is_undecided_with_a_probability_that_would_assert_it():
+    kept = [line for family in json.loads(FILE.read_text()).values() for line in family.values()]
+    unsure = [float(line.split()[3]) for line in kept if line.startswith("undecided")]
+    assert len(unsure) > 5 and max(unsure) < 0.8
