@@ -8,7 +8,7 @@ tree, and further relatives, dates or claims must bring it down:
 - whether the root can be a child that hardly moved, by how far its children moved and how unlike;
 - eight children and more: whether all their steps share a part, or hold a part of the nearest children's;
 - dates: a parent is older than all its children; of siblings any may be the oldest;
-- a claim that names the model.
+- a claim that names the model; claims of the model and of its children that name the same other one, which is not at hand.
 
 Dimension letters: m models, c children of the root.
 """
@@ -16,12 +16,16 @@ Dimension letters: m models, c children of the root.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
+from lineage.detect.decision import Decision
 from lineage.detect.geometry import Geometry
 from lineage.detect.measurement import Measurement, SettledFamily
 from lineage.detect.middle import held_parts, telling
+from lineage.detect.reasons import Reason
 from lineage.detect.signals.drift import differences_from, drift
 from lineage.detect.signals.exact_retention import private_share
 from lineage.detect.signals.opposition import against
@@ -30,6 +34,8 @@ from lineage.detect.weighted_quantile import weighted_quantile
 
 INNER = 4.0  # log-odds against an unseen parent of a model that has no tensor of its own, see signals/shared_tensors.py
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
+# the same for one, of each child whose card names what the oldest model's own card names, and of all: cards name a base's base at times
+SAME_BASE, SAME_BASE_AT_MOST = 2.0, 8.0
 OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, however many they are
 TREES = "missing_parent_trees"
 FEATURES = (
@@ -77,10 +83,27 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
         odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
         odds += stood_still(root, below, products) if len(below) >= FEWEST_CHILDREN else 0.0
         odds -= INNER * bool(inner[root])
+        odds += min(SAME_BASE_AT_MOST, SAME_BASE * float((found.evidence.declared[below, root] < 0).sum()))
         odds += max(shared_by_all(root, below, products), held_by_the_others(root, below, found.geometry))
         claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
         unseen[:, root] = (odds - claims).sigmoid()
     return unseen * tree.direct
+
+
+def with_same_base(decisions: Sequence[Decision], declared: Tensor) -> list[Decision]:
+    """The same, where a model is undecided because its parent may be unseen, with what the cards say to that.
+
+    Args:
+        declared: (m, m) float64, [child, parent], see signals/dates_and_claims.py.
+    """
+    place = {decision.model: i for i, decision in enumerate(decisions)}
+    found = list(decisions)
+    for i, decision in enumerate(decisions):
+        likeliest = place.get(decision.likeliest or "")
+        if decision.reason.key == "unseen_parent" and likeliest is not None and float(declared[i, likeliest]) < 0:
+            said = Reason("same_base", models={"parent": str(decision.likeliest)})
+            found[i] = replace(decision, reason=decision.reason.and_then(said))
+    return found
 
 
 def top_features(root: int, children: Tensor, family: SettledFamily, products: Tensor, found: Measurement) -> Tensor:

@@ -18,7 +18,8 @@ class Subject:
         quantization: how its values were packed into few bits, as `gptq 4 bits`: then it is a copy of another model, and never a
             parent; None for plain numbers.
         created_at: when its weights were first published, as far as is known; None where unknown.
-        declared: ids of subjects that its card names as its base.
+        declared: ids of models that its card names as its base, whether they are decided about with it or not.
+        elsewhere: those of `declared` that are not among the models decided about; `pipeline.decide` fills it in.
         stage: the higher, the later among models whose structure tells it: fewer layers, or copies of them; None where it tells nothing.
     """
 
@@ -28,6 +29,7 @@ class Subject:
     declared: frozenset[str] = field(default_factory=frozenset)
     name: str | None = None
     quantization: str | None = None
+    elsewhere: frozenset[str] = field(default_factory=frozenset)
     stage: int | None = None
 
     @property

@@ -22,7 +22,7 @@ from lineage.detect.geometry import nearly_equal_to
 from lineage.detect.identical_bodies import spread
 from lineage.detect.measurement import SettledFamily, measure, settle
 from lineage.detect.merges import merged_decision, with_bases
-from lineage.detect.missing_parent import missing_parents
+from lineage.detect.missing_parent import missing_parents, with_same_base
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.packing_format import CASTS, packing_of
@@ -38,7 +38,7 @@ from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
 LARGER = 1.1  # times as many values: another model around it
-METHOD_VERSION = "59"
+METHOD_VERSION = "60"
 
 
 def decide(
@@ -49,7 +49,11 @@ def decide(
     by_model: dict[str, Decision] = {}
     packed = {subject.id: how for subject in subjects if (how := packing_of(subject)) is not None}
     packed = {name: how for name, how in packed.items() if name not in _cast_of_unseen(packed, subjects, options)}
-    subjects = [subject if subject.id in packed else replace(subject, quantization=None) for subject in subjects]
+    at_hand = frozenset(subject.id for subject in subjects)
+    subjects = [
+        replace(s, quantization=s.quantization if s.id in packed else None, elsewhere=s.declared - at_hand)
+        for s in subjects
+    ]
     full = [subject for subject in subjects if subject.id not in packed]
     for found in families_of(full, options, device or torch.device("cpu")):
         for decision in _decide_family(found, options) if isinstance(found, SettledFamily) else [found]:
@@ -264,7 +268,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
         values=sum(layer.values[0].numel() for layer in family.layers),
     )
     names = [(s.id, s.label) for s in family.own]
-    said = accept(names, evidence, options.threshold)
+    said = with_same_base(accept(names, evidence, options.threshold), found.evidence.declared)
     said = with_unknown_merges(said, family.layers, tree.best_root)
     said = with_parents_between(said, plain(family.distance), tree.best_parent.tolist(), tree.best_root)
     said = with_merged_adapters(with_runs(said, family.layers), family.own)

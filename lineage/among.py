@@ -23,7 +23,7 @@ class Among:
     """
     Attributes:
         before, after: models that a scan has before and behind this one; all are behind a model that lies elsewhere.
-        declared: ids of those that it claims as its base.
+        declared: what it claims as its base: ids of those, and names of models that lie elsewhere.
         name: what a scan calls it; None where it lies elsewhere.
     """
 
@@ -50,7 +50,7 @@ def among(folder: Path, looked: Reading) -> Among:
     order = list(ids)
     own = next((name for name, hub_id in ids.items() if hub_id == looked.model.hub_id), None)
     subjects = {
-        name: replace(subject, id=ids[name], declared=frozenset(ids[base] for base in subject.declared))
+        name: replace(subject, id=ids[name], declared=frozenset(ids.get(base, base) for base in subject.declared))
         for name, subject in found.subjects().items()
     }
     near = connected(looked.subject(), [s for name, s in subjects.items() if name != own])
@@ -60,7 +60,7 @@ def among(folder: Path, looked: Reading) -> Among:
         [subjects[name] for name in some if name != own and ids[name] in wanted]
         for some in (order[:place], order[place:])
     )
-    return Among(before, after, frozenset(ids[base] for base in found.declared(looked)), own)
+    return Among(before, after, frozenset(ids.get(base, base) for base in found.claimed(looked)), own)
 
 
 def connected(model: Subject, others: Sequence[Subject]) -> list[Subject]:

@@ -153,7 +153,7 @@ def subjects_of(
 
 
 def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
-    """hub_id -> hub_ids of the models of the same architecture that its card names."""
+    """hub_id of each model of an architecture -> hub_ids of the models that its card names, read or not."""
     from lineage.queries import load
 
     declared: dict[str, frozenset[str]] = {}

@@ -50,26 +50,45 @@ class FolderReading:
         return self._names().get(key)
 
     def subjects(self) -> dict[str, Subject]:
-        """By id, with the models that their cards name, as far as those lie under the folder as well."""
+        """By id, with the models that their cards name: the ids of those under the folder, and the names of others."""
+        meant = self._meant()
         return {
-            name: reading.subject(self.declared(reading) - {name}, name, id=name)
+            name: reading.subject(_claimed(reading, meant) - {name}, name, id=name)
             for name, reading in self.readings.items()
         }
 
-    def declared(self, reading: Reading) -> frozenset[str]:
-        """Ids of the models under the folder that a model claims as its base."""
-        names = self._names()
-        claimed = (names.get(name_key(claim.base)) for claim in reading.declarations)
-        return frozenset(name for name in claimed if name is not None and name in self.readings)
+    def claimed(self, reading: Reading) -> frozenset[str]:
+        """What a model claims as its base, as `subjects` calls it."""
+        return _claimed(reading, self._meant())
 
     def _names(self) -> dict[str, str]:
         """What each model may be called in a card -> its id; names that several models go by mean none of them."""
+        return {called: next(iter(names)) for called, names in self._called().items() if len(names) == 1}
+
+    def _meant(self) -> dict[str, str | None]:
+        """What a model may be called in a card -> the model that is meant; None where several are, or an adapter."""
+        names = self._names()
+        found = {called: names.get(called) for called in self._called()}
+        return {called: name if name in self.readings else None for called, name in found.items()}
+
+    def _called(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for name, reading in self.everything.items():
             model = reading.model
             for called in {name, model.repo_id, *model.aliases, *([model.path] if model.path else [])}:
                 found.setdefault(name_key(called), set()).add(name)
-        return {called: next(iter(names)) for called, names in found.items() if len(names) == 1}
+        return found
+
+
+def _claimed(reading: Reading, meant: Mapping[str, str | None]) -> frozenset[str]:
+    """Ids of known models, and names of unknown ones; a path means nothing elsewhere."""
+    keys = {name_key(claim.base) for claim in reading.declarations}
+    names = {meant.get(key, None if _is_path(key) else key) for key in keys}
+    return frozenset(name for name in names if name is not None)
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def scan_folder(

@@ -9,6 +9,9 @@ DATE_LOG_ODDS = (
     4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
 )
 DECLARED_LOG_ODDS = 2.0
+SAME_BASE_LOG_ODDS = (
+    4.0  # against either of two models whose cards name one base that is not at hand as the other's parent
+)
 
 
 class DatesSignal:
@@ -32,12 +35,20 @@ class ClaimsSignal:
     phrase = "what the model card claims"
 
     def measure(self, family: SignalInputs) -> Tensor:
-        """Not antisymmetric: 0 where nothing is claimed."""
+        """Not antisymmetric: 0 where nothing is claimed, negative where two claim one model that is not at hand."""
         models = family.models
         found = torch.zeros(len(models), len(models), dtype=torch.float64)
-        if family.options.declared:
-            place = {subject.id: i for i, subject in enumerate(models)}
-            for i, child in enumerate(models):
-                for name in child.declared & place.keys() - {child.id}:
-                    found[i, place[name]] = DECLARED_LOG_ODDS
+        if not family.options.declared:
+            return found
+        claiming: dict[str, list[int]] = {}
+        for i, child in enumerate(models):
+            for name in child.elsewhere:
+                claiming.setdefault(name, []).append(i)
+        for some in claiming.values():
+            found[torch.tensor(some)[:, None], torch.tensor(some)] = -SAME_BASE_LOG_ODDS
+        found.fill_diagonal_(0.0)
+        place = {subject.id: i for i, subject in enumerate(models)}
+        for i, child in enumerate(models):
+            for name in child.declared & place.keys() - {child.id}:
+                found[i, place[name]] = DECLARED_LOG_ODDS
         return found

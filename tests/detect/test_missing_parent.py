@@ -1,10 +1,13 @@
-"""A part that all steps from a root share speaks for a parent that is not at hand."""
+"""A part that all steps from a root share speaks for a parent that is not at hand, and so do cards that name one."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lineage.detect.missing_parent import shared_by_all, stood_still
 from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from tests.builders import sketch_of, start, tune
 
@@ -69,3 +72,21 @@ def test_a_star_that_lost_its_base_is_given_no_parent_and_keeps_its_answers_wher
     whole, lost = (list(decide(some)) for some in (subjects, subjects[1:]))
     assert sum(d.parent == "base" for d in whole) >= 11
     assert not any(d.parent for d in lost)
+
+
+def test_models_whose_cards_name_one_base_that_is_not_at_hand_are_no_parent_and_child():
+    base = start(5)
+    moved = {"still": 0.02, "one": 0.3, "two": 0.25, "three": 0.35, "four": 0.3}
+    siblings = [Subject(n, sketch_of(tune(base, 100 + i, moved=m), n)) for i, (n, m) in enumerate(moved.items())]
+    silent = decide(siblings)
+    assert {d.parent for d in silent if d.parent} == {"still"}  # what moved least passes for the parent
+    named = [replace(subject, declared=frozenset({"gone/base"})) for subject in siblings]
+    said = decide(named)
+    assert not any(d.parent for d in said)
+    assert any("names the same base as that of still" in str(d.reason) for d in said)
+    assert [d.parent for d in decide(named, Options(declared=False))] == [d.parent for d in silent]
+    at_hand = [*named, Subject("gone/base", sketch_of(base, "gone/base"))]
+    assert {d.parent for d in decide(at_hand) if d.model != "gone/base"} == {"gone/base"}
+    # whose child names the base of its parent is still its child where the weights say so
+    child = Subject("child", sketch_of(tune(tune(base, 101, moved=0.3), 7, moved=0.1), "child"))
+    assert decide([*at_hand, replace(child, declared=frozenset({"gone/base"}))])[-1].parent == "one"
