@@ -1,9 +1,10 @@
 """One number for each value, in the shape of the original: eight-bit whole numbers or floats, with scales beside them.
 
 bitsandbytes int8 (`SCB`), compressed-tensors int8 and fp8 (`weight_scale`), fp8 in blocks of DeepSeek and Qwen (`weight_scale_inv`),
-torchao (`_weight_qdata`, `_weight_scale`, `_weight_zero_point`), quanto int8 and fp8 (`weight._data`, `weight._scale`), ModelOpt,
-ComfyUI (`scale_weight`), MXFP8 (scales that are powers of two), and a cast to fp8 without a scale. A scale is one number, or one for
-each row, each group of a row, or each block. torchao puts four bits into bytes of their own; the text beside the tensors says so.
+torchao (`_weight_qdata`, `_weight_scale`, `_weight_zero_point`), quanto int8 and fp8 (`weight._data`, `weight._scale`), ModelOpt, ComfyUI
+(`scale_weight`), plain `qweight` with a `scale`, MXFP8 (scales that are powers of two), and a cast to fp8 without a scale. A scale is one
+number, or one for each row, each group of a row, or each block. torchao puts four bits into bytes of their own; the text beside the tensors
+says so.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ LAYOUTS: tuple[tuple[str, str, str, str | None, float, str], ...] = (
     (".weight", ".weight", ".scale_weight", None, 1.0, ""),
     ("._weight_qdata", ".weight", "._weight_scale", "._weight_zero_point", 1.0, "torchao"),
     (".weight._data", ".weight", ".weight._scale", None, 1.0, "quanto"),
+    (".qweight", "", ".scale", ".zero_point", 1.0, ""),  # beside a tensor's own name, or a module's
+    (".qweight", "", ".scales", ".zeros", 1.0, ""),
+    (".weight", ".weight", ".scale", ".zero_point", 1.0, ""),
+    (".weight", ".weight", ".weight.scale", ".weight.zero_point", 1.0, ""),
 )
 MX_RUN = 32  # values that share a scale in the microscaling formats
 BLOCKS = (128, 64, 32, 16, 256)
@@ -139,6 +144,8 @@ def _with_scales(tensors: Tensors, numbers: TensorHeader, texts: Mapping[str, st
             kind = f"{narrow[1]} bits"
         parts = (numbers.name, scales.name, *([zeros.name] if zeros else []), *beside(stem, tensors))
         how = f"{method} {kind}".strip()
+        if not original and not stem.endswith("weight"):
+            original = ".weight"
         return ScaledMatrix(f"{stem}{original}", numbers.shape, how, parts, numbers, scales, zeros, divisor, powers)
     return None
 

@@ -96,7 +96,13 @@ def int8(kind: str) -> tuple[Tensors, np.ndarray]:
         parts = {f"{STEM}._weight_scale": ("F32", groups), f"{STEM}._weight_zero_point": ("I8", zeros)}
         values = (numbers - np.repeat(zeros, 32, 1).astype(np.float32)) * np.repeat(groups, 32, 1)
         return {f"{STEM}._weight_qdata": ("I8", numbers), **parts}, values
-    return {f"{STEM}.weight": ("I8", numbers), f"{STEM}.weight_scale": ("F32", scales)}, numbers * scales
+    name, scale = {
+        "compressed-tensors": (".weight", ".weight_scale"),
+        "of the tensor": (".weight.qweight", ".weight.scale"),
+        "of the module": (".qweight", ".scale"),
+        "plain": (".weight", ".scale"),
+    }[kind]
+    return {f"{STEM}{name}": ("I8", numbers), f"{STEM}{scale}": ("F32", scales)}, numbers * scales
 
 
 def fp8(kind: str) -> tuple[Tensors, np.ndarray]:
@@ -262,6 +268,9 @@ MADE = {
     "quanto 8 bits": int8("quanto"),
     "torchao 8 bits": int8("torchao"),
     "int8": int8("compressed-tensors"),
+    "int8, names of the tensor": int8("of the tensor"),
+    "int8, names of the module": int8("of the module"),
+    "int8, plain names": int8("plain"),
     "fp8": fp8("cast"),
     "fp8, blocks": fp8("blocks"),
     "fp8, one scale": fp8("one"),
