@@ -62,6 +62,7 @@ _FIRST = (
 _OF_TRAINING = re.compile(
     r"optim|sched|scaler|rng|callback|hyper|^(args|cfg|config|loss.*|state|history)$", re.IGNORECASE
 )
+_NO_NETWORK = re.compile(r"optim|sched|scaler|rng|callback|hyper", re.IGNORECASE)
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 MAX_NESTED = 3  # dictionaries within each other
 MAX_NETWORKS = 64  # in one dictionary
@@ -355,7 +356,7 @@ def _weights(top: Any) -> dict[str, StoredTensor]:
         if isinstance(inside, dict) and not found and depth < MAX_NESTED:
             keys = [key for key in _FIRST if key in inside]
             queue += [(inside[key], depth + 1) for key in keys]
-    return best or _of_networks(top, 0, {})
+    return best or _of_networks(top, 0, {}) or _only_network(top)
 
 
 def _own(here: Any, depth: int, seen: dict[int, dict[str, StoredTensor]]) -> dict[str, StoredTensor]:
@@ -399,6 +400,16 @@ def _of_networks(here: Any, depth: int, seen: dict[int, dict[str, StoredTensor]]
             found = {f"{key}.{name}": tensor for key, own in networks.items() for name, tensor in own.items()}
     seen[id(here)] = found
     return found
+
+
+def _only_network(top: Any) -> dict[str, StoredTensor]:
+    """The tensors of the one dictionary that holds any beside the optimizer's, also under what is mostly the state of the training."""
+    inside = _content_of(top)
+    if not isinstance(inside, dict) or len(inside) > MAX_NETWORKS:
+        return {}
+    doubtful = [v for key, v in inside.items() if isinstance(key, str) and not _NO_NETWORK.search(key)]
+    networks = [own for value in doubtful if (own := _of_networks(value, 1, {}))]
+    return networks[0] if len(networks) == 1 else {}
 
 
 def _content(found: dict[str, StoredTensor]) -> int:

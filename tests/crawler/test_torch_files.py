@@ -79,6 +79,8 @@ def test_a_dictionary_of_networks_gives_the_tensors_of_the_network_or_of_each_un
     assert set(both) == {*(f"generator.{name}" for name in state), "discriminator.0.weight"}
     deep = {"checkpoint_version": 3.0, "module": {"language_model": {"encoder": state}}, "args": {"x": torch.ones(2)}}
     assert set(header_of(saved(deep))) == set(state)
+    training = {"epochs": 3, "optim": {"state": {0: {"exp_avg": torch.ones(9, 9)}}}}
+    assert header_of(saved({**training, "state": state})).keys() == state.keys(), "the only one, whatever it is called"
     shared: object = state
     for _ in range(3):
         shared = {f"k{i}": shared for i in range(60)}
