@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from lineage.graphdb.schema import counted, share_key
 from lineage.graphdb.schema.rows import name_key
+from lineage.moments import moment_of, utc_now
 from lineage.pages.documents import edge_json, family_json, member_json, sheet_json
 from lineage.pages.graph_relatives import KeptBroods
 from lineage.pages.graph_source import edges_above, edges_between, members
@@ -318,6 +319,11 @@ def moment(text: str | None, *, ends: bool = True) -> str | None:
     """
     if not text:
         return None
+    text = text.strip()
+    if not text[:4].isdigit() or text[4:5] != "-":  # as on the command line: `7d`, `yesterday`
+        ago = moment_of(text, utc_now())
+        if ago is not None:
+            return ago.isoformat()
     try:
         if len(text) == 10:
             day = date.fromisoformat(text)
@@ -325,7 +331,7 @@ def moment(text: str | None, *, ends: bool = True) -> str | None:
             return (at + timedelta(days=1) if ends else at).isoformat()
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise BadAddress("a moment is written like 2026-11-26 or 2026-11-26T13:30:00Z") from None
+        raise BadAddress("a moment is written like 2026-11-26, 2026-11-26T13:30:00Z, 7d or yesterday") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 

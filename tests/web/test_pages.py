@@ -167,7 +167,7 @@ def test_hostile_names_of_addresses_are_not_found(app: Guard) -> None:
 
 
 INVALID = [
-    "/family/org/a?at=yesterday",
+    "/family/org/a?at=someday",
     "/family/org/a?at=2026-13-40",
     "/family/org/a?least=nan",
     "/family/org/a?least=7",
@@ -186,6 +186,11 @@ def test_a_value_that_is_invalid_is_said_so(app: Guard, target: str) -> None:
     answer = ask(app, target)
     assert answer.status == 400
     assert "error" in ask(app, target + "&format=json").json
+
+
+@pytest.mark.parametrize("moment", ["7d", "yesterday", "2026-11-01"])
+def test_moments_are_written_as_on_the_command_line(app: Guard, moment: str) -> None:
+    assert ask(app, f"/changes?since={moment}").status == 200
 
 
 def test_unfolding_values_cannot_harm(app: Guard) -> None:
