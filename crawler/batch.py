@@ -41,9 +41,11 @@ class Batch:
     Attributes:
         models: everything listed, known or not.
         declarations: all claims of these models, to replace what they claimed before.
-        counts: `seen`; `unchanged`, `new`, `changed` or `again` (after a failure); `read` (weights were sampled) or `reused`
-            (equal weights are known); `malformed` (items of the listing); `missing` (no page listed them, so they were asked for
-            by name); `waiting` (to be read later) and `left` (not looked at), where there is a budget; and models by status.
+        counts: `seen`; `unchanged`, `new`, `changed` or `again` (after a failure); `read` (weights were sampled) or
+            `reused` (equal weights are known); `malformed` (items of the listing); `missing` (no page listed them, so
+            they were asked for by name); `parts` (models of a repository of several, which are counted by no status);
+            `waiting` (to be read later) and `left` (not looked at), where there is a budget; and repositories by
+            status, or as `several`.
         failures: see RepoFailure.
         more_pages: whether another page follows for certain. Then that one may be asked for before this one is acknowledged;
             otherwise the crawl goes by what was acknowledged.

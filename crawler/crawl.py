@@ -26,6 +26,7 @@ from lineage.crawler.state import VisitRecord, Walk
 from lineage.crawler.visit import Visitor, WeightReader
 from lineage.crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from lineage.crawler.weights import UnreadableWeights
+from lineage.graphdb.schema import SEVERAL_MODELS
 
 NAMES_PER_BATCH = 100
 LOCAL_MODELS_PER_BATCH = 32
@@ -196,9 +197,12 @@ class _Crawler:
             batch.declarations.extend(outcome.declarations)
             if outcome.model is not None:
                 batch.models.append(outcome.model)
-                counts[
-                    outcome.model.status.value
-                ] += not put_off  # nothing is known of it yet, or what was known before
+                if (
+                    "parts" not in outcome.counts
+                ):  # unchanged ones are not listed: they would count once and never again
+                    several = (outcome.model.reason or "").startswith(SEVERAL_MODELS)
+                    status = "several" if several else outcome.model.status.value
+                    counts[status] += not put_off  # nothing is known of it yet, or what was known before
                 if put_off:
                     self._deferred.add(hash(outcome.model.hub_id))
             if outcome.done is not None:

@@ -58,6 +58,16 @@ class CrawlSummary:
             traffic = hub.traffic.summary()
             self.requests, self.body_bytes = traffic["requests"], traffic["bytes"]
 
+    @property
+    def nothing_read(self) -> bool:
+        """Whether there were failures and not one model could be read, now or before."""
+        of_files = Counter(
+            {kind: n for kind, n in self.failures.items() if kind not in ("GatedRepository", "DisabledRepository")}
+        )
+        return of_files.total() > 0 and not any(
+            self.counts[kind] for kind in ("sketched", "adapter", "several", "waiting")
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable."""
         return {
@@ -80,9 +90,10 @@ def summary_text(summary: CrawlSummary) -> str:
     others = "".join(
         f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter", "gone") if counts[status]
     )
+    several = f", {counts['several']} with several models in each" if counts["several"] else ""
     lines = [
         f"{counted(counts['seen'], 'model')} seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
-        f"{counts['sketched']} readable{others}",
+        f"{counts['sketched']} readable{others}{several}",
         f"{counts['read']} downloaded, {counts['reused']} reused (same file hash)",
         f"{counted(sum(summary.requests.values()), 'request')}, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
         f"{summary.seconds:.1f} s",
