@@ -12,7 +12,7 @@ from collections.abc import Callable
 FAILURES_TO_OPEN = 8  # in a row, of all workers together
 FIRST_PAUSE_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 240.0
-GIVE_UP_SECONDS = 1800.0
+GIVE_UP_SECONDS = 900.0
 ASK_AGAIN_SECONDS = 1.0  # how often those who wait look whether the one who tries has come back
 
 
@@ -65,14 +65,17 @@ class Breaker:
             self._failures, self._down_since, self._trying = 0, None, False
             self._pause_seconds = FIRST_PAUSE_SECONDS
 
-    def failed(self) -> None:
+    def failed(self) -> float | None:
+        """Seconds until it is asked again, where this failure began a pause; None where it did not."""
         with self._lock:
             self._failures += 1
             if self._down_since is None and self._failures < FAILURES_TO_OPEN:
-                return
+                return None
+            begun = self._down_since is None or self._trying
             now = self._clock()
             if self._down_since is None:
                 self._down_since = now
             elif self._trying:
                 self._pause_seconds = min(LONGEST_PAUSE_SECONDS, 2 * self._pause_seconds)
             self._closed_until, self._trying = now + self._pause_seconds, False
+            return self._pause_seconds if begun else None

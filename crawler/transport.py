@@ -28,7 +28,7 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import get_session, get_token_to_send, httpx
 
 from lineage.crawler.addresses import check_redirect, origin
-from lineage.crawler.breaker import Breaker, ServerDown
+from lineage.crawler.breaker import GIVE_UP_SECONDS, Breaker, ServerDown
 from lineage.crawler.budget import Budget
 from lineage.crawler.hub_errors import (
     BadToken,
@@ -240,7 +240,16 @@ class Transport:
             answered = True  # by a server that is there, or nothing was sent at all
             raise
         finally:
-            (breaker.succeeded if answered else breaker.failed)()
+            if answered:
+                breaker.succeeded()
+            elif (seconds := breaker.failed()) is not None:
+                most = f"{GIVE_UP_SECONDS / 60:.0f} minutes"
+                logger.warning(
+                    "%s gives no whole answer; asked again in %.0f s, for %s in all",
+                    urlsplit(url).hostname,
+                    seconds,
+                    most,
+                )
 
     def _is_down(self, ask: HubRequest) -> bool:
         breaker = self._breaker_of(ask)

@@ -45,7 +45,16 @@ from lineage.crawler.open_model import (
 from lineage.crawler.pipeline_components import adapters_beside, parts_of
 from lineage.crawler.progress import Progress
 from lineage.crawler.state import AbsenceCheck, MissingModel, VisitRecord
-from lineage.graphdb.schema import SEVERAL_MODELS, Declaration, Failure, Model, Status, WeightFacts, local_id
+from lineage.graphdb.schema import (
+    SEVERAL_MODELS,
+    Declaration,
+    Failure,
+    Model,
+    NoSuchModel,
+    Status,
+    WeightFacts,
+    local_id,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +299,8 @@ class Visitor:
         status = Status.GATED if isinstance(error, GatedRepository) else unread
         digest = found.model.weights_digest if found else None
         model = replace(model_of(repository, status, error.message), weights_digest=digest)
-        done = replace(self._done_of(model), failure=kind if passing else None)
+        once = not isinstance(error, (HubFailure, NoSuchModel)) and not _refused_before(error, repository, known)
+        done = replace(self._done_of(model), failure=kind if passing or once else None)
         return VisitOutcome(model, claims, done, (news,), failure, _of_network(error))
 
     @staticmethod
@@ -361,6 +371,12 @@ def is_settled(
     if known.status is Status.ADAPTER:
         return known.reason != NOT_READ_BEFORE
     return True
+
+
+def _refused_before(error: Failure, repository: Repository, known: VisitRecord | None) -> bool:
+    """Whether the files of this commit were refused for the same reason before. Bytes that a proxy has garbled are refused once: what they
+    are taken for is remembered only when they come again. (Of a part that failed, no commit is remembered.)"""
+    return known is not None and known.sha in (None, repository.sha) and known.reason == error.message
 
 
 def _of_network(error: Failure) -> Failure | None:

@@ -16,6 +16,7 @@ from lineage.commands.messages import note
 from lineage.commands.options import endpoint_option, sketches_option, store_option
 from lineage.crawler.summary import CrawlSummary, summary_text
 from lineage.crawling import Report, crawl_hub, crawl_into
+from lineage.graphdb.schema import Failure
 from lineage.locations import sketches_folder, state_folder
 
 if TYPE_CHECKING:
@@ -110,6 +111,21 @@ def crawl(
         if stop.is_set():
             raise Interruption
     click.echo(json.dumps(summary.as_dict()) if as_json else summary_text(summary))
+    end_if_nothing_was_read(summary)
+
+
+class NothingRead(Failure):
+    """A crawl in which every model failed."""
+
+
+def end_if_nothing_was_read(summary: CrawlSummary) -> None:
+    """
+    Raises:
+        NothingRead: there were models, and not one could be read; what was found is stored and printed all the same.
+    """
+    if summary.nothing_read:
+        failed = ", ".join(f"{n} {kind}" for kind, n in summary.failures.most_common())
+        raise NothingRead(f"no model could be read: {failed}", "the next pass tries again; -v says what happened")
 
 
 def tell_plan(options: CrawlOptions, sketches: SketchStore, state: Path, endpoint: str | None, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lineage.commands.crawl import metrics_at, reported, tell_plan
+from lineage.commands.crawl import end_if_nothing_was_read, metrics_at, reported, tell_plan
 from lineage.commands.crawl_options import crawl_options, make_options, service_options
 from lineage.commands.hints import hint
 from lineage.commands.messages import note
@@ -107,9 +107,11 @@ def sync(
                 raise Interruption
         if json_wanted:
             click.echo(json.dumps(run.summary))
+            end_if_nothing_was_read(crawled)
             return
         began = f"pass of {crawled.started_at:%Y-%m-%d %H:%M} UTC\n" if every is not None or cron is not None else ""
         click.echo(f"{began}{summary_text(crawled)}\n{found_text(found)}")
+        end_if_nothing_was_read(crawled)
         if every is None and cron is None:
             hint("`lineage roots` lists the oldest models, `lineage web` shows the graph in a browser")
 

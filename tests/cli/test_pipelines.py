@@ -88,3 +88,14 @@ def test_a_repository_of_checkpoints_has_an_answer_for_each_of_them(lineage: Com
     assert lineage("verify", "ck/runs", "--parent", "clip/stock").code == 5
     first = lineage("verify", "ck/runs/checkpoint-1", "--json").json["checks"][0]["details"]["detected"]
     assert lineage("verify", "ck/runs", "--parent", first[0]).stdout.splitlines()[-1].startswith("holds")
+
+
+def test_a_second_sync_counts_as_the_first(lineage: Command) -> None:
+    first, second = (lineage("sync").stdout.splitlines()[1] for _ in range(2))
+    assert first == second == "1 readable, 4 with several models in each"
+
+
+def test_a_sync_that_could_read_nothing_is_a_failure(hub: FakeHub, tmp_path: Path) -> None:
+    hub.add_repo("x/broken", {"model.safetensors": b"no header"})
+    asked = command_at(tmp_path, hub.url)("sync")
+    assert asked.code == 1 and "1 BadHeader" in asked.stderr and "1 model seen" in asked.stdout

@@ -38,6 +38,15 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_try() -> None:
     assert sleeps == [15.0, 30.0]
 
 
+def test_each_pause_is_told_once() -> None:
+    sleeps = Sleeps()
+    breaker = Breaker(sleeps.clock, sleeps)
+    told = [breaker.failed() for _ in range(FAILURES_TO_OPEN + 2)]
+    assert told == [None] * (FAILURES_TO_OPEN - 1) + [15.0, None, None]
+    breaker.wait()
+    assert breaker.failed() == 30.0
+
+
 def test_one_success_in_between_keeps_it_closed() -> None:
     sleeps = Sleeps()
     breaker = Breaker(sleeps.clock, sleeps)

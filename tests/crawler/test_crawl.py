@@ -411,3 +411,21 @@ def test_sleeps_are_only_those_of_the_pacer(fake: FakeHub, sketches: SketchStore
     sleeps = Sleeps()
     Crawl(fake, sketches, hub_at(fake, sleeps=sleeps)).run()
     assert sleeps == []
+
+
+def test_bytes_that_were_garbled_once_are_read_again_and_damaged_ones_are_remembered(
+    fake: FakeHub, crawler: Crawl
+) -> None:
+    fake.add_repo("acme/fine", repository(1))
+    fake.add_repo("acme/parts", {f"step-{i}/model.safetensors": repository(i)["model.safetensors"] for i in (2, 3)})
+    fake.faults.other_bytes()
+    assert {model.status for model in crawler.models().values()} == {"unreadable"}
+    fake.faults.clear()
+    found = {name: model.status for name, model in crawler.models().items()}
+    assert found["acme/fine"] == found["acme/parts/step-2"] == found["acme/parts/step-3"] == "sketched"
+    fake.add_repo("acme/broken", {"model.safetensors": raw_header(b"nonsense")})
+    fake.add_repo("acme/half", {"a/model.safetensors": raw_header(b"nonsense"), "b/model.safetensors": b"no header"})
+    crawler.run()
+    crawler.run()
+    crawler.run()
+    assert crawler.requests().keys() == {"list"}, "what was refused twice with the same words is not read again"

@@ -50,7 +50,7 @@ def test_counts_are_those_of_the_summary_and_go_on_over_passes(fake: FakeHub, tm
     metrics.detected({"edges_added": 2, "edges_verified": 1, "edges_superseded": 0})
     found = scraped(port)
     assert found[("lineage_models_total", "seen")] == 8 and found[("lineage_models_total", "read")] == 3
-    assert found[("lineage_errors_total", "BadHeader")] == 1
+    assert found[("lineage_errors_total", "BadHeader")] == 2
     assert sum(value for name, value in found.items() if name[0] == "lineage_requests_total") == requests
     assert sum(value for name, value in found.items() if name[0] == "lineage_received_bytes_total") == received
     assert found[("lineage_edges_total", "added")] == 2 and found[("lineage_pass_under_way",)] == 0
