@@ -2,7 +2,7 @@
 
 The parent in the largest backbone that has one is the model's; other parents in other backbones are decisions about those parts, kept
 with it. Parts with the same parent and relation make one decision, which names them all. Where a much larger part has candidates and no
-parent, the model is undecided.
+parent, the model is undecided, and so it is where a part that is no smaller may as well come from another of the same models.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 
 COPIES = (Relation.QUANTIZED_FROM, Relation.COPY_OF)
+LIKELY = 0.2  # probability of all candidates from which on a part may have a parent
+RIVAL = 0.5  # of the parent's probability: another model with as much cannot be told from it
 MUCH_LARGER = 2.0  # an undecided part is what a model is about, where one with a parent has less than half its values
 
 
@@ -47,6 +49,10 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
         alike[decision.parent, decision.relation].append((member, decision))
     if asserted and open_part is not None and open_part[0].values > MUCH_LARGER * asserted[0][0].values:
         return replace(_about([open_part]), other_parts=tuple(map(_about, alike.values())))
+    if asserted and open_part is not None and _has_rival(open_part, asserted[0]):
+        weighed = open_part[1].named
+        elsewhere = [pairs for (parent, _), pairs in alike.items() if parent not in weighed]
+        return replace(_about([open_part]), other_parts=tuple(map(_about, elsewhere)))
     if not asserted:
         telling = [(member, d) for member, d in plain if d.answer is not AnswerKind.NO_RELATIVES]
         if not telling:
@@ -56,6 +62,8 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
             pair for pair in telling if pair[1].answer is AnswerKind.UNDECIDED and "equal_to" not in pair[1].evidence
         ]
         (member, first), *_ = trained if trained and "equal_to" in telling[0][1].evidence else telling
+        if first.answer is AnswerKind.ROOT and open_part is not None and _chance(open_part[1]) >= LIKELY:
+            return _about([open_part])  # the oldest in one part may have another from elsewhere
         return (
             _about([(member, first)]) if first.answer is AnswerKind.UNDECIDED and len(telling) < len(plain) else first
         )
@@ -66,7 +74,24 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
         if open_part is not None:
             return replace(_about([open_part]), other_parts=(main,))
         main = replace(main, relation=Relation.FINE_TUNED_FROM)
+    if main.relation in COPIES and {other.parent for other in others} == {main.parent}:
+        return others[0]  # one part was trained, the others are still the parent's
     return replace(main, other_parts=tuple(others))
+
+
+def _has_rival(open_part: tuple[PartOfModel, Decision], asserted: tuple[PartOfModel, Decision]) -> bool:
+    """Whether a part that is no smaller may come from another model, beside the one that it is asserted to come from in a part."""
+    (larger, undecided), (smaller, decision) = open_part, asserted
+    known = {c.parent for c in decision.candidates}
+    if larger.values < smaller.values or decision.parent not in {c.parent for c in undecided.candidates} | known:
+        return False
+    parents = {parent for parent, _ in decision.parents}
+    least = RIVAL * sum(c.probability for c in undecided.candidates if c.parent in parents)
+    return any(c.probability >= max(least, LIKELY) and c.parent in known - parents for c in undecided.candidates)
+
+
+def _chance(decision: Decision) -> float:
+    return sum(candidate.probability for candidate in decision.candidates)
 
 
 def _about(said: Sequence[tuple[PartOfModel, Decision]]) -> Decision:

@@ -21,6 +21,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.nearest_relative import not_alone
 from lineage.detect.no_relatives import by_blocks
 from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
+from lineage.detect.parts_in_group import agreeing
 from lineage.detect.renamed import across_names, kin_of_other_names
 from lineage.detect.unrelated_parts import KeyedPart, unrelated_parts
 from lineage.graphdb.schema import Relation, share_key
@@ -98,7 +99,7 @@ def decide_group(group: Group, decide: Decide, threshold: float | None = None) -
     apart = {m.subject.id for m, d in said if _partly_related(d)} if threshold is not None else set()
     for part in group.parts if apart else ():
         said += [(m, d) for m, d in _decided_together(part, decide, threshold) if m.subject.id in apart]
-    return said
+    return agreeing(said) if threshold is not None else said
 
 
 def _partly_related(decision: Decision) -> bool:

@@ -126,6 +126,9 @@ def part_id(model: str, part: str) -> str:
 def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBackbone]]]) -> Group:
     members = []
     ids = [subject.id for subject, _ in having[0]]
+    parts: dict[str, list[str]] = defaultdict(list)  # of models that have the backbone twice
+    for subject, named in having[0]:
+        parts[subject.id].append(named.backbone.part)
     for place, (subject, _) in enumerate(having[0]):
         own = [found[place][1] for found in having]
         labels = {
@@ -134,7 +137,7 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBa
         sketch = part_of(subject.sketch, labels)
         twice = ids.count(subject.id) > 1 if len(ids) < 10_000 else False
         name = part_id(subject.id, own[0].backbone.part) if twice else subject.id
-        declared = frozenset(subject.declared)
+        declared = _declared(subject, own[0].backbone.part, parts)
         members.append(
             GroupMember(
                 replace(subject, id=name, sketch=sketch, declared=declared, name=subject.label),
@@ -144,6 +147,17 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBa
             )
         )
     return Group(tuple(keys), tuple(members), tuple(having))
+
+
+def _declared(subject: Subject, part: str, parts: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Ids of the models that a card names, as they are in a group: of one that has the backbone twice the part with the same path, else
+    each of its parts."""
+    found = set(subject.declared)
+    for model in subject.declared:
+        its = parts.get(model, ())
+        if len(its) > 1:
+            found |= {part_id(model, path) for path in ([part] if part in its else its)}
+    return frozenset(found)
 
 
 def _labels(having: Sequence[Sequence[tuple[Subject, NamedBackbone]]]) -> list[str]:

@@ -59,6 +59,7 @@ TEMPLATES = {
     "low_rank": "the change has rank {rank} in {modules} and is zero elsewhere, as merged LoRA leaves it",
     "contradiction": "the trained detector and the learning-free evidence contradict each other about {parent}",
     "turned_round": "the family's tree has it below {parent}, but growth and the trained detector both say that it came before {parent}",
+    "oldest_in_other_part": "cannot tell whether it or {parent} came first, which has other parts as well and is the oldest in these",
     "two_candidates": "cannot tell {first} and {second} apart as its parent",
     "no_direction": "cannot tell whether {parent} is its parent, its child or a sibling",
     "of_unseen": "one of {count} related models that may all come from one that is not here",

@@ -45,11 +45,12 @@ def explain_pair(
     options: Options,
     device: str | None = None,
     beside: Sequence[Subject] = (),
+    declared: frozenset[str] = frozenset(),
 ) -> Explanation | AdapterExplanation:
     """
     Args:
         child, parent: what was found, and what to call it.
-        beside: further models that are weighed as well as those of the graph.
+        beside: further models that are weighed as well as those of the graph; declared: ids of those that the child's card names.
     Returns:
         Of an adapter, how it fits; of everything else, what its values say.
     Raises:
@@ -82,6 +83,7 @@ def explain_pair(
         _subject(looked, name, graph, apart=same and not looked.stored)
         for looked, name in ((young, young_name), (old, old_name))
     ]
+    subjects[0] = replace(subjects[0], declared=frozenset(subjects[0].declared) | declared)
     renamed = not share_key(young.sketch.signature, old.sketch.signature)
     if renamed and kinship(*subjects) is None:
         raise CannotCompare(
@@ -124,7 +126,12 @@ def explain_pair(
             named = replace(found, names={**labels, **found.names}, layer_map=layers)
             return with_decision(named, decided())
         with computing([s.sketch for s in (here, *there)], options, device) as on:
-            return explain_subjects(here, there[0], there[1:], options, on)
+            found = explain_subjects(here, there[0], there[1:], options, on)
+        several = any(keys_in(one.sketch.signature)[1:] for one, _ in (child, parent))
+        if not several and {here.id, there[0].id} == {s.id for s in subjects}:
+            return found
+        named = replace(found, child=subjects[0].id, parent=subjects[1].id, names={**labels, **found.names})
+        return with_decision(named, decided())
     except NotComparable as error:
         raise CannotCompare(f"cannot tell: {error.message}", error.try_next) from None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lineage.detect.adapter_explain import AdapterExplanation
     from lineage.detect.explain import Explanation
     from lineage.detect.model_input import Subject
-    from lineage.detect.sketch_store import Sketch
+    from lineage.reading import Reading
 
 
 @click.command()
@@ -90,7 +90,7 @@ def explain(
             looked = [look_up(name, graph, kept, lambda: hub_at(endpoint)) for name in (child, parent)]
         for name, one in zip((child, parent), looked, strict=True):
             note_part(name, one.model)
-        beside = _beside(among, [found.sketch for found in looked]) if among else ()
+        beside, declared = _beside(among, looked) if among else ([], frozenset())
         with stage("comparing them"):
             found = explain_pair(
                 (looked[0], label_of(child, looked[0])),
@@ -100,6 +100,7 @@ def explain(
                 options_of(**evidence),
                 checked_device(device),
                 beside=beside,
+                declared=declared,
             )
     claims = list(dict.fromkeys(claim.base for claim in looked[0].declarations))
     if isinstance(found, AdapterExplanation):
@@ -128,18 +129,27 @@ def _end(found: Explanation | AdapterExplanation) -> None:
         raise click.exceptions.Exit(3)
 
 
-def _beside(folder: Path, pair: Sequence[Sketch]) -> list[Subject]:
-    """Models under a folder that can be weighed with the two: with a backbone of either, and neither of them."""
+def _beside(folder: Path, looked: Sequence[Reading]) -> tuple[list[Subject], frozenset[str]]:
+    """Models under a folder that can be weighed with the two, with a backbone of either, and neither of them; and which of all that lie
+    there the card of the first names."""
     from lineage.commands.scan import reading_shown
     from lineage.graphdb.schema import share_key
     from lineage.scanning import read_folder
 
     with reading_shown() as track:
         found = read_folder(folder, track)
-    known = {sketch.digest for sketch in pair}
-    subjects = found.subjects().values()
-    return [
+    pair = {one.model.hub_id for one in looked}
+    known = {one.sketch.digest for one in looked}
+    ids = {name: reading.model.hub_id for name, reading in found.readings.items()}
+    subjects = [
+        replace(subject, id=ids[name], declared=frozenset(ids[base] for base in subject.declared))
+        for name, subject in found.subjects().items()
+    ]
+    beside = [
         s
         for s in subjects
-        if any(share_key(s.sketch.signature, one.signature) for one in pair) and s.sketch.digest not in known
+        if any(share_key(s.sketch.signature, one.sketch.signature) for one in looked)
+        and s.sketch.digest not in known
+        and s.id not in pair
     ]
+    return beside, frozenset(ids[base] for base in found.declared(looked[0]))

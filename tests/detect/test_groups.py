@@ -14,9 +14,10 @@ from lineage.detect.cohorts import cohorts, decided_in_cohorts
 from lineage.detect.combine_decisions import combined
 from lineage.detect.decision import AnswerKind, Candidate, Decision, parts_in
 from lineage.detect.group_decisions import decide_groups
-from lineage.detect.groups import groups_of
+from lineage.detect.groups import groups_of, part_id
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.parts_in_group import agreeing
 from lineage.detect.pipeline import decide
 from lineage.detect.sketch_file import Sketch
 from lineage.detect.sketch_store import SketchStore
@@ -314,3 +315,76 @@ def test_siblings_whose_base_is_missing_are_not_said_to_have_no_relatives() -> N
     said = decide_groups([subject(f"model{seed}", trained(seed)) for seed in range(9)], plain, 0.8)
     assert {d.answer for d in said} == {AnswerKind.UNDECIDED}
     assert all("one of 9 related models" in str(d.reason) for d in said)
+
+
+TWO_TOWERS = under("vision_model.encoder.", stack("", 31, depth=4)) | under("text_model.encoder.", stack("", 32))
+
+
+def test_a_card_reaches_the_parts_of_models_that_have_one_backbone_twice() -> None:
+    base, child = subject("base", TWO_TOWERS), replace(subject("child", tuned(TWO_TOWERS, 2)), declared={"base"})
+    (group,) = groups_of([base, child])
+    named = {m.subject.id: set(m.subject.declared) for m in group.members if m.model == "child"}
+    assert named == {
+        part_id("child", f"{tower}.encoder"): {"base", part_id("base", f"{tower}.encoder")}
+        for tower in ("vision_model", "text_model")
+    }
+    alone = replace(subject("tower", under("encoder.", stack("", 31, depth=4))), declared={"base"})
+    (group,) = groups_of([base, alone])
+    (tower,) = (m.subject for m in group.members if m.model == "tower")
+    assert len(tower.declared) == 3
+
+
+def part_of_model(
+    model: str, part: str, answer: AnswerKind, *candidates: tuple[str, float], root: float = 0.9
+) -> tuple[PartOfM, Decision]:
+    probability = candidates[0][1] if candidates else root
+    parent = candidates[0][0] if answer is AnswerKind.PARENT else None
+    relation = Relation.FINE_TUNED_FROM if parent else None
+    named = tuple(Candidate(*candidate) for candidate in candidates)
+    found = Decision(part_id(model, part) if part else model, answer, probability, parent, relation, named)
+    return PartOfM((part,), 20 if part != "text" else 10), found
+
+
+def test_a_smaller_part_does_not_settle_between_models_that_the_larger_one_cannot_tell_apart() -> None:
+    vision = part_of_model("m", "vision", AnswerKind.UNDECIDED, ("base", 0.5), ("tuned", 0.35))
+    text = part_of_model("m", "text", AnswerKind.PARENT, ("base", 0.92), ("tuned", 0.06))
+    found = combined("m", [text, vision])
+    assert (found.answer, found.evidence["part"], found.other_parts) == (AnswerKind.UNDECIDED, "vision", ())
+    clear = part_of_model("m", "vision", AnswerKind.UNDECIDED, ("base", 0.7), ("tuned", 0.05))
+    assert combined("m", [text, clear]).parent == "base"
+
+
+def test_a_model_whose_one_part_may_be_another_model_s_is_no_root_for_its_other_part() -> None:
+    _, root = part_of_model("m", "text", AnswerKind.ROOT)
+    found = combined(
+        "m", [(PartOfM(("text",), 30), root), part_of_model("m", "vision", AnswerKind.UNDECIDED, ("tower", 0.5))]
+    )
+    assert (found.answer, found.evidence["part"]) == (AnswerKind.UNDECIDED, "vision")
+
+
+def test_the_parts_of_a_model_agree_about_which_of_two_models_came_first() -> None:
+    vision, text = (part_id("base", part) for part in ("vision", "text"))
+    said = [
+        part_of_model("base", "vision", AnswerKind.UNDECIDED, (part_id("child", "vision"), 0.3)),
+        part_of_model("base", "text", AnswerKind.ROOT),
+        part_of_model("child", "vision", AnswerKind.UNDECIDED, (vision, 0.7)),
+        part_of_model("child", "text", AnswerKind.PARENT, (text, 0.95)),
+    ]
+    found = {d.model: d for _, d in agreeing(said)}
+    assert found[vision].answer is AnswerKind.ROOT and found[vision].candidates == ()
+    tower = [
+        part_of_model("base", "vision", AnswerKind.UNDECIDED, ("tower", 0.48)),
+        part_of_model("base", "text", AnswerKind.ROOT),
+        part_of_model("tower", "", AnswerKind.ROOT, root=0.83),
+    ]
+    found = {d.model: d for _, d in agreeing(tower)}
+    assert found["tower"].answer is AnswerKind.UNDECIDED and found["tower"].likeliest == vision
+    assert "base came first" in str(combined("tower", [(tower[2][0], found["tower"])]).reason)
+
+
+def test_a_model_that_trained_one_part_and_kept_the_other_is_no_copy() -> None:
+    kept = part_of_model("m", "vision", AnswerKind.PARENT, ("base", 0.98))
+    kept = (kept[0], replace(kept[1], relation=Relation.COPY_OF))
+    trained = part_of_model("m", "text", AnswerKind.PARENT, ("base", 0.9))
+    found = combined("m", [kept, trained])
+    assert (found.relation, found.evidence["part"], found.other_parts) == (Relation.FINE_TUNED_FROM, "text", ())
