@@ -19,6 +19,7 @@ from lineage.detect.packing_format import (
     AS_FLOATS,
     EVEN_BITS,
     FINE_ERROR,
+    FP8,
     MOST_ERROR,
     MOST_NEAR_ZERO,
     MOST_OUTSIDE,
@@ -34,6 +35,9 @@ LEANING_BY_CHANCE = 0.002  # probability that a copy of the model named seems to
 MIN_EQUAL_VALUES = 64  # in tensors that are not constant
 FEWEST_OUTSIDE = 4
 UNEVEN_BITS, MOST_UNEVEN = 8, 5.0  # of a copy in so many bits: error of one tensor over that of most
+MOST_UNEVEN_FLOATS = (
+    1.5  # the same where the levels are floats: their error is the same share of each value, whatever the scale
+)
 CLEAN = 0.006  # share up to which a tensor may be rounded to the nearest level
 
 
@@ -86,6 +90,8 @@ def original_is_missing(
     near_zero = outside_near_zero(found.copy, nearest.subject, found.packed, values, shared_scale_values(how), even)
     if bits == UNEVEN_BITS and _uneven_error(found, nearest, values, near_zero) > MOST_UNEVEN:
         return True
+    if found.folded and _moves_no_scales(found, how):
+        return True
     if found.folded:
         return _leans(found, nearest.subject, others, found.packed, values)
     if how.startswith(TO_NEAREST) or _to_nearest(near_zero):
@@ -97,6 +103,13 @@ def original_is_missing(
         return True
     unseen = [name for name in found.packed if not how.startswith(TO_NEAREST) or name not in near_zero]
     return _leans(found, nearest.subject, others, unseen, values)
+
+
+def _moves_no_scales(found: BestFits, how: str) -> bool:
+    """Whether scales that were moved between tensors are not the quantizer's: of one that rounds values as they are, where no norm has the
+    inverse scales, and of floats of 8 bits, which need none."""
+    norm_moved = any(len(found.copy.sketch.samples[name].shape) == 1 for name in found.unequal)
+    return FP8 in how or (how.startswith(TO_NEAREST) and not norm_moved)
 
 
 def _leans(

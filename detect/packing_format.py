@@ -13,6 +13,7 @@ BITS_OF_WORDS = {
     "int8": 8, "uint8": 8, "fp8": 8, "q8": 8, "q6": 6, "q5": 5, "q4": 4, "iq4": 4, "q3": 3, "iq3": 3, "q2": 2, "iq2": 2, "tq2": 2,
     "tq1": 2, "iq1": 1, "q1": 1, "nf4": 4, "fp4": 4, "nvfp4": 4, "mxfp4": 4, "mxfp8": 8, "int4": 4, "f16": 16, "bf16": 16,
 }  # fmt: skip
+FP8 = "fp8"
 FINE_ERROR = 0.04  # the same of eight bits, in whole numbers or floats
 TO_NEAREST = (  # packings whose usual quantizers round each value to the nearest level
     "bitsandbytes", "torchao", "quanto", "mlx 2", "mlx 3", "mlx 4", "mlx mxfp", "mlx nvfp", "gguf Q", "onnx int8", "fp8", "int8",

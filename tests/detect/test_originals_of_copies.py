@@ -238,6 +238,38 @@ def test_scales_moved_between_norms_and_matrices_hide_no_original() -> None:
     assert decided(models | {"copy": packed(smoothed)}, "awq 4 bits")["copy"].parent is None
 
 
+def to_eight_bit_floats(weights: Weights) -> Weights:
+    """Matrices of blocks in floats of three bits after the point, one scale for each tensor."""
+    out = {}
+    for name, values in weights.items():
+        out[name] = values
+        if values.ndim == 2 and "embed" not in name:
+            step = np.exp2(np.floor(np.log2(np.maximum(np.abs(values), 1e-12))) - 3)
+            out[name] = (np.round(values / step) * step).astype(np.float32)
+    return out
+
+
+def test_a_quantizer_that_rounds_values_as_they_are_has_moved_no_scales() -> None:
+    """A sister with some rows and columns scaled, as merged IA3 has them, is not the original of a copy."""
+    base = family()["base"]
+    scaled = {name: values.copy() for name, values in base.items()}
+    scales = np.random.default_rng(0).uniform(0.8, 1.25, 192).astype(np.float32)
+    for i in range(3):
+        scaled[f"layers.{i}.first.weight"] *= scales[:, None]
+        scaled[f"layers.{i}.second.weight"] *= scales
+    for how, copy in (("fp8", to_eight_bit_floats(base)), ("bitsandbytes 8 bits", packed(base, 8))):
+        assert decided({"scaled": scaled, "copy": copy}, how)["copy"].parent is None
+        assert decided({"base": base, "scaled": scaled, "copy": copy}, how)["copy"].parent == "base"
+
+
+def test_one_tensor_of_a_copy_in_eight_bit_floats_lies_no_farther_off_than_the_others() -> None:
+    base = family()["base"]
+    tuned = base | {name: tune({name: base[name]}, 9, 0.06, 0.0)[name] for name in ("layers.1.second.weight",)}
+    copy = to_eight_bit_floats(base)
+    assert decided({"tuned": tuned, "copy": copy}, "fp8")["copy"].parent is None
+    assert decided({"tuned": tuned, "base": base, "copy": copy}, "fp8")["copy"].parent == "base"
+
+
 @pytest.mark.slow
 def test_among_many_models_only_the_nearest_are_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     models = family(moved=0.1)
