@@ -46,6 +46,7 @@ BESIDE = 200  # models of a backbone beside which a translated one is decided ab
 MOST = 0.5  # of a model's values: found in another model, it is translated as a whole
 SIZE_KEYS = 8  # of a model: pairs of sizes of its matrices
 WHOLE = 0.9  # share of a model's values that are in another one from which on it is that one and not a part of it
+HOLDS_MORE = 1.25  # share of one model that is in the other over that of the other in it
 UPCYCLED = 0.1  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
 EXPERTS = re.compile(r"expert|moe|\brouter\b")  # in names of tensors
@@ -128,6 +129,7 @@ def across_names(
 
     for found in kin:
         upper, lower = sorted((found.first, found.second), key=lambda s: rank[s.id])
+        upper, lower = _held_below(upper, lower, found)
         one = found if found.first is upper else Kinship(found.second, found.first, found.back, found.there)
         known = best.get(lower.id)
         if known is None or fit(one) < fit(known):
@@ -155,6 +157,17 @@ def across_names(
             ):
                 said[decision.model] = _without_circle(decision, said)
     return [with_parent_of_equal(said[model], said) for model in order]
+
+
+def _held_below(upper: Subject, lower: Subject, found: Kinship) -> tuple[Subject, Subject]:
+    """Two models, the one onto whose names the other is translated first: of networks of one part the one that holds more of the other,
+    as a U-Net holds the encoder that its ControlNets have, however many these are."""
+    if found.first_upcycled or found.second_upcycled or any(len(parts_of(s.sketch)) > 1 for s in (upper, lower)):
+        return upper, lower
+    upper_in_lower, lower_in_upper = (
+        (found.there.share, found.back.share) if upper is found.first else (found.back.share, found.there.share)
+    )
+    return (lower, upper) if upper_in_lower > HOLDS_MORE * lower_in_upper else (upper, lower)
 
 
 def _followers(heads: Sequence[Kinship], subjects: Sequence[Subject], said: Mapping[str, Decision]) -> list[Kinship]:
@@ -282,7 +295,11 @@ def _decided(
                     for k in kin:
                         decision = _of_part(decision, Kinship(k.second, upper, k.back, k.there))
                 changed.append(_with(decision, {"renamed": True}))
-            elif before.answer is AnswerKind.NO_RELATIVES or subject is here:
+            elif (
+                before.answer is AnswerKind.NO_RELATIVES
+                or subject is here
+                or (decision.answer is AnswerKind.PARENT and decision.parent == before.likeliest)
+            ):
                 changed.append(decision)  # else more was compared among models of its own names
     for k in kin:  # the other way round: the one whose names count is the upcycled one
         if k.first_upcycled:

@@ -24,7 +24,7 @@ from lineage.detection import detect_into
 from lineage.graphdb.schema import Model, Relation, Status, share_key
 from lineage.graphdb.store import Store, open_store
 from lineage.other_names import OtherNames
-from tests.builders import sketch_of, stack
+from tests.builders import sketch_of, stack, start, tune
 
 WIDE, BETWEEN, DEPTH = 32, 80, 4
 Tensors = dict[str, np.ndarray]
@@ -449,3 +449,19 @@ def test_a_grandchild_comes_from_its_parent_under_other_names_though_its_grandpa
     models |= {f"other-{n}": grown(BASE, 20 + n) for n in range(3)}
     said = {d.model: d for d in decide_groups([subject(n, t) for n, t in models.items()], plain, 0.8)}
     assert said["child"].parent == "parent" and said["parent"].parent == "base"
+
+
+def test_networks_that_hold_a_part_of_another_one_do_not_hide_it_however_many_they_are() -> None:
+    """As ControlNets hold the encoder of their U-Net: some tensors have the same names, and each kind has tensors of its own."""
+    wide, down = 64, ("down.first.weight", "down.second.weight", "down.third.weight", "mid.first.weight")
+    shapes = dict.fromkeys(down, (2 * wide, wide))
+    base = start(70, shapes | {f"up.{word}.weight": (2 * wide, wide) for word in ("first", "second", "third")})
+    models = {"base": base}
+    for seed, name in enumerate(("edge", "gray", "pose")):
+        held = tune({n: base[n] for n in down}, 71 + seed, 0.1 + 0.02 * seed)
+        models[name] = held | {
+            "control.weight": start(80 + seed, {"control.weight": (wide, 2 * wide)})["control.weight"]
+        }
+    said = {d.model: d for d in decide_groups([Subject(n, sketch_of(w, n)) for n, w in models.items()], plain, 0.8)}
+    assert said["base"].answer is AnswerKind.ROOT
+    assert {said[name].likeliest for name in ("edge", "gray", "pose")} == {"base"}
