@@ -117,7 +117,7 @@ TEMPLATES = {
     "layers_like": "its {layers} layers are like some of the {layers_of_parent} of {parent}: {map}; "
     "whether it was made of them is not certain",
     "layers_of_several": "its layers are those of {models}, unchanged",
-    "renamed": "their tensors are not the same by name; the values show which correspond",
+    "renamed": "all or some of their tensors have other names; the values show which is which",
     "folded": "an export of {parent}: each of its kernels is one of {parent} times one factor, the batch norm folded in",
     "folded_kin": (
         "related to {parent}, which keeps its batch norms: with norms folded in, as exports have them, kernels do not show which came first"

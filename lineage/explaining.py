@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lineage.graphdb.schema import Failure, Status, home_path, keys_in, share_key
+from lineage.graphdb.schema import Failure, Status, counted, home_path, keys_in, share_key
 
 if TYPE_CHECKING:
     from lineage.detect.adapter_explain import AdapterExplanation
@@ -65,6 +65,7 @@ def explain_pair(
     from lineage.detect.methods.registry import PLAIN, decide_with
     from lineage.detect.renamed import kinship
     from lineage.detect.row_match import corresponding
+    from lineage.detect.signals.content import equal_tensors
     from lineage.detect.translated import translated
     from lineage.detection import relatives_in
 
@@ -86,6 +87,12 @@ def explain_pair(
     subjects[0] = replace(subjects[0], declared=frozenset(subjects[0].declared) | declared)
     renamed = not share_key(young.sketch.signature, old.sketch.signature)
     if renamed and kinship(*subjects) is None:
+        if equal := equal_tensors(young.sketch, old.sketch):
+            raise CannotCompare(
+                f"cannot tell: {len(equal)} of the {counted(len(young.sketch.samples), 'tensor')} that were read of "
+                f"{young_name} are in {old_name} bit for bit, and the two have no backbone in common",
+                f"`lineage origins {young_name} {old_name}` compares them block by block",
+            )
         raise CannotCompare(
             f"cannot tell: {young_name} and {old_name} have no backbone in common, and no rows of the one are found in the other",
             f"`lineage who-is-parent {young_name}` compares it with the models of its own",

@@ -24,7 +24,7 @@ from lineage.detect.explain import Explanation
 from lineage.detect.options import Options
 from lineage.detect.sketch_store import SketchStore
 from lineage.detection import detect_into
-from lineage.explaining import explain_pair
+from lineage.explaining import CannotCompare, explain_pair
 from lineage.graphdb.schema import Model, Relation, Status
 from lineage.graphdb.store import Store, open_store
 from lineage.queries.parent_query import parent_of
@@ -277,6 +277,19 @@ def test_models_of_other_depths_are_explained_layer_by_layer(tmp_path: Path) -> 
     assert found.related > 0.9 and found.decision.named == {found.parent}
     strange = explain_pair((looked["stranger"], "stranger"), (looked["base"], "base"), graph, sketches, Options())
     assert isinstance(strange, Explanation) and abs(strange.related) < 0.1 and strange.decision.parent is None
+
+
+def test_of_models_without_a_common_backbone_equal_tensors_are_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kept = rng.normal(size=(64, 48)).astype(np.float32)
+    one = {"start.weight": kept, "end.weight": rng.normal(size=(7, 64)).astype(np.float32)}
+    two = {"first.begin.weight": kept, "other.weight": rng.normal(size=(33, 5)).astype(np.float32)}
+    for name, weights in {"one": one, "two": two}.items():
+        save_file(weights, tmp_path / f"{name}.safetensors")
+    sketches = SketchStore(tmp_path / "sketches")
+    looked = [look_up(str(tmp_path / f"{n}.safetensors"), None, sketches, nowhere) for n in ("one", "two")]
+    with pytest.raises(CannotCompare, match="1 of the 2 tensors that were read of one are in two bit for bit"):
+        explain_pair((looked[0], "one"), (looked[1], "two"), None, sketches, Options())
 
 
 def test_where_the_largest_part_is_undecided_the_parents_of_other_parts_are_named_beside_it() -> None:

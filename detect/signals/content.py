@@ -17,6 +17,7 @@ from lineage.detect.sketch_file import Sample, Sketch
 
 NEARLY_ALL = 0.9  # of the smaller sample
 BEGINNING = 8  # values
+FEWEST_EQUAL = 64  # values of a tensor that are the same in another model by no chance
 DIGITS = {"F16": 11, "BF16": 8, "F32": 24, "F64": 53}  # digits of the significand
 
 
@@ -68,6 +69,26 @@ def is_rounded_copy(coarse: Sketch, fine: Sketch) -> bool:
         elif not np.array_equal(mine, its):
             return False
     return rounded
+
+
+def equal_tensors(one: Sketch, other: Sketch) -> list[str]:
+    """Tensors of a model that another one has bit for bit, under whatever name; constant and tiny ones do not count."""
+    by_shape: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in other.samples.values():
+        by_shape.setdefault(tuple(sample.shape), []).append(sample)
+    return [
+        name
+        for name, own in one.samples.items()
+        if not _counts(own) and any(_same_values(own, its) for its in by_shape.get(tuple(own.shape), ()))
+    ]
+
+
+def _same_values(own: Sample, its: Sample) -> bool:
+    start, stop = own.common(its)
+    if own.dtype != its.dtype or stop - start < FEWEST_EQUAL:
+        return False
+    mine, theirs = (s.values()[start - s.start : stop - s.start] for s in (own, its))
+    return bool(mine.min() < mine.max()) and np.array_equal(mine, theirs)
 
 
 def copies(sketches: Sequence[Sketch]) -> dict[int, list[int]]:

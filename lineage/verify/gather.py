@@ -164,7 +164,7 @@ def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wan
     try:
         found = explain_pair((child, question.name), (parent, wanted), graph, sketches, options_of(**question.evidence))
     except CannotCompare as error:
-        member = replace(subject.member, answer="undecided", reason=error.message)
+        member = replace(subject.member, answer="undecided", reason=error.message.removeprefix("cannot tell: "))
         return replace(subject, member=member, parents=(), possible=()), expected
     decision = found.decision
     names = {i: Member(i, name) for i, name in found.names.items()}
