@@ -160,14 +160,15 @@ def across_names(
 
 
 def _held_below(upper: Subject, lower: Subject, found: Kinship) -> tuple[Subject, Subject]:
-    """Two models, the one onto whose names the other is translated first: of networks of one part the one that holds more of the other,
-    as a U-Net holds the encoder that its ControlNets have, however many these are."""
-    if found.first_upcycled or found.second_upcycled or any(len(parts_of(s.sketch)) > 1 for s in (upper, lower)):
-        return upper, lower
+    """Two models, the one onto whose names the other is translated first: where most tensors of the one are the other's by name and shape,
+    and it holds less of the other than that of it, the other one, as a U-Net holds the encoder of its ControlNets, however many these are."""
+    shapes = lower.sketch.layout
+    same = sum(shapes.get(name) == shape for name, shape in upper.sketch.layout.items())
     upper_in_lower, lower_in_upper = (
         (found.there.share, found.back.share) if upper is found.first else (found.back.share, found.there.share)
     )
-    return (lower, upper) if upper_in_lower > HOLDS_MORE * lower_in_upper else (upper, lower)
+    held = 2 * same > len(upper.sketch.layout) and upper_in_lower > HOLDS_MORE * lower_in_upper
+    return (lower, upper) if held and model_of(lower.id) == lower.id else (upper, lower)
 
 
 def _followers(heads: Sequence[Kinship], subjects: Sequence[Subject], said: Mapping[str, Decision]) -> list[Kinship]:
