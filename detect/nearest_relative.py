@@ -10,7 +10,7 @@ from dataclasses import replace
 from lineage.detect.align import NotComparable, align
 from lineage.detect.arrays import torch
 from lineage.detect.clustering import RELATED
-from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.relatedness import relatedness
@@ -55,19 +55,24 @@ def with_relatives_of_copies(said: Sequence[tuple[GroupMember, Decision]]) -> li
 
 def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
     """The decisions about all models, where one that others come from or are equal to, under other names too, does not say that it is the
-    only model, nor that it has no relatives."""
+    only model, nor that it has no relatives; and of models with equal bodies, of which none is known to be the first, none is a root."""
     below: dict[str, list[Decision]] = defaultdict(list)
     equal: Counter[str] = Counter()
+    no_first: dict[str, Decision] = {}  # of models with equal bodies, what is said of another of them
     for decision in decisions:
         for parent, _ in decision.parents:
             below[parent].append(decision)
         if decision.tied_with is not None:
             equal[decision.tied_with] += 1
+        if decision.answer is AnswerKind.UNDECIDED and decision.reason.key == "equal_bodies":
+            no_first |= dict.fromkeys(decision.named & set(decision.reason.models["models"]), decision)
     found = []
     for decision in decisions:
         children = below[decision.model]
         alone = decision.reason.key in ("alone", "unrelated") or decision.answer is AnswerKind.NO_RELATIVES
-        if alone and not children and equal[decision.model]:
+        if decision.answer is AnswerKind.ROOT and decision.model in no_first:
+            decision = _one_of_equals(decision, no_first[decision.model])
+        elif alone and not children and equal[decision.model]:
             reason = Reason("same_weights", {"count": equal[decision.model]})
             decision = replace(decision, answer=AnswerKind.ROOT, reason=reason)
         elif alone and children:
@@ -76,3 +81,10 @@ def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
             decision = replace(decision, answer=AnswerKind.ROOT, reason=Reason(key, {"count": count}))
         found.append(decision)
     return found
+
+
+def _one_of_equals(root: Decision, other: Decision) -> Decision:
+    """A root with the body of another model that may as well be the first of the two."""
+    chance = max((c.probability for c in other.candidates if c.parent == root.model), default=0.5)
+    candidates = (Candidate(other.model, chance), *root.candidates)
+    return replace(root.withdrawn(other.reason), probability=chance, candidates=candidates)

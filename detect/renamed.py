@@ -161,7 +161,7 @@ def across_names(
 
 def _held_below(upper: Subject, lower: Subject, found: Kinship) -> tuple[Subject, Subject]:
     """Two models, the one onto whose names the other is translated first: where most tensors of the one are the other's by name and shape,
-    and it holds less of the other than that of it, the other one, as a U-Net holds the encoder of its ControlNets, however many these are."""
+    and it holds less of the other than that of it, the other one, as a U-Net holds the encoder of its ControlNets."""
     shapes = lower.sketch.layout
     same = sum(shapes.get(name) == shape for name, shape in upper.sketch.layout.items())
     upper_in_lower, lower_in_upper = (

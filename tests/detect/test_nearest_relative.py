@@ -72,3 +72,12 @@ def test_what_is_far_away_is_not_called_near() -> None:
     near, far = (str(Reason("unseen_parent", {"distance": d}, {"parent": "a"})) for d in (0.1, 1.9))
     assert "an unseen model near it (they are 0.1 of its length apart)" in near
     assert "near" not in far and "a is 1.9 of its length away" in far
+
+
+def test_of_models_with_equal_bodies_none_is_a_root_while_another_may_be_the_first() -> None:
+    reason = Reason("equal_bodies", models={"models": ("one", "two")})
+    one = Decision("one", AnswerKind.UNDECIDED, 0.5, candidates=(Candidate("two", 0.5),), reason=reason)
+    two = Decision("two", AnswerKind.ROOT, 0.92, reason=Reason("oldest", {"count": 2}))
+    found = {d.model: d for d in not_alone([one, two])}
+    assert found["one"] == one and (found["two"].answer, found["two"].reason) == (AnswerKind.UNDECIDED, reason)
+    assert (found["two"].candidates, found["two"].probability) == ((Candidate("one", 0.5),), 0.5)
