@@ -30,6 +30,7 @@ from lineage.queries.same_weights import same_weights
 from lineage.queries.walk import EVERYTHING, AncestorEdges, Limits, Relative, ancestors
 
 COMPARED = "declared_vs_detected"
+COMMON_START = "common_start"  # in a reason, see detect/reasons.py
 BATCH = 1_000  # models a statement
 POSSIBLE_PARENTS = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT), depth=1)
 
@@ -327,11 +328,34 @@ def _judge(
             former = f"the weights came from those that it had until {until:%Y-%m-%d}, and it has others now"
             return Agreement.CANNOT_TELL, f"{base['repo_id']} is declared; {former}"
     edges = [ParentEdge(p["hub_id"], p["kind"], p["probability"]) for p in parents]
+    if (start := _common_start(row)) and not parents:
+        for base in known:
+            if base["hub_id"] in start or any(
+                kin.beside(o, base["hub_id"], ()) is not ClaimedKin.STRANGER for o in start
+            ):
+                return Agreement.CANNOT_TELL, start_words(base["repo_id"])
     for base in known:
         lies = kin.beside(row["hub_id"], base["hub_id"], edges)
         if lies is ClaimedKin.RELATED or (lies is ClaimedKin.OTHER_BRANCH and not parents):
             return Agreement.CANNOT_TELL, related_words(base["repo_id"], parents[0]["repo_id"] if parents else None)
     return Agreement.CONTRADICTS, contradicted_words(named[0], parents[0]["repo_id"] if parents else None)
+
+
+def _common_start(row: Mapping[str, Any]) -> list[str]:
+    """Models that one without near relatives had a start in common with, or is a long training of."""
+    clauses = json.loads(row.get("answer_reason_values") or "{}").get("then", ())
+    return [
+        model
+        for clause in clauses
+        if clause.get("key") == COMMON_START
+        for named in clause.get("models", {}).values()
+        for model in ([named] if isinstance(named, str) else named)
+    ]
+
+
+def start_words(declared: str) -> str:
+    """Why a claim about a model is neither confirmed nor contradicted whose family one without near relatives may be a long training of."""
+    return f"{declared} is declared; the weights had a start in common with it or are a long training of it, which cannot be told apart"
 
 
 def related_words(declared: str, parent: str | None) -> str:

@@ -97,6 +97,17 @@ def test_a_claim_about_a_sister_is_contradicted_by_sure_edges_alone(
     assert parent.agreement is Agreement.CANNOT_TELL, "which of two relatives came first is not certain"
 
 
+def test_a_claim_about_a_model_with_which_it_had_a_start_in_common_is_not_contradicted(store: Store) -> None:
+    fill(store, [a_model(name) for name in ("base", "long", "elsewhere")], [])
+    start = {"key": "common_start", "values": {"cosine": 0.15}, "models": {"nearest": "id-base"}}
+    because = Verdict("id-long", "no_relatives", "no_near_relatives", 0.99, {"values": {"count": 2}, "then": [start]})
+    store.replace_edges(["id-long"], [], [because], "run-2")
+    for name, outcome in (("base", Agreement.CANNOT_TELL), ("elsewhere", Agreement.CONTRADICTS)):
+        claim(store, "long", f"org/{name}")
+        (comparison,) = compare(store, ["id-long"])
+        assert comparison.agreement is outcome, comparison.reason
+
+
 def test_a_base_that_has_other_weights_since_is_not_held_against_a_card(store: Store) -> None:
     models = [replace(a_model(name), weights_digest=name * 64) for name in ("a", "b", "c")]
     fill(store, models, [an_edge("c", "b", 0.998)])
