@@ -17,7 +17,7 @@ RUNNERS_UP_SHOWN = 3
 _WEIGHTS_SAY = {
     Agreement.AGREE: "the weights agree",
     Agreement.CONTRADICTS: "the weights say otherwise",
-    Agreement.CANNOT_TELL: "not checked",
+    Agreement.CANNOT_TELL: "cannot tell",
 }
 
 
@@ -115,12 +115,26 @@ def _card(answer: Answer) -> str:
         return "nothing"
     found = answer.agreement
     if found is None or found.agreement is None:
-        return f"{claims}; not checked"
+        return f"{claims}; {_beside_claims(answer)}"
     note = _WEIGHTS_SAY.get(found.agreement, "")
     said_above = answer.parent and (found.agreement is Agreement.CONTRADICTS or answer.parent.lower() in claims.lower())
     if said_above:
         return f"{claims}; {note}"
     return f"{claims}; {note}: {found.reason}"
+
+
+def _beside_claims(answer: Answer) -> str:
+    """What was found, where no graph compares it with the claims: models in folders are named by their path."""
+    claimed = {declaration.base.lower().rpartition("/")[2] for declaration in answer.declared}
+
+    def named(model: str) -> bool:
+        return model.lower().rpartition("/")[2] in claimed
+
+    if answer.parent and named(answer.parent):
+        return "the parent that was found"
+    if any(named(candidate.repo_id) for candidate in (*answer.other_parents, *answer.runners_up)):
+        return "one of the candidates"
+    return "not checked"
 
 
 def _as_of(answer: Answer, stored: bool) -> str:

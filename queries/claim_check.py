@@ -362,7 +362,9 @@ def related_words(declared: str, parent: str | None) -> str:
     """Why a claim about a relative is neither confirmed nor contradicted; parent: that was found."""
     if parent is None:
         return f"{declared} is declared and of the same family; which of them came first is not certain"
-    return f"{declared} is declared; the weights come from the same family and are nearer to {parent}"
+    return (
+        f"{declared} is declared and of the same family; {parent} was found, and the weights do not rule {declared} out"
+    )
 
 
 def contradicted_words(declared: str, parent: str | None) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lineage.crawler.open_model import OpenModel
     from lineage.detect.origins import Origin, Parts
 
+DIRECTION = "this shows what is shared, not which model came first: `lineage explain` weighs that"
+
 
 @click.command()
 @click.argument("model")
@@ -33,7 +35,8 @@ def origins(model: str, candidates: Sequence[str], endpoint: str | None, thresho
     """For each block of MODEL, which of the CANDIDATES it came from: for networks that were put together from several.
 
     Each is a repository, folder or file; a folder of several models means all of them. Blocks are found by how they are built,
-    so prefixes and places may differ. A block that comes from none of them is reported as such, and so is an undecided one;
+    so prefixes and places may differ. That MODEL is later than the candidates is taken for granted: `lineage explain` weighs
+    which of two models came first. A block that comes from none of them is reported as such, and so is an undecided one;
     the exit code is 3 where all are undecided.
 
     \b
@@ -141,7 +144,7 @@ def as_json(model: str, candidates: Sequence[str], found: Sequence[Origin]) -> d
 
 def as_table(found: Sequence[Origin]) -> list[str]:
     """A line a block, then how many there are of each answer."""
-    head = ("block", "comes from", "probability", "distance", "related")
+    head = ("block", "shared with", "probability", "distance", "related")
     rows = [head, *(_row(origin) for origin in found)]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -151,7 +154,8 @@ def as_table(found: Sequence[Origin]) -> list[str]:
     listed = ", ".join(
         f"{name} {number}" for name, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
-    return [*lines, "", f"{counted(len(found), 'block')}: {listed}"]
+    summary = f"{counted(len(found), 'block')}: {listed}"
+    return [*lines, "", summary, *([DIRECTION] if any(o.model for o in found) else [])]
 
 
 def _row(origin: Origin) -> tuple[str, str, str, str, str]:

@@ -256,3 +256,13 @@ def test_a_gguf_file_is_the_quantized_copy_of_the_folder_it_was_made_from(offlin
     assert offline("sync", "--folder", tmp_path / "zoo").code == 0
     answer = offline("who-is-parent", tmp_path / "zoo" / "copy-Q8_0.gguf", "--json").json
     assert (answer["parent"], answer["relation"]) == (str(tmp_path / "zoo" / "base"), "QUANTIZED_FROM")
+
+
+def test_a_card_is_said_to_name_what_was_found_where_no_graph_compares_it(tmp_path: Path) -> None:
+    models, _ = three_generations()
+    for name in ("root", "a", "b", "c"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        save_file(models[name], tmp_path / "models" / name / "model.safetensors")
+    (tmp_path / "models" / "a" / "README.md").write_text("---\nbase_model: root\n---\n")
+    done = lineage("who-is-parent", tmp_path / "models" / "a", "--among", tmp_path / "models")
+    assert "root; the parent that was found" in done.stdout or "root; one of the candidates" in done.stdout

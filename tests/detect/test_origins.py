@@ -145,6 +145,7 @@ def test_the_command_prints_a_table_and_json_and_takes_a_folder_of_candidates(tm
     assert all(0 <= b["probability"] <= 1 and b["values_compared"] > 0 for b in told["blocks"])
     table = lineage("origins", tmp_path / "hybrid.safetensors", tmp_path / "parts").stdout
     assert "blocks.0" in table and "blocks: m" in table
+    assert "shared with" in table and "not which model came first" in table
     broken = lineage("origins", tmp_path / "broken.safetensors", tmp_path / "parts")
     assert broken.code == 4 and "NaN" in broken.stderr
     each = [tmp_path / "parts" / f"{name}.safetensors" for name in models]
