@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save, save_file
 
-from tests.builders import start, tune
-from tests.cli.command import Command
+from tests.builders import start, three_generations, tune
+from tests.cli.command import Command, command_at
 from tests.cli.world import World, adapter, card
 from tests.crawler.ggufs import Q, llama, write
 from tests.fake_hub import FakeHub
@@ -260,9 +260,9 @@ def test_a_gguf_file_is_the_quantized_copy_of_the_folder_it_was_made_from(offlin
 
 def test_a_card_is_said_to_name_what_was_found_where_no_graph_compares_it(tmp_path: Path) -> None:
     models, _ = three_generations()
-    for name in ("root", "a", "b", "c"):
+    for name in ("a", "b", "c", "d"):
         (tmp_path / "models" / name).mkdir(parents=True)
         save_file(models[name], tmp_path / "models" / name / "model.safetensors")
-    (tmp_path / "models" / "a" / "README.md").write_text("---\nbase_model: root\n---\n")
-    done = lineage("who-is-parent", tmp_path / "models" / "a", "--among", tmp_path / "models")
-    assert "root; the parent that was found" in done.stdout or "root; one of the candidates" in done.stdout
+    (tmp_path / "models" / "b" / "README.md").write_text("---\nbase_model: a\n---\n")
+    done = command_at(tmp_path / "home")("who-is-parent", tmp_path / "models" / "b", "--among", tmp_path / "models")
+    assert "a; the parent that was found" in done.stdout or "a; one of the candidates" in done.stdout
