@@ -51,7 +51,7 @@ def combined(model: str, said: Sequence[tuple[PartOfModel, Decision]]) -> Decisi
         return replace(_about([open_part]), other_parts=tuple(map(_about, alike.values())))
     if asserted and open_part is not None and _has_rival(open_part, asserted[0]):
         weighed = open_part[1].named
-        elsewhere = [pairs for (parent, _), pairs in alike.items() if parent not in weighed]
+        elsewhere = [pairs for pairs in alike.values() if weighed.isdisjoint(pairs[0][1].named)]
         return replace(_about([open_part]), other_parts=tuple(map(_about, elsewhere)))
     if not asserted:
         telling = [(member, d) for member, d in plain if d.answer is not AnswerKind.NO_RELATIVES]

@@ -40,7 +40,11 @@ def agreeing(said: Sequence[tuple[P, Decision]]) -> list[tuple[P, Decision]]:
         first = of_part.get(str(decision.evidence.get("equal_to")), decision)
         if _open(first) and any(other.answer is AnswerKind.ROOT for other in others):
             doubted.setdefault(first.likeliest or "", decision.model)
-    return [(part, _doubted(decision, doubted, twice)) for part, decision in settled]
+    equal: dict[str, set[str]] = defaultdict(set)
+    for _, decision in settled:
+        if isinstance(original := decision.evidence.get("equal_to"), str):
+            equal[original] |= {original, decision.model}
+    return [(part, _of_one_parent(_doubted(decision, doubted, twice), equal, twice)) for part, decision in settled]
 
 
 def _open(decision: Decision) -> bool:
@@ -56,6 +60,20 @@ def _settled(decision: Decision, twice: dict[str, list[Decision]], children: dic
     if root is None or not _open(decision) or not named or not named <= children[model]:
         return decision
     return replace(root, model=decision.model)
+
+
+def _of_one_parent(decision: Decision, equal: dict[str, set[str]], twice: dict[str, list[Decision]]) -> Decision:
+    """A part that comes from one of several equal ones: from the one of the model that another part comes from."""
+    if decision.parent is None or decision.parent not in equal or decision.merged_from:
+        return decision
+    above = {model_of(d.parent) for d in twice.get(model_of(decision.model), ()) if d.parent is not None}
+    own = [part for part in sorted(equal[decision.parent]) if model_of(part) in above - {model_of(decision.parent)}]
+    if len(own) != 1 or model_of(own[0]) == model_of(decision.model):
+        return decision
+    names = {decision.parent: own[0], own[0]: decision.parent}
+    candidates = tuple(replace(c, parent=names.get(c.parent, c.parent)) for c in decision.candidates)
+    reason = decision.reason.renamed(lambda name: names.get(name, name))
+    return replace(decision, parent=own[0], candidates=candidates, reason=reason)
 
 
 def _doubted(decision: Decision, doubted: dict[str, str], twice: dict[str, list[Decision]]) -> Decision:

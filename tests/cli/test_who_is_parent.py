@@ -264,5 +264,5 @@ def test_a_card_is_said_to_name_what_was_found_where_no_graph_compares_it(tmp_pa
         (tmp_path / "models" / name).mkdir(parents=True)
         save_file(models[name], tmp_path / "models" / name / "model.safetensors")
     (tmp_path / "models" / "b" / "README.md").write_text("---\nbase_model: a\n---\n")
-    done = command_at(tmp_path / "home")("who-is-parent", tmp_path / "models" / "b", "--among", tmp_path / "models")
+    done = command_at(tmp_path)("who-is-parent", tmp_path / "models" / "b", "--among", tmp_path / "models")
     assert "a; the parent that was found" in done.stdout or "a; one of the candidates" in done.stdout

@@ -382,6 +382,21 @@ def test_the_parts_of_a_model_agree_about_which_of_two_models_came_first() -> No
     assert "base came first" in str(combined("tower", [(tower[2][0], found["tower"])]).reason)
 
 
+def test_of_equal_parts_a_part_comes_from_the_one_of_the_model_that_the_other_part_comes_from() -> None:
+    vision, text = (part_id("base", part) for part in ("vision", "text"))
+    equal = part_of_model("base", "vision", AnswerKind.UNDECIDED, ("tower", 0.5))
+    said = [
+        (equal[0], replace(equal[1], evidence={"equal_to": "tower"})),
+        part_of_model("base", "text", AnswerKind.ROOT),
+        part_of_model("tower", "", AnswerKind.ROOT),
+        part_of_model("child", "vision", AnswerKind.PARENT, ("tower", 0.9)),
+        part_of_model("child", "text", AnswerKind.PARENT, (text, 0.9)),
+        part_of_model("other", "", AnswerKind.PARENT, ("tower", 0.9)),
+    ]
+    found = {d.model: d.parent for _, d in agreeing(said)}
+    assert (found[part_id("child", "vision")], found["other"]) == (vision, "tower")
+
+
 def test_a_model_that_trained_one_part_and_kept_the_other_is_no_copy() -> None:
     kept = part_of_model("m", "vision", AnswerKind.PARENT, ("base", 0.98))
     kept = (kept[0], replace(kept[1], relation=Relation.COPY_OF))
