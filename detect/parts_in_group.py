@@ -38,8 +38,11 @@ def agreeing(said: Sequence[tuple[P, Decision]]) -> list[tuple[P, Decision]]:
     for _, decision in settled:
         others = twice.get(model_of(decision.model), [])
         first = of_part.get(str(decision.evidence.get("equal_to")), decision)
-        if _open(first) and any(other.answer is AnswerKind.ROOT for other in others):
-            doubted.setdefault(first.likeliest or "", decision.model)
+        if any(other.answer is AnswerKind.ROOT for other in others):
+            if _open(first):
+                doubted.setdefault(first.likeliest or "", decision.model)
+            elif first is not decision:
+                doubted.setdefault(first.model, decision.model)
     equal: dict[str, set[str]] = defaultdict(set)
     for _, decision in settled:
         if isinstance(original := decision.evidence.get("equal_to"), str):
