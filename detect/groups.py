@@ -126,9 +126,9 @@ def part_id(model: str, part: str) -> str:
 def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBackbone]]]) -> Group:
     members = []
     ids = [subject.id for subject, _ in having[0]]
-    parts: dict[str, list[str]] = defaultdict(list)  # of models that have the backbone twice
+    parts: dict[str, list[NamedBackbone]] = defaultdict(list)  # of models that have the backbone twice
     for subject, named in having[0]:
-        parts[subject.id].append(named.backbone.part)
+        parts[subject.id].append(named)
     for place, (subject, _) in enumerate(having[0]):
         own = [found[place][1] for found in having]
         labels = {
@@ -137,7 +137,7 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBa
         sketch = part_of(subject.sketch, labels)
         twice = ids.count(subject.id) > 1 if len(ids) < 10_000 else False
         name = part_id(subject.id, own[0].backbone.part) if twice else subject.id
-        declared = _declared(subject, own[0].backbone.part, parts)
+        declared = _declared(subject, own[0], parts)
         members.append(
             GroupMember(
                 replace(subject, id=name, sketch=sketch, declared=declared, name=subject.label),
@@ -149,14 +149,16 @@ def _group(keys: Sequence[str], having: Sequence[Sequence[tuple[Subject, NamedBa
     return Group(tuple(keys), tuple(members), tuple(having))
 
 
-def _declared(subject: Subject, part: str, parts: Mapping[str, Sequence[str]]) -> frozenset[str]:
+def _declared(subject: Subject, own: NamedBackbone, parts: Mapping[str, Sequence[NamedBackbone]]) -> frozenset[str]:
     """Ids of the models that a card names, as they are in a group: of one that has the backbone twice the part with the same path, else
-    each of its parts."""
+    its parts of the same depth, with which alone this one is compared."""
     found = set(subject.declared)
     for model in subject.declared:
         its = parts.get(model, ())
         if len(its) > 1:
-            found |= {part_id(model, path) for path in ([part] if part in its else its)}
+            alike = [named for named in its if named.backbone.part == own.backbone.part]
+            alike = alike or [named for named in its if named.depth == own.depth] or list(its)
+            found = (found - {model}) | {part_id(model, named.backbone.part) for named in alike}
     return frozenset(found)
 
 

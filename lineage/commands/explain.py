@@ -142,7 +142,7 @@ def _beside(folder: Path, looked: Sequence[Reading]) -> tuple[list[Subject], fro
     known = {one.sketch.digest for one in looked}
     ids = {name: reading.model.hub_id for name, reading in found.readings.items()}
     subjects = [
-        replace(subject, id=ids[name], declared=frozenset(ids[base] for base in subject.declared))
+        replace(subject, id=ids[name], declared=frozenset(ids.get(base, base) for base in subject.declared))
         for name, subject in found.subjects().items()
     ]
     beside = [
@@ -152,4 +152,4 @@ def _beside(folder: Path, looked: Sequence[Reading]) -> tuple[list[Subject], fro
         and s.sketch.digest not in known
         and s.id not in pair
     ]
-    return beside, frozenset(ids[base] for base in found.declared(looked[0]))
+    return beside, frozenset(ids.get(base, base) for base in found.claimed(looked[0]))
