@@ -19,7 +19,7 @@ from lineage.graphdb.schema import Relation
 
 COPIES = (Relation.QUANTIZED_FROM, Relation.COPY_OF)
 LIKELY = 0.2  # probability of all candidates from which on a part may have a parent
-RIVAL = 0.5  # of the parent's probability: another model with as much cannot be told from it
+RIVAL = 0.5  # of the parent's probability: another model with as much may be it as well
 MUCH_LARGER = 2.0  # an undecided part is what a model is about, where one with a parent has less than half its values
 
 

@@ -355,7 +355,7 @@ def _common_start(row: Mapping[str, Any]) -> list[str]:
 
 def start_words(declared: str) -> str:
     """Why a claim about a model is neither confirmed nor contradicted whose family one without near relatives may be a long training of."""
-    return f"{declared} is declared; the weights had a start in common with it or are a long training of it, which cannot be told apart"
+    return f"{declared} is declared; they had a start in common, or one is a long training of the other"
 
 
 def related_words(declared: str, parent: str | None) -> str:
