@@ -244,7 +244,7 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
             in_graph += around
             known += around
             decision = decided()
-    names = {other.id: other.label for other in known}
+    names = {other.id: other.label for other in (subject, *known)}
     if subject.quantized and options.method == PLAIN:
         originals = originals_claimed(graph, subject, looked.declarations) if options.declared else []
         decision = with_claims(decision, subject, originals, sketches)

@@ -266,3 +266,13 @@ def test_a_card_is_said_to_name_what_was_found_where_no_graph_compares_it(tmp_pa
     (tmp_path / "models" / "b" / "README.md").write_text("---\nbase_model: a\n---\n")
     done = command_at(tmp_path)("who-is-parent", tmp_path / "models" / "b", "--among", tmp_path / "models")
     assert "a; the parent that was found" in done.stdout or "a; one of the candidates" in done.stdout
+
+
+def test_models_of_one_body_beside_each_other_are_called_by_their_names(offline: Command, tmp_path: Path) -> None:
+    one = start(3)
+    other = {name: values if values.ndim > 1 else values + 0.1 for name, values in one.items()}
+    (tmp_path / "m").mkdir()
+    for name, weights in (("one", one), ("other", other)):
+        save_file(weights, tmp_path / "m" / f"{name}.safetensors")
+    done = offline("who-is-parent", tmp_path / "m" / "one.safetensors", "--among", tmp_path / "m")
+    assert "one and other are equal" in " ".join(done.stdout.split()) and "local:" not in done.stdout
