@@ -175,10 +175,12 @@ def compare_row(kin: Kin, row: Mapping[str, Any]) -> Comparison:
     """The comparison of one row of declared_vs_detected.cypher."""
     claims = claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])
     claims = _without_itself(claims, row["repo_id"])
-    known = kin.by_weights([base for base in row["known"] if base["hub_id"] is not None])
     parents = sorted(
         (p for p in row["parents"] if p["hub_id"] is not None), key=lambda p: (-p["probability"], p["repo_id"])
     )
+    places = {p["hub_id"]: place for place, p in reversed(list(enumerate(parents)))}
+    known = kin.by_weights([base for base in row["known"] if base["hub_id"] is not None])
+    known.sort(key=lambda base: (places.get(base["hub_id"], len(parents)), base["repo_id"], base["hub_id"]))
 
     def above() -> set[str]:
         return {relative.hub_id for relative in kin.ancestors(row["hub_id"])}
