@@ -140,11 +140,17 @@ def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) ->
         )
 
 
-def print_trees(found: Sequence[Relative], marked: str, everything: bool, named: Callable[[str], str] = str) -> None:
+def print_trees(
+    found: Sequence[Relative],
+    marked: str,
+    everything: bool,
+    named: Callable[[str], str] = str,
+    others: Mapping[str, Sequence[Relative]] | None = None,
+) -> None:
     """The trees of a family; the children of each model by name, of very many only some and always the marked one's line.
 
     Args:
-        named: a model's name -> what people call it.
+        named: a model's name -> what people call it. others: hub_id -> parents beside the one below which a model is printed.
     """
     children: dict[str, list[Relative]] = defaultdict(list)
     by_id = {relative.hub_id: relative for relative in found}
@@ -161,6 +167,8 @@ def print_trees(found: Sequence[Relative], marked: str, everything: bool, named:
         text = Text(printable(named(relative.repo_id)), style="bold reverse" if relative.hub_id == marked else "")
         if relative.kind is not None:
             text.append(f"  {relation_text(relative)}", style="dim")
+        if also := (others or {}).get(relative.hub_id):
+            text.append(f"  also from {', '.join(printable(named(other.repo_id)) for other in also)}", style="dim")
         return text
 
     for root in (relative for relative in found if relative.via is None):

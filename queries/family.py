@@ -85,6 +85,21 @@ def tree(store: GraphReader, model: Model, limits: Limits = EVERYTHING) -> list[
     return walk(store, oldest, limits, question="children")
 
 
+def other_parents(
+    store: GraphReader, found: Sequence[Relative], limits: Limits = EVERYTHING
+) -> dict[str, tuple[Relative, ...]]:
+    """hub_id -> further parents of the models of a tree, beside the one below which each is drawn; of merges, and of models whose parts
+    come from several."""
+    below = {relative.hub_id: relative.via for relative in found if relative.via is not None}
+    others: dict[str, dict[str, Relative]] = {}
+    for row in step(store, below, limits, question="parents"):
+        if row.via is not None and row.hub_id != below[row.via]:
+            others.setdefault(row.via, {})[row.hub_id] = row
+    return {
+        child: tuple(sorted(rows.values(), key=lambda row: (row.repo_id, row.hub_id))) for child, rows in others.items()
+    }
+
+
 def common_ancestors(store: GraphReader, a: Model, b: Model, limits: Limits = EVERYTHING) -> list[CommonAncestor]:
     """What both were derived from, nearest (fewest generations in sum) first; one may be the ancestor of the other."""
     above_a = _line(store, a, limits)

@@ -130,18 +130,23 @@ def tree(
     """
     from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
+    from lineage.queries.family import other_parents
     from lineage.queries.family import tree as ask
 
+    followed = limits(depth, kinds, min_probability)
     with open_store(store, create=False) as opened:
         start = resolved(opened, model)
-        found = ask(opened, start, limits(depth, kinds, min_probability))
+        found = ask(opened, start, followed)
+        others = other_parents(opened, found, followed)
     form = draw_or_none(drawn, output, form == "json", lambda: figure_of(start, found)) or form
     if form:
         show(found, form, "")
         return
     from lineage.queries.display import print_trees
 
-    print_trees(found, start.hub_id, everything, short_names(relative.repo_id for relative in found))
+    beside = (other.repo_id for some in others.values() for other in some)
+    named = short_names([*(relative.repo_id for relative in found), *beside])
+    print_trees(found, start.hub_id, everything, named, others)
 
 
 @click.command()

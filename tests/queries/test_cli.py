@@ -197,7 +197,7 @@ def test_people_get_tables_and_trees(run: Run) -> None:
         "org/a",
         "├── org/b  fine-tuned 0.90",
         "│   ├── org/d  copy 0.95",
-        "│   └── org/e  merge 0.70",
+        "│   └── org/e  merge 0.70  also from org/c",
         "└── org/c  fine-tuned 0.80",
     ]
     code, out, _ = run("path", "org/d", "org/a")
@@ -285,6 +285,19 @@ def test_a_relationship_says_what_it_lies_between_and_a_path_its_way(run: Run) -
     assert run("cypher", down)[1].splitlines()[1] == "org/b <-[COPY_OF]- org/d"
     (row,) = json.loads(run("cypher", "MATCH p = (:Model {repo_id: 'org/b'}) RETURN p", "--json")[1])
     assert [node["repo_id"] for node in row["p"]] == ["org/b"]
+
+
+def test_a_merge_is_printed_below_one_parent_with_the_others_beside_it(run: Run) -> None:
+    _, out, _ = run("tree", "org/c")
+    assert "org/e  merge 0.70  also from org/c\n" in out and out.count("org/e") == 1
+
+
+def test_of_several_parents_that_a_card_names_the_likeliest_is_named(run: Run, store_url: str) -> None:
+    with open_store(store_url) as store:
+        store.upsert_declarations(["id-e"], [Declaration("id-e", f"org/{base}", "merge", "card") for base in "cb"])
+        store.link_declarations()
+    _, out, _ = run("declared", "org/e", "--json")
+    assert json.loads(out)[0]["reason"] == "org/b is declared and found in the weights"
 
 
 def test_the_own_licence_comes_before_those_that_it_is_compared_with(run: Run) -> None:
