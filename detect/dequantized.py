@@ -43,7 +43,8 @@ FEWEST_ON_GRID = 512  # values, in at least half of the matrices
 def grid_bits(sketch: Sketch) -> int | None:
     """Bits in which a model's matrices were stored before they were written as floats again; None where they were not.
 
-    Every value of a row or block is then a whole number times one scale, and the largest one is the largest number there is.
+    Every value of a row or block is then a whole number times one scale, and the largest one is the largest number there is. Where a whole
+    matrix has one scale, its largest value may lie outside of the sample: the smallest is that scale.
     """
     matrices = [
         s for s in sketch.samples.values() if len(s.shape) == 2 and s.dtype in FLOAT_DTYPES and s.shape[1] >= 64
@@ -55,6 +56,8 @@ def grid_bits(sketch: Sketch) -> int | None:
         for block in GRID_BLOCKS[bits]:
             if any(_on_grid(one, block, n) and _on_grid(matrices, block, n) for n in largest):
                 return bits
+    if _on_one_scale(one) and _on_one_scale(matrices):
+        return 4 if max(_numbers_of(matrices), default=0.0) <= max(GRID[4]) else 8
     for levels in (NF4, FP4):
         for block in LEVEL_BLOCKS:
             if _on_levels(one, block, levels) and _on_levels(matrices, block, levels):
@@ -74,6 +77,25 @@ def _on_grid(matrices: Sequence[Sample], block: int, largest: int) -> bool:
         near = np.abs(number - np.round(number)) <= OFF_GRID_AT_MOST
         on_grid += int(told.sum()) >= FEWEST_ON_GRID and float((near & told).sum()) >= ON_GRID * float(told.sum())
     return bool(matrices) and 2 * on_grid > len(matrices)
+
+
+def _on_one_scale(matrices: Sequence[Sample]) -> bool:
+    """Whether the values of most matrices are whole numbers of 8 bits times the smallest of them."""
+    largest = _numbers_of(matrices)
+    return bool(largest) and 2 * sum(0 < number <= max(GRID[8]) for number in largest) > len(largest)
+
+
+def _numbers_of(matrices: Sequence[Sample]) -> list[float]:
+    """The largest whole number in each matrix, all values being some times the smallest; 0 where they are not."""
+    found = []
+    for sample in matrices:
+        size = np.abs(sample.values().astype(np.float64))
+        size = size[size > 0]
+        number = size / size.min() if len(size) >= FEWEST_ON_GRID else np.zeros(0)
+        near = np.abs(number - np.round(number))[number <= SMALL_NUMBERS] <= OFF_GRID_AT_MOST
+        on_grid = len(near) >= FEWEST_ON_GRID / 2 and float(near.mean()) >= ON_GRID
+        found.append(round(float(number.max())) if on_grid and float(number.max()) < 2 * max(GRID[8]) else 0)
+    return list(map(float, found))
 
 
 def _on_levels(matrices: Sequence[Sample], block: int, levels: Sequence[float]) -> bool:

@@ -12,18 +12,21 @@ from tests.builders import Weights, sketch_of, start, tune
 
 
 def on_grid(weights: Weights, bits: int, block: int = 0, dtype: type = np.float32) -> Weights:
-    """Matrices rounded to whole numbers of one scale for each row or block."""
+    """Matrices rounded to whole numbers of one scale for each row or block; -1: for each matrix."""
     most, out = 2 ** (bits - 1) - 1, {}
     for name, values in weights.items():
         out[name] = values.astype(dtype)
         if values.ndim == 2 and values.shape[1] % (block or values.shape[1]) == 0:
-            rows = values.reshape(-1, block or values.shape[1])
+            rows = values.reshape(1, -1) if block < 0 else values.reshape(-1, block or values.shape[1])
             scale = np.abs(rows).max(1, keepdims=True) / most
             out[name] = (np.round(rows / scale) * scale).reshape(values.shape).astype(dtype)
     return out
 
 
-@pytest.mark.parametrize(("bits", "block", "dtype"), [(8, 0, np.float32), (8, 0, np.float16), (4, 32, np.float16)])
+@pytest.mark.parametrize(
+    ("bits", "block", "dtype"),
+    [(8, 0, np.float32), (8, 0, np.float16), (4, 32, np.float16), (8, -1, np.float32), (4, -1, np.float16)],
+)
 def test_a_dequantized_copy_is_quantized_from_its_original(bits: int, block: int, dtype: type) -> None:
     base = start(5)
     models = {"base": base} | {f"t{i}": tune(base, i + 20, 0.3, decay=0.0) for i in range(4)}
