@@ -77,8 +77,10 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         near = apart <= FARTHEST
         if probability >= threshold and agreed and related and near and enough and not turned:
             evidence = edge_evidence(child, best, family)
+            reason = _reason(child, ids[best], best, family)
             if alike:
                 evidence["nearly_equal"] = [ids[i] for i in alike]
+                reason = reason.and_then(Reason("or_nearly_equal", models={"models": tuple(ids[i] for i in alike)}))
             return Decision(
                 model=ids[child],
                 answer=AnswerKind.PARENT,
@@ -88,7 +90,7 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
                 candidates=candidates,
                 decided_by=_decided_by(child, best, family),
                 evidence=evidence,
-                reason=_reason(child, ids[best], best, family),
+                reason=reason,
             )
     if not ranked and none < min(unseen, threshold):
         return Decision(ids[child], AnswerKind.UNDECIDED, none, reason=Reason("of_unseen", {"count": len(ids)}))

@@ -115,7 +115,9 @@ class Family(Mapping[str, Answer]):
         also = "".join(f" and {p.repo_id}" for p in answer.other_parents)
         how = how if also else how.removesuffix(" from").removesuffix(" of")
         named = f" {answer.parent}{also}" if also else ""
-        return f"{how}{named}, {chance(answer.probability or 0.0)}"
+        near = [name for name in answer.evidence.get("nearly_equal", ()) if name in self][:2]
+        either = f" (or from {' or '.join(near)}, nearly equal)" if near else ""
+        return f"{how}{named}, {chance(answer.probability or 0.0)}{either}"
 
     def _branches(self, name: str, indent: str, above: frozenset[str]) -> list[str]:
         below = [child for child in self._children(name) if child not in above]

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 import lineage
 from lineage.answer import Answer, Parent
+from lineage.family import Family
 from lineage.graphdb.schema import Model, Status
 from tests.builders import three_generations, write
 
@@ -149,3 +150,14 @@ def test_a_graph_answers_about_models_that_it_does_not_hold(tmp_path: Path) -> N
 @pytest.mark.parametrize("code", DOCUMENTED)
 def test_what_is_documented_runs(code: str) -> None:
     assert run(code).startswith("base 0.")
+
+
+def test_a_tree_says_which_other_model_may_be_the_parent_as_well() -> None:
+    top, near, child = (Model(name, name, Status.SKETCHED) for name in ("top", "near", "child"))
+    parent = (Parent("top", "top", "FINE_TUNED_FROM", 0.99),)
+    answers = {
+        "top": Answer(top, "root"),
+        "near": Answer(near, "undecided"),
+        "child": Answer(child, "parent", parent, 0.99, evidence={"nearly_equal": ["near", "elsewhere"]}),
+    }
+    assert "child   fine-tuned, 0.99 (or from near, nearly equal)" in str(Family(answers))
