@@ -64,9 +64,8 @@ class CrawlSummary:
         of_files = Counter(
             {kind: n for kind, n in self.failures.items() if kind not in ("GatedRepository", "DisabledRepository")}
         )
-        return of_files.total() > 0 and not any(
-            self.counts[kind] for kind in ("sketched", "adapter", "several", "waiting")
-        )
+        known = any(self.counts[kind] for kind in ("sketched", "read", "reused", "unchanged", "waiting"))
+        return not known and of_files.total() > 0 and of_files.total() >= self.counts["adapter"]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable."""

@@ -97,5 +97,6 @@ def test_a_second_sync_counts_as_the_first(lineage: Command) -> None:
 
 def test_a_sync_that_could_read_nothing_is_a_failure(hub: FakeHub, tmp_path: Path) -> None:
     hub.add_repo("x/broken", {"model.safetensors": b"no header"})
+    hub.add_repo("x/parts", {f"{part}/model.safetensors": b"no header" for part in "ab"})
     asked = command_at(tmp_path, hub.url)("sync")
-    assert asked.code == 1 and "1 BadHeader" in asked.stderr and "1 model seen" in asked.stdout
+    assert asked.code == 1 and "3 BadHeader" in asked.stderr and "2 models seen" in asked.stdout
