@@ -99,7 +99,8 @@ class Differences:
         sums = self._sums(chosen, scales)
         left = unexplained(self.moved, self.off, sums)
         parts = [scale[:, None] * self.deltas[c] for c, scale in zip(chosen, scales, strict=True)]  # (t, v) each
-        seen = TrimmedSums(self.moved, np.stack(parts), self._with_means(sums, left, parts), self.off)
+        means = self._with_means(sums, left, parts, range(len(parts) if len(parts) > 2 else 1))
+        seen = TrimmedSums(self.moved, np.stack(parts), means, self.off)
         return seen, [float(np.median(scale)) for scale in scales]
 
     def _not_needed(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> int | None:
@@ -142,7 +143,9 @@ class Differences:
         """(t, v) whether a value is left with a further one of the parents, the last. times: as far off as it may be otherwise."""
         more = np.concatenate([sums, sums + parts[-1]])
         still = unexplained(self.moved, self.off, more)
-        more = self._with_means(more, still, parts) if len(parts) > 1 else more
+        # a fourth is in means of three that are near to no other, and may be a merge of the others
+        firsts = range(len(parts)) if len(parts) > 3 else (0,)
+        more = self._with_means(more, still, parts, firsts) if len(parts) > 1 else more
         return unexplained(self.moved, times * self.off, more)
 
     def _sums(self, chosen: Sequence[int], scales: Sequence[np.ndarray]) -> np.ndarray:
@@ -243,14 +246,21 @@ class Differences:
                 best = float(above[place]), rest[place]
         return None if best is None else (best[1], scale)
 
-    def _with_means(self, sums: np.ndarray, left: np.ndarray, each: Sequence[np.ndarray]) -> np.ndarray:
-        """Where kept differences were divided by the sum of their weights: also the means of two and more of them. each: (t, v)."""
+    def _with_means(
+        self, sums: np.ndarray, left: np.ndarray, each: Sequence[np.ndarray], firsts: Sequence[int] = (0,)
+    ) -> np.ndarray:
+        """Where kept differences were divided by the sum of their weights: also the means of two and more of them.
+
+        Args:
+            each: (t, v) of each parent; firsts: places of those beside which the others' weights are looked for, see `_weights`; with each
+                one more is explained by chance, too.
+        """
         if len(each) < 2 or not left.any():
             return sums
         parts = np.stack(each)  # (k, t, v)
         both = [
             np.concatenate([sums, _means(parts, weight)])
-            for first in range(len(parts) if len(parts) > 2 else 1)
+            for first in firsts
             for weight in self._weights(parts, left, first)
         ]
         return min(both, key=lambda more: int(unexplained(self.moved, self.off, more).sum()))

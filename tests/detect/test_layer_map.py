@@ -171,8 +171,10 @@ def test_dates_that_speak_against_the_parent_make_it_no_surer(far_noise: float) 
         ]
         return {d.model: d for d in decide_groups(dated, decide, Options().threshold)}
 
-    assert decided(2, 1)["child"].parent == "far"
-    against = decided(1, 2)
+    favoured, against = decided(2, 1), decided(1, 2)
+    # so far apart growth says that the child came first
+    assert favoured["child"].parent == ("far" if far_noise < 0.5 else None)
+    assert favoured["child"].probability > 0.7 and favoured["child"].probability > against["child"].probability
     assert against["child"].answer is AnswerKind.UNDECIDED
     assert "whether it was made of them is not certain" in against["child"].reason.text({}.get)
     assert against["far"].answer is AnswerKind.UNDECIDED
