@@ -40,12 +40,17 @@ def trained_from(found: Mapping[int, Merge], distance: Tensor) -> dict[int, int]
     Returns:
         model -> the merge that it was trained from, for models that are no merges.
     """
+    return {model: merge for model, (_, merge) in _tunings(found, distance).items()}
+
+
+def _tunings(found: Mapping[int, Merge], distance: Tensor) -> dict[int, tuple[float, int]]:
+    """Model that is no merge -> the largest share of the way to a source that it went, and the merge that it was trained from."""
     nearest: dict[int, tuple[float, int]] = {}
     for merge in found.values():
         for model, share in _trained_on(merge, _base(merge, found, distance), distance).items():
             if model not in found:
                 nearest[model] = min(nearest.get(model, (torch.inf, -1)), (share, merge.model))
-    return {model: merge for model, (_, merge) in nearest.items()}
+    return nearest
 
 
 def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
@@ -108,21 +113,14 @@ def settled_tunings(found: Mapping[int, Merge], distance: Tensor) -> dict[int, t
     Args:
         distance: (m, m) float64, squared.
     """
-    tuned = trained_from(found, distance)
-    parts = {part for merge in found.values() for part in merge.sources}
-    alone = {model: merge for model, merge in tuned.items() if list(tuned.values()).count(merge) == 1}
+    tuned = _tunings(found, distance)
+    tied = {part for merge in found.values() for part in merge.sources}
+    several = [merge for _, merge in tuned.values()]
     return {
-        model: (merge, _share(found[merge], _base(found[merge], found, distance), model, distance))
-        for model, merge in alone.items()
-        if parts.isdisjoint((model, merge))
+        model: (merge, share)
+        for model, (share, merge) in tuned.items()
+        if several.count(merge) == 1 and tied.isdisjoint((model, merge))
     }
-
-
-def _share(merge: Merge, base: int, model: int, distance: Tensor) -> float:
-    """The largest share of the way to a source of the merge, or to what they come from, that a model went."""
-    sources = [*dict.fromkeys((*merge.sources, base))]
-    way = distance[merge.model, sources]
-    return float(((distance[merge.model, model] + way - distance[model, sources]) / (2 * way)).max())
 
 
 def tuned_decision(model: str, merge: str, share: float, distance: float, threshold: float) -> Decision:
