@@ -16,6 +16,7 @@ import numpy as np
 
 from lineage.detect.family_values import last_place
 from lineage.detect.ratio_peaks import peaks, spread
+from lineage.detect.regressed_parents import regressed_parents
 from lineage.detect.trimmed_verdict import (
     DROPPED,
     INFORMATIVE,
@@ -73,11 +74,23 @@ class Differences:
         return bool((good & (~one | (dropped > DROPPED / 2))).any()) or int((several | (good & one)).sum()) > 1
 
     def explained(self) -> TrimmedMerge | None:
-        """Parents one after the other, as long as one explains values that the others do not."""
-        chosen: list[int] = []
-        scales: list[np.ndarray] = []  # (t,) each
-        sums = np.zeros((1, *self.moved.shape))  # (p, t, v)
-        left = np.abs(self.moved) > self.off  # not the base's value
+        """Parents one after the other, as long as one explains values that the others do not; where values were surely dropped and these do
+        not account for all, once more from those that a regression finds, each of which too few values have alone."""
+        found = self._from([], [])
+        if self.dropped and (found is None or found.unseen):
+            far = self._far()
+            regressed = regressed_parents(self.moved, self.deltas[far], self.off)
+            scales = [np.full(len(self.moved), number) for _, number in regressed]
+            again = self._from([far[place] for place, _ in regressed], scales) if regressed else None
+            found = min((one for one in (found, again) if one is not None), key=lambda one: one.order, default=None)
+        return found
+
+    def _from(self, chosen: list[int], scales: list[np.ndarray]) -> TrimmedMerge | None:
+        """The merge that begins with some parents and their numbers, (t,) each."""
+        sums = self._sums(chosen, scales)  # (p, t, v)
+        left = (
+            unexplained(self.moved, self.off, sums) if chosen else np.abs(self.moved) > self.off
+        )  # not the base's value
         while len(chosen) < AT_MOST and (found := self._gaining(sums, left, chosen, scales)) is not None:
             candidate, scale, left = found
             sums = np.concatenate([sums, sums + scale[:, None] * self.deltas[candidate]])

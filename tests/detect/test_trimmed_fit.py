@@ -108,3 +108,20 @@ def test_values_that_decay_alone_moved_are_no_values_that_a_merge_kept():
     assert differences(9, 8, (0,), half(own), half(start), half(other)[None], BFLOAT16).moved[dead].any(), (
         "16 bits are too coarse"
     )
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_parents_of_which_few_values_come_from_one_alone_are_found_where_values_were_surely_dropped(dropped):
+    """DARE of three that keeps eight in ten: of each parent alone come three in a hundred."""
+    chance = np.random.default_rng(4)
+    deltas = 100 * chance.standard_normal((6, TENSORS, VALUES))  # in digits
+    weights, kept = {1: 0.5, 3: 0.3, 4: 0.25}, 0.8
+    masks = {place: chance.random((TENSORS, VALUES)) < kept for place in weights}
+    moved = sum(weight / kept * deltas[place] * masks[place] for place, weight in weights.items())
+    moved += chance.uniform(-0.5, 0.5, moved.shape)
+    found = Differences(9, 8, tuple(range(10, 16)), moved, deltas, np.ones_like(moved), dropped).explained()
+    if dropped:
+        assert found is not None and set(found.parents) == {11, 13, 14} and not found.unseen
+        assert dict(found.members)[11] == pytest.approx(0.5 / 1.05, abs=0.02)
+    else:  # not looked for in models of which nothing says that they are merges
+        assert found is None or found.unseen
