@@ -29,6 +29,8 @@ def regressed_parents(moved: np.ndarray, deltas: np.ndarray, off: np.ndarray) ->
     Returns:
         (candidate, its number), the surest first; none where fewer than two are sure.
     """
+    if len(deltas) < 2:
+        return []
     chosen, parts = _parts(moved.reshape(-1), deltas.reshape(len(deltas), -1))
     if len(chosen) < 2:
         return []

@@ -125,3 +125,10 @@ def test_parents_of_which_few_values_come_from_one_alone_are_found_where_values_
         assert dict(found.members)[11] == pytest.approx(0.5 / 1.05, abs=0.02)
     else:  # not looked for in models of which nothing says that they are merges
         assert found is None or found.unseen
+
+
+def test_where_all_candidates_are_copies_of_the_model_nothing_is_found():
+    moved = 100 * np.random.default_rng(4).standard_normal((TENSORS, VALUES))
+    for copies in (1, 2):
+        deltas = np.stack([moved] * copies)
+        assert Differences(9, 8, tuple(range(copies)), moved, deltas, np.ones_like(moved), True).explained() is None
