@@ -61,9 +61,12 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
     if float(way.min()) <= 0:
         return {}
     near = far = AS_FAR * float(way.min())
-    if base not in _parts(merge) and abs(_between_parts(merge, distance)[base]) < APART:
+    apart = base not in _parts(merge) and abs(_between_parts(merge, distance)[base]) < APART
+    if apart:
         far = max(far, AS_FAR_BESIDE_BASE * float(distance[merge.model, base]))
     share = ((away[:, None] + way - distance[:, sources]) / (2 * way)).amax(1)  # (m,)
+    if not apart:  # a run's moving average is as near to the mean of its checkpoints
+        share = share.clamp(min=TOWARD_SOURCES)
     may_be = ((share < TOWARD_SOURCES) & (away < far)) | ((share < NEAR_TOWARD_SOURCES) & (away < near))
     return {model: float(share[model]) for model in may_be.nonzero()[:, 0].tolist() if model not in known}
 

@@ -4,7 +4,7 @@ import pytest
 
 from lineage.detect.arrays import torch
 from lineage.detect.merges import Merge
-from lineage.detect.tuned_merges import leaf_merges, parts_first, settled_tunings, trained_from
+from lineage.detect.tuned_merges import leaf_merges, parts_first, settled_tunings, trained_from, tuned_decision
 
 # coordinates: along one part, along the other, along what is new
 BASE, ONE, OTHER, MERGED = (0.0, 0.0, 0.0), (2.0, 0.0, 0.0), (0.0, 2.0, 0.0), (1.0, 1.0, 0.0)
@@ -77,3 +77,14 @@ def test_a_model_near_the_middle_of_its_family_is_still_seen_to_come_from_a_mean
 def test_where_several_models_come_from_a_merge_their_tree_is_decided_with_it():
     distance = distances(BASE, ONE, OTHER, MERGED, (1.0, 1.0, 1.0), (1.0, 1.0, -0.9))
     assert set(trained_from({3: MERGE}, distance)) == {4, 5} and settled_tunings({3: MERGE}, distance) == {}
+
+
+def test_a_moving_average_of_a_run_is_not_surely_a_tuning_of_the_mean_of_its_checkpoints():
+    base, checkpoints = (0.0,) * 5, ((1.0, 0.8, 0.0, 0.0, 0.0), (2.0, 0.0, 0.8, 0.0, 0.0), (3.0, 0.0, 0.0, 0.8, 0.0))
+    mean = tuple(sum(values) / 3 for values in zip(*checkpoints, strict=True))
+    average = (*mean[:4], 0.3)
+    distance = distances(base, *checkpoints, mean, average)
+    found = {4: Merge(4, ((1, 1 / 3), (2, 1 / 3), (3, 1 / 3)), None, "linear", 0.0)}
+    ((model, (merge, share)),) = settled_tunings(found, distance).items()
+    assert (model, merge) == (5, 4)
+    assert tuned_decision("average", "mean", share, 0.01, 0.8).parent is None
