@@ -26,7 +26,6 @@ from lineage.crawler.state import VisitRecord, Walk
 from lineage.crawler.visit import Visitor, WeightReader
 from lineage.crawler.walk import CrawlOptions, WalkedPage, utc_now, walk_listing
 from lineage.crawler.weights import UnreadableWeights
-from lineage.graphdb.schema import SEVERAL_MODELS
 
 NAMES_PER_BATCH = 100
 LOCAL_MODELS_PER_BATCH = 32
@@ -197,11 +196,9 @@ class _Crawler:
             batch.declarations.extend(outcome.declarations)
             if outcome.model is not None:
                 batch.models.append(outcome.model)
-                if (
-                    "parts" not in outcome.counts
-                ):  # unchanged ones are not listed: they would count once and never again
-                    several = (outcome.model.reason or "").startswith(SEVERAL_MODELS)
-                    status = "several" if several else outcome.model.status.value
+                # unchanged parts are not listed: they would count once and never again
+                if "parts" not in outcome.counts:
+                    status = "several" if outcome.model.several else outcome.model.status.value
                     counts[status] += not put_off  # nothing is known of it yet, or what was known before
                 if put_off:
                     self._deferred.add(hash(outcome.model.hub_id))

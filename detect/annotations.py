@@ -57,9 +57,8 @@ def with_siblings(decisions: Sequence[Decision], root: int, parents: Tensor, uns
     for i in group:
         evidence = {**found[i].evidence, "unseen_parent": round(max(float(unseen[j]) for j in maybe), 3)}
         found[i] = replace(found[i], siblings=names, evidence=evidence)
-    if (
-        found[root].answer is AnswerKind.ROOT
-    ):  # older than the others at hand it is where they do not come from one that is not
+    if found[root].answer is AnswerKind.ROOT:
+        # older than the others at hand it is where they do not come from one that is not
         chance = min(found[root].probability, 1 - float(found[root].evidence["unseen_parent"]))
         found[root] = replace(found[root], probability=chance)
     return found

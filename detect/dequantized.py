@@ -56,8 +56,8 @@ def grid_bits(sketch: Sketch) -> int | None:
         for block in GRID_BLOCKS[bits]:
             if any(_on_grid(one, block, n) and _on_grid(matrices, block, n) for n in largest):
                 return bits
-    if _on_one_scale(one) and _on_one_scale(matrices):
-        return 4 if max(_numbers_of(matrices), default=0.0) <= max(GRID[4]) else 8
+    if _one_scale_bits(one) is not None and (in_all := _one_scale_bits(matrices)) is not None:
+        return in_all
     for levels in (NF4, FP4):
         for block in LEVEL_BLOCKS:
             if _on_levels(one, block, levels) and _on_levels(matrices, block, levels):
@@ -79,13 +79,15 @@ def _on_grid(matrices: Sequence[Sample], block: int, largest: int) -> bool:
     return bool(matrices) and 2 * on_grid > len(matrices)
 
 
-def _on_one_scale(matrices: Sequence[Sample]) -> bool:
-    """Whether the values of most matrices are whole numbers of 8 bits times the smallest of them."""
+def _one_scale_bits(matrices: Sequence[Sample]) -> int | None:
+    """Bits of the whole numbers that the values of most matrices are, times the smallest of them; None where they are not."""
     largest = _numbers_of(matrices)
-    return bool(largest) and 2 * sum(0 < number <= max(GRID[8]) for number in largest) > len(largest)
+    if 2 * sum(0 < number <= max(GRID[8]) for number in largest) <= len(largest):
+        return None
+    return 4 if max(largest) <= max(GRID[4]) else 8
 
 
-def _numbers_of(matrices: Sequence[Sample]) -> list[float]:
+def _numbers_of(matrices: Sequence[Sample]) -> list[int]:
     """The largest whole number in each matrix, all values being some times the smallest; 0 where they are not."""
     found = []
     for sample in matrices:
@@ -95,7 +97,7 @@ def _numbers_of(matrices: Sequence[Sample]) -> list[float]:
         near = np.abs(number - np.round(number))[number <= SMALL_NUMBERS] <= OFF_GRID_AT_MOST
         on_grid = len(near) >= FEWEST_ON_GRID / 2 and float(near.mean()) >= ON_GRID
         found.append(round(float(number.max())) if on_grid and float(number.max()) < 2 * max(GRID[8]) else 0)
-    return list(map(float, found))
+    return found
 
 
 def _on_levels(matrices: Sequence[Sample], block: int, levels: Sequence[float]) -> bool:

@@ -186,8 +186,8 @@ def _original(
         return pair[disguise.first], pair[1 - disguise.first], "content"
     if options.declared and (one.id in other.declared) != (other.id in one.declared):
         original, copy = pair if one.id in other.declared else (other, one)
-        younger = original.created_at and copy.created_at and original.created_at > copy.created_at
-        return original, copy, None if options.dates and younger else "declared"
+        doubted = options.dates and original.younger_than_any([copy])
+        return original, copy, None if doubted else "declared"
     if options.dates and one.created_at and other.created_at and one.created_at != other.created_at:
         return (one, other, "dates") if one.created_at < other.created_at else (other, one, "dates")
     first = min(pair, key=lambda subject: (len(subject.label), subject.label))

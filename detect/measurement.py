@@ -124,10 +124,11 @@ def settle(
     inner = products.only(torch.tensor(kept, dtype=torch.int64, device=products.products.device)).cpu()
     mixed: dict[int, Merge] = {}
     if len(kept) > 1:
-        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, distance[kept][:, kept])
+        apart = distance[kept][:, kept]
+        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, apart)
         names = [subjects[i].id for i in kept]
-        tuned = settled_tunings(mixed, distance[kept][:, kept])
-        leaves = leaf_merges(mixed, distance[kept][:, kept]) | {merge for merge, _ in tuned.values()}
+        tuned = settled_tunings(mixed, apart)
+        leaves = leaf_merges(mixed, apart) | {merge for merge, _ in tuned.values()}
         decisions += [merged_decision(names, mixed[leaf]) for leaf in leaves]
         for model, (merge, share) in tuned.items():
             away = float(relative[kept[merge], kept[model]].sqrt())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -35,6 +36,11 @@ class Subject:
     @property
     def quantized(self) -> bool:
         return self.quantization is not None
+
+    def younger_than_any(self, others: Iterable[Subject]) -> bool:
+        """Whether its weights were published after those of one of the others, as far as is known: that one did not come from them."""
+        when = self.created_at
+        return when is not None and any(s.created_at is not None and s.created_at < when for s in others)
 
     @property
     def label(self) -> str:

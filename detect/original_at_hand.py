@@ -35,9 +35,6 @@ LEANING_BY_CHANCE = 0.002  # probability that a copy of the model named seems to
 MIN_EQUAL_VALUES = 64  # in tensors that are not constant
 FEWEST_OUTSIDE = 4
 UNEVEN_BITS, MOST_UNEVEN = 8, 5.0  # of a copy in so many bits: error of one tensor over that of most
-MOST_UNEVEN_FLOATS = (
-    1.5  # the same where the levels are floats: their error is the same share of each value, whatever the scale
-)
 CLEAN = 0.006  # share up to which a tensor may be rounded to the nearest level
 
 

@@ -48,7 +48,8 @@ def decide(
     options = options or Options()
     by_model: dict[str, Decision] = {}
     packed = {subject.id: how for subject in subjects if (how := packing_of(subject)) is not None}
-    packed = {name: how for name, how in packed.items() if name not in _cast_of_unseen(packed, subjects, options)}
+    unseen = _cast_of_unseen(packed, subjects, options)
+    packed = {name: how for name, how in packed.items() if name not in unseen}
     at_hand = frozenset(subject.id for subject in subjects)
     subjects = [
         replace(s, quantization=s.quantization if s.id in packed else None, elsewhere=s.declared - at_hand)
@@ -169,7 +170,7 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
     if options.declared:
         silent = [s for s in members if not s.declared & ids]
         if len(silent) == 1:
-            doubted = options.dates and _younger(silent[0], members)
+            doubted = options.dates and silent[0].younger_than_any(members)
             return silent[0], None if doubted else "declared"
     if options.dates:
         dated = [(s.created_at, i) for i, s in enumerate(members) if s.created_at]
@@ -184,12 +185,6 @@ def _original(members: Sequence[Subject], options: Options) -> tuple[Subject, st
         members,
         key=lambda s: (s.sketch.total_values > least, -len(s.sketch.layout), len(s.label), natural_key(s.label)),
     ), None
-
-
-def _younger(subject: Subject, members: Sequence[Subject]) -> bool:
-    """Whether its weights were published after those of a model that claims it: what that one came from they cannot be."""
-    when = subject.created_at
-    return when is not None and any(s.created_at is not None and s.created_at < when for s in members)
 
 
 def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) -> Decision:

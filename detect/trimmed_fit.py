@@ -88,9 +88,8 @@ class Differences:
     def _from(self, chosen: list[int], scales: list[np.ndarray]) -> TrimmedMerge | None:
         """The merge that begins with some parents and their numbers, (t,) each."""
         sums = self._sums(chosen, scales)  # (p, t, v)
-        left = (
-            unexplained(self.moved, self.off, sums) if chosen else np.abs(self.moved) > self.off
-        )  # not the base's value
+        # without parents, what is not the base's value
+        left = unexplained(self.moved, self.off, sums) if chosen else np.abs(self.moved) > self.off
         while len(chosen) < AT_MOST and (found := self._gaining(sums, left, chosen, scales)) is not None:
             candidate, scale, left = found
             sums = np.concatenate([sums, sums + scale[:, None] * self.deltas[candidate]])

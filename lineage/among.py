@@ -7,7 +7,7 @@ what these have in common with others in turn. Everything else under the folder 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,10 +49,7 @@ def among(folder: Path, looked: Reading) -> Among:
     ids = {name: reading.model.hub_id for name, reading in found.readings.items()}
     order = list(ids)
     own = next((name for name, hub_id in ids.items() if hub_id == looked.model.hub_id), None)
-    subjects = {
-        name: replace(subject, id=ids[name], declared=frozenset(ids.get(base, base) for base in subject.declared))
-        for name, subject in found.subjects().items()
-    }
+    subjects = found.by_identity()
     near = connected(looked.subject(), [s for name, s in subjects.items() if name != own])
     place = order.index(own) if own is not None else 0
     wanted = {s.id for s in near}
@@ -60,7 +57,7 @@ def among(folder: Path, looked: Reading) -> Among:
         [subjects[name] for name in some if name != own and ids[name] in wanted]
         for some in (order[:place], order[place:])
     )
-    return Among(before, after, frozenset(ids.get(base, base) for base in found.claimed(looked)), own)
+    return Among(before, after, found.claimed_identities(looked), own)
 
 
 def connected(model: Subject, others: Sequence[Subject]) -> list[Subject]:

@@ -85,17 +85,21 @@ def answer_stored(question: Question, graph: Store | None) -> FoundAnswer | None
     return _compare(question, graph, sketches, looked) if looked else None
 
 
-def answer_parts(question: Question, graph: Store | None) -> list[FoundAnswer]:
-    """The answers for the models of a repository of several of which none is the main one; empty for all others."""
+def claims_of_parts(name: str, graph: Store | None) -> list[Comparison]:
+    """What the models of a repository of several, of which none is the main one, claim beside their weights; empty for all others."""
     from lineage.queries.claim_check import compare_parts
     from lineage.queries.pipelines import parts_of
     from lineage.reading import stored_model
 
-    whole = stored_model(graph, question.name)
-    if graph is None or whole is None or not (parts := parts_of(graph, whole)):
-        return []
+    whole = stored_model(graph, name)
+    parts = [] if graph is None or whole is None else parts_of(graph, whole)
+    return compare_parts(graph, whole, parts) if graph is not None and whole is not None and parts else []
+
+
+def answer_parts(question: Question, graph: Store | None) -> list[FoundAnswer]:
+    """The answers for the models of a repository of several of which none is the main one; empty for all others."""
     answers = []
-    for claims in compare_parts(graph, whole, parts):
+    for claims in claims_of_parts(question.name, graph):
         found = answer_stored(replace(question, name=claims.hub_id), graph)
         if found is not None:
             own = replace(found.answer, declared=claims.declared, agreement=claims)

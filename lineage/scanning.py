@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,19 @@ class FolderReading:
             for name, reading in self.readings.items()
         }
 
-    def claimed(self, reading: Reading) -> frozenset[str]:
-        """What a model claims as its base, as `subjects` calls it."""
-        return _claimed(reading, self._meant())
+    def by_identity(self) -> dict[str, Subject]:
+        """The same, by the names here, under the identities that these models have in a graph."""
+        return {
+            name: replace(s, id=self.readings[name].model.hub_id, declared=self._identities(s.declared))
+            for name, s in self.subjects().items()
+        }
+
+    def claimed_identities(self, reading: Reading) -> frozenset[str]:
+        """What a model claims as its base, as `by_identity` calls it."""
+        return self._identities(_claimed(reading, self._meant()))
+
+    def _identities(self, names: Iterable[str]) -> frozenset[str]:
+        return frozenset(self.readings[name].model.hub_id if name in self.readings else name for name in names)
 
     def _names(self) -> dict[str, str]:
         """What each model may be called in a card -> its id; names that several models go by mean none of them."""
@@ -67,9 +77,10 @@ class FolderReading:
 
     def _meant(self) -> dict[str, str | None]:
         """What a model may be called in a card -> the model that is meant; None where several are, or an adapter."""
-        names = self._names()
-        found = {called: names.get(called) for called in self._called()}
-        return {called: name if name in self.readings else None for called, name in found.items()}
+        return {
+            called: next(iter(names)) if len(names) == 1 and names <= self.readings.keys() else None
+            for called, names in self._called().items()
+        }
 
     def _called(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lineage.graphdb.schema import LOCAL, MAIN_PARTS, SEVERAL_MODELS, Model, Status
+from lineage.graphdb.schema import LOCAL, MAIN_PARTS, Model, Status
 from lineage.queries import load
 from lineage.queries.graph_reader import GraphReader
 
@@ -26,9 +26,7 @@ def main_part(store: GraphReader, model: Model) -> Model | None:
 
 def parts_of(store: GraphReader, model: Model) -> list[Model]:
     """The models of a repository that holds several of which none is the main one, as checkpoints or adapters in folders of their own."""
-    if model.weights_digest is not None or not (model.reason or "").startswith(SEVERAL_MODELS):
-        return []
-    names = (model.reason or "").removeprefix(SEVERAL_MODELS).split(", ")
+    names = model.several if model.weights_digest is None else ()
     parts = (store.model(f"{model.hub_id}/{name}") for name in names)
     return [part for part in parts if part is not None and part.status is not Status.GONE]
 

@@ -59,10 +59,8 @@ _FIRST = (
     "weights",
     "ema",  # where the network that was trained is not there, as in what ultralytics releases
 )
-_OF_TRAINING = re.compile(
-    r"optim|sched|scaler|rng|callback|hyper|^(args|cfg|config|loss.*|state|history)$", re.IGNORECASE
-)
 _NO_NETWORK = re.compile(r"optim|sched|scaler|rng|callback|hyper", re.IGNORECASE)
+_OF_TRAINING = re.compile(rf"{_NO_NETWORK.pattern}|^(args|cfg|config|loss.*|state|history)$", re.IGNORECASE)
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 MAX_NESTED = 3  # dictionaries within each other
 MAX_NETWORKS = 64  # in one dictionary

@@ -9,9 +9,8 @@ DATE_LOG_ODDS = (
     4.0  # a parent is published before its child in 99.7 % of documented pairs (Horwitz et al. 2025, arXiv 2503.10633)
 )
 DECLARED_LOG_ODDS = 2.0
-SAME_BASE_LOG_ODDS = (
-    4.0  # against either of two models whose cards name one base that is not at hand as the other's parent
-)
+# against either of two models whose cards name one base that is not at hand as the other's parent
+SAME_BASE_LOG_ODDS = 4.0
 
 
 class DatesSignal:

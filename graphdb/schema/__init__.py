@@ -167,6 +167,12 @@ class Model:
     weights_since: datetime | None = None
 
     @property
+    def several(self) -> tuple[str, ...]:
+        """Names of the models that a repository holds of which none is the main one; empty for all others."""
+        reason = self.reason or ""
+        return tuple(reason.removeprefix(SEVERAL_MODELS).split(", ")) if reason.startswith(SEVERAL_MODELS) else ()
+
+    @property
     def weights_date(self) -> datetime | None:
         """When its weights were published, as far as is known; None for models on disk."""
         return self.weights_since or self.created_at

@@ -140,16 +140,11 @@ def _beside(folder: Path, looked: Sequence[Reading]) -> tuple[list[Subject], fro
         found = read_folder(folder, track)
     pair = {one.model.hub_id for one in looked}
     known = {one.sketch.digest for one in looked}
-    ids = {name: reading.model.hub_id for name, reading in found.readings.items()}
-    subjects = [
-        replace(subject, id=ids[name], declared=frozenset(ids.get(base, base) for base in subject.declared))
-        for name, subject in found.subjects().items()
-    ]
     beside = [
         s
-        for s in subjects
+        for s in found.by_identity().values()
         if any(share_key(s.sketch.signature, one.sketch.signature) for one in looked)
         and s.sketch.digest not in known
         and s.id not in pair
     ]
-    return beside, frozenset(ids.get(base, base) for base in found.claimed(looked[0]))
+    return beside, found.claimed_identities(looked[0])

@@ -175,7 +175,7 @@ MEANINGS: Mapping[str, Meaning] = {
         (
             "toward_parts",
             "toward the parts",
-            "-1 to 0.25",
+            "-1 to 0.35",
             "of the way from a merge to a model that it was merged from, what a model trained from the merge went",
         ),
         ("layers", "layers", "numbers", "layer of the parent that each layer comes from"),

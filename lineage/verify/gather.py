@@ -51,16 +51,11 @@ class Expectation:
 
 def verify_parts(question: Question, graph: Store | None, expected: Expectation) -> list[Check]:
     """The checks of the models of a repository of several of which none is the main one; empty for all others."""
-    from lineage.queries.claim_check import compare_parts
-    from lineage.queries.pipelines import parts_of
-    from lineage.reading import stored_model
+    from lineage.answering import claims_of_parts
 
-    whole = stored_model(graph, question.name)
-    if graph is None or whole is None or not (parts := parts_of(graph, whole)):
-        return []
     return [
         check
-        for claims in compare_parts(graph, whole, parts)
+        for claims in claims_of_parts(question.name, graph)
         for check in verify_model(replace(question, name=claims.hub_id), graph, expected, claims=claims)
     ]
 
