@@ -26,6 +26,9 @@ FARTHEST = 2.0
 FEWEST_VALUES = 512  # compared, below which chance makes relatives and directions
 AS_LIKELY_AS_NOT = 0.5  # most that is said of a parent where its own evidence is against what the family's trees say
 WORTH_NAMING = 0.02  # candidates below this are not listed
+# share of what a claimed base changed since the parent, from which the child may as well be a merge of it with a model that is not at hand
+PARTLY_OF_IT = 0.2
+MAY_BE_MERGED = 0.9  # most that is said of the parent then
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,17 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         enough = family.values >= FEWEST_VALUES
         apart = float(family.relative_distance[child, best])
         near = apart <= FARTHEST
+        claimed, share = _claimed_beside(child, best, alike, family)
+        if share >= PARTLY_OF_IT:
+            probability = min(probability, MAY_BE_MERGED)
         if probability >= threshold and agreed and related and near and enough and not turned:
             evidence = edge_evidence(child, best, family)
             reason = _reason(child, ids[best], best, family)
             if alike:
                 evidence["nearly_equal"] = [ids[i] for i in alike]
                 reason = reason.and_then(Reason("or_nearly_equal", models={"models": tuple(ids[i] for i in alike)}))
+            if share >= PARTLY_OF_IT:
+                reason = reason.and_then(Reason("partly_of_claimed", {"share": share}, {"claimed": ids[claimed]}))
             return Decision(
                 model=ids[child],
                 answer=AnswerKind.PARENT,
@@ -136,6 +144,18 @@ def nearly_equal(child: int, best: int, candidates: Sequence[int], distance: Ten
     """
     limit = NEARLY_EQUAL**2 * float(distance[child, best])
     return [i for i in candidates if i not in (best, child) and float(distance[i, best]) < limit]
+
+
+def _claimed_beside(child: int, parent: int, alike: Sequence[int], family: FamilyEvidence) -> tuple[int, float]:
+    """Of the models that the child's card names, other than its parent, the one whose change since the parent is in the child the most, and
+    the share of it that is, from squared distances; the parent and 0 where the card names none."""
+    found, apart = (parent, 0.0), family.distance
+    for claimed in (family.evidence.declared[child] > 0).nonzero().flatten().tolist():
+        moved = float(apart[claimed, parent])
+        if claimed not in (parent, *alike) and moved > 0:
+            share = (float(apart[child, parent]) + moved - float(apart[child, claimed])) / (2 * moved)
+            found = max(found, (claimed, share), key=lambda each: each[1])
+    return found
 
 
 def edge_evidence(child: int, parent: int, family: FamilyEvidence) -> dict[str, Any]:

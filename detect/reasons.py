@@ -66,6 +66,7 @@ TEMPLATES = {
     "unseen_parent": "descends from {parent}, or from an unseen model near it (they are {distance:.2g} of its length apart)",
     "unseen_parent.far": "descends from {parent}, or from an unseen model ({parent} is {distance:.2g} of its length away)",
     "or_nearly_equal": "or it comes from {models}, so near to that one that the probability is of both",
+    "partly_of_claimed": "{share:.2f} of what {claimed} changed since is in it, which its card names: it may be a merge with an unseen model",
     "same_base": "its card names the same base as that of {parent}, and that is not here",
     "equal_body": "every weight of its body is equal bit for bit; at most its head or vectors were trained",
     "equal_body_first": "cannot tell which of {count} such models came first",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lineage.detect.acceptance import MAY_BE_MERGED
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
@@ -16,3 +17,16 @@ def test_a_card_that_names_another_model_moved_nothing():
     found = {d.model: d for d in decide(subjects, Options())}
     assert found["t1"].parent == found["t3"].parent == "base"
     assert "declared" in found["t1"].decided_by and "declared" not in found["t3"].decided_by
+
+
+def test_a_model_with_a_part_of_what_its_claimed_base_changed_may_be_a_merge():
+    base = start(1)
+    models = {"base": base, **{f"t{i}": tune(base, 10 + i, 0.3) for i in range(4)}}
+    unseen = tune(base, 20, 0.3)
+    models["merge"] = {name: (models["t1"][name] + unseen[name]) / 2 for name in base}
+    claims = {"merge": {"t1"}, "t2": {"t1"}}
+    subjects = [Subject(n, sketch_of(w, n), declared=frozenset(claims.get(n, ()))) for n, w in models.items()]
+    found = {d.model: d for d in decide(subjects, Options())}
+    assert (found["merge"].parent, found["merge"].probability) == ("base", MAY_BE_MERGED)
+    assert "0.50 of what t1 changed" in str(found["merge"].reason)
+    assert found["t2"].parent == "base" and found["t2"].probability > MAY_BE_MERGED
