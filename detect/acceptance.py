@@ -81,7 +81,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         claimed, share = _claimed_beside(child, best, alike, family)
         if share >= PARTLY_OF_IT:
             probability = min(probability, MAY_BE_MERGED)
-        if probability >= threshold and agreed and related and near and enough and not turned:
+        told_otherwise = _told_otherwise(child, best, family.evidence)
+        if probability >= threshold and agreed and related and near and enough and not turned and not told_otherwise:
             evidence = edge_evidence(child, best, family)
             reason = _reason(child, ids[best], best, family)
             if alike:
@@ -117,6 +118,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("contradiction", models={"parent": first})
     elif not turned and second and max(none, unseen) < ranked[1][0]:
         reason = Reason("two_candidates", models={"first": first, "second": second})
+    elif told_otherwise and withheld:
+        reason = Reason("told_otherwise", models={"parent": first})
     elif turned and withheld:
         reason = Reason("turned_round", models={"parent": first})
     elif turned or none > unseen:
@@ -194,6 +197,11 @@ def _contradict(child: int, parent: int, family: FamilyEvidence) -> bool:
 def _turned_round(child: int, parent: int, family: FamilyEvidence) -> bool:
     """Whether both say that the child came first: being the middle of a family does not make a model the parent of its root."""
     return max(_directions(child, parent, family)) < -TURNED_ROUND_LOG_ODDS
+
+
+def _told_otherwise(child: int, parent: int, evidence: Evidence) -> bool:
+    """Whether the parent was published after the child, and its card names the child as its base."""
+    return bool(evidence.declared[parent, child] > 0) and bool(evidence.dates[child, parent] < 0)
 
 
 def _directions(child: int, parent: int, family: FamilyEvidence) -> tuple[float, float]:

@@ -46,6 +46,7 @@ ALL_OF_IT = 0.9  # gamma from which all of the movement is one model's
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root
 NEAR_STEP = 0.25  # squared distance of two models over what the first had changed, up to which they are near
 GROWN = 0.85  # order from which rooted growth, which is never beyond 1, has all of the movement be the later one's
+END_SLOPE, END_LOW = 0.8, 0.3  # total slope and, of a quarter of the layers, the low one
 UNTOLD = -0.7  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),
@@ -150,6 +151,21 @@ def grown_out(found: Tensor) -> Tensor:
         & (at["low slope"] >= KEPT_SLOPE)
         & (at["order"] >= GROWN)
         & (at["order"] <= 1)
+        & (at["certain"] > -1)
+    )
+
+
+def at_its_end(found: Tensor) -> Tensor:
+    """(..., 14) features -> (...) bool: whether b has all that s had changed since the root, taken over all values, and lies farther out:
+    at the end of s of what is between the two, though units that hold little else may say less."""
+    at = _by_name(found)
+    return (
+        (at["total slope"] >= END_SLOPE)
+        & (at["total slope"] <= 2 - END_SLOPE)
+        & (at["low slope"] >= END_LOW)
+        & (at["order"] >= GROWN)
+        & (at["nearer"] > 0)
+        & (at["retention"] >= -1)
         & (at["certain"] > -1)
     )
 

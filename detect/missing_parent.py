@@ -36,6 +36,7 @@ INNER = 4.0  # log-odds against an unseen parent of a model that has no tensor o
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
 # the same for one, of each child whose card names what the oldest model's own card names, and of all: cards name a base's base at times
 SAME_BASE, SAME_BASE_AT_MOST = 2.0, 8.0
+BY_ITS_CARD = 0.6  # least of a child whose own card and the oldest model's name one base that is not at hand
 OLDEST_AT_LEAST = 0.125  # chance of a sibling to be dated before all others, however many they are
 TREES = "missing_parent_trees"
 FEATURES = (
@@ -85,8 +86,9 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
         odds -= INNER * bool(inner[root])
         odds += min(SAME_BASE_AT_MOST, SAME_BASE * float((found.evidence.declared[below, root] < 0).sum()))
         odds += max(shared_by_all(root, below, products), held_by_the_others(root, below, found.geometry))
-        claims = CLAIMED * (found.evidence.declared[:, root] > 0)  # (m,)
-        unseen[:, root] = (odds - claims).sigmoid()
+        claimed = found.evidence.declared[:, root]  # (m,)
+        chance = (odds - CLAIMED * (claimed > 0)).sigmoid()
+        unseen[:, root] = torch.where(claimed < 0, chance.clamp(min=BY_ITS_CARD), chance)
     return unseen * tree.direct
 
 

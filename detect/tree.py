@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lineage.detect.ancestor import PairOdds, features, log_odds, log_odds_by_kind
+from lineage.detect.ancestor import PairOdds, at_its_end, features, log_odds, log_odds_by_kind
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
 from lineage.detect.root import mean_before, nearest_to, root_scores, weights_of_pairs
@@ -41,6 +41,8 @@ COMPARED = 6  # roots of a large family that get one however unlikely
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it
 ORDER_LEAST = -0.7
+# log-odds at least that a model comes from what may as well be the root where it lies at its end, beside those of the two roots
+AT_ITS_END, RIVAL_AT_MOST = 1.5, 6.0
 # z of rooted growth from which it may come from it nevertheless: a tuning that goes back is nearer to the root
 SURELY_OUTWARD = 3.0
 ON_ITS_GRID = (
@@ -227,12 +229,16 @@ def decide_tree(
     held = HeldTensors.of(tensors, neighbours)
     kept = _worth_a_tree(torch.stack(list(scores.values())).sum(0), models, evidence.declared)
     roots, scores = roots[kept], {kind: score[kept] for kind, score in scores.items()}
+    rival = torch.full((models,), -torch.inf, dtype=torch.float64)
+    rival[roots] = torch.stack(list(scores.values())).sum(0)
 
     def under(place: int) -> RootedTree:
         root = int(roots[place])
         voted = votes(units, neighbours, int(kept[place]))
         outward = rooted_growth(units, neighbours, int(kept[place]))
-        return parents_under(geometry, root, voted, outward, evidence, exact_inheritance(found, root), held)
+        return parents_under(
+            geometry, root, voted, outward, evidence, exact_inheritance(found, root), held, rival - rival[root]
+        )
 
     trees = side_by_side(under, range(len(roots)))
     scores["declared"] = torch.stack(
@@ -269,6 +275,7 @@ def parents_under(
     evidence: Evidence,
     retention: Tensor,
     held: HeldTensors | None = None,
+    rival: Tensor | None = None,
 ) -> RootedTree:
     """The tree if `root` is the root.
 
@@ -276,6 +283,9 @@ def parents_under(
         voted, outward: of each model's units about its neighbours, seen from the root.
         retention: (m, m) float64, [child, parent]: log-odds that the child comes from the parent, from values that are equal bit for bit.
         held: the tensors that models share with their neighbours; None where none does.
+        rival: (m,) float64: log-odds that another model is the root rather than this one. Of two that may be, which came first is one
+            question, and which of the two a third model comes from is another: that one lies at this or at that end of what is between
+            them. Were the other one the root, what lies at its end would be a child of it as most are, without inheritance.
     """
     neighbours = geometry.neighbours
     found, possible, low = seen_from(geometry, root, voted, outward, evidence, retention)
@@ -283,7 +293,11 @@ def parents_under(
     told = evidence.declared[child, neighbours] + evidence.dates[child, neighbours].clamp(max=0)
     told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
     odds = torch.full(possible.shape, -torch.inf, dtype=torch.float64)  # (m, k)
-    odds[possible] = log_odds(found[possible]) + told[possible]
+    odds[possible] = log_odds(found[possible])
+    if rival is not None:
+        end = possible & at_its_end(found)
+        odds[end] = torch.maximum(odds, rival[neighbours].clamp(max=RIVAL_AT_MOST) + AT_ITS_END)[end]
+    odds[possible] += told[possible]
     neither = torch.zeros_like(odds)
     if held is not None:
         odds = odds.masked_fill(held.tensors.undone(root)[child, neighbours], -torch.inf)

@@ -26,8 +26,10 @@ SHARE_OF_NEAR = 0.3
 PILE = 16  # values in a layer's pile at least
 ALL = 32  # values in all piles at least
 SHRUNK = 2e-5  # log of the factor at least
+AS_HIGH = 0.5  # of the highest pile, one beyond 1 on the other side: units were scaled both ways
 ALIKE = 0.01  # of the log of the factor: layers whose factors differ by less shrank by one factor
 ONE_FACTOR = 0.6  # share of the piled up values that must have it
+APART = 1000.0  # between the logs of positive and of negative values
 _VALUES_A_LAYER = 8192
 _CHUNK = 1 << 20  # pairs times values at a time
 _WORK = 1 << 27  # pairs times values in all; a large family samples
@@ -47,8 +49,9 @@ def decay(layers: Sequence[Layer], pairs: Tensor) -> tuple[Tensor, Tensor]:
         count, factor = torch.zeros(2, len(pairs), device=pairs.device)
         fine = is_fine(flat)
         due = (fine[pairs[:, 0]] & fine[pairs[:, 1]]).nonzero()[:, 0]
+        logs = logs_of(flat)
         for part in due.split(max(1, _CHUNK // flat.shape[1])):
-            count[part], factor[part] = piles(flat[pairs[part, 0]], flat[pairs[part, 1]])
+            count[part], factor[part] = piles(logs[pairs[part, 0]], logs[pairs[part, 1]])
         counts.append(count)
         factors.append(factor)
     if not counts or not len(pairs):
@@ -108,9 +111,9 @@ def _own_values(layers: Sequence[Layer], child: int, parents: Tensor) -> Tensor:
     for flat in _sampled(layers, len(parents)):
         first = flat[parents.to(flat.device)]  # (k, v)
         second = flat[child].expand_as(first).contiguous()
-        count, middle = piles(first, second)
-        ratio = (second.double() / first).log()  # nan where one is 0 or signs differ
-        inside = ((ratio - middle[:, None]).abs() <= 2 * WINDOW) & (count > 0)[:, None] & (first != second)
+        logs = logs_of(first), logs_of(second)
+        count, middle = piles(*logs)
+        inside = ((logs[1] - logs[0] - middle[:, None]).abs() <= 2 * WINDOW) & (count > 0)[:, None] & (first != second)
         for place in range(len(parents)):
             own[place] += (inside[place] & (first[place] != first)).sum(1).cpu()
     return own
@@ -122,13 +125,23 @@ def is_fine(values: Tensor) -> Tensor:
     return ((low != 0) | (values == 0)).double().mean(1) > 0.9
 
 
+def logs_of(values: Tensor) -> Tensor:
+    """(m, v) float32 -> (m, v) float64 logs of their sizes, those of negative values set apart; nan where they are next to nothing."""
+    floor = 1e-3 * values.square().mean(1, keepdim=True).sqrt()
+    kept = values.abs() > floor
+    logs = torch.where(kept, values.abs(), 1.0).double().log()
+    return torch.where(kept, logs + APART * (values < 0), torch.nan)
+
+
 def piles(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """(p, v) float32 values of both -> number of values in the highest pile of log ratios, 0 without one, and its place, (p,) each."""
-    floor = 1e-3 * first.square().mean(1, keepdim=True).sqrt()
-    kept = (first != second) & (first.abs() > floor) & (first * second > 0)
-    ratio = (second / torch.where(kept, first, 1.0)).log()  # (p, v)
+    """(p, v) logs of both -> number of values in the highest pile of log ratios, 0 without one, and its place, (p,) each.
+
+    Units that are scaled each by a factor of its own make piles on either side of 1. Where the highest on both sides are about as high, the
+    place is 0: neither model is the shrunk one. The other way round the heights are the same and the places have the other sign.
+    """
+    ratio = (second - first).float()  # (p, v)
     place = torch.arange(ratio.shape[1], device=ratio.device)
-    ratio = torch.where(kept & (ratio.abs() < 1), ratio, 10.0 + place)  # what is left out stands apart
+    ratio = torch.where((ratio != 0) & (ratio.abs() < 1), ratio, 10.0 + place)  # what is left out stands apart
     ratio = _sorted(ratio)
     count, middle = torch.zeros_like(ratio[:, 0]), torch.zeros_like(ratio[:, 0])
     crowded = ((ratio[:, PILE - 1 :] - ratio[:, : 1 - PILE]) <= WINDOW).any(1).nonzero()[:, 0]
@@ -143,10 +156,18 @@ def _sorted(rows: Tensor) -> Tensor:
 
 
 def _highest(ratio: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """(p, v) float64 sorted log ratios -> height and place of each row's highest pile; height 0 where much else lies near."""
-    count = torch.searchsorted(ratio, ratio + WINDOW, right=True) - place
-    highest, at = count.max(1, keepdim=True)
-    middle = ratio.gather(1, at)
-    near = torch.searchsorted(ratio, middle + WIDER * WINDOW) - torch.searchsorted(ratio, middle - WIDER * WINDOW)
-    sharp = (highest >= PILE) & (highest >= SHARE_OF_NEAR * near) & (middle.abs() > SHRUNK) & (middle < 5)
-    return torch.where(sharp, highest, 0)[:, 0].float(), middle[:, 0].float()
+    """(p, v) float64 sorted log ratios -> height and place of each row's highest pile; height 0 where much else lies near, place 0 where
+    one on the other side is about as high."""
+    last = torch.searchsorted(ratio, ratio + WINDOW, right=True) - 1  # (p, v): of the pile that begins at each value
+    middles = (ratio + ratio.gather(1, last)) / 2
+    counts = last - place + 1
+    sides = [counts * ((side * middles > SHRUNK) & (side * middles < 5)) for side in (-1, 1)]
+    (below, at_below), (above, at_above) = (each.max(1, keepdim=True) for each in sides)
+    highest = torch.maximum(below, above)
+    middle = middles.gather(1, torch.where(below > above, at_below, at_above))
+    near = torch.searchsorted(ratio, middle + WIDER * WINDOW, right=True) - torch.searchsorted(
+        ratio, middle - WIDER * WINDOW
+    )
+    sharp = (highest >= PILE) & (highest >= SHARE_OF_NEAR * near)
+    one_side = torch.minimum(below, above) < AS_HIGH * highest
+    return torch.where(sharp, highest, 0)[:, 0].float(), middle.where(one_side, 0.0)[:, 0].float()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lineage.detect.ancestor import FEATURES, UNTOLD, PairOdds, features, log_odds
+from lineage.detect.ancestor import FEATURES, UNTOLD, PairOdds, at_its_end, features, log_odds
 from lineage.detect.signals.inheritance import Inheritance
 from lineage.detect.signals.retention import Votes
 from lineage.detect.signals.rooted_growth import RootedGrowth
@@ -39,6 +39,21 @@ def test_a_model_that_has_most_of_what_another_one_changed_is_perhaps_its_child(
 )
 def test_no_child_is_taken_for_possible_that_lacks_one_of_these(name: str, value: float):
     assert odds(**{name: value}) < UNTOLD - 1
+
+
+# a speech encoder seen from a child that moved a quarter of its way: it holds all that lies between that one and its parent, though some
+# units that changed little there say less
+AT_ITS_END = {**LOSSY, "low slope": 0.4, "total slope": 0.86, "lost": 0.22, "fell": 0.21, "order": 0.98}
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"total slope": 0.6}, {"total slope": 1.4}, {"order": 0.5}, {"low slope": 0.0}]
+)
+def test_what_holds_all_that_lies_between_the_root_and_another_one_lies_at_the_end_of_that(changed: dict[str, float]):
+    at = {**AT_ITS_END, **changed}
+    found = torch.tensor([[at[name] for name in FEATURES]], dtype=torch.float64)
+    assert at_its_end(found).tolist() == [not changed]
+    assert float(log_odds(found)[0]) < UNTOLD, "alone it is no evidence that it comes from there"
 
 
 # two sentence encoders, of which one was trained on from the other: part of its way goes on, part goes back

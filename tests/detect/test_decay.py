@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lineage.detect.align import Layer, Part
-from lineage.detect.signals.decay import LOG_ODDS, WINDOW, decay, fits_another, piles
+from lineage.detect.signals.decay import LOG_ODDS, WINDOW, decay, fits_another, logs_of, piles
 from lineage.detect.signals.pairs import by_child_and_parent
 
 PAIRS = torch.tensor([[0, 1], [1, 0]])
@@ -37,13 +37,21 @@ def test_the_model_whose_bare_weights_shrank_came_later_whichever_way_it_is_aske
 def test_a_height_of_a_pile_is_what_counting_finds(parent):
     child = trained_on(parent, 2, factor=0.97, bare=4).astype(np.float32)
     first = parent.astype(np.float32)
-    count, place = piles(torch.from_numpy(first.reshape(1, -1)), torch.from_numpy(child.reshape(1, -1)))
+    count, place = piles(*(logs_of(torch.from_numpy(values.reshape(1, -1))) for values in (first, child)))
     floor = 1e-3 * np.sqrt(np.square(first.astype(np.float64)).mean())
     kept = (first * child > 0) & (np.abs(first) > floor)
     ratios = np.log(child[kept].astype(np.float64) / first[kept].astype(np.float64))
     heights = [((ratios >= r) & (ratios <= r + WINDOW)).sum() for r in ratios]
     assert int(count) == max(heights)
     assert float(place) == pytest.approx(np.log(0.97), abs=WINDOW)
+
+
+def test_units_scaled_both_ways_do_not_tell_which_came_first(parent):
+    """As merged IA3 and norms folded into the next matrix leave them: each row has a factor of its own, and its inverse fits as well."""
+    factors = np.exp(np.random.default_rng(4).normal(0, 0.05, len(parent)))
+    scaled = parent * factors[:, None]
+    for layers in ([layer_of(parent, scaled)], [layer_of(parent, scaled), layer_of(parent.T, scaled.T)]):
+        assert decay(layers, PAIRS)[0].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
