@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from lineage.detect.align import Layer, NotComparable, align
 from lineage.detect.arrays import torch
+from lineage.detect.common_starts import models_of, starts_in
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.gram import gram, squared_lengths
 from lineage.detect.methods.registry import decide_with
@@ -90,8 +91,7 @@ class Explanation:
     @property
     def common_start(self) -> bool:
         """Whether the two are no near relatives and yet had a start in common, or one is a long training of the other."""
-        nearest = (clause.models["nearest"] for clause in self.decision.reason.then if clause.key == "common_start")
-        return self.parent in nearest
+        return any(self.parent in models_of(clause) for clause in starts_in(self.decision))
 
 
 def explain(
@@ -139,7 +139,7 @@ def with_decision(found: Explanation, decision: Decision) -> Explanation:
         decision = decision.withdrawn(Reason("too_few_in_common", {"values": found.values}))
     elif decision.answer is AnswerKind.ROOT and decision.reason.key == "unrelated":
         decision = replace(decision, answer=AnswerKind.NO_RELATIVES)
-    if decision.reason.key == "unrelated" and any(c.key == "common_start" for c in decision.reason.then):
+    if decision.reason.key == "unrelated" and starts_in(decision):
         decision = replace(decision, reason=replace(decision.reason, key="no_near_relatives"))
     return replace(found, decision=decision)
 

@@ -7,7 +7,7 @@ settle: coarser copies, equal bodies, merges. measure: every signal on every pai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lineage.detect.adapters_inside import with_adapters
 from lineage.detect.align import Layer
@@ -22,6 +22,7 @@ from lineage.detect.merges import Merge, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pruned_copies import pruned_decisions
+from lineage.detect.reasons import Reason
 from lineage.detect.rounded_copies import rounded
 from lineage.detect.signals.balance import parting
 from lineage.detect.signals.content import precision
@@ -54,6 +55,7 @@ class SettledFamily:
         mixed: those of them that are merges, by place.
         gram: of `own`, on the CPU; distance: (m, m) squared; lengths: (m,) squared; related: (m, m) excess cosine;
             shared: (m, m), see signals/shared_start.py.
+        starts: of models of the family, with which others they had a start in common; see common_starts.py.
     """
 
     decisions: list[Decision]
@@ -66,6 +68,7 @@ class SettledFamily:
     lengths: Tensor
     related: Tensor
     shared: Tensor
+    starts: Mapping[str, Reason] = field(default_factory=dict)
 
     def only(self, models: Tensor) -> SettledFamily:
         """The same for some of the models of the tree, (n,) int64, in the order given; what is settled stays."""
@@ -81,6 +84,7 @@ class SettledFamily:
             lengths=self.lengths[models],
             related=self.related[models][:, models],
             shared=self.shared[models][:, models],
+            starts=self.starts,
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from lineage.detect.align import NotComparable, align
 from lineage.detect.arrays import torch
 from lineage.detect.clustering import RELATED
+from lineage.detect.common_starts import starts_in
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.reasons import Reason
@@ -73,12 +74,13 @@ def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
         if decision.answer is AnswerKind.ROOT and decision.model in no_first:
             decision = _one_of_equals(decision, no_first[decision.model])
         elif alone and not children and equal[decision.model]:
-            reason = Reason("same_weights", {"count": equal[decision.model]})
+            reason = Reason("same_weights", {"count": equal[decision.model]}).and_then(*starts_in(decision))
             decision = replace(decision, answer=AnswerKind.ROOT, reason=reason)
         elif alone and children:
             copies = all(child.relation in (Relation.COPY_OF, Relation.QUANTIZED_FROM) for child in children)
             key, count = ("original", len(children)) if copies else ("oldest", len(children) + 1)
-            decision = replace(decision, answer=AnswerKind.ROOT, reason=Reason(key, {"count": count}))
+            reason = Reason(key, {"count": count}).and_then(*starts_in(decision))
+            decision = replace(decision, answer=AnswerKind.ROOT, reason=reason)
         found.append(decision)
     return found
 

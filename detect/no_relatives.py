@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from lineage.detect.common_starts import starts_in
 from lineage.detect.decision import AnswerKind, Decision
 from lineage.detect.groups import GroupMember
 from lineage.detect.layer_map import asserted, cut_to, decide_by_layers, layer_map, layers_text
@@ -41,7 +42,7 @@ def by_blocks(
             if by_layers is not None:
                 decision = asserted(by_layers, threshold)
             elif not decision.candidates and decision.model not in named and not _of_several(decision):
-                start = _start_in_common(decision)
+                start = next(iter(starts_in(decision)), None)
                 if start is None and decision.reason.values.get("count") != len(said) - 1:
                     # it lacks much of what the others have in common, and was compared with some of them only
                     nearest = nearest_relative(member, [m for m, _ in full])
@@ -61,7 +62,8 @@ def _with_heads(said: list[tuple[GroupMember, Decision]]) -> list[tuple[GroupMem
     for member, decision in said:
         if decision.answer is AnswerKind.NO_RELATIVES and decision.model in named:
             if decision.model in parents:
-                decision = replace(decision, answer=AnswerKind.ROOT, reason=Reason("only_layers"))
+                reason = Reason("only_layers").and_then(*starts_in(decision))
+                decision = replace(decision, answer=AnswerKind.ROOT, reason=reason)
             else:
                 decision = replace(
                     decision,
@@ -127,11 +129,6 @@ def _named_in(decision: Decision) -> Iterator[str]:
     yield from (candidate.parent for candidate in decision.candidates)
     yield from (name for name, _ in decision.parents)
     yield from decision.siblings
-
-
-def _start_in_common(decision: Decision) -> Reason | None:
-    """What a decision says of a model that had a start in common with this one."""
-    return next((clause for clause in decision.reason.then if clause.key == "common_start"), None)
 
 
 def _without_relatives(decision: Decision, others: int, start: Reason | None) -> Decision:

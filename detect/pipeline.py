@@ -14,7 +14,8 @@ from lineage.detect.align import NotComparable, align
 from lineage.detect.annotations import with_runs, with_siblings
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.between import with_parents_between
-from lineage.detect.clustering import RELATED, families
+from lineage.detect.clustering import families
+from lineage.detect.common_starts import common_starts, with_common_starts
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.equal_parts import has_equals, with_equals_of_parents, with_parent_of_equal
 from lineage.detect.family_values import plain
@@ -127,15 +128,18 @@ def families_of(
         yield from (Decision(s.id, AnswerKind.UNDECIDED, 0.0, reason=reason) for s in subjects)
         return
     related, shared = relatedness(layers), structure_kept(layers)
-    for members in families(related, shared):
+    found = families(related, shared)
+    starts = common_starts([subject.id for subject in subjects], found, related.cpu())
+    for members in found:
         own = [subjects[i] for i in members]
         if len(own) == 1:
-            yield _unrelated(members[0], subjects, related[members[0]])
+            yield _unrelated(members[0], subjects, related[members[0]], starts)
             continue
         index = torch.tensor(members)
         mine = [layer.of(index) for layer in layers]
         here = index.to(device)
-        yield settle(own, mine, related[here][:, here].cpu(), over_relatives(shared[here][:, here].cpu()), options)
+        kept = over_relatives(shared[here][:, here].cpu())
+        yield replace(settle(own, mine, related[here][:, here].cpu(), kept, options), starts=starts)
 
 
 def relatives_of(subject: Subject, known: Sequence[Subject], device: torch.device, at_most: int = 64) -> list[Subject]:
@@ -216,15 +220,14 @@ def _copy(subject: Subject, original: Subject, told_by: str | None, equal: int) 
     )
 
 
-def _unrelated(model: int, subjects: Sequence[Subject], related: Tensor) -> Decision:
-    """A model in a family of its own. related: (m,) its excess cosine with each."""
+def _unrelated(model: int, subjects: Sequence[Subject], related: Tensor, starts: Mapping[str, Reason]) -> Decision:
+    """A model in a family of its own. related: (m,) its excess cosine with each; starts: of models, see common_starts.py."""
     others = related.clone()
     others[model] = -torch.inf
-    nearest, excess = subjects[int(others.argmax())], float(others.max())
+    excess = float(others.max())
     reason = Reason("unrelated", {"count": len(subjects) - 1})
-    if excess >= RELATED:  # and yet what they share is no more structured than a random start
-        reason = reason.and_then(Reason("common_start", {"cosine": excess}, {"nearest": nearest.id}))
-    return _alone(subjects[model], reason, excess)
+    (decision,) = with_common_starts([_alone(subjects[model], reason, excess)], starts)
+    return decision
 
 
 def _alone(subject: Subject, reason: Reason, nearest_excess: float | None = None) -> Decision:
@@ -245,7 +248,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     if len(family.own) < 2:
         reason = _of_copies(family.decisions)
         top = [Decision(s.id, AnswerKind.ROOT, 0.99, decided_by=("content",), reason=reason) for s in family.own]
-        return family.decisions + spread(top, family.equals, options.threshold)
+        return family.decisions + spread(with_common_starts(top, family.starts), family.equals, options.threshold)
     found = measure(family, options)
     tree = decide_tree(found.geometry, found.units, found.roots, found.evidence, found.characters, found.tensors)
     unseen = missing_parents(tree, family, found, options.missing_parents)
@@ -270,6 +273,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     said = with_siblings(said, tree.best_root, tree.best_parent, evidence.unseen)
     ids = [s.id for s in family.own]
     said = [merged_decision(ids, family.mixed[i]) if i in family.mixed else one for i, one in enumerate(said)]
+    said = with_common_starts(said, family.starts, ids[tree.best_root])
     above = {ids[child]: ids[parent] for child, parent in enumerate(tree.best_parent.tolist()) if parent >= 0}
     oldest = frozenset(ids[i] for i in nearly_equal_to(tree.best_root, family.distance))
     return with_bases(family.decisions + spread(said, family.equals, options.threshold), above, oldest)

@@ -247,14 +247,16 @@ class Kin:
                 return ended
         return None
 
+    def possible_parents(self, model: str) -> list[ParentEdge]:
+        """Edges of the graph to the parents of a model, possible ones included."""
+        near = ancestors(self.store, model, POSSIBLE_PARENTS)
+        return [ParentEdge(r.hub_id, r.kind or "", r.probability or 0.0) for r in near]
+
     def beside(self, model: str, base: str, found: Sequence[ParentEdge]) -> ClaimedKin:
         """How a claimed base lies to a model; found: edges to the model's parents, which the graph may not know."""
 
         def parents_of(at: str) -> Sequence[ParentEdge]:
-            if at == model and found:
-                return found
-            near = ancestors(self.store, at, POSSIBLE_PARENTS)
-            return [ParentEdge(r.hub_id, r.kind or "", r.probability or 0.0) for r in near]
+            return found if at == model and found else self.possible_parents(at)
 
         return kinship(model, base, self.equal_to(base), parents_of)
 
@@ -330,12 +332,10 @@ def _judge(
             former = f"the weights came from those that it had until {until:%Y-%m-%d}, and it has others now"
             return Agreement.CANNOT_TELL, f"{base['repo_id']} is declared; {former}"
     edges = [ParentEdge(p["hub_id"], p["kind"], p["probability"]) for p in parents]
-    if (start := _common_start(row)) and not parents:
+    for ancestor, start in _common_starts(row, edges, kin):
         for base in known:
-            if base["hub_id"] in start or any(
-                kin.beside(o, base["hub_id"], ()) is not ClaimedKin.STRANGER for o in start
-            ):
-                return Agreement.CANNOT_TELL, start_words(base["repo_id"])
+            if any(kin.beside(other, base["hub_id"], ()) is not ClaimedKin.STRANGER for other in start):
+                return Agreement.CANNOT_TELL, start_words(base["repo_id"], *_on_the_way(row, ancestor, parents, kin))
     for base in known:
         lies = kin.beside(row["hub_id"], base["hub_id"], edges)
         if lies is ClaimedKin.RELATED or (lies is ClaimedKin.OTHER_BRANCH and not parents):
@@ -343,9 +343,40 @@ def _judge(
     return Agreement.CONTRADICTS, contradicted_words(named[0], parents[0]["repo_id"] if parents else None)
 
 
-def _common_start(row: Mapping[str, Any]) -> list[str]:
-    """Models that one without near relatives had a start in common with, or is a long training of."""
-    clauses = json.loads(row.get("answer_reason_values") or "{}").get("then", ())
+def _on_the_way(
+    row: Mapping[str, Any], ancestor: str, parents: Sequence[Mapping[str, Any]], kin: Kin
+) -> tuple[str, str] | tuple[()]:
+    """Names of the parent that was found and of an ancestor; nothing where no parent was."""
+    if not parents or ancestor == row["hub_id"]:
+        return ()
+    (named,) = kin.store.read(load("names_of").text, {"models": [ancestor]})
+    return parents[0]["repo_id"], named["repo_id"]
+
+
+def _common_starts(row: Mapping[str, Any], found: Sequence[ParentEdge], kin: Kin) -> Iterator[tuple[str, list[str]]]:
+    """The model and what it may come from, each with the models of other families that it had a start in common with.
+
+    Args:
+        found: edges to the model's parents, which the graph may not know.
+    """
+    yield row["hub_id"], common_start(row.get("answer_reason_values"))
+    line = dict.fromkeys(edge.parent for edge in found)
+    waiting = [row["hub_id"], *line]
+    while waiting:
+        new = [edge.parent for edge in kin.possible_parents(waiting.pop()) if edge.parent not in line]
+        line |= dict.fromkeys(new)
+        waiting += new
+    for ancestor in line:
+        for above in kin.store.read(load("answer").text, {"model": ancestor}):
+            yield ancestor, common_start(above["reason_values"])
+
+
+def common_start(reason_values: str | None) -> list[str]:
+    """Models of other families that a reason names because its model had a start in common with them, or is a long training of one.
+
+    reason_values: what fills its template, as the graph keeps it.
+    """
+    clauses = json.loads(reason_values or "{}").get("then", ())
     return [
         model
         for clause in clauses
@@ -355,9 +386,17 @@ def _common_start(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def start_words(declared: str) -> str:
-    """Why a claim about a model is neither confirmed nor contradicted whose family one without near relatives may be a long training of."""
-    return f"{declared} is declared; they had a start in common, or one is a long training of the other"
+def start_words(declared: str, parent: str | None = None, ancestor: str | None = None) -> str:
+    """Why a claim about a model of another family, which had a start in common with this one, is neither confirmed nor contradicted.
+
+    Args:
+        parent: that was found; ancestor: the model, or what it comes from, that had the start in common.
+    """
+    which = "had a start in common, or one is a long training of the other"
+    if parent is None:
+        return f"{declared} is declared; they {which}"
+    through = "it" if ancestor == parent else f"{ancestor}"
+    return f"{declared} is declared; {parent} was found, and {through} and {declared} {which}"
 
 
 def related_words(declared: str, parent: str | None) -> str:

@@ -11,6 +11,7 @@ from lineage.answer import sentence_of
 from lineage.graphdb.schema.rows import claims_of
 from lineage.pages.members import EdgeFacts, Member
 from lineage.queries import load
+from lineage.queries.claim_check import common_start
 from lineage.queries.parent_query import reasons_in
 
 if TYPE_CHECKING:
@@ -101,4 +102,5 @@ def _member(row: Mapping[str, Any]) -> Member:
         downloads=row["downloads"],
         answered_at=row["answered_at"],
         claims=tuple(claims_of(row["hub_id"], row["bases"], row["relations"], row["sources"])),
+        started_with=tuple(common_start(row["answer_reason_values"])),
     )

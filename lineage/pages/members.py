@@ -20,6 +20,7 @@ class Member:
         reason: one sentence of detection.
         claims: what its card and its configuration name as its base; outcome: `agree`, `contradicts`, `missing`, `cannot tell`, or None
             where it was not compared with the weights; outcome_reason: one sentence.
+        started_with: ids of models of other families with which it had a start in common, or one is a long training of the other.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Member:
     claims: tuple[Declaration, ...] = ()
     outcome: str | None = None
     outcome_reason: str | None = None
+    started_with: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lineage.graphdb.schema import ACCEPTED, share_key
 from lineage.pages.members import EdgeFacts, Member
-from lineage.queries.claim_check import Agreement, contradicted_words, is_part, related_words
+from lineage.queries.claim_check import Agreement, contradicted_words, is_part, related_words, start_words
 from lineage.queries.kinship import SURE, ClaimedKin, ParentEdge, kinship
 
 
@@ -85,15 +85,15 @@ class ScannedClaims:
             if (against := self._against(member.id, found, parent)) is None:
                 return Agreement.CANNOT_TELL, f"{base} is declared and cannot be compared value by value"
             if not against:
-                return Agreement.CANNOT_TELL, related_words(base, parent)
+                strange = self._lies(member.id, found) is ClaimedKin.STRANGER
+                return Agreement.CANNOT_TELL, start_words(base, parent) if strange else related_words(base, parent)
         return Agreement.CONTRADICTS, contradicted_words(next(iter(known)), parent)
 
     def _against(self, model: str, base: str, parent: str | None) -> bool | None:
         """Whether a declared base contradicts what was found; None where it was not compared."""
-        least = 0.0 if self._measures else SURE  # what the samples say counts more
-        lies = kinship(model, base, self._equal[base], lambda at: self._up.get(at, ()), least)
+        lies = self._lies(model, base)
         if lies is ClaimedKin.STRANGER:
-            related = self._measures.related(model, base) if self._measures else False
+            related = self._related(model, base)
             return None if related is None else not related
         if lies is ClaimedKin.RELATED or parent is None or model in self._line(base):
             return False
@@ -102,6 +102,17 @@ class ScannedClaims:
         mine = self._above(model)
         since = next((at for at in self._line(base) if at in mine), None)
         return since is not None and self._measures.lacks(model, base, since) is True
+
+    def _lies(self, model: str, base: str) -> ClaimedKin:
+        least = 0.0 if self._measures else SURE  # what the samples say counts more
+        return kinship(model, base, self._equal[base], lambda at: self._up.get(at, ()), least)
+
+    def _related(self, model: str, base: str) -> bool | None:
+        """Whether a model, or what it comes from, has anything in common with a model of another family; None where not compared."""
+        if self._measures is None:
+            return False
+        of_line = [self._measures.related(one, base) for one in self._line(model)]
+        return None if of_line[0] is None else any(of_line)
 
     def _accepted(self, model: str) -> list[ParentEdge]:
         return [edge for edge in self._up.get(model, ()) if edge.relation in ACCEPTED]

@@ -196,6 +196,9 @@ def _check_parent(rule: str, subject: ModelChecked, expected: str, wanted: str) 
     if not subject.parents and _apart(subject.member, subject.facts.get(expected)):
         message = f"cannot tell whether {visible(wanted)} is the parent: they have no backbone in common and were not compared"
         return Check(rule, subject.name, Outcome.CANNOT_TELL, message, details)
+    if not subject.parents and any(subject.is_one_of(model, expected) for model in subject.member.started_with):
+        message = f"cannot tell whether {visible(wanted)} is the parent: {visible(subject.member.reason)}"
+        return Check(rule, subject.name, Outcome.CANNOT_TELL, message, details)
     if subject.parents or subject.member.answer in ("root", "no_relatives"):
         return Check(
             rule,

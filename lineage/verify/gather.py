@@ -12,11 +12,14 @@ from lineage.pages.graph_relatives import GraphRelatives
 from lineage.pages.graph_source import members
 from lineage.pages.members import EdgeFacts, Member
 from lineage.pages.scan_source import ScannedFamilies, same_model, scanned
+from lineage.pages.scanned_claims import ClaimMeasures
 from lineage.pages.sheet import Licence, Sheet
+from lineage.queries.claim_check import Kin
+from lineage.queries.kinship import ClaimedKin, ParentEdge, kinship
 from lineage.queries.licences import judge
 from lineage.queries.resolve import find
 from lineage.queries.same_weights import same_weights
-from lineage.queries.walk import ancestors
+from lineage.queries.walk import AncestorEdges, ancestors
 from lineage.verify.checks import (
     Check,
     ModelChecked,
@@ -133,6 +136,9 @@ def _beside(
         for model in near - copies:  # two models may both be said to equal a third one
             if not (own := same_weights(graph, model)).isdisjoint(copies):
                 related[model] = own | copies
+        kin = Kin(graph, AncestorEdges(graph))
+        if any(kin.beside(o, known.hub_id, ()) is not ClaimedKin.STRANGER for o in subject.member.started_with):
+            subject = replace(subject, member=replace(subject.member, started_with=(known.hub_id,)))
         facts = {**subject.facts, **{m.id: m for m in members(graph, copies | {known.hub_id})}}
         return check(replace(subject, same_as=related, facts=facts), known.hub_id, wanted)
     return check(*_weighed(question, graph, subject, wanted), wanted)
@@ -144,6 +150,7 @@ def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wan
     Raises:
         Failure: the candidate does not exist or cannot be read; where both cannot be compared, the answer is undecided.
     """
+    from lineage.detect.common_starts import models_of, starts_in
     from lineage.detect.sketch_store import SketchStore
     from lineage.evidence import options_of
     from lineage.explaining import CannotCompare, explain_pair
@@ -187,6 +194,7 @@ def _weighed(question: Question, graph: Store | None, subject: ModelChecked, wan
         answer=str(decision.answer),
         probability=decision.probability,
         reason=decision.reason.text(found.names.get),
+        started_with=tuple(model for clause in starts_in(decision) for model in models_of(clause)),
     )
     facts = {**names, **subject.facts}
     return replace(subject, member=member, parents=parents, possible=possible, facts=facts), found.parent
@@ -233,7 +241,7 @@ def verify_folder(
     found = scanned(as_json(scan), cards_under(folder), ties(scan), SampledClaims(samples))
     checks = []
     for name in sorted(found.members):
-        own = _within(found, name, expected)
+        own = _within(found, name, expected, SampledClaims(samples))
         if graph is not None and any(check.outcome is Outcome.CANNOT_TELL for check in own):
             own = _better(own, _outside(ask(places.get(name, str(folder / name))), graph, expected, name))
         checks += own
@@ -244,7 +252,7 @@ def verify_folder(
     return checks, places
 
 
-def _within(found: ScannedFamilies, name: str, expected: Expectation) -> list[Check]:
+def _within(found: ScannedFamilies, name: str, expected: Expectation, measures: ClaimMeasures) -> list[Check]:
     """The checks of one model by the scan alone."""
     parents = tuple(edge for edge in found.edges if edge.child == name)
     possible = tuple(edge for edge in found.possible if edge.child == name)
@@ -271,6 +279,8 @@ def _within(found: ScannedFamilies, name: str, expected: Expectation) -> list[Ch
                 Check(rule, name, Outcome.CANNOT_TELL, f"{wanted} is not in this folder, and no graph knows it")
             )
         else:
+            if not parents and _strangers(found, name, model) and measures.related(name, model):
+                subject = replace(subject, member=replace(subject.member, started_with=(model,)))
             checks.append(check(subject, model, wanted))
     if expected.policy is not None:
         own = found.members[name].license
@@ -281,6 +291,14 @@ def _within(found: ScannedFamilies, name: str, expected: Expectation) -> list[Ch
         ]
         checks += check_licences(subject, chain, expected.policy)
     return checks
+
+
+def _strangers(found: ScannedFamilies, one: str, other: str) -> bool:
+    """Whether no edge, possible ones included, puts two models into one family."""
+    up: dict[str, list[ParentEdge]] = {}
+    for edge in (*found.edges, *found.possible):
+        up.setdefault(edge.child, []).append(ParentEdge(edge.parent, edge.relation, edge.probability or 0.0))
+    return kinship(one, other, frozenset(), lambda model: up.get(model, ())) is ClaimedKin.STRANGER
 
 
 def _above(found: ScannedFamilies, name: str) -> tuple[str, ...]:

@@ -108,6 +108,26 @@ def test_a_claim_about_a_model_with_which_it_had_a_start_in_common_is_not_contra
         assert comparison.agreement is outcome, comparison.reason
 
 
+def test_a_start_in_common_counts_for_the_root_of_a_family_and_for_all_that_comes_from_it(store: Store) -> None:
+    family = [a_model(name) for name in ("base", "cpt", "long", "chat", "chatty", "elsewhere")]
+    fill(store, family, [an_edge("cpt", "base", 0.99), an_edge("chat", "long", 0.99), an_edge("chatty", "chat", 0.99)])
+    start = {"key": "common_start", "values": {"cosine": 0.3}, "models": {"nearest": "id-cpt"}}
+    because = Verdict("id-long", "root", "oldest", 0.99, {"values": {"count": 3}, "then": [start]})
+    store.replace_edges(["id-long"], [], [because], "run-2")
+    for model in ("long", "chat", "chatty"):
+        for name, outcome in (("base", Agreement.CANNOT_TELL), ("elsewhere", Agreement.CONTRADICTS)):
+            claim(store, model, f"org/{name}")
+            (comparison,) = compare(store, [f"id-{model}"])
+            assert comparison.agreement is outcome, comparison.reason
+    assert "org/chat was found, and org/long and org/base had a start in common" in reason_of(store, "chatty", "base")
+
+
+def reason_of(store: Store, model: str, base: str) -> str:
+    claim(store, model, f"org/{base}")
+    (comparison,) = compare(store, [f"id-{model}"])
+    return comparison.reason
+
+
 def test_a_base_that_has_other_weights_since_is_not_held_against_a_card(store: Store) -> None:
     models = [replace(a_model(name), weights_digest=name * 64) for name in ("a", "b", "c")]
     fill(store, models, [an_edge("c", "b", 0.998)])

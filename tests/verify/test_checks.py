@@ -52,6 +52,14 @@ def test_a_root_contradicts_any_parent_and_undecided_cannot_tell() -> None:
     assert "possible parent (probability 0.50)" in check_parent(maybe, "base", "org/base").message
 
 
+def test_a_root_that_may_be_a_long_training_of_a_model_cannot_tell() -> None:
+    root = Member("child", "org/child", answer="root", reason="had a start in common", started_with=("base",))
+    facts = {name: Member(name, f"org/{name}") for name in ("base", "copy")}
+    found = check_parent(ModelChecked(root, facts=facts), "base", "org/base")
+    assert found.outcome is Outcome.CANNOT_TELL and "had a start in common" in found.message
+    assert check_parent(ModelChecked(root, facts=facts), "copy", "org/copy").outcome is Outcome.CONTRADICTED
+
+
 @pytest.mark.parametrize(("architecture", "outcome"), [("a+b", Outcome.CONTRADICTED), ("c", Outcome.CANNOT_TELL)])
 def test_what_was_never_compared_does_not_contradict(architecture: str, outcome: Outcome) -> None:
     facts = {"base": Member("base", "org/base", architecture="b")}

@@ -11,7 +11,11 @@ from tests.builders import sketch_of, start, tune
 
 BASE = start(1)
 SISTER = tune(BASE, 2)
+LONG = {
+    name: (0.3 * v + 0.95 * start(5)[name]).astype(v.dtype) for name, v in BASE.items()
+}  # a long training of the base
 WEIGHTS = {"base": BASE, "sister": SISTER, "own": tune(BASE, 3), "below": tune(SISTER, 4, 0.5), "stranger": start(9)}
+WEIGHTS |= {"long": LONG, "chat": tune(LONG, 6)}
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +25,7 @@ def claims() -> ScannedClaims:
     edges = [
         EdgeFacts(child, "base", "FINE_TUNED_FROM", p) for child, p in (("sister", 0.98), ("own", 0.9), ("below", 0.9))
     ]
+    edges.append(EdgeFacts("chat", "long", "FINE_TUNED_FROM", 0.99))
     equal = {name: frozenset({name}) for name in WEIGHTS}
     return ScannedClaims(members, edges, (), equal, SampledClaims(samples))
 
@@ -35,6 +40,9 @@ def claims() -> ScannedClaims:
         ("base", "root", "stranger", "contradicts"),
         ("stranger", "no_relatives", "base", "contradicts"),
         ("sister", "parent", "stranger", "contradicts"),
+        ("long", "root", "base", "cannot tell"),  # a start in common
+        ("chat", "parent", "base", "cannot tell"),  # its parent had
+        ("chat", "parent", "stranger", "contradicts"),
     ],
 )
 def test_a_claim_is_contradicted_only_by_what_cannot_be(
