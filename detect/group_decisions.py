@@ -23,6 +23,7 @@ from lineage.detect.no_relatives import by_blocks
 from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
 from lineage.detect.parts_in_group import agreeing
 from lineage.detect.renamed import across_names, kin_of_other_names
+from lineage.detect.taken_layers import with_taken_layers
 from lineage.detect.unrelated_parts import KeyedPart, unrelated_parts
 from lineage.graphdb.schema import Relation, share_key
 
@@ -129,7 +130,8 @@ def _decided_together(group: Group, decide: Decide, threshold: float | None) -> 
     full = [m.subject for m, _ in said if not m.subject.quantized]
     across = across_norms(full, keep, {m.subject.id: d for m, d in said})
     said = [(m, across.get(m.subject.id, d)) for m, d in said]
-    return by_blocks([_by_overlap(pair, members_of, threshold) for pair in said], threshold, decide)
+    said = [_by_overlap(pair, members_of, threshold) for pair in said]
+    return by_blocks(with_taken_layers(said, threshold, decide), threshold, decide)
 
 
 def _by_overlap(

@@ -206,9 +206,9 @@ def decide_by_layers(
     whole = [
         (candidate, there)
         for candidate, there in found
-        if there.covered >= COVERED and there.compared >= AT_LEAST_BLOCKS and _comes_from(child, candidate, there)
+        if there.covered >= COVERED and there.compared >= AT_LEAST_BLOCKS and comes_from(child, candidate, there)
     ]
-    return _nearest(child, whole, _weigher(child, decide)) if whole else None
+    return nearest_by_layers(child, whole, _weigher(child, decide)) if whole else None
 
 
 Weigher = Callable[[Sequence[tuple[Subject, LayerMap]]], tuple[dict[str, float], float] | None]
@@ -271,7 +271,7 @@ def layers_text(child: Sketch, parent: Sketch, there: LayerMap) -> str:
     return there.text if len(found) == 1 else "; ".join(f"{own.backbone.part} {way.text}" for (own, _), way in found)
 
 
-def _comes_from(child: Subject, candidate: Subject, there: LayerMap) -> bool:
+def comes_from(child: Subject, candidate: Subject, there: LayerMap) -> bool:
     """Whether the child has some blocks twice, or lost blocks that the other one has: then it is the later."""
     if there.repeated:
         return True
@@ -311,7 +311,10 @@ def _as_near(one: LayerMap, other: LayerMap) -> bool:
     return bool(first <= second + EQUAL**2)
 
 
-def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: Weigher) -> Decision:
+def nearest_by_layers(
+    child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: Weigher | None = None
+) -> Decision:
+    """The decision that a model was made of layers of one of others: the nearest, or what `weigh` says of them."""
     distances = [max(float(np.nanmean(m.distance)), 1e-12) for _, m in found]
     plain = [not _redundant(found, place) for place in range(len(found))]
     if any(plain):
@@ -321,7 +324,7 @@ def _nearest(child: Subject, found: Sequence[tuple[Subject, LayerMap]], weigh: W
     found, distances = [found[i] for i in order], [distances[i] for i in order]
     weights = [(distances[0] / d) ** FAR for d in distances]
     sure_of_one = 1.0
-    if (said := weigh(found)) is not None:
+    if weigh is not None and (said := weigh(found)) is not None:
         weighed, otherwise = said
         if found[0][0].id in weighed or sum(weighed.values()) >= 0.5:
             weights = [weighed.get(c.id, 0.0) for c, _ in found]

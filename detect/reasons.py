@@ -86,6 +86,7 @@ TEMPLATES = {
     ),
     "between": "{parent} is nearest, and lies between it and {third} as a merge of both does; cannot tell which came first",
     "made_over": "it has only some of the layers of {parent}, or copies of them",
+    "taken_before": "{parent} is some layers of {models} as they are, so it was there before what is near to it",
     "related_by_others": "is in one family with {parent} only by way of others, such as a merge of both; not related to it itself",
     "too_far": (
         "{parent} is likeliest, but {distance:.2g} of its length away: trainings of one random start lie so far apart, children do not"
@@ -117,6 +118,7 @@ TEMPLATES = {
     "packed_other_shapes": "a quantized copy; it names {parent}, whose tensors have other shapes",
     "layers_stacked": "its {layers} layers are stacked from the {layers_of_parent} of {parent}: {map}",
     "layers_chosen": "its {layers} layers are made of some of the {layers_of_parent} of {parent}: {map}",
+    "layers_equal": "its {layers} layers are some of the {layers_of_parent} of {parent}, bit for bit: {map}",
     "layers_like": "its {layers} layers are like some of the {layers_of_parent} of {parent}: {map}; "
     "whether it was made of them is not certain",
     "layers_of_several": "its layers are those of {models}, unchanged",

@@ -134,7 +134,7 @@ def explain_pair(
             return with_decision(named, decided())
         with computing([s.sketch for s in (here, *there)], options, device) as on:
             found = explain_subjects(here, there[0], there[1:], options, on)
-        several = any(keys_in(one.sketch.signature)[1:] for one, _ in (child, parent))
+        several = any(keys_in(one.sketch.signature)[1:] for one, _ in (child, parent)) or len(there) <= len(others)
         if not several and {here.id, there[0].id} == {s.id for s in subjects}:
             return found
         named = replace(found, child=subjects[0].id, parent=subjects[1].id, names={**labels, **found.names})
