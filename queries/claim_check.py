@@ -23,14 +23,26 @@ from typing import Any
 from lineage.graphdb.schema import ACCEPTED, CONTRADICTED_ADAPTER, Declaration, Model, Relation, Status, share_key
 from lineage.graphdb.schema.rows import claims_of, name_key
 from lineage.queries import load
+from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
 from lineage.queries.graph_reader import GraphReader
 from lineage.queries.kinship import ClaimedKin, ParentEdge, kinship
 from lineage.queries.pipelines import main_parts, whole_of, with_claims_of
+from lineage.queries.same_values import one_model, originals, rows_of, surely_below
 from lineage.queries.same_weights import same_weights
+from lineage.queries.several_bases import (
+    JudgedBase,
+    claims_by_base,
+    is_merge,
+    joined,
+    says_quantized,
+    stated,
+    with_strangers,
+)
 from lineage.queries.walk import EVERYTHING, AncestorEdges, Limits, Relative, ancestors
 
 COMPARED = "declared_vs_detected"
 COMMON_START = "common_start"  # in a reason, see detect/reasons.py
+_OF_ADAPTER = ("card", "adapter_config")  # sources of claims
 BATCH = 1_000  # models a statement
 POSSIBLE_PARENTS = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT), depth=1)
 
@@ -139,7 +151,7 @@ def compare_found(
     def above() -> set[str]:
         return {relative.hub_id for hub_id, _ in parents for relative in kin.ancestors(hub_id)}
 
-    agreement, reason = _judge(row, worth, kin.by_weights(known), above_it, above, kin)
+    agreement, reason = _judge_each(row, worth, kin.by_weights(known), above_it, above, kin)
     detected = tuple(name for _, name in parents)
     return Comparison(model.hub_id, model.repo_id, agreement, reason, tuple(worth), detected, answer)
 
@@ -185,7 +197,7 @@ def compare_row(kin: Kin, row: Mapping[str, Any]) -> Comparison:
     def above() -> set[str]:
         return {relative.hub_id for relative in kin.ancestors(row["hub_id"])}
 
-    agreement, reason = _judge(row, claims, known, parents, above, kin)
+    agreement, reason = _judge_each(row, claims, known, parents, above, kin)
     return Comparison(
         row["hub_id"],
         row["repo_id"],
@@ -255,10 +267,15 @@ class Kin:
     def beside(self, model: str, base: str, found: Sequence[ParentEdge]) -> ClaimedKin:
         """How a claimed base lies to a model; found: edges to the model's parents, which the graph may not know."""
 
-        def parents_of(at: str) -> Sequence[ParentEdge]:
-            return found if at == model and found else self.possible_parents(at)
+        return kinship(model, base, self.equal_to(base), self.parents_of(model, found))
 
-        return kinship(model, base, self.equal_to(base), parents_of)
+    def parents_of(self, model: str, found: Sequence[ParentEdge]) -> Callable[[str], Sequence[ParentEdge]]:
+        """Edges above each model. found: those of one model, which the graph may not know."""
+        return lambda at: found if at == model and found else self.possible_parents(at)
+
+    def declares(self, model: str, base: str) -> bool:
+        """Whether a model's own claims name another one."""
+        return any(known["hub_id"] == base for row in rows_of(self.store, [model]) for known in row["known"])
 
 
 def _without_itself(claims: Iterable[Declaration], repo_id: str) -> list[Declaration]:
@@ -287,10 +304,15 @@ def _judge(
         part = next((p["repo_id"] for p in parents if is_part(p["repo_id"], claim.base)), None)
         if part is not None:
             return Agreement.AGREE, f"{claim.base} is declared, and {part} is a part of it"
+    edges = [ParentEdge(p["hub_id"], p["kind"], p["probability"]) for p in parents]
     if parents and known:
         above = ancestors_of_it()
         for base in known:
             if base["hub_id"] in above:
+                if _quantized_from_another(row, base, claims, edges, kin):
+                    lone = len(claims_by_base(claims)) == 1
+                    outcome = Agreement.CONTRADICTS if lone else Agreement.CANNOT_TELL
+                    return outcome, other_values_words(base["repo_id"], parents[0]["repo_id"])
                 return (
                     Agreement.AGREE,
                     f"{base['repo_id']} is declared and an ancestor; the parent is {parents[0]['repo_id']}",
@@ -331,16 +353,96 @@ def _judge(
         if (until := kin.came_from_until(row["hub_id"], base["hub_id"])) is not None:
             former = f"the weights came from those that it had until {until:%Y-%m-%d}, and it has others now"
             return Agreement.CANNOT_TELL, f"{base['repo_id']} is declared; {former}"
-    edges = [ParentEdge(p["hub_id"], p["kind"], p["probability"]) for p in parents]
     for ancestor, start in _common_starts(row, edges, kin):
         for base in known:
             if any(kin.beside(other, base["hub_id"], ()) is not ClaimedKin.STRANGER for other in start):
                 return Agreement.CANNOT_TELL, start_words(base["repo_id"], *_on_the_way(row, ancestor, parents, kin))
     for base in known:
         lies = kin.beside(row["hub_id"], base["hub_id"], edges)
+        if lies is ClaimedKin.RELATED and _copies_its_ancestor(row, base, edges, kin):
+            continue
         if lies is ClaimedKin.RELATED or (lies is ClaimedKin.OTHER_BRANCH and not parents):
             return Agreement.CANNOT_TELL, related_words(base["repo_id"], parents[0]["repo_id"] if parents else None)
-    return Agreement.CONTRADICTS, contradicted_words(named[0], parents[0]["repo_id"] if parents else None)
+    return Agreement.CONTRADICTS, contradicted_words(" and ".join(named), parents[0]["repo_id"] if parents else None)
+
+
+def _judge_each(
+    row: Mapping[str, Any],
+    claims: Sequence[Declaration],
+    known: Sequence[Mapping[str, Any]],
+    parents: Sequence[Mapping[str, Any]],
+    ancestors_of_it: Callable[[], set[str]],
+    kin: Kin,
+) -> tuple[Agreement | None, str]:
+    """As `_judge`, and where several bases are declared, with what is known of each; see several_bases.py."""
+    agreement, reason = _judge(row, claims, known, parents, ancestors_of_it, kin)
+    named = claims_by_base(claims)
+    if len(named) < 2 or agreement not in (Agreement.AGREE, Agreement.CANNOT_TELL):
+        return agreement, reason
+    if row["status"] == Status.ADAPTER:
+        return agreement, reason + (_card_and_configuration(claims, known, kin) if agreement is Agreement.AGREE else "")
+    edges = [ParentEdge(p["hub_id"], p["kind"], p["probability"]) for p in parents]
+    others = []
+    for key, of_base in named.items():
+        bases = [base for base in known if name_key(base["base"]) == key]
+        one, why = _judge(row, of_base, bases, parents, ancestors_of_it, kin)
+        against = one is Agreement.CONTRADICTS
+        if one is not Agreement.AGREE and stated(of_base):
+            apart = (kin.beside(row["hub_id"], base["hub_id"], edges) is ClaimedKin.STRANGER for base in bases)
+            name = bases[0]["repo_id"] if bases else of_base[0].base
+            others.append(JudgedBase(name, False, against, against and all(apart), why))
+    if agreement is Agreement.CANNOT_TELL:
+        return agreement, with_strangers(reason, others)
+    holds, reason = joined(reason, others, _no_merge(row, claims, known, edges, kin))
+    return (Agreement.AGREE if holds else Agreement.CANNOT_TELL), reason
+
+
+def _no_merge(
+    row: Mapping[str, Any],
+    claims: Sequence[Declaration],
+    known: Sequence[Mapping[str, Any]],
+    edges: Sequence[ParentEdge],
+    kin: Kin,
+) -> str | None:
+    """Name of the one model whose values a model has that is declared a merge, where it surely is none."""
+    if not is_merge(claims):
+        return None
+    equal = sorted(kin.equal_to(row["hub_id"]) - {row["hub_id"]})
+    values = list(dict.fromkeys([*originals(row["hub_id"], kin.parents_of(row["hub_id"], edges)), *equal]))
+    return one_model(rows_of(kin.store, values), (base["hub_id"] for base in known)) if values else None
+
+
+def _card_and_configuration(claims: Sequence[Declaration], known: Sequence[Mapping[str, Any]], kin: Kin) -> str:
+    """A clause about an adapter whose card and configuration name different models."""
+    names = {name_key(base["base"]): base for base in known}
+    said = {source: [names.get(name_key(c.base)) for c in claims if c.source == source] for source in _OF_ADAPTER}
+    card, configuration = (([base for base in said[source] if base is not None]) for source in _OF_ADAPTER)
+    if not card or not configuration or kin.equal_among(configuration[0]["hub_id"], {b["hub_id"] for b in card}):
+        return ""
+    return f"; its card names {card[0]['repo_id']}, and its configuration {configuration[0]['repo_id']}"
+
+
+def _quantized_from_another(
+    row: Mapping[str, Any],
+    base: Mapping[str, Any],
+    claims: Sequence[Declaration],
+    edges: Sequence[ParentEdge],
+    kin: Kin,
+) -> bool:
+    """Whether a base is declared whose values were quantized, and the values are surely those of a model that has others."""
+    if not says_quantized(claim for claim in claims if name_key(claim.base) == name_key(base["base"])):
+        return False
+    mine = originals(row["hub_id"], kin.parents_of(row["hub_id"], edges))
+    own = {base["hub_id"], *originals(base["hub_id"], kin.possible_parents, least=0.0)}
+    return bool(mine) and not any(kin.equal_among(model, own) for model in mine)
+
+
+def _copies_its_ancestor(
+    row: Mapping[str, Any], base: Mapping[str, Any], edges: Sequence[ParentEdge], kin: Kin
+) -> bool:
+    """Whether a model has the very weights from which a declared base surely comes."""
+    copied = originals(row["hub_id"], kin.parents_of(row["hub_id"], edges), (Relation.COPY_OF,))
+    return bool(copied) and surely_below(base["hub_id"], copied, kin.possible_parents, kin.declares)
 
 
 def _on_the_way(
@@ -384,37 +486,3 @@ def common_start(reason_values: str | None) -> list[str]:
         for named in clause.get("models", {}).values()
         for model in ([named] if isinstance(named, str) else named)
     ]
-
-
-def start_words(declared: str, parent: str | None = None, ancestor: str | None = None) -> str:
-    """Why a claim about a model of another family, which had a start in common with this one, is neither confirmed nor contradicted.
-
-    Args:
-        parent: that was found; ancestor: the model, or what it comes from, that had the start in common.
-    """
-    which = "had a start in common, or one is a long training of the other"
-    if parent is None:
-        return f"{declared} is declared; they {which}"
-    through = "it" if ancestor == parent else f"{ancestor}"
-    return f"{declared} is declared; {parent} was found, and {through} and {declared} {which}"
-
-
-def related_words(declared: str, parent: str | None) -> str:
-    """Why a claim about a relative is neither confirmed nor contradicted; parent: that was found."""
-    if parent is None:
-        return f"{declared} is declared and of the same family; which of them came first is not certain"
-    return (
-        f"{declared} is declared and of the same family; {parent} was found, and the weights do not rule {declared} out"
-    )
-
-
-def contradicted_words(declared: str, parent: str | None) -> str:
-    """What the weights show instead of a declared base; parent: that was found."""
-    if parent is None:
-        return f"{declared} is declared; the weights are not related to it"
-    return f"{declared} is declared; the weights come from {parent}"
-
-
-def is_part(name: str, whole: str) -> bool:
-    """Whether a model is a part of a repository or folder of several, such as the `unet` of a pipeline."""
-    return f"/{name.lower()}".rpartition("/")[0].endswith(f"/{whole.lower()}")

@@ -14,7 +14,7 @@ from enum import StrEnum
 from lineage.graphdb.schema import ACCEPTED, Relation
 
 SURE = 0.95  # probability of each edge that puts a relative on another branch
-_SAME_VALUES = (Relation.COPY_OF, Relation.QUANTIZED_FROM)
+SAME_VALUES = (Relation.COPY_OF, Relation.QUANTIZED_FROM)
 
 
 class ClaimedKin(StrEnum):
@@ -73,4 +73,4 @@ def _reached(starts: Iterable[str], parents_of: ParentsOf, least: float | None =
 
 def _originals(model: str, parents_of: ParentsOf) -> set[str]:
     """What a model is a copy or a quantized copy of."""
-    return _reached([model], lambda at: [edge for edge in parents_of(at) if edge.relation in _SAME_VALUES])
+    return _reached([model], lambda at: [edge for edge in parents_of(at) if edge.relation in SAME_VALUES])

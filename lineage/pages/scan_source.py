@@ -115,16 +115,15 @@ def scanned(
         members[row["model"]] = replace(members[row["model"]], answer="no_relatives", reason=row["reason"])
     for row in document["undecided"]:
         members[row["child"]] = replace(members[row["child"]], answer="undecided", reason=row["reason"])
+    for name in members.keys() & (cards or {}).keys():
+        card = (cards or {})[name]
+        members[name] = replace(members[name], license=card.license, claims=tuple(card.claims))
     weighed = ScannedClaims(members, edges, possible, _equal(document, ties or {}), measures)
     for name, card in (cards or {}).items():
-        if name in members:
-            members[name] = replace(members[name], license=card.license)
-            if card.claims:
-                found = {claim.base: _meant(claim.base, members) for claim in card.claims}
-                outcome, reason = weighed.outcome(members[name], found)
-                members[name] = replace(
-                    members[name], claims=tuple(card.claims), outcome=outcome, outcome_reason=reason
-                )
+        if name in members and card.claims:
+            found = {claim.base: _meant(claim.base, members) for claim in card.claims}
+            outcome, reason = weighed.outcome(members[name], found, card.claims)
+            members[name] = replace(members[name], outcome=outcome, outcome_reason=reason)
     return ScannedFamilies(
         members,
         edges,

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from lineage.graphdb.schema import ACCEPTED, share_key
+from lineage.graphdb.schema import ACCEPTED, Declaration, Relation, share_key
 from lineage.pages.members import EdgeFacts, Member
-from lineage.queries.claim_check import Agreement, contradicted_words, is_part, related_words, start_words
+from lineage.queries.claim_check import Agreement
+from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
 from lineage.queries.kinship import SURE, ClaimedKin, ParentEdge, kinship
+from lineage.queries.same_values import originals
+from lineage.queries.several_bases import JudgedBase, claims_by_base, is_merge, joined, says_quantized, with_strangers
 
 
 class ClaimMeasures(Protocol):
@@ -49,17 +52,55 @@ class ScannedClaims:
         for edge in (*edges, *possible):
             self._up.setdefault(edge.child, []).append(ParentEdge(edge.parent, edge.relation, edge.probability or 0.0))
 
-    def outcome(self, member: Member, named: Mapping[str, str | None]) -> tuple[str, str]:
+    def outcome(
+        self, member: Member, named: Mapping[str, str | None], claims: Sequence[Declaration] = ()
+    ) -> tuple[str, str]:
         """`agree`, `contradicts` or `cannot tell`, and a sentence.
 
         Args:
-            named: what the card names -> the id that it means here.
+            named: what the card names -> the id that it means here. claims: of the card, with their relations.
         """
+        agreement, reason = self._outcome(member, named, claims)
+        if len(claims_by_base(claims)) < 2 or agreement == Agreement.CONTRADICTS:
+            return agreement, reason
+        others = []
+        for base, found in named.items():
+            one, why = self._outcome(member, {base: found}, claims)
+            against = one == Agreement.CONTRADICTS
+            if one != Agreement.AGREE:
+                apart = found is not None and self._lies(member.id, found) is ClaimedKin.STRANGER
+                others.append(JudgedBase(base, False, against, against and apart, why))
+        if agreement == Agreement.CANNOT_TELL:
+            return agreement, with_strangers(reason, others)
+        known = {found for found in named.values() if found is not None}
+        holds, reason = joined(reason, others, self._no_merge(member.id, known) if is_merge(claims) else None)
+        return (Agreement.AGREE if holds else Agreement.CANNOT_TELL), reason
+
+    def _no_merge(self, model: str, bases: set[str]) -> str | None:
+        """The one model whose values a model has, where it is one of the declared bases or was fine-tuned from one model."""
+        values = list(dict.fromkeys([*originals(model, self._accepted), *sorted(self._equal[model] - {model})]))
+        edges = [edge.relation for one in values for edge in self._accepted(one)]
+        if Relation.MERGED_FROM in edges or any(len(claims_by_base(self._members[one].claims)) > 1 for one in values):
+            return None
+        named = [one for one in values if one in bases]
+        tuned = [one for one in values if any(e.relation == Relation.FINE_TUNED_FROM for e in self._accepted(one))]
+        return next(iter([*named, *tuned]), None)
+
+    def _outcome(
+        self, member: Member, named: Mapping[str, str | None], claims: Sequence[Declaration]
+    ) -> tuple[str, str]:
         above = self._above(member.id)
         known = {base: found for base, found in named.items() if found is not None and found != member.id}
         parents = [edge.parent for edge in self._accepted(member.id)]
         for base, found in known.items():
             if found in above:
+                if says_quantized(claim for claim in claims if claim.base == base) and self._other_values(
+                    member.id, found
+                ):
+                    lone = len(claims_by_base(claims)) == 1
+                    return (Agreement.CONTRADICTS if lone else Agreement.CANNOT_TELL), other_values_words(
+                        base, parents[0]
+                    )
                 return Agreement.AGREE, f"{base} is declared and found in the weights"
         for base in named:
             part = next((model for model in sorted(above) if is_part(model, base)), None)
@@ -87,7 +128,7 @@ class ScannedClaims:
             if not against:
                 strange = self._lies(member.id, found) is ClaimedKin.STRANGER
                 return Agreement.CANNOT_TELL, start_words(base, parent) if strange else related_words(base, parent)
-        return Agreement.CONTRADICTS, contradicted_words(next(iter(known)), parent)
+        return Agreement.CONTRADICTS, contradicted_words(" and ".join(known), parent)
 
     def _against(self, model: str, base: str, parent: str | None) -> bool | None:
         """Whether a declared base contradicts what was found; None where it was not compared."""
@@ -102,6 +143,12 @@ class ScannedClaims:
         mine = self._above(model)
         since = next((at for at in self._line(base) if at in mine), None)
         return since is not None and self._measures.lacks(model, base, since) is True
+
+    def _other_values(self, model: str, base: str) -> bool:
+        """Whether the values of a model are surely those of one that has other values than a base."""
+        mine = originals(model, self._accepted)
+        own = {base, *self._equal[base], *originals(base, self._accepted, least=0.0)}
+        return bool(mine) and own.isdisjoint(other for one in mine for other in self._equal[one])
 
     def _lies(self, model: str, base: str) -> ClaimedKin:
         least = 0.0 if self._measures else SURE  # what the samples say counts more
