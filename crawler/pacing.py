@@ -8,21 +8,25 @@ for the window to turn. 429 answers and edge refusals without these headers paus
 from __future__ import annotations
 
 import email.utils
+import logging
 import random
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 
 from lineage.crawler.hub_errors import RateLimited
+
+logger = logging.getLogger(__name__)
 
 _LEFT = re.compile(r'"(?P<name>[^"]{1,40})"\s*;\s*r\s*=\s*(?P<left>\d{1,9})\s*;\s*t\s*=\s*(?P<seconds>\d{1,6})')
 _QUOTA = re.compile(r'"(?P<name>[^"]{1,40})"\s*;\s*q\s*=\s*(?P<quota>\d{1,9})')
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 BASE_WAIT_SECONDS = 1.0
 LONGEST_BACK_OFF_SECONDS = 60.0
+LONG_WAIT_SECONDS = 10.0  # a longer one is announced
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class Pacer:
         self._blocked_until: dict[str, float] = {}
         self._in_flight: dict[str, int] = {}
         self.before_pause: Callable[[float], None] = lambda seconds: None  # may raise, to have no pause
+        self._announced_until = 0.0
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -122,17 +127,28 @@ class Pacer:
     def _back_off_seconds(self, attempt: int) -> float:
         return min(LONGEST_BACK_OFF_SECONDS, BASE_WAIT_SECONDS * 2 ** (attempt - 1)) * (0.5 + self._chance() / 2)
 
-    def pause(self, seconds: float, asked: bool = True) -> None:
+    def pause(self, seconds: float, asked: bool = True, *, why: str | None = "the Hub's rate limit") -> None:
         """
         Args:
-            asked: whether the Hub has asked for this wait.
+            asked: whether the Hub has asked for this wait. why: named where it is long, once for all threads; None where it was named.
         Raises:
             RateLimited: longer than the caller is ready to wait.
         """
         if seconds > self.max_wait_seconds:
             raise RateLimited(seconds, asked=asked)
         self.before_pause(seconds)
+        if why is not None and seconds > LONG_WAIT_SECONDS:
+            self._announce(seconds, why if asked else "no whole answer from the Hub")
         self._sleep(seconds)
+
+    def _announce(self, seconds: float, why: str) -> None:
+        until = self._clock() + seconds
+        with self._lock:
+            if until <= self._announced_until + LONG_WAIT_SECONDS:
+                return  # another thread has said it
+            self._announced_until = until
+        at = datetime.fromtimestamp(self._wall() + seconds, UTC)
+        logger.warning("%s: waiting for %.0f s, until %s UTC", why, seconds, f"{at:%H:%M:%S}")
 
     def _buckets_of(self, kind: str) -> list[_Bucket]:
         return [self._buckets[name] for name in self._counted_in.get(kind, ()) if name in self._buckets]

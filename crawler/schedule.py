@@ -25,8 +25,18 @@ class Interruption(Failure):
 
     exit_code = 130
 
-    def __init__(self) -> None:
-        super().__init__("stopped before the end; nothing is lost", "run the same command again: it goes on from here")
+    def __init__(
+        self,
+        message: str = "stopped before the end; nothing is lost",
+        try_next: str = "run the same command again: it goes on from here",
+    ) -> None:
+        super().__init__(message, try_next)
+
+
+class StopEvent(threading.Event):
+    """Set where the process is asked to stop. by: the signal that asked."""
+
+    by: int | None = None
 
 
 def repeat(
@@ -56,6 +66,8 @@ def repeat(
         else:
             first = datetime.now(UTC) if every else trigger.get_next_fire_time(None, datetime.now(UTC))
             _serve(one_pass, trigger, stop, timetable, f"every {every}" if every else f"cron {cron}", first, say)
+            if stop.by == signal.SIGINT:  # a person; a service that SIGTERM ends has done what was asked
+                raise Interruption("stopped", "start it again: the schedule goes on from there")
 
 
 def _serve(
@@ -104,9 +116,9 @@ def _serve(
 
 
 @contextlib.contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
+def told_to_stop() -> Iterator[StopEvent]:
     """SIGTERM and Ctrl-C set the event; a second one ends the process at once, which harms nothing that is stored."""
-    stop = threading.Event()
+    stop = StopEvent()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -115,6 +127,7 @@ def told_to_stop() -> Iterator[threading.Event]:
         if stop.is_set():
             os._exit(128 + number)
         logger.warning("stopping after this step; Ctrl-C again stops at once")
+        stop.by = number
         stop.set()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -90,13 +90,19 @@ def summary_text(summary: CrawlSummary) -> str:
         f", {counts[status]} {status}" for status in ("unreadable", "gated", "adapter", "gone") if counts[status]
     )
     several = f", {counts['several']} with several models in each" if counts["several"] else ""
+    again = f", {counts['again']} read again" if counts["again"] else ""
+    rest = counts["seen"] - sum(counts[kind] for kind in ("new", "changed", "unchanged", "again", "waiting"))
+    absent = f", {rest} no longer listed" if rest > 0 else ""
+    kinds = f"{counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged{again}{absent}"
     lines = [
-        f"{counted(counts['seen'], 'model')} seen: {counts['new']} new, {counts['changed']} changed, {counts['unchanged']} unchanged",
+        f"{counted(counts['seen'], 'model')} seen: {kinds}",
         f"{counts['sketched']} readable{others}{several}",
         f"{counts['read']} downloaded, {counts['reused']} reused (same file hash)",
         f"{counted(sum(summary.requests.values()), 'request')}, {sum(summary.body_bytes.values()) / 1e6:.1f} MB, "
         f"{summary.seconds:.1f} s",
     ]
+    if counts["malformed"]:
+        lines.append(f"{counts['malformed']} listed without a name that a repository can have: left out")
     if counts["waiting"]:
         lines.append(f"{counts['waiting']} waiting for the budget of a later pass, the most useful first")
     if summary.stopped:

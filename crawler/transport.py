@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -46,6 +47,11 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0  # without a single byte
+SLOW_SECONDS, SLOW_BYTES_PER_SECOND, SLOW_AGAIN_SECONDS = (
+    10.0,
+    10_000,
+    600.0,
+)  # what is called a slow server, and how often
 SMALL_BODY_BYTES = 64 * 1024
 RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 524})
 HIDDEN = "[token]"
@@ -159,6 +165,7 @@ class Transport:
         self.budget: Budget | None = None
         self._breakers = {which: Breaker(pacer.clock, self._wait_for_server) for which in ("hub", "storage")}
         self._reached = False
+        self._slow_until: dict[str, float] = {}  # host -> when it may be called slow again
         self._token = _token_to_send(token)
         self._agent = f"lineage/{_version('model-lineage')}; hf_hub/{_version('huggingface_hub')}; python/{platform.python_version()}"
 
@@ -261,7 +268,7 @@ class Transport:
 
     def _wait_for_server(self, seconds: float) -> None:
         try:
-            self.pacer.pause(seconds)
+            self.pacer.pause(seconds, why=None)
         except RateLimited:
             raise ServerDown from None
 
@@ -311,8 +318,13 @@ class Transport:
         inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         parts: list[bytes] = []
         left = limit_bytes
+        slow_from, received = deadline - self.answer_seconds + SLOW_SECONDS, 0
         for raw in response.iter_raw():
             self.traffic.add(ask.what, body_bytes=len(raw))
+            received += len(raw)
+            if time.monotonic() > slow_from:
+                self._tell_slow(ask, received, deadline)
+                slow_from = deadline
             piece = inflate.decompress(raw, left + 1) if inflate else raw
             if len(piece) > left:
                 if cut:
@@ -376,6 +388,20 @@ class Transport:
             wait()
         except RateLimited as error:
             raise RateLimited(error.wait_seconds, ask.repo_id, error.asked) from None
+
+    def _tell_slow(self, ask: HubRequest, received: int, deadline: float) -> None:
+        """One line about a server that sends little, once for all its answers within SLOW_AGAIN_SECONDS."""
+        now, host = time.monotonic(), urlsplit(ask.url).hostname or ""
+        if received > SLOW_BYTES_PER_SECOND * SLOW_SECONDS or now < self._slow_until.get(host, 0.0):
+            return
+        self._slow_until[host] = now + SLOW_AGAIN_SECONDS
+        logger.warning(
+            "%s is slow: %s bytes in %.0f s; an answer is waited for until %s UTC",
+            host,
+            f"{received:,}",
+            SLOW_SECONDS,
+            f"{datetime.now(UTC) + timedelta(seconds=max(0.0, deadline - now)):%H:%M:%S}",
+        )
 
     def _down(self, ask: HubRequest, why: str) -> HubFailure:
         host = urlsplit(ask.url).hostname

@@ -10,6 +10,7 @@ One process owns the files. Every statement runs in an explicit transaction, and
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -218,6 +219,7 @@ def engine_module(folder: Path) -> Any:
     )  # its other way of passing parameters keeps 4,096 of them for ever
     os.environ.setdefault("ARCADEDB_LOG_CONSOLE", "0")
     os.environ.setdefault("ARCADEDB_LOG_DIR", str(folder.absolute() / "log"))
+    logging.getLogger("arcadedb").setLevel(logging.ERROR)  # that a store is read-only we say ourselves
     import arcadedb
 
     return arcadedb

@@ -26,6 +26,7 @@ SHOWN_CHILDREN = 12  # of one model, where not everything is asked for
 UNBROKEN_COLUMNS = 10_000  # width of what goes into a pipe or a file
 LAST_COLUMN_LEAST = 24  # columns of the terminal that the last cell of a row must have, or rows become cards
 BETWEEN = "  "
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what begins a cell that a spreadsheet computes
 
 
 def to_terminal() -> bool:
@@ -119,7 +120,8 @@ def folded(text: str) -> str:
 
 
 def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Rows as CSV, below a line of column names; lists and maps as JSON text.
+    """Rows as CSV, below a line of column names; lists and maps as JSON text. Text that a spreadsheet would take for a formula begins with
+    an apostrophe (https://owasp.org/www-community/attacks/CSV_Injection).
 
     Args:
         columns: the names, for where there is no row.
@@ -134,10 +136,17 @@ def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) ->
                 if isinstance(value, (list, dict))
                 else value.isoformat()
                 if isinstance(value, datetime)
+                else no_formula(value)
+                if isinstance(value, str)
                 else value
                 for value in row.values()
             ]
         )
+
+
+def no_formula(text: str) -> str:
+    """Text for a cell, which no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def print_trees(

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from lineage.commands.empty_values import refuse_empty
 from lineage.commands.messages import (
     escape_what_streams_cannot_write,
     note,
@@ -156,13 +157,6 @@ def _shared_options() -> list[click.Option]:
     ]
 
 
-def _refuse_empty(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """An argument that is empty comes from a variable of a shell that is not set; it must not mean the working folder."""
-    if isinstance(value, str) and not value.strip():
-        raise click.BadParameter("it is empty", context, parameter)
-    return value
-
-
 def _with_shared_options(command: click.Command) -> click.Command:
     if isinstance(command, click.Group):
         for name in command.list_commands(click.Context(command)):
@@ -172,7 +166,7 @@ def _with_shared_options(command: click.Command) -> click.Command:
         return command
     for parameter in command.params:
         if isinstance(parameter, click.Argument) and parameter.callback is None:
-            parameter.callback = _refuse_empty
+            parameter.callback = refuse_empty
     known = {name for parameter in command.params for name in parameter.opts}
     command.params += [option for option in _shared_options() if not known & set(option.opts)]
     return command

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineage.commands.empty_values import refuse_empty
 from lineage.commands.moments import Moment
 from lineage.graphdb.schema import Failure
 
@@ -40,10 +41,19 @@ def crawl_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what to crawl, for `crawl` and `sync`; `make_options` turns them into CrawlOptions."""
     for option in reversed(
         [
-            click.option("--author", metavar="A", help="Only models of this user or organisation."),
-            click.option("--search", metavar="S", help="Only models whose name holds this text."),
             click.option(
-                "--filter", "filters", metavar="TAG", multiple=True, help="Only models with this tag; repeatable."
+                "--author", metavar="A", callback=refuse_empty, help="Only models of this user or organisation."
+            ),
+            click.option(
+                "--search", metavar="S", callback=refuse_empty, help="Only models whose name holds this text."
+            ),
+            click.option(
+                "--filter",
+                "filters",
+                metavar="TAG",
+                multiple=True,
+                callback=refuse_empty,
+                help="Only models with this tag; repeatable.",
             ),
             click.option("--limit", type=click.IntRange(1), metavar="N", help="Maximum number of models."),
             click.option(

@@ -143,4 +143,4 @@ def _write(text: str, form: str, output: Path | None) -> None:
         return
     target = output or Path("report.html")
     target.write_text(text, encoding="utf-8")
-    click.echo(f"{target}: {len(text.encode()):,} bytes; open it in a browser", err=True)
+    click.echo(f"{target}: {len(text.encode()):,} bytes{'; open it in a browser' if form == 'html' else ''}", err=True)

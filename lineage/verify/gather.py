@@ -232,11 +232,9 @@ def verify_folder(
     of_pipeline = (folder / PIPELINE).is_file() and (expected.parent or expected.quantized_from)
     if len(models) == 1 or (main and of_pipeline):
         only = main[0] if main else models[0]
-        checks = [
-            replace(check, model=only.id)
-            for check in verify_model(ask(str(only.path)), graph, expected, str(only.path))
-        ]
-        return checks, places
+        name = only.id if only.id != "." else folder.resolve().name
+        found_of_it = verify_model(ask(str(only.path)), graph, expected, str(only.path))
+        return [replace(check, model=name) for check in found_of_it], {**places, name: str(only.path)}
     scan, samples = scan_with_samples(folder, options, track=track)
     found = scanned(as_json(scan), cards_under(folder), ties(scan), SampledClaims(samples))
     checks = []

@@ -58,6 +58,13 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [("--author", ""), ("--search", " "), ("--filter", "gguf", "--filter", "")])
+def test_a_variable_that_is_not_set_does_not_mean_the_whole_hub(offline: Command, words: tuple[str, ...]) -> None:
+    for command in ("sync", "crawl"):
+        misused(offline(command, *words), f"Invalid value for '{words[0]}': it is empty")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["truncated", "endless-header", "nan"])
 def test_damaged_weights_on_the_hub_and_on_disk(hub: FakeHub, lineage: Command, tmp_path: Path, name: str) -> None:
     content, says = BROKEN[name]

@@ -43,6 +43,8 @@ def test_a_report_goes_to_stdout_in_a_pipe_and_as_markdown(world: World) -> None
     assert done.stdout.lstrip().startswith("<!doctype html>")
     text = world.lineage("report", "acme/ca", "acme/d", "--format", "md").stdout
     assert text.startswith("# Lineage of 2 models") and "| acme/ca | fine-tuned | acme/c |" in text.replace("\\", "")
+    written = world.lineage("report", "acme/ca", "-o", world.lineage.store.parent / "page.md")
+    assert written.stderr.strip().endswith(" bytes") and "browser" not in written.stderr
     numbers = world.lineage("report", "acme/ca", "--json").json
     assert numbers["models"][0]["model"] == "acme/ca" and numbers["models"][0]["agreement"] == "contradicts"
 
@@ -120,6 +122,8 @@ def test_verify_a_folder_without_a_store(offline: Command, tmp_path: Path) -> No
         write(tmp_path / "models" / name, {"model": weights})
     (tmp_path / "models" / "child" / "README.md").write_text("---\nbase_model: base\nlicense: mit\n---\n")
     done = offline("verify", tmp_path / "models", "--declared", "--json")
+    only = offline("verify", tmp_path / "models" / "child", "--json").json["checks"]
+    assert [check["model"] for check in only] == ["child"]
     outcomes = {check["model"].split("/")[0]: check["outcome"] for check in done.json["checks"]}
     assert outcomes["child"] in ("holds", "cannot tell") and set(outcomes) == set(models)
     assert done.code == done.json["exit_code"]

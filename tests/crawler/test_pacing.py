@@ -212,3 +212,15 @@ def test_a_spent_quota_is_an_answer_for_a_lookup() -> None:
         with pytest.raises(RateLimited):
             hub.info("acme/tiny")
         assert fake.counts()["info"].requests == 2
+
+
+def test_a_long_wait_is_said_once_and_until_when(caplog: pytest.LogCaptureFixture) -> None:
+    pacer = Pacer(clock=lambda: 0.0, sleep=lambda seconds: None, wall=lambda: 1_700_000_000.0)
+    for _ in range(3):  # as several threads do
+        pacer.pause(3600.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the Hub's rate limit: waiting for 3600 s, until 23:13:20 UTC"
+    ]
+    pacer.pause(5.0)
+    pacer.pause(100.0, why=None)  # the caller has said it
+    assert len(caplog.records) == 1

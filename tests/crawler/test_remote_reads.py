@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lineage.crawler import transport
 from lineage.crawler.hub import FileEntry, Hub, RangeRefused
 from lineage.crawler.hub_errors import GatedRepository, HubFailure, NoSuchFile, StorageDown, UnexpectedAnswer
 from lineage.crawler.pacing import Pacer
@@ -208,3 +209,18 @@ def test_a_resolve_that_leads_astray_is_not_followed(fake: FakeHub, target: str)
     fake.faults.redirect_to(target, kind="resolve")
     with pytest.raises(UnexpectedAnswer):
         file.read(0, 1)
+
+
+@pytest.mark.slow
+def test_a_storage_that_sends_little_is_named_once(
+    fake: FakeHub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(transport, "SLOW_BYTES_PER_SECOND", 20_000)
+    fake.add_repo("acme/tiny", repository(1))
+    file = file_of(fake, Hub(fake.url, False, Pacer(sleep=Sleeps()), retries=2, answer_seconds=0.5))
+    fake.faults.trickle(bytes_per_second=1000)
+    with pytest.raises(StorageDown):
+        file.read(0, 60_000)
+    said = [record.getMessage() for record in caplog.records if " is slow: " in record.getMessage()]
+    assert len(said) == 1 and "an answer is waited for until " in said[0]

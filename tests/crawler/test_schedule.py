@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -289,3 +292,16 @@ def test_a_service_runs_whatever_the_zone_is_called(zone: Callable[[str], None],
 
     _serve(one_pass, trigger_of("1s", None), stop, tmp_path / "schedule.json", "every 1s", datetime.now(UTC))
     assert passes == [1]
+
+
+@pytest.mark.parametrize(("number", "interrupted"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_ctrl_c_while_a_service_waits_is_an_interruption(number: int, interrupted: bool, tmp_path: Path) -> None:
+    passes: list[int] = []
+    timer = Timer(0.3, os.kill, (os.getpid(), number))
+    timer.start()
+    try:
+        with pytest.raises(Interruption) if interrupted else nullcontext():
+            repeat(lambda should_stop: passes.append(1), tmp_path / "schedule.json", every="6h")
+    finally:
+        timer.cancel()
+    assert passes == [1] and Interruption.exit_code == 130

@@ -11,6 +11,7 @@ from lineage.answer import Parent, from_rows
 from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Relation, Status, Verdict, local_id
 from lineage.graphdb.store import Store
 from lineage.queries.claim_check import Agreement, compare, compare_all
+from lineage.queries.display import print_csv
 from lineage.queries.parent_query import parent_of
 from lineage.queries.resolve import find, resolve
 from tests.graphs import a_model, an_edge, fill
@@ -208,3 +209,21 @@ def test_an_unknown_model_is_answered_with_names_that_are_close(store: Store) ->
     with pytest.raises(NoSuchModel) as unknown:
         resolve(store, "zzz/nothing-like-it")
     assert "did you mean" not in (unknown.value.try_next or "")
+
+
+def test_a_repository_whose_name_another_has_taken_is_not_compared(store: Store) -> None:
+    names = {"old": "org/a#id-old", "new": "org/a", "base": "org/base"}
+    fill(store, [replace(a_model(name), repo_id=repo_id) for name, repo_id in names.items()], [])
+    for name in ("old", "new"):
+        claim(store, name, "org/base")
+    assert {found.repo_id for found in compare_all(store)} == {"org/a"}
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [("=a/b is declared", "'=a/b is declared"), ("-1+1", "'-1+1"), ("@x", "'@x"), ("a=b", "a=b"), (-1.5, "-1.5")],
+)
+def test_no_cell_of_a_csv_is_a_formula(value: object, cell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """https://owasp.org/www-community/attacks/CSV_Injection"""
+    print_csv([{"why": value}])
+    assert capsys.readouterr().out == f"why\n{cell}\n"
