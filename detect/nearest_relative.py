@@ -65,7 +65,7 @@ def not_alone(decisions: Sequence[Decision]) -> list[Decision]:
             below[parent].append(decision)
         if decision.tied_with is not None:
             equal[decision.tied_with] += 1
-        if decision.answer is AnswerKind.UNDECIDED and decision.reason.key == "equal_bodies":
+        if decision.answer is AnswerKind.UNDECIDED and decision.reason.key in ("equal_bodies", "equal_parts"):
             no_first |= dict.fromkeys(decision.named & set(decision.reason.models["models"]), decision)
     found = []
     for decision in decisions:

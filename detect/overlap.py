@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.reasons import Reason
 from lineage.detect.sketch_file import Sketch
 
 NEARLY_ALL = 0.9  # of the smaller sample: nothing to be said about it
@@ -27,6 +28,14 @@ def overlap(first: Sketch, second: Sketch) -> float:
     return common / max(1, min(first.sampled_values, second.sampled_values))
 
 
+def _of_part(reason: Reason, share: float) -> Reason:
+    """A reason that speaks of whole bodies, made to say no more than what was compared."""
+    values, rest = {**reason.values, "percent": 100 * share}, (reason.models, reason.reasons, reason.then)
+    if reason.key == "equal_body":
+        return Reason("equal_part", values, *rest)
+    return Reason("equal_parts", values, *rest) if reason.key == "equal_bodies" else reason
+
+
 def lowered(decision: Decision, share: float, threshold: float) -> Decision:
     """A decision whose evidence says how much was compared, less probable where that is little.
 
@@ -36,6 +45,7 @@ def lowered(decision: Decision, share: float, threshold: float) -> Decision:
     """
     factor = LEAST + (1 - LEAST) * min(1.0, share / ENOUGH)
     evidence = {**decision.evidence, "compared_share": round(share, 3)}
+    decision = replace(decision, reason=_of_part(decision.reason, share))
     if factor == 1.0:
         return replace(decision, evidence=evidence)
     chance = decision.probability * factor

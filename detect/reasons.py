@@ -70,9 +70,15 @@ TEMPLATES = {
     "partly_of_claimed": "{share:.2f} of what {claimed} changed since is in it, which its card names: it may be a merge of that one",
     "same_base": "its card names the same base as that of {parent}, and that is not here",
     "equal_body": "every weight of its body is equal bit for bit; at most its head or vectors were trained",
+    "equal_part": (
+        "every weight of the tensors that both have is equal bit for bit, {percent:.0f} % of the smaller model; others have no counterpart"
+    ),
     "equal_body_first": "cannot tell which of {count} such models came first",
     "adapter_inside": "every weight of its body is that of {models} bit for bit, and it holds an adapter that was not merged",
     "equal_bodies": "the bodies of {models} are equal bit for bit; cannot tell which of them came first",
+    "equal_parts": (
+        "the tensors that {models} have in common are equal bit for bit, {percent:.0f} % of the smaller model; cannot tell which came first"
+    ),
     "merge": "every weight is a mean of those of {first} ({first_share:.2f}) and {second} ({second_share:.2f})",
     "merge_mean": "every weight is a mean of those of {models}, in shares of {shares}",
     "merge_of": "a merge ({method}) of {models}, in shares of {shares}",
