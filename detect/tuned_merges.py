@@ -64,7 +64,7 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
     apart = base not in _parts(merge) and abs(_between_parts(merge, distance)[base]) < APART
     if apart:
         far = max(far, AS_FAR_BESIDE_BASE * float(distance[merge.model, base]))
-    share = ((away[:, None] + way - distance[:, sources]) / (2 * way)).amax(1)  # (m,)
+    share = _toward(merge.model, sources, distance)  # (m,)
     if not apart:  # a run's moving average is as near to the mean of its checkpoints
         share = share.clamp(min=TOWARD_SOURCES)
     may_be = ((share < TOWARD_SOURCES) & (away < far)) | ((share < NEAR_TOWARD_SOURCES) & (away < near))
@@ -73,14 +73,25 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
 
 def _base(merge: Merge, found: Mapping[int, Merge], distance: Tensor) -> int:
     """The base of a merge, or what its parts come from, or a model near to it: the model nearest to all others but merges, which lie
-    between them, and models trained from this one, seen from which its parts lie opposite each other."""
+    between them, and models trained from this one, seen from which its parts lie opposite each other. One seen from which they lie at
+    right angles, and that goes to neither, is asked first: what came from one part with many others is nearer to all of these."""
     if merge.base is not None:
         return merge.base
-    away = distance.sum(1)
-    away[list(found)] = torch.inf
-    other = away.clone()
-    other[[model for model, cosine in enumerate(_between_parts(merge, distance)) if cosine < OPPOSITE]] = torch.inf
-    return int((other if bool(other.isfinite().any()) else away).argmin())
+    cosine = torch.tensor(_between_parts(merge, distance), dtype=torch.float64)  # (m,)
+    share = _toward(merge.model, torch.tensor(_parts(merge)), distance)  # (m,)
+    everything = distance.sum(1)
+    everything[list(found)] = torch.inf
+    aside = everything.masked_fill(cosine < OPPOSITE, torch.inf)
+    origin = aside.masked_fill((cosine > APART) | (share > NEAR_TOWARD_SOURCES), torch.inf)
+    return int(
+        next(some for some in (origin, aside, everything) if some is everything or some.isfinite().any()).argmin()
+    )
+
+
+def _toward(merge: int, sources: Tensor, distance: Tensor) -> Tensor:
+    """(m,) the largest share of the way from a merge to any of its sources that each model goes. sources: (s,) places."""
+    way = distance[merge, sources].clamp(min=1e-300)  # (s,)
+    return ((distance[merge][:, None] + way - distance[:, sources]) / (2 * way)).amax(1)
 
 
 def _between_parts(merge: Merge, distance: Tensor) -> list[float]:

@@ -88,3 +88,13 @@ def test_a_moving_average_of_a_run_is_not_surely_a_tuning_of_the_mean_of_its_che
     ((model, (merge, share)),) = settled_tunings(found, distance).items()
     assert (model, merge) == (5, 4)
     assert tuned_decision("average", "mean", share, 0.01, 0.8).parent is None
+
+
+def test_the_base_of_two_parts_with_many_relatives_of_one_is_no_child_of_their_mean():
+    """It goes to neither part, as a child of the mean would; what came from a part is nearer to the others than it is."""
+    later = [(2.0, 0.0, 0.8, *(0.6 * (place == i) for place in range(4))) for i in range(5)]
+    points = [(*point, 0.0, 0.0, 0.0, 0.0) for point in (BASE, ONE, OTHER, (0.99, 0.99, 0.0))] + later
+    mean = Merge(3, ((1, 0.5), (2, 0.5)), None, "linear", 0.0)
+    assert trained_from({3: mean}, distances(*points)) == {}
+    child = (1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0)
+    assert trained_from({3: mean}, distances(*points, child)) == {9: 3}
