@@ -16,10 +16,13 @@ from itertools import combinations
 
 import numpy as np
 
+from lineage.detect.align import NotComparable, align
+from lineage.detect.arrays import torch
 from lineage.detect.cohorts import Decide, decided_in_cohorts
 from lineage.detect.decision import WITHOUT_PARENT, AnswerKind, Candidate, Decision
 from lineage.detect.equal_parts import has_equals, with_parent_of_equal
 from lineage.detect.folded import across_norms, keeps_norms
+from lineage.detect.gram import gram
 from lineage.detect.groups import model_of
 from lineage.detect.model_input import Subject
 from lineage.detect.overlap import lowered
@@ -49,6 +52,7 @@ WHOLE = 0.9  # share of a model's values that are in another one from which on i
 HOLDS_MORE = 1.25  # share of one model that is in the other over that of the other in it
 UPCYCLED = 0.1  # share of the tensors of a model that the other one has several times
 UPCYCLED_PROBABILITY = 0.95
+NEARER = 0.8  # squared distance to another mixture over that to the nearest dense model
 EXPERTS = re.compile(r"expert|moe|\brouter\b")  # in names of tensors
 
 
@@ -283,8 +287,12 @@ def _decided(
     own |= across_norms([*together, *other_norms], keep, {**said, **own})
     together += [s for s in other_norms if s.id in own]
     changed = []
+    dense = [s for s in again if lower[s.id].first_upcycled]
     for subject in together:
         decision, before = own[subject.id], said.get(subject.id)
+        other = subject is not here and subject.id not in lower and _other_than_before(decision, before, dense)
+        if other and _nearer_to_own(subject, [here, *others], dense):
+            continue
         if subject.id in lower:
             changed.append(_translated_decision(decision, lower[subject.id], threshold))
         elif before is not None and before.answer is AnswerKind.PARENT and not before.merged_from:
@@ -306,9 +314,39 @@ def _decided(
         if k.first_upcycled:
             changed = [d for d in changed if d.model not in (upper.id, k.second.id)]
             changed.append(_upcycled(own[upper.id], k.second, upper, {"renamed": True}, threshold))
-            changed.append(replace(own[k.second.id], answer=AnswerKind.ROOT, parent=None, relation=None))
+            changed.append(_among_dense(own[k.second.id], {s.id for s in dense}))
     named = {name for d in changed for name in d.named}
     return [d for d in changed if d.answer is not AnswerKind.NO_RELATIVES and (d.model in named or d.named)]
+
+
+def _other_than_before(decision: Decision, before: Decision | None, dense: Sequence[Subject]) -> bool:
+    """Whether a decision about a mixture names one of the dense models that another mixture was made of, and not surely the parent that
+    was likeliest before."""
+    if before is None or decision.named.isdisjoint(s.id for s in dense):
+        return False
+    return decision.parent is None or decision.parent != before.likeliest
+
+
+def _nearer_to_own(subject: Subject, others: Sequence[Subject], dense: Sequence[Subject]) -> bool:
+    """Whether a mixture is nearer to another one of its names than to every dense model: two that were made of one dense model apart are
+    farther from each other than each is from that. What those of its own names say of it then counts, with all that they have in common
+    and no dense model has, such as routers."""
+    own = [s for s in others if s.id != subject.id and not s.quantized]
+    try:
+        away = gram(align([s.sketch for s in (subject, *own, *dense)], torch.device("cpu"))).distances()[0]
+    except NotComparable:
+        return False
+    mixtures, models = away[1 : 1 + len(own)], away[1 + len(own) :]
+    return bool(mixtures.numel()) and float(mixtures.min()) < NEARER * float(models.min())
+
+
+def _among_dense(decision: Decision, dense: Collection[str]) -> Decision:
+    """The decision about a dense model beside the mixtures made of it or of a relative: no mixture is its parent, another dense model may
+    be."""
+    named = tuple(c for c in decision.candidates if c.parent in dense)
+    if decision.likeliest in dense and decision.answer in (AnswerKind.PARENT, AnswerKind.UNDECIDED):
+        return replace(decision, candidates=named)
+    return replace(decision, answer=AnswerKind.ROOT, parent=None, relation=None, candidates=named)
 
 
 def _in_stages(subjects: Sequence[Subject], kin: Mapping[str, Kinship]) -> list[Subject]:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.group_decisions import decide_about, decide_groups
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
-from lineage.detect.renamed import size_keys
+from lineage.detect.renamed import _nearer_to_own, _other_than_before, size_keys
 from lineage.detect.row_match import corresponding, tables_of
 from lineage.detect.sketch_store import SketchStore
 from lineage.detect.translated import translated
@@ -232,6 +232,39 @@ def test_experts_made_of_a_dense_model_come_after_it() -> None:
     said = {d.model: d for d in decide_groups([subject(*item) for item in more.items()], plain, 0.8)}
     assert said["moe"].parent == "dense" and said["dense"].parent is None
     assert "experts" in said["moe"].decided_by
+
+
+def test_what_was_trained_from_a_mixture_is_nearer_to_it_than_to_the_dense_model_and_another_mixture_of_that_is_not() -> (
+    None
+):
+    mixture = grown(upcycled(BASE), 2, 0.1)
+    dense = subject("dense", {n: v for n, v in upcycled(BASE).items() if "router" not in n})
+    child, apart = subject("child", grown(mixture, 3, 0.1)), subject("apart", grown(upcycled(BASE), 4, 0.1))
+    assert _nearer_to_own(child, [child, subject("mixture", mixture)], [dense])
+    assert not _nearer_to_own(apart, [apart, subject("mixture", mixture)], [dense])
+    assert not _nearer_to_own(child, [child], [dense])
+
+
+@pytest.mark.parametrize(("parent", "kept"), [("dense", True), (None, True), ("mixture", False), ("sibling", True)])
+def test_of_a_mixture_that_may_come_from_a_dense_model_what_was_likeliest_before_is_kept(
+    parent: str | None, kept: bool
+) -> None:
+    kind = AnswerKind.PARENT if parent else AnswerKind.UNDECIDED
+    before = Decision("child", AnswerKind.UNDECIDED, 0.6, candidates=(Candidate("mixture", 0.6),))
+    after = Decision(
+        "child", kind, 0.9, parent, candidates=(Candidate(parent or "dense", 0.9), Candidate("dense", 0.05))
+    )
+    assert _other_than_before(after, before, [subject("dense", BASE)]) == kept
+    assert not _other_than_before(after, before, [subject("another", BASE)])
+
+
+@pytest.mark.slow
+def test_a_child_of_the_dense_model_that_a_mixture_was_made_of_is_no_root() -> None:
+    models = {"dense": BASE, "dense-chat": grown(BASE, 5, 0.1), "moe": grown(upcycled(BASE), 2, 0.05)}
+    models |= {f"moe{n}": grown(models["moe"], 40 + n, 0.1) for n in range(2)}
+    said = {d.model: d for d in decide_groups([subject(*item) for item in models.items()], plain, 0.8)}
+    assert said["dense-chat"].answer is not AnswerKind.ROOT and said["dense-chat"].likeliest == "dense"
+    assert said["dense"].answer is AnswerKind.ROOT
 
 
 def test_several_copies_of_a_matrix_are_called_experts_where_their_names_say_so() -> None:
