@@ -20,6 +20,7 @@ from lineage.crawler.budget import BudgetSpent
 from lineage.crawler.folder import local_models
 from lineage.crawler.hub import Hub
 from lineage.crawler.listing import Repository
+from lineage.crawler.passed_over import no_model_under
 from lineage.crawler.priority import has_weights
 from lineage.crawler.progress import Progress
 from lineage.crawler.state import VisitRecord, Walk
@@ -168,7 +169,8 @@ class _Crawler:
             any_model = True
             yield self._batch(pool.map(self._in_budget(self.visitor.local), some), Counter())
         if not any_model:
-            raise UnreadableWeights(f"no model under {folder}", "name a folder that holds .safetensors files")
+            failure = no_model_under(folder)
+            raise UnreadableWeights(failure.message, failure.try_next)
 
     def _batch(
         self,

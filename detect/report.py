@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
 
 LAYERS_SHOWN = 40
+MANY_UNREADABLE = 4  # files alike that get one line
 UNRELATED = ("unrelated", "no_near_relatives")
 ALONG_THE_WEIGHTS = 2.0  # |gamma| beyond which it counts less than a quarter
 
@@ -100,7 +101,7 @@ def as_tree(scan: Scan) -> list[str]:
         for decision in scan.decisions
         for part in decision.other_parts
     ]
-    lines += [f"{name}   (not read: {reason})" for name, reason in scan.unreadable.items()]
+    lines += _not_read(scan.unreadable)
     answers = [decision.answer for decision in scan.decisions]
     counts = [
         counted(len(scan.models), "model"),
@@ -111,6 +112,22 @@ def as_tree(scan: Scan) -> list[str]:
         f"{len(scan.unreadable)} not readable",
     ]
     return [printable(line) for line in (*lines, "", ", ".join(counts))]
+
+
+def _not_read(unreadable: Mapping[str, str]) -> list[str]:
+    """One line a file; of many in one folder with one ending and one reason, one line for all of them."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for name, reason in unreadable.items():
+        folder, _, file = name.rpartition("/")
+        alike.setdefault((folder, file.rpartition(".")[2], reason.replace(file, "")), []).append(name)
+    lines = []
+    for (folder, ending, _), names in alike.items():
+        if len(names) < MANY_UNREADABLE:
+            lines += [f"{name}   (not read: {unreadable[name]})" for name in names]
+        else:
+            reason = unreadable[names[0]].removeprefix(f"{names[0].rpartition('/')[2]}: ")
+            lines.append(f"{folder}{'/' if folder else ''}*.{ending}, {len(names)} files   (not read: {reason})")
+    return lines
 
 
 def _siblings(scan: Scan) -> list[tuple[tuple[str, ...], float]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.deciding import settle_packed
 from lineage.detect.methods.registry import PLAIN
-from lineage.graphdb.schema import Failure, NoSuchModel, Status, share_key
+from lineage.graphdb.schema import Failure, Status, share_key
 from lineage.graphdb.schema.rows import name_key
 from lineage.reading import Reading, read
 
@@ -207,6 +207,7 @@ def read_folder(folder: Path, track: Callable[[Sequence[Any]], Iterable[Any]] = 
     """
     from lineage.crawler.folder import local_models
     from lineage.crawler.open_model import locate_local
+    from lineage.crawler.passed_over import no_model_under
 
     readings: dict[str, Reading] = {}
     adapters: dict[str, Reading] = {}
@@ -222,5 +223,5 @@ def read_folder(folder: Path, track: Callable[[Sequence[Any]], Iterable[Any]] = 
             continue
         (adapters if found.model.status is Status.ADAPTER else readings)[model.id] = found
     if not readings and not adapters and not unreadable:
-        raise NoSuchModel(f"no model under {folder}", "name a folder of .safetensors, .bin, .pt or .ckpt files")
+        raise no_model_under(folder)
     return FolderReading(readings, unreadable, adapters)

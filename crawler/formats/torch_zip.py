@@ -74,7 +74,10 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
         if read(0, min(len(MAGIC), file_bytes)) == MAGIC:
             return _read_old(read, file, file_bytes)
         refuse_pointer(read(0, min(256, file_bytes)), file)
-        raise BadArchive(file, "neither a zip archive nor an older file of PyTorch")
+        raise BadArchive(
+            file,
+            "neither a zip archive nor an older file of PyTorch; files of ncnn, TensorFlow.js and others have this ending too",
+        )
     pickles = [m for m in members.values() if m.name.rpartition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
         raise BadArchive(

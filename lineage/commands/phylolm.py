@@ -89,7 +89,7 @@ def _ask(folder: Path, generate: str, prompts: Path, samples: int, seed: int) ->
         if model.files
     }
     if not models:
-        raise NoSuchModel(f"no model under {folder}", "name a folder of .safetensors, .bin, .pt or .ckpt files")
+        raise NoSuchModel(f"no model under {folder}", "name a folder of .safetensors files")
     return collect(models, named_function(generate, "--generate"), _prompts(prompts), samples, seed)
 
 

@@ -60,6 +60,7 @@ def scan(
     lineage scan ./checkpoints --method np-kmeans --method-option alpha=0.5 --method-option clusters=3
     """
     from lineage.commands.methods import given_for
+    from lineage.crawler.passed_over import READ_KINDS
     from lineage.detect.report import as_json, as_tree
 
     options, on = options_of(**evidence), checked_device(device)
@@ -71,7 +72,7 @@ def scan(
     if not found.models:
         raise NoSuchModel(
             f"nothing under {folder} can be read",
-            "safetensors, PyTorch, GGUF and ONNX files are read; no pickle is run",
+            READ_KINDS,
         )
     if not json_wanted:
         hint(

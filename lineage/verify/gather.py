@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import MAIN_PARTS, Failure, NoSuchModel, Relation
+from lineage.graphdb.schema import MAIN_PARTS, Failure, Relation
 from lineage.pages.graph_relatives import GraphRelatives
 from lineage.pages.graph_source import members
 from lineage.pages.members import EdgeFacts, Member
@@ -216,6 +216,7 @@ def verify_folder(
         NoSuchModel: there is no such folder, or no model in it.
     """
     from lineage.crawler.folder import local_models
+    from lineage.crawler.passed_over import no_model_under
     from lineage.crawler.pipeline_components import PIPELINE
     from lineage.detect.report import as_json, ties
     from lineage.report.folder import cards_under
@@ -225,9 +226,7 @@ def verify_folder(
     models = [model for model in local_models(folder) if model.files]
     places = {model.id: str(model.path) for model in models}
     if not models:
-        raise NoSuchModel(
-            f"no model under {folder} can be read", "name a folder of .safetensors, .bin, .pt or .ckpt files"
-        )
+        raise no_model_under(folder)
     main = [model for part in MAIN_PARTS for model in models if model.folder == folder / part]
     of_pipeline = (folder / PIPELINE).is_file() and (expected.parent or expected.quantized_from)
     if len(models) == 1 or (main and of_pipeline):
