@@ -1,7 +1,8 @@
 """What the card of a model says, weighed with what was found in the folder that was scanned; as queries/claim_check.py does in a graph.
 
 contradicts  the weights come from another model, and the declared one is a stranger, or is surely on another branch of the family
-             and what it had learned is not in the model; or they come from none, and the declared one is a stranger
+             and what it had learned is not in the model; or they come from none, or it is undecided from which, and the declared one is a
+             stranger, in the second case one that has nothing in common with any model of the family in any part
 cannot tell  the declared model was not compared, or is a relative that may lie on the line of descent
 """
 
@@ -18,6 +19,8 @@ from lineage.queries.kinship import SURE, ClaimedKin, ParentEdge, kinship
 from lineage.queries.same_values import originals
 from lineage.queries.several_bases import JudgedBase, claims_by_base, is_merge, joined, says_quantized, with_strangers
 
+MOST_COMPARED = 256  # models of a family that are compared with a base
+
 
 class ClaimMeasures(Protocol):
     """What the samples say of a model and the one that its card names."""
@@ -28,6 +31,10 @@ class ClaimMeasures(Protocol):
 
     def lacks(self, model: str, base: str, since: str) -> bool | None:
         """Whether a model lacks what `base` had learned since their common ancestor; None where they cannot be compared."""
+        ...
+
+    def strangers(self, model: str, base: str) -> bool:
+        """Whether all parts of a model were compared with a base, and have surely nothing in common with it, in another order neither."""
         ...
 
 
@@ -120,6 +127,8 @@ class ScannedClaims:
             if not share_key(self._members[found].architecture, member.architecture):
                 return Agreement.CANNOT_TELL, f"{base} is declared and cannot be compared value by value"
         if not parents and member.answer not in ("root", "no_relatives"):
+            if known and all(self._surely_strange(member.id, found) for found in known.values()):
+                return Agreement.CONTRADICTS, contradicted_words(" and ".join(known), None)
             return Agreement.CANNOT_TELL, "no parent was decided"
         parent = parents[0] if parents else None
         for base, found in known.items():
@@ -143,6 +152,32 @@ class ScannedClaims:
         mine = self._above(model)
         since = next((at for at in self._line(base) if at in mine), None)
         return since is not None and self._measures.lacks(model, base, since) is True
+
+    def _surely_strange(self, model: str, base: str) -> bool:
+        """Whether an undecided model is a stranger to a base, and what is, or may be, of its family has nothing in common with that, as
+        far as it can be compared."""
+        if self._measures is None or self._lies(model, base) is not ClaimedKin.STRANGER:
+            return False
+        family = self._family(model)
+        if base in family or len(family) > MOST_COMPARED:
+            return False
+        if not self._measures.strangers(model, base):
+            return False
+        return not any(self._measures.related(one, base) for one in sorted(family))
+
+    def _family(self, model: str) -> set[str]:
+        """The models that edges, possible ones too, connect with a model."""
+        beside: dict[str, set[str]] = {}
+        for child, up in self._up.items():
+            for edge in up:
+                beside.setdefault(child, set()).add(edge.parent)
+                beside.setdefault(edge.parent, set()).add(child)
+        found, waiting = {model}, [model]
+        while waiting:
+            new = beside.get(waiting.pop(), set()) - found
+            found |= new
+            waiting += new
+        return found
 
     def _other_values(self, model: str, base: str) -> bool:
         """Whether the values of a model are surely those of one that has other values than a base."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lineage.pages.members import EdgeFacts, Member
@@ -50,3 +51,31 @@ def test_a_claim_is_contradicted_only_by_what_cannot_be(
 ) -> None:
     member = Member(model, model, architecture="a", answer=answer)
     assert claims.outcome(member, {declared: declared})[0] == outcome
+
+
+@pytest.mark.parametrize(
+    ("model", "declared", "outcome"),
+    [
+        ("own", "stranger", "contradicts"),  # of whatever it comes, it is not that
+        ("own", "sister", "cannot tell"),
+        ("long", "base", "cannot tell"),  # a start in common
+        ("chat", "base", "cannot tell"),  # a model that may be its parent had one
+        ("chat", "stranger", "contradicts"),
+        ("own", "turned", "cannot tell"),  # the stranger in another order of its columns, of which the model is a child
+    ],
+)
+def test_an_undecided_model_contradicts_a_card_that_names_a_stranger_to_all_of_its_family(
+    model: str, declared: str, outcome: str
+) -> None:
+    wide = next(iter(BASE.values())).shape[-1]
+    order = np.random.default_rng(0).permutation(wide)
+    turned = {name: v[..., order] if v.shape[-1] == wide and v.ndim > 1 else v for name, v in WEIGHTS["own"].items()}
+    weights = WEIGHTS | {"turned": turned}
+    samples = {name: sketch_of(tensors) for name, tensors in weights.items()}
+    members = {name: Member(name, name, architecture="a") for name in weights}
+    named = {"own": ("base", "sister"), "chat": ("long",), "long": ()}
+    possible = [EdgeFacts(child, parent, "POSSIBLE_PARENT", 0.4) for child in named for parent in named[child]]
+    claims = ScannedClaims(members, [], possible, {name: frozenset({name}) for name in weights}, SampledClaims(samples))
+    found = claims.outcome(Member(model, model, architecture="a", answer="undecided"), {declared: declared})
+    assert found[0] == outcome, found[1]
+    assert found[1] == "no parent was decided" or "not related" in found[1]
