@@ -147,14 +147,15 @@ def _edge(row: Mapping[str, Any]) -> EdgeFacts:
 
 
 def _equal(document: Mapping[str, Any], ties: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """Id -> ids of models with the same weights: files, copies, and ties between equal models."""
+    """Id -> ids of models with the same weights: files, copies, and ties between equal models; a copy of a part alone, such as a frozen
+    encoder, is no copy of the model."""
     import networkx as nx
 
     alike: nx.Graph[str] = nx.Graph()
     first: dict[str, str] = {}
     for row in document["models"]:
         alike.add_edge(row["id"], first.setdefault(row["digest"], row["id"]))
-    copies = [edge for edge in document["edges"] if edge["relation"] == Relation.COPY_OF]
+    copies = [e for e in document["edges"] if e["relation"] == Relation.COPY_OF and _edge(e).part is None]
     alike.add_edges_from((edge["child"], edge["parent"]) for edge in copies)
     alike.add_edges_from(ties.items())
     groups = (frozenset(members) for members in nx.connected_components(alike))

@@ -15,7 +15,7 @@ from lineage.graphdb.schema import ACCEPTED, Declaration, Relation, share_key
 from lineage.pages.members import EdgeFacts, Member
 from lineage.queries.claim_check import Agreement
 from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
-from lineage.queries.kinship import SURE, ClaimedKin, ParentEdge, kinship
+from lineage.queries.kinship import SAME_VALUES, SURE, ClaimedKin, ParentEdge, kinship
 from lineage.queries.same_values import originals
 from lineage.queries.several_bases import JudgedBase, claims_by_base, is_merge, joined, says_quantized, with_strangers
 
@@ -57,7 +57,9 @@ class ScannedClaims:
         self._members, self._equal, self._measures = members, equal, measures
         self._up: dict[str, list[ParentEdge]] = {}
         for edge in (*edges, *possible):
-            self._up.setdefault(edge.child, []).append(ParentEdge(edge.parent, edge.relation, edge.probability or 0.0))
+            of_part = edge.relation in SAME_VALUES and edge.part is not None
+            relation = str(Relation.FINE_TUNED_FROM) if of_part else edge.relation
+            self._up.setdefault(edge.child, []).append(ParentEdge(edge.parent, relation, edge.probability or 0.0))
 
     def outcome(
         self, member: Member, named: Mapping[str, str | None], claims: Sequence[Declaration] = ()

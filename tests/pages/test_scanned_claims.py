@@ -68,3 +68,17 @@ def test_every_base_of_a_card_is_judged(
     claims = tuple(Declaration("child", base, relation, "card") for base in bases)
     found = scanned(family(*edges), {"child": SimpleNamespace(claims=claims, license=None)}).members["child"]
     assert (found.outcome, words in (found.outcome_reason or "")) == (outcome, True), found.outcome_reason
+
+
+def test_a_copy_of_a_part_is_no_copy_of_the_model() -> None:
+    """With a frozen encoder, and a decoder that was trained, a model does not hold for the base of a card that names it."""
+    document = family(
+        ("frozen", "FINE_TUNED_FROM", "base"), ("frozen", "COPY_OF", "base"), ("child", "FINE_TUNED_FROM", "base")
+    )
+    document["edges"][1]["evidence"] = {"part": "encoder"}
+    card = SimpleNamespace(claims=(Declaration("child", "frozen", None, "card"),), license=None)
+    found = scanned(document, {"child": card}).members["child"]
+    assert "same weights" not in (found.outcome_reason or "") and found.outcome != "agree"
+    document["edges"][1]["evidence"] = {}
+    found = scanned(document, {"child": card}).members["child"]
+    assert (found.outcome, "same weights" in (found.outcome_reason or "")) == ("agree", True)
