@@ -24,12 +24,14 @@ MAX_TENSORS = 1_000_000
 MAX_DEPTH = 64
 DTYPES = {
     "Double": "F64", "Float": "F32", "Half": "F16", "BFloat16": "BF16", "Long": "I64", "Int": "I32", "Short": "I16",
-    "Char": "I8", "Byte": "U8", "Bool": "BOOL", "ComplexFloat": "C64",
+    "Char": "I8", "Byte": "U8", "Bool": "BOOL", "QInt8": "I8", "QUInt8": "U8", "ComplexFloat": "C64",
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16",
     "int8": "I8", "uint8": "U8", "bool": "BOOL", "uint16": "U16", "uint32": "U32", "uint64": "U64",
     "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "complex64": "C64",
 }  # fmt: skip
 _TENSOR_CALLS = frozenset({"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"})
+_QUANTIZED_CALL = "_rebuild_qtensor"  # storage, offset, shape, stride, then how its whole numbers are scaled
+_PACKED_LINEAR = "._packed_params._packed_params"  # end of the name of a quantized layer's weight and bias, a pair
 _PARAMETER_CALLS = frozenset({"_rebuild_parameter", "_rebuild_parameter_with_state"})
 _INERT = frozenset(
     {"torch", "collections", "numpy", "pathlib", "argparse", "_codecs", "copyreg", "copy_reg", "datetime"}
@@ -81,13 +83,14 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor: a window of a storage. dtype: None where we do not know it."""
+    """A tensor: a window of a storage. dtype: None where we do not know it; affine: scale and zero point of all its whole numbers."""
 
     storage: Storage
     dtype: str | None
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
+    affine: tuple[float, int] | None = None
 
     @property
     def contiguous(self) -> bool:
@@ -296,7 +299,7 @@ def _made(what: Any, arguments: Any, new: bool) -> Any:
         raise BadPickle("it calls something that is not a name")
     if what == _GlobalName("collections", "OrderedDict"):
         return PickledObject(str(what), arguments) if arguments else {}
-    if what.module == "torch._utils" and what.name in _TENSOR_CALLS:
+    if what.module == "torch._utils" and what.name in (*_TENSOR_CALLS, _QUANTIZED_CALL):
         return _tensor(arguments, what.name)
     if what.module in ("torch._utils", "torch.nn.parameter") and what.name in (*_PARAMETER_CALLS, "Parameter"):
         return arguments[0]
@@ -337,7 +340,16 @@ def _tensor(arguments: Any, by: str) -> StoredTensor:
         raise BadPickle("it describes an invalid tensor")
     if not all(type(size) is int and 0 <= size < 1 << 40 for size in sizes):
         raise BadPickle("it describes a tensor of impossible size")
-    return StoredTensor(storage, dtype, offset, shape, stride)
+    return StoredTensor(storage, dtype, offset, shape, stride, _affine(arguments[4]) if by == _QUANTIZED_CALL else None)
+
+
+def _affine(quantizer: Any) -> tuple[float, int] | None:
+    """Scale and zero point of a tensor of whole numbers that has one of each; None where rows have their own."""
+    if not isinstance(quantizer, tuple) or len(quantizer) != 3:
+        return None
+    how, scale, zero = quantizer
+    known = isinstance(how, _GlobalName) and how.name == "per_tensor_affine"
+    return (scale, zero) if known and type(scale) is float and type(zero) is int and abs(zero) < 1 << 16 else None
 
 
 def _weights(top: Any) -> dict[str, StoredTensor]:
@@ -442,8 +454,20 @@ def _named(here: Any) -> dict[str, StoredTensor]:
     if not isinstance(content, dict):
         return {}
     found = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, StoredTensor)}
+    found |= _of_quantized_layers(content)
     opaque = sum(isinstance(value, _Opaque) for value in content.values())  # such as weights of a class of their own
     return found if opaque < len(found) <= MAX_TENSORS else {}
+
+
+def _of_quantized_layers(content: dict[Any, Any]) -> dict[str, StoredTensor]:
+    """The weights and biases that PyTorch's quantized layers keep in one pair, under the names that they have in the original."""
+    found = {}
+    for key, value in content.items():
+        if isinstance(key, str) and key.endswith(_PACKED_LINEAR) and isinstance(value, tuple):
+            for name, tensor in zip(("weight", "bias"), value, strict=False):
+                if isinstance(tensor, StoredTensor):
+                    found[f"{key.removesuffix(_PACKED_LINEAR)}.{name}"] = tensor
+    return found
 
 
 def _module(here: PickledObject, prefix: str, depth: int, seen: list[int]) -> Iterator[tuple[str, StoredTensor]]:

@@ -21,6 +21,7 @@ from lineage.crawler.formats.torch_old import MAGIC, read_old
 from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
 from lineage.crawler.formats.zip_directory import ArchiveMember, BadArchive, Read, member_start, members_in
 from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader, refuse_pointer
+from lineage.crawler.packing.affine import affine_key, affine_text
 from lineage.crawler.packing.unpacking import UnpackedWeights
 from lineage.crawler.selection import Choice, WeightSet
 from lineage.crawler.strided import values_spanned
@@ -38,7 +39,8 @@ class TorchWeights(Weights):
     """Header and ranges of one model in files that PyTorch saved."""
 
     def _header_of(self, file: WeightFile) -> FileHeader:
-        return FileHeader(read_torch_header(file.read, file.name, file.size_bytes), {})
+        affine: dict[str, str] = {}
+        return FileHeader(read_torch_header(file.read, file.name, file.size_bytes, affine), affine)
 
 
 class TorchZip(Format):
@@ -60,10 +62,13 @@ class TorchZip(Format):
         return UnpackedWeights(TorchWeights(files, how.header_limit_bytes, how.parallel))
 
 
-def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHeader, ...]:
+def read_torch_header(
+    read: Read, file: str, file_bytes: int, affine: dict[str, str] | None = None
+) -> tuple[TensorHeader, ...]:
     """
     Args:
         read: (start, stop) -> exactly those bytes of the file.
+        affine: filled with scale and zero point of quantized tensors, see packing/affine.py.
     Returns:
         Tensors in the order in which they are described; of those that share their numbers, the first.
     Raises:
@@ -101,6 +106,8 @@ def read_torch_header(read: Read, file: str, file_bytes: int) -> tuple[TensorHea
         if member.name not in starts:
             starts[member.name] = _start(read, file, member)
         tensors.append(_tensor(file, name, tensor, member, starts[member.name]))
+        if tensor.affine is not None and affine is not None:
+            affine[affine_key(name)] = affine_text(*tensor.affine)
     return tuple(tensors)
 
 

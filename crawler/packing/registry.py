@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lineage.crawler.packing import aqlm, bitsandbytes, exl2, gptq, hqq, quanto, scaled, words
+from lineage.crawler.packing import affine, aqlm, bitsandbytes, exl2, gptq, hqq, quanto, scaled, words
 from lineage.crawler.packing.conv1d import turned
 from lineage.crawler.packing.interface import FileContext, Find, PackedMatrix, Tensors
 
 PACKINGS: tuple[Find, ...] = (
+    affine.find,
     gptq.find,
     bitsandbytes.find,
     words.find,

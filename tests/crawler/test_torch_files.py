@@ -18,10 +18,14 @@ import pytest
 import torch
 
 from lineage.crawler.folder import local_models, one_local_model
+from lineage.crawler.formats.interface import Opening
 from lineage.crawler.formats.registry import choose_model
 from lineage.crawler.formats.torch_pickle import BadPickle, tensors_in
-from lineage.crawler.formats.torch_zip import BadArchive, read_torch_header
+from lineage.crawler.formats.torch_zip import BadArchive, TorchZip, read_torch_header
+from lineage.crawler.headers import TensorHeader
 from lineage.crawler.open_model import locate_local
+from lineage.crawler.packing.affine import affine_key, find
+from lineage.crawler.packing.interface import FileContext, TensorRange
 from lineage.crawler.weights import LocalFile
 from lineage.graphdb.schema import Failure
 
@@ -358,3 +362,26 @@ def test_files_are_weights_by_their_ending_and_not_by_a_word_in_their_name(tmp_p
     for name in ("embedding_model.pt", "net.jit", "net.torchscript", "embeddings.pt", "optimizer.pt"):
         (tmp_path / name).write_bytes(saved(network().state_dict()))
     assert {model.id for model in local_models(tmp_path)} == {"embedding_model.pt", "net.jit", "net.torchscript"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_weights_of_dynamically_quantized_layers_are_read_under_their_own_names(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(40, 32), torch.nn.Linear(32, 48), torch.nn.LayerNorm(48))
+    packed = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+    torch.save(packed.state_dict(), tmp_path / "pytorch_model.bin")
+    weights = TorchZip().open([LocalFile(tmp_path / "pytorch_model.bin")], Opening())
+    tensors = {tensor.name: tensor for tensor in weights.header}
+    assert (tensors["1.weight"].dtype, tensors["1.weight"].shape) == ("F32", (48, 32))
+    assert tensors["1.bias"].shape == (48,) and weights.quantization == "int8"
+    (found,) = weights.read([TensorRange("1.weight", 32, 320)])
+    values = np.frombuffer(found[1], "<f4")
+    assert np.allclose(values, packed[1].weight().dequantize().flatten()[32:320].numpy(), rtol=1e-6)
+    assert np.abs(values - model[1].weight.detach().flatten()[32:320].numpy()).max() < 0.01
+
+
+@pytest.mark.parametrize("text", ["", "1.0", "nan 0", "-1.0 0", "inf 3", "1.0 two", "1 2 3"])
+def test_a_scale_that_is_none_unpacks_nothing(text: str) -> None:
+    tensor = TensorHeader("a.weight", "I8", (4, 8), "m.bin", 0, 32)
+    context = FileContext(lambda _: b"", {affine_key("a.weight"): text})
+    assert list(find({"a.weight": tensor}, context)) == []
