@@ -43,6 +43,8 @@ OUTWARD_Z, OUTWARD_STEP = 3.0, 2.0
 HARDLY_APART = 0.03
 OUTWARD_WITHIN = 0.06  # of gamma, what else may be true of the order
 ALL_OF_IT = 0.9  # gamma from which all of the movement is one model's
+# order from which it may be: a tuning that goes back in part lies a little nearer to the root than its parent does
+KEPT_ORDER = -0.5
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root
 NEAR_STEP = 0.25  # squared distance of two models over what the first had changed, up to which they are near
 GROWN = 0.85  # order from which rooted growth, which is never beyond 1, has all of the movement be the later one's
@@ -127,7 +129,7 @@ def wholly_kept(found: Tensor) -> Tensor:
     )
     return (
         (at["low slope"] >= KEPT_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT) & (even | uneven)
-        & (at["order"] >= FARTHER) & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
+        & (at["order"] >= KEPT_ORDER) & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import Reason
+from lineage.detect.root import centre
 from lineage.graphdb.schema import Relation
 
 if TYPE_CHECKING:
@@ -72,20 +73,20 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
 
 
 def _base(merge: Merge, found: Mapping[int, Merge], distance: Tensor) -> int:
-    """The base of a merge, or what its parts come from, or a model near to it: the model nearest to all others but merges, which lie
-    between them, and models trained from this one, seen from which its parts lie opposite each other. One seen from which they lie at
-    right angles, and that goes to neither, is asked first: what came from one part with many others is nearer to all of these."""
+    """The base of a merge, or what its parts come from, or a model near to it: the model that most others are near to. Neither merges,
+    which lie between others, nor parts; no model trained from this merge, seen from which its parts lie opposite each other; no child of a
+    part, which sees the ways to the parts apart as well, but goes to one of them. Without one, the model nearest to all others."""
     if merge.base is not None:
         return merge.base
     cosine = torch.tensor(_between_parts(merge, distance), dtype=torch.float64)  # (m,)
-    share = _toward(merge.model, torch.tensor(_parts(merge)), distance)  # (m,)
-    everything = distance.sum(1)
-    everything[list(found)] = torch.inf
-    aside = everything.masked_fill(cosine < OPPOSITE, torch.inf)
-    origin = aside.masked_fill((cosine > APART) | (share > NEAR_TOWARD_SOURCES), torch.inf)
-    return int(
-        next(some for some in (origin, aside, everything) if some is everything or some.isfinite().any()).argmin()
-    )
+    toward_none = _toward(merge.model, torch.tensor(_parts(merge)), distance) <= NEAR_TOWARD_SOURCES  # (m,)
+    origins = (cosine >= APART) | ((cosine >= OPPOSITE) & toward_none)
+    origins[[*found, *_parts(merge)]] = False
+    if bool(origins.any()):
+        return int(centre(distance).where(origins, -torch.inf).argmax())
+    away = distance.sum(1)
+    away[list(found)] = torch.inf
+    return int(away.argmin())
 
 
 def _toward(merge: int, sources: Tensor, distance: Tensor) -> Tensor:
