@@ -38,6 +38,15 @@ def test_what_was_rounded_after_a_little_training_came_second():
     assert said(parent, child, (F32, BF16)) == LOG_ODDS
 
 
+def test_a_light_tuning_in_coarse_numbers_came_second_though_a_third_of_them_went_on_to_the_next():
+    """A step of training that is less than half of one of the grid's changes nothing; others go to the next number there is."""
+    parent = start()
+    child = parent.bfloat16().float()
+    moved = torch.arange(len(child)) % 3 == 0
+    child = torch.where(moved, child * (1 + 2.0**-7), child).bfloat16().float()
+    assert said(parent, child, (F32, BF16)) == LOG_ODDS
+
+
 def test_models_of_the_same_digits_or_far_apart_are_not_ordered():
     parent = start().bfloat16().float()
     assert said(parent, (parent + step(0.5)).bfloat16().float(), (BF16, BF16)) == 0
