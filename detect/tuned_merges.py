@@ -24,6 +24,8 @@ CERTAIN = 12.0  # log-odds that the parts of a merge came before it
 # share of the way from a merge to any of its sources that a model trained from it may go, and that a model near to it may, of which that
 # is not sure: what comes from another merge of the same models goes as far
 TOWARD_SOURCES, NEAR_TOWARD_SOURCES = 0.25, 0.35
+# the same of what the parts come from: of parts that moved unlike far it goes to the nearer one, and a child of a part goes all of the way
+ORIGIN_TOWARD_PARTS = 0.6
 # squared distance of a model trained from a merge, over that of the nearest source: a sibling of the parts is farther, and it alone tells
 # the two where what all come from is not at hand
 AS_FAR = 1.0
@@ -75,18 +77,20 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
 def _base(merge: Merge, found: Mapping[int, Merge], distance: Tensor) -> int:
     """The base of a merge, or what its parts come from, or a model near to it: the model that most others are near to. Neither merges,
     which lie between others, nor parts; no model trained from this merge, seen from which its parts lie opposite each other; no child of a
-    part, which sees the ways to the parts apart as well, but goes to one of them. Without one, the model nearest to all others."""
+    part, which sees the ways to the parts apart as well, but goes to one of them. Without one, the model nearest to all others but
+    those trained from this merge."""
     if merge.base is not None:
         return merge.base
     cosine = torch.tensor(_between_parts(merge, distance), dtype=torch.float64)  # (m,)
-    toward_none = _toward(merge.model, torch.tensor(_parts(merge)), distance) <= NEAR_TOWARD_SOURCES  # (m,)
+    toward_none = _toward(merge.model, torch.tensor(_parts(merge)), distance) <= ORIGIN_TOWARD_PARTS  # (m,)
     origins = (cosine >= APART) | ((cosine >= OPPOSITE) & toward_none)
     origins[[*found, *_parts(merge)]] = False
     if bool(origins.any()):
         return int(centre(distance).where(origins, -torch.inf).argmax())
     away = distance.sum(1)
     away[list(found)] = torch.inf
-    return int(away.argmin())
+    aside = away.where(cosine >= OPPOSITE, torch.inf)
+    return int((aside if bool(aside.isfinite().any()) else away).argmin())
 
 
 def _toward(merge: int, sources: Tensor, distance: Tensor) -> Tensor:

@@ -224,7 +224,8 @@ def _compare(question: Question, graph: Store | None, sketches: SketchStore, loo
     keep = question.store_it and not looked.stored
     options = options_of(**question.evidence)
     beside = among(question.among, looked) if question.among is not None else Among()
-    subject = looked.subject(declared_bases(graph, looked.declarations) | beside.declared, beside.name)
+    claimed = beside.declared or declared_bases(graph, looked.declarations, looked.model.repo_id)
+    subject = looked.subject(claimed, beside.name)
     in_graph = list(relatives_in(graph, sketches, subject, {model.hub_id}, None))
     known = [*in_graph, *beside.others]
     threshold = options.threshold if options.method == PLAIN else None

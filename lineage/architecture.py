@@ -17,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import ACCEPTED, Model, Relation, Verdict
+from lineage.graphdb.schema.rows import name_key
 
 if TYPE_CHECKING:
     from lineage.detect.model_input import Subject
@@ -36,7 +37,7 @@ class ArchitectureModels:
 
     Attributes:
         models: those whose sample is at hand, in order of identity.
-        declared: hub_id -> hub_ids of the models that its card names.
+        declared: hub_id -> hub_ids of the models that its card names, and see `absent_base`.
         without_sketch: hub_ids of those whose sample is not at hand.
         originals: of quantized copies, hub_id -> the models of other architectures that they claim: (hub_id, name, sources, digest of
             weights).
@@ -153,13 +154,26 @@ def subjects_of(
 
 
 def declared_in(graph: Store, signature: str) -> Mapping[str, frozenset[str]]:
-    """hub_id of each model of an architecture -> hub_ids of the models that its card names, read or not."""
+    """hub_id of each model of an architecture -> hub_ids of the models that its card names, read or not, and see `absent_base`."""
     from lineage.queries import load
 
-    declared: dict[str, frozenset[str]] = {}
+    declared: dict[str, set[str]] = {}
     for row in graph.stream(load("declared_pairs").text, {"signature": signature}):
-        declared[row["child"]] = declared.get(row["child"], frozenset()) | {row["parent"]}
-    return declared
+        declared.setdefault(row["child"], set()).add(row["parent"])
+    for row in graph.stream(load("absent_bases").text, {"signature": signature}):
+        for base in set(row["bases"]).difference(row["known"]):
+            if (absent := absent_base(base, row["name"])) is not None:
+                declared.setdefault(row["child"], set()).add(absent)
+    return {child: frozenset(named) for child, named in declared.items()}
+
+
+def absent_base(base: str, own: str) -> str | None:
+    """What a base that the graph does not know goes by where models are compared, since two that name it may be siblings: "absent:" and its
+    name. None for a path or a word that is no repository's name, and for the model's own name. own: the model's repo_id."""
+    organisation, _, name = base.partition("/")
+    if not organisation.strip(".~") or not name or "/" in name or name_key(base) == name_key(own):
+        return None
+    return f"absent:{name_key(base)}"
 
 
 def claimed_originals(graph: Store, signature: str) -> Mapping[str, Sequence[Original]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lineage.architecture import (
     ArchitectureModels,
     Original,
+    absent_base,
     children_of,
     declared_in,
     known_of,
@@ -372,12 +373,13 @@ def nearest(subject: Subject, others: Sequence[Subject], key: str, device: str |
     return [other for other in others if other.id in chosen]
 
 
-def declared_bases(graph: Store | None, claims: Iterable[Declaration]) -> frozenset[str]:
-    """hub_ids of the models that claims name, as far as the graph knows them."""
+def declared_bases(graph: Store | None, claims: Iterable[Declaration], own: str) -> frozenset[str]:
+    """hub_ids of the models that claims name, and `absent_base` of those unknown to the graph. own: repo_id of who claims."""
     if graph is None:
         return frozenset()
-    found = (graph.model(base) for base in {claim.base for claim in claims})
-    return frozenset(model.hub_id for model in found if model)
+    named = {base: graph.model(base) for base in {claim.base for claim in claims}}
+    found = (model.hub_id if model is not None else absent_base(base, own) for base, model in named.items())
+    return frozenset(base for base in found if base is not None)
 
 
 def as_edges(

@@ -222,5 +222,5 @@ def _subject(looked: Reading, name: str, graph: Store | None, apart: bool) -> Su
     """apart: distinguish two revisions of one repository."""
     from lineage.detection import declared_bases
 
-    subject = looked.subject(declared_bases(graph, looked.declarations), name)
+    subject = looked.subject(declared_bases(graph, looked.declarations, looked.model.repo_id), name)
     return replace(subject, id=f"{subject.id}@{looked.model.revision}") if apart else subject
