@@ -3,6 +3,8 @@
 MATCH (:Architecture {signature: $signature})<-[:HAS_ARCHITECTURE]-(child:Model)
 WHERE child.declared_bases IS NOT NULL
 OPTIONAL MATCH (child)-[d:DECLARES_BASE]->(:Model)
-WITH child, collect(d.base) AS known
+WITH child, d.base AS base
+ORDER BY base
+WITH child, collect(base) AS known
 RETURN child.hub_id AS child, child.repo_id AS name, child.declared_bases AS bases, known
 ORDER BY child;
