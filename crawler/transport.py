@@ -47,11 +47,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0  # without a single byte
-SLOW_SECONDS, SLOW_BYTES_PER_SECOND, SLOW_AGAIN_SECONDS = (
-    10.0,
-    10_000,
-    600.0,
-)  # what is called a slow server, and how often
+SLOW_SECONDS, SLOW_BYTES_PER_SECOND = 10.0, 10_000  # what is called a slow server
+SLOW_AGAIN_SECONDS = 600.0  # in which it is called so once
 SMALL_BODY_BYTES = 64 * 1024
 RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 524})
 HIDDEN = "[token]"

@@ -113,9 +113,14 @@ def _by_name(found: Tensor) -> dict[str, Tensor]:
     return dict(zip(FEATURES, found.unbind(-1), strict=True))
 
 
+def _not_denied(at: Mapping[str, Tensor]) -> Tensor:
+    """Features by name -> bool: whether b lies nearer to s than to the root, and neither equal values nor counters speak against s."""
+    return (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
+
+
 def wholly_kept(found: Tensor) -> Tensor:
-    """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, lies farther out, and nearer to s than
-    to the root.
+    """(..., 14) features -> (...) bool: whether b has all that s had changed, in every part of it, and lies nearer to s than to the root,
+    and farther out than s or not much less.
 
     A sibling that went the same way has it as well, so this is no proof; but nothing then says that b does not come from s.
     """
@@ -129,7 +134,7 @@ def wholly_kept(found: Tensor) -> Tensor:
     )
     return (
         (at["low slope"] >= KEPT_SLOPE) & (at["lost"] <= MOST_LOST) & (at["kept"] >= LEAST_KEPT) & (even | uneven)
-        & (at["order"] >= KEPT_ORDER) & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
+        & (at["order"] >= KEPT_ORDER) & _not_denied(at)
     )  # fmt: skip
 
 
@@ -139,8 +144,7 @@ def mostly_kept(found: Tensor) -> Tensor:
     at = _by_name(found)
     return (
         (at["low slope"] >= MOSTLY_SLOPE) & (at["total slope"] <= MOSTLY_TOTAL) & (at["lost"] <= MOSTLY_LOST) & (at["kept"] >= MOSTLY_KEPT)
-        & (at["order"] >= GROWN) & (at["step"] <= MOSTLY_STEP)
-        & (at["nearer"] > 0) & (at["retention"] >= -1) & (at["certain"] > -1)
+        & (at["order"] >= GROWN) & (at["step"] <= MOSTLY_STEP) & _not_denied(at)
     )  # fmt: skip
 
 
@@ -166,9 +170,7 @@ def at_its_end(found: Tensor) -> Tensor:
         & (at["total slope"] <= 2 - END_SLOPE)
         & (at["low slope"] >= END_LOW)
         & (at["order"] >= GROWN)
-        & (at["nearer"] > 0)
-        & (at["retention"] >= -1)
-        & (at["certain"] > -1)
+        & _not_denied(at)
     )
 
 

@@ -24,10 +24,12 @@ def common_starts(ids: Sequence[str], families: Sequence[Sequence[int]], related
         Id -> a clause that names the nearest model of another family and, where there are several families, the nearest of each; of all
         members of families of which one member is related to a model of another.
     """
+    if len(families) < 2:
+        return {}
     family_of = {i: number for number, members in enumerate(families) for i in members}
     found: dict[str, Reason] = {}
     for members in families:
-        outside = related[list(members)].clone()  # (members, m)
+        outside = related[list(members)]  # (members, m), a copy
         outside[:, list(members)] = float("-inf")
         most = outside.amax(0)  # (m,)
         near = sorted((most >= RELATED).nonzero().flatten().tolist(), key=lambda i: -float(most[i]))

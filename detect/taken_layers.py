@@ -54,10 +54,11 @@ def with_taken_layers(said: Sequence[tuple[GroupMember, Decision]], threshold: f
             if made_of.reason.key == "layers_chosen":
                 made_of = replace(made_of, reason=Reason("layers_equal", made_of.reason.values, made_of.reason.models))
             found[decision.model] = made_of
-    certain = {name for name, decision in found.items() if decision.answer is AnswerKind.PARENT}
+    parents = {name for name, decision in found.items() if decision.answer is AnswerKind.PARENT}
+    certain = {name: made for name, made in sources.items() if name in parents}
     for member, decision in members:
         if decision.model not in found and decision.answer in (AnswerKind.UNDECIDED, AnswerKind.ROOT):
-            again = _beside(member, members, {n: s for n, s in sources.items() if n in certain}, decide)
+            again = _beside(member, members, certain, decide)
             if again is not None:
                 found[decision.model] = again
     return [(m, found.get(d.model, d)) for m, d in said]

@@ -227,18 +227,18 @@ def decide_tree(
         "shared tensors": tensors.side_of_tree(geometry.distance)[roots],
     }
     held = HeldTensors.of(tensors, neighbours)
-    kept = _worth_a_tree(torch.stack(list(scores.values())).sum(0), models, evidence.declared)
+    total = torch.stack(list(scores.values())).sum(0)
+    kept = _worth_a_tree(total, models, evidence.declared)
     roots, scores = roots[kept], {kind: score[kept] for kind, score in scores.items()}
     rival = torch.full((models,), -torch.inf, dtype=torch.float64)
-    rival[roots] = torch.stack(list(scores.values())).sum(0)
+    rival[roots] = total[kept]
 
     def under(place: int) -> RootedTree:
         root = int(roots[place])
         voted = votes(units, neighbours, int(kept[place]))
         outward = rooted_growth(units, neighbours, int(kept[place]))
-        return parents_under(
-            geometry, root, voted, outward, evidence, exact_inheritance(found, root), held, rival - rival[root]
-        )
+        retention = exact_inheritance(found, root)
+        return parents_under(geometry, root, voted, outward, evidence, retention, rival - rival[root], held)
 
     trees = side_by_side(under, range(len(roots)))
     scores["declared"] = torch.stack(
@@ -274,18 +274,18 @@ def parents_under(
     outward: RootedGrowth,
     evidence: Evidence,
     retention: Tensor,
-    held: HeldTensors | None = None,
-    rival: Tensor | None = None,
+    rival: Tensor,
+    held: HeldTensors | None,
 ) -> RootedTree:
     """The tree if `root` is the root.
 
     Args:
         voted, outward: of each model's units about its neighbours, seen from the root.
         retention: (m, m) float64, [child, parent]: log-odds that the child comes from the parent, from values that are equal bit for bit.
-        held: the tensors that models share with their neighbours; None where none does.
         rival: (m,) float64: log-odds that another model is the root rather than this one. Of two that may be, which came first is one
             question, and which of the two a third model comes from is another: that one lies at this or at that end of what is between
             them. Were the other one the root, what lies at its end would be a child of it as most are, without inheritance.
+        held: the tensors that models share with their neighbours; None where none does.
     """
     neighbours = geometry.neighbours
     found, possible, low = seen_from(geometry, root, voted, outward, evidence, retention)
@@ -294,9 +294,8 @@ def parents_under(
     told += evidence.signals["digits"][child, neighbours].clamp(max=ON_ITS_GRID)
     odds = torch.full(possible.shape, -torch.inf, dtype=torch.float64)  # (m, k)
     odds[possible] = log_odds(found[possible])
-    if rival is not None:
-        end = possible & at_its_end(found)
-        odds[end] = torch.maximum(odds, rival[neighbours].clamp(max=RIVAL_AT_MOST) + AT_ITS_END)[end]
+    end = possible & at_its_end(found)
+    odds[end] = torch.maximum(odds, rival[neighbours].clamp(max=RIVAL_AT_MOST) + AT_ITS_END)[end]
     odds[possible] += told[possible]
     neither = torch.zeros_like(odds)
     if held is not None:

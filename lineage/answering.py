@@ -92,8 +92,9 @@ def claims_of_parts(name: str, graph: Store | None) -> list[Comparison]:
     from lineage.reading import stored_model
 
     whole = stored_model(graph, name)
-    parts = [] if graph is None or whole is None else parts_of(graph, whole)
-    return compare_parts(graph, whole, parts) if graph is not None and whole is not None and parts else []
+    if graph is None or whole is None or not (parts := parts_of(graph, whole)):
+        return []
+    return compare_parts(graph, whole, parts)
 
 
 def answer_parts(question: Question, graph: Store | None) -> list[FoundAnswer]:

@@ -118,11 +118,8 @@ def _card(answer: Answer) -> str:
         return f"{claims}; {_beside_claims(answer)}"
     note = _WEIGHTS_SAY.get(found.agreement, "")
     said_above = answer.parent and (found.agreement is Agreement.CONTRADICTS or answer.parent.lower() in claims.lower())
-    if (
-        found.agreement is Agreement.AGREE and ", " in claims and "; " in found.reason
-    ):  # one agrees, and another does not
-        said_above = False
-    if said_above:
+    one_of_several = found.agreement is Agreement.AGREE and ", " in claims and "; " in found.reason
+    if said_above and not one_of_several:
         return f"{claims}; {note}"
     return f"{claims}; {note}: {found.reason}"
 

@@ -25,9 +25,9 @@ from lineage.graphdb.schema.rows import claims_of, name_key
 from lineage.queries import load
 from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
 from lineage.queries.graph_reader import GraphReader
-from lineage.queries.kinship import ClaimedKin, ParentEdge, kinship
+from lineage.queries.kinship import ClaimedKin, ParentEdge, kinship, originals
 from lineage.queries.pipelines import main_parts, whole_of, with_claims_of
-from lineage.queries.same_values import one_model, originals, rows_of, surely_below
+from lineage.queries.same_values import one_model, rows_of, surely_below
 from lineage.queries.same_weights import same_weights
 from lineage.queries.several_bases import (
     JudgedBase,
@@ -390,7 +390,7 @@ def _judge_each(
         if one is not Agreement.AGREE and stated(of_base):
             apart = (kin.beside(row["hub_id"], base["hub_id"], edges) is ClaimedKin.STRANGER for base in bases)
             name = bases[0]["repo_id"] if bases else of_base[0].base
-            others.append(JudgedBase(name, False, against, against and all(apart), why))
+            others.append(JudgedBase(name, against, against and all(apart), why))
     if agreement is Agreement.CANNOT_TELL:
         return agreement, with_strangers(reason, others)
     holds, reason = joined(reason, others, _no_merge(row, claims, known, edges, kin))

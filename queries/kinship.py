@@ -7,7 +7,7 @@ edge that puts it on another branch is nearly certain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,7 +48,7 @@ def kinship(model: str, base: str, equal: Set[str], parents_of: ParentsOf, least
     theirs = _reached([base, *equal], parents_of)
     if mine.isdisjoint(theirs):
         return ClaimedKin.STRANGER
-    if not mine.isdisjoint({base, *equal, *_originals(base, parents_of)}):
+    if not mine.isdisjoint({base, *equal, *originals(base, parents_of, least=0.0)}):
         return ClaimedKin.RELATED
     sure, beside = _reached([model], parents_of, least), _reached([base], parents_of, SURE)
     found = {edge.parent for edge in parents_of(model) if edge.relation in ACCEPTED}
@@ -71,6 +71,14 @@ def _reached(starts: Iterable[str], parents_of: ParentsOf, least: float | None =
     return found
 
 
-def _originals(model: str, parents_of: ParentsOf) -> set[str]:
-    """What a model is a copy or a quantized copy of."""
-    return _reached([model], lambda at: [edge for edge in parents_of(at) if edge.relation in SAME_VALUES])
+def originals(
+    model: str, parents_of: ParentsOf, kinds: Sequence[Relation] = SAME_VALUES, least: float = SURE
+) -> list[str]:
+    """The models whose values a model has, nearest first, itself left out. least: probability of each edge on the way."""
+    found, waiting = [model], [model]
+    while waiting:
+        edges = parents_of(waiting.pop(0))
+        new = [e.parent for e in edges if e.relation in kinds and e.probability >= least and e.parent not in found]
+        found += new
+        waiting += new
+    return found[1:]

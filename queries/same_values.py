@@ -8,22 +8,7 @@ from typing import Any
 from lineage.graphdb.schema import ACCEPTED, Relation
 from lineage.queries import load
 from lineage.queries.graph_reader import GraphReader
-from lineage.queries.kinship import SAME_VALUES, SURE, ParentEdge
-
-ParentsOf = Callable[[str], Iterable[ParentEdge]]
-
-
-def originals(
-    model: str, parents_of: ParentsOf, kinds: Sequence[Relation] = SAME_VALUES, least: float = SURE
-) -> list[str]:
-    """The models whose values a model has, nearest first, itself left out. least: probability of each edge on the way."""
-    found, waiting = [model], [model]
-    while waiting:
-        edges = parents_of(waiting.pop(0))
-        new = [e.parent for e in edges if e.relation in kinds and e.probability >= least and e.parent not in found]
-        found += new
-        waiting += new
-    return found[1:]
+from lineage.queries.kinship import SURE, ParentsOf
 
 
 def surely_below(base: str, models: Iterable[str], parents_of: ParentsOf, declares: Callable[[str, str], bool]) -> bool:
@@ -44,7 +29,7 @@ def one_model(rows: Sequence[Mapping[str, Any]], bases: Iterable[str]) -> str | 
     """Name of the model whose values a declared merge has, where it is surely none: it is one of the declared bases, or it has one parent.
 
     Args:
-        rows: of declared_vs_detected.cypher about the models whose values it has; bases: identities of those that are declared.
+        rows: as of declared_vs_detected.cypher, about the models whose values it has; bases: identities of those that are declared.
     """
     wanted = set(bases)
     kinds = {edge["kind"] for row in rows for edge in row["parents"] if edge["hub_id"] is not None}

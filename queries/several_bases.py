@@ -18,15 +18,14 @@ STATED = ("card", "tag", "mergekit_config")  # where a person or a merging tool 
 
 @dataclass(frozen=True, slots=True)
 class JudgedBase:
-    """One claimed base.
+    """One claimed base that the weights do not confirm.
 
     Attributes:
-        agrees, contradicted: neither where it cannot be decided; stranger: it is contradicted, and nothing connects the two.
+        contradicted: not where it cannot be decided; stranger: it is contradicted, and nothing connects the two.
         reason: one sentence.
     """
 
     name: str
-    agrees: bool
     contradicted: bool
     stranger: bool
     reason: str

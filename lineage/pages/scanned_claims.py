@@ -9,14 +9,15 @@ cannot tell  the declared model was not compared, or is a relative that may lie 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 from lineage.graphdb.schema import ACCEPTED, Declaration, Relation, share_key
 from lineage.pages.members import EdgeFacts, Member
 from lineage.queries.claim_check import Agreement
 from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
-from lineage.queries.kinship import SAME_VALUES, SURE, ClaimedKin, ParentEdge, kinship
-from lineage.queries.same_values import originals
+from lineage.queries.kinship import SAME_VALUES, SURE, ClaimedKin, ParentEdge, kinship, originals
+from lineage.queries.same_values import one_model
 from lineage.queries.several_bases import JudgedBase, claims_by_base, is_merge, joined, says_quantized, with_strangers
 
 MOST_COMPARED = 256  # models of a family that are compared with a base
@@ -78,7 +79,7 @@ class ScannedClaims:
             against = one == Agreement.CONTRADICTS
             if one != Agreement.AGREE:
                 apart = found is not None and self._lies(member.id, found) is ClaimedKin.STRANGER
-                others.append(JudgedBase(base, False, against, against and apart, why))
+                others.append(JudgedBase(base, against, against and apart, why))
         if agreement == Agreement.CANNOT_TELL:
             return agreement, with_strangers(reason, others)
         known = {found for found in named.values() if found is not None}
@@ -88,12 +89,13 @@ class ScannedClaims:
     def _no_merge(self, model: str, bases: set[str]) -> str | None:
         """The one model whose values a model has, where it is one of the declared bases or was fine-tuned from one model."""
         values = list(dict.fromkeys([*originals(model, self._accepted), *sorted(self._equal[model] - {model})]))
-        edges = [edge.relation for one in values for edge in self._accepted(one)]
-        if Relation.MERGED_FROM in edges or any(len(claims_by_base(self._members[one].claims)) > 1 for one in values):
-            return None
-        named = [one for one in values if one in bases]
-        tuned = [one for one in values if any(e.relation == Relation.FINE_TUNED_FROM for e in self._accepted(one))]
-        return next(iter([*named, *tuned]), None)
+        return one_model([self._row(one) for one in values], bases)
+
+    def _row(self, model: str) -> dict[str, Any]:
+        """What a model claims and was found to come from, as `one_model` takes it."""
+        parents = [{"hub_id": edge.parent, "kind": edge.relation} for edge in self._accepted(model)]
+        bases = list(claims_by_base(self._members[model].claims))
+        return {"hub_id": model, "repo_id": model, "bases": bases, "parents": parents}
 
     def _outcome(
         self, member: Member, named: Mapping[str, str | None], claims: Sequence[Declaration]
@@ -160,26 +162,22 @@ class ScannedClaims:
         far as it can be compared."""
         if self._measures is None or self._lies(model, base) is not ClaimedKin.STRANGER:
             return False
-        family = self._family(model)
+        family = self._families[model]
         if base in family or len(family) > MOST_COMPARED:
             return False
         if not self._measures.strangers(model, base):
             return False
         return not any(self._measures.related(one, base) for one in sorted(family))
 
-    def _family(self, model: str) -> set[str]:
-        """The models that edges, possible ones too, connect with a model."""
-        beside: dict[str, set[str]] = {}
-        for child, up in self._up.items():
-            for edge in up:
-                beside.setdefault(child, set()).add(edge.parent)
-                beside.setdefault(edge.parent, set()).add(child)
-        found, waiting = {model}, [model]
-        while waiting:
-            new = beside.get(waiting.pop(), set()) - found
-            found |= new
-            waiting += new
-        return found
+    @cached_property
+    def _families(self) -> dict[str, set[str]]:
+        """Model -> the models that edges, possible ones too, connect with it, itself included."""
+        import networkx as nx
+
+        together: nx.Graph[str] = nx.Graph()
+        together.add_nodes_from(self._members)
+        together.add_edges_from((child, edge.parent) for child, up in self._up.items() for edge in up)
+        return {model: family for family in nx.connected_components(together) for model in family}
 
     def _other_values(self, model: str, base: str) -> bool:
         """Whether the values of a model are surely those of one that has other values than a base."""

@@ -235,10 +235,11 @@ def verify_folder(
         found_of_it = verify_model(ask(str(only.path)), graph, expected, str(only.path))
         return [replace(check, model=name) for check in found_of_it], {**places, name: str(only.path)}
     scan, samples = scan_with_samples(folder, options, track=track)
-    found = scanned(as_json(scan), cards_under(folder), ties(scan), SampledClaims(samples))
+    measures = SampledClaims(samples)
+    found = scanned(as_json(scan), cards_under(folder), ties(scan), measures)
     checks = []
     for name in sorted(found.members):
-        own = _within(found, name, expected, SampledClaims(samples))
+        own = _within(found, name, expected, measures)
         if graph is not None and any(check.outcome is Outcome.CANNOT_TELL for check in own):
             own = _better(own, _outside(ask(places.get(name, str(folder / name))), graph, expected, name))
         checks += own
