@@ -5,17 +5,20 @@ Names are compared without wrappers, and under one common change of path where p
 counts: GPT-2 keeps (in, out). Packed weights are checked by their number of values. Rows of a vocabulary may differ: tokens are added
 for tuning; the difference is kept. A block that the model does not have, or a size that it does not have there, is a contradiction;
 a name that nothing in the model bears is none while the model has weights of these sizes: converters rename.
+
+Tensors of a method that is not known by its names belong to the longest module in their path that the model has; of what they are,
+only two halves with a rank in common are checked.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
-from lineage.detect.adapter_structure import JOINED, AdaptedModule, AdapterStructure, Shape
+from lineage.detect.adapter_structure import JOINED, AdaptedModule, AdapterStructure, Shape, module_of
 from lineage.detect.signature import Role, role_of
 
 _WRAPPERS = ("base_model.model.", "base_model.", "model.", "transformer.", "language_model.", "module.")
@@ -116,6 +119,7 @@ def fit(adapter: AdapterStructure, base: BaseStructure, component: str = "") -> 
     Args:
         component: the part of a pipeline that the model is; only what the adapter changes in that part is compared.
     """
+    adapter = with_modules_of(adapter, base)
     modules = [module for module in adapter.modules if module.component == component]
     found = _fit_modules(modules, base)
     if component in ("", adapter.components[0]):
@@ -125,6 +129,48 @@ def fit(adapter: AdapterStructure, base: BaseStructure, component: str = "") -> 
     if adapter.broken:
         return Fit(found.modules, 0, found.named, adapter.broken)
     return found
+
+
+def with_modules_of(adapter: AdapterStructure, base: BaseStructure) -> AdapterStructure:
+    """The adapter, what it brings under unknown names taken for parts of modules of the model: of the longest one in each name."""
+    ends = {_from_block(name) for name in base.weights}
+    parts: dict[str, dict[str, Shape]] = {}
+    whole: dict[str, Shape] = {}
+    for name, shape in adapter.replaced.items():
+        module = None if bare(name) in base.tensors else _longest_module(bare(name), base, ends)
+        if module is None:
+            whole[name] = shape
+        else:
+            parts.setdefault(module, {})[bare(name)[len(module) + 1 :]] = shape
+    if not parts:
+        return adapter
+    found = tuple(module_of(name, tensors, by_name=True) for name, tensors in parts.items())
+    numberless = {
+        name: shape for name, shape in whole.items() if not _NUMBER.search(name) and bare(name) not in base.tensors
+    }
+    left = {name: shape for name, shape in whole.items() if name not in numberless or _ends_plainly(name)}
+    return replace(adapter, modules=(*adapter.modules, *found), replaced=left)
+
+
+def _longest_module(name: str, base: BaseStructure, ends: Set[str]) -> str | None:
+    """The beginning of a tensor's name that is a module of the model, under its path or another; None where no beginning is, or where what
+    is left is a plain weight."""
+    pieces = name.split(".")
+    for length in range(len(pieces) - 1, 0, -1):
+        module = ".".join(pieces[:length])
+        if module in base.weights or (_NUMBER.search(module) and _from_block(module) in ends):
+            return None if _ends_plainly(name) and length == len(pieces) - 1 else module
+    return None
+
+
+def _ends_plainly(name: str) -> bool:
+    return name.rpartition(".")[2] in (*_PLAIN_LEAVES, "bias")
+
+
+def _from_block(module: str) -> str:
+    """A module's name from the list of blocks on, as in `layers.0.mlp`: what comes before differs between programs."""
+    numbers = _paths_of_blocks(module)
+    return module[numbers[0][0].rstrip(".").rfind(".") + 1 :] if numbers else module
 
 
 def bare(name: str) -> str:
@@ -152,7 +198,7 @@ def _fit_modules(modules: list[AdaptedModule], base: BaseStructure) -> Fit:
 def _fits_by_blocks(modules: list[AdaptedModule], names: list[str], base: BaseStructure) -> bool:
     """Whether the model has as many blocks, each with weights of the sizes that the adapter works on there, under other names: programs
     rename modules between versions and keep the names of files."""
-    if base.packed or not all(module.inputs or module.outputs for module in modules):
+    if base.packed or not all(module.inputs or module.outputs or module.sides for module in modules):
         return False
     wanted = _by_block(zip(names, modules, strict=True))
     for blocks in _lists_of_blocks(base.weights).values():
@@ -264,12 +310,16 @@ def _any_fits(modules: list[AdaptedModule], base: BaseStructure) -> bool:
         name for name in base.weights if _TABLE.search(name)
     )  # as long as a vocabulary or a text is, which is chance
     shapes = {base.weights[name] for name in base.weights.keys() - set(tables) if len(base.weights[name]) >= 2}
-    sized = [module for module in modules if module.inputs or module.outputs]
+    sized = [module for module in modules if module.sized]
     return not shapes or not sized or any(_fits(module, shape, False)[0] for module in sized for shape in shapes)
 
 
 def _fits(module: AdaptedModule, shape: Shape, vocabulary: bool) -> tuple[bool, tuple[int, int] | None]:
     """Whether a weight has the sizes; and the rows of a vocabulary where those are all that differs."""
+    if module.sides and not set(module.sides) & set(shape):
+        return False, None
+    if module.divisor and not any(size % module.divisor == 0 for size in shape):
+        return False, None
     if len(shape) < 2:
         return module.inputs in (None, *shape) and module.outputs in (None, *shape), None
     wanted = (module.outputs, module.inputs)
@@ -367,6 +417,8 @@ def _shown(module: AdaptedModule) -> str:
 
 
 def _sizes(module: AdaptedModule) -> str:
+    if module.sides or module.divisor:
+        return f"weights with a side of {' or '.join(map(str, module.sides)) or f'a multiple of {module.divisor}'}"
     return f"{module.outputs or 'any'} × {module.inputs or 'any'}"
 
 

@@ -1,8 +1,10 @@
 """The tensors of an adapter -> what it adapts: modules by name with the sizes that their weights must have, ranks, and what it replaces.
 
 Comes in: canonical names and shapes (a sketch's layout). Goes out: an `AdapterStructure`. Read are the names that peft writes (LoRA with
-DoRA, AdaLoRA and embeddings, IA3, LoHa, LoKr, VeRA, OFT, BOFT, HRA, FourierFT, VB-LoRA, LN tuning, prompts), those of diffusers (UNet,
-transformer, text encoders; old attention processors), and those of kohya and LyCORIS, whose module names have `_` in place of dots.
+DoRA, AdaLoRA and embeddings, IA3, LoHa, LoKr, VeRA, OFT, BOFT, HRA, FourierFT, VB-LoRA, LN tuning, prompts, and further methods whose
+tensors begin with a mark of their own, see METHODS_BY_MARK), those of diffusers (UNet, transformer, text encoders; old attention
+processors), and those of kohya and LyCORIS, whose module names have `_` in place of dots. Tensors of a method that is not among them
+are taken for whole tensors here; adapter_fit.py finds their modules by the names that a base has.
 
 Shapes, for a module with weight (out, in, *kernel) and rank r: LoRA A (r, in, *kernel), B (out, r); LoRA on an embedding (rows, dim)
 A (r, rows), B (dim, r); IA3 (out, 1) or (1, in); LoHa w1_a (out, r), w1_b (r, in); LoKr w1 (a, b), w2 (c, d): out = a c, in = b d.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, prod
 
 Shape = tuple[int, ...]
 
@@ -28,7 +30,25 @@ _HALVES = re.compile(
 _WHOLE = re.compile(
     r"(?P<module>.+?)\.(?P<how>base_layer|ln_tuning_layers|modules_to_save)(?:\.default)?\.(?P<leaf>weight|bias)"
 )
+METHODS_BY_MARK = {
+    "adamss": "AdaMSS", "beft": "BEFT", "bone": "Bone", "c3a": "C3A", "deft": "DEFT", "delora": "DeLoRA", "frod": "FRoD",
+    "glora": "GLoRA", "gralora": "GraLoRA", "hira": "HiRA", "lily": "Lily", "miss": "MiSS", "osf": "OSF", "peanut": "PEANuT",
+    "poly": "Poly", "psoft": "PSOFT", "pvera": "PVeRA", "randlora": "RandLoRA", "road": "RoAd", "shadow": "Shadow", "shira": "SHiRA",
+    "supertuning": "SuperTuning", "tinylora": "TinyLoRA", "trainable_tokens": "trained tokens", "unilora": "UniLoRA", "waveft": "WaveFT",
+}  # fmt: skip
+_MARKED = re.compile(
+    rf"(?P<module>.+?)(?:\.token_adapter)?\.(?P<part>(?P<mark>{'|'.join(METHODS_BY_MARK)})_[^.]+(?:\.[^.]+)*?)(?:\.weight)?"
+)
+_OUTSIDE = ("base_model", "base_model.model")  # where tensors lie that all modules share
 _SHARED = re.compile(r"(^|\.)(vera_[AB]|vblora_vector_bank)(\.|$)")
+_SIZES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...], int | None]] = {
+    # part -> axes whose product is the inputs, those of the outputs, the axis of the rank
+    "delora_A": ((1,), (), 0), "delora_B": ((), (0,), 1), "tinylora_A": ((1,), (), 0), "tinylora_B": ((), (0,), 1),
+    "lily_A": ((1,), (), 0), "lily_B": ((), (1,), None), "hira_A": ((1,), (), 0), "hira_B": ((), (0,), 1),
+    "osf_svd_params.U_low": ((), (0,), None), "osf_svd_params.V_low": ((1,), (), 0),
+    "poly_lora_A": ((0, 2), (), 3), "poly_lora_B": ((), (0, 3), 2), "gralora_A": ((0, 1), (), 2), "gralora_B": ((), (0, 2), 1),
+    "c3a_kernel": ((1, 2), (0, 2), None), "pvera_lambda_b": ((), (0,), None), "trainable_tokens_delta": ((1,), (), None),
+}  # fmt: skip
 _PROMPT = re.compile(r"(^|\.)prompt_embeddings(\.weight)?$")
 _DOWN = {
     "lora_A": "a",
@@ -65,6 +85,9 @@ class AdaptedModule:
         rank: None where it is no product of two halves.
         broken: why its tensors do not fit each other; None where they do.
         container: it may be a module without a weight of its own, such as a whole attention.
+        sides: sizes of which one must be a side of its weight; empty where the adapter works with any.
+        divisor: of a side of its weight.
+        by_name: found only by the name of a module that the base has, see adapter_fit.py.
     """
 
     component: str
@@ -75,6 +98,14 @@ class AdaptedModule:
     rank: int | None
     broken: str | None = None
     container: bool = False
+    sides: tuple[int, ...] = ()
+    divisor: int | None = None
+    by_name: bool = False
+
+    @property
+    def sized(self) -> bool:
+        """Whether it works only on weights of some sizes."""
+        return bool(self.inputs or self.outputs or self.sides or self.divisor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +175,13 @@ def structure_of(layout: Mapping[str, Shape]) -> AdapterStructure:
             continue
         whole = _WHOLE.fullmatch(name)
         found = None if whole else _HALVES.fullmatch(name)
+        marked = None if whole or found else _MARKED.fullmatch(name)
         if whole:
             replaced[f"{whole['module']}.{whole['leaf']}"] = shape
+        elif marked and marked["module"] in _OUTSIDE:
+            continue
+        elif marked:
+            parts.setdefault(marked["module"], {})[marked["part"]] = shape
         elif found is None:
             replaced[name] = shape
         elif found["module"]:
@@ -153,13 +189,18 @@ def structure_of(layout: Mapping[str, Shape]) -> AdapterStructure:
             parts.setdefault(module, {})[found["direction"]] = shape
         elif not name.endswith(".bias"):
             parts.setdefault(found["module2"], {})[found["part"]] = shape
-    modules = tuple(_module(name, tensors) for name, tensors in parts.items() if tensors.keys() - {"alpha", "scale"})
+    modules = tuple(module_of(name, tensors) for name, tensors in parts.items() if tensors.keys() - {"alpha", "scale"})
     return AdapterStructure(_method(parts, replaced, layout, prompt), modules, replaced, prompt)
 
 
-def _module(name: str, tensors: Mapping[str, Shape]) -> AdaptedModule:
+def module_of(name: str, tensors: Mapping[str, Shape], by_name: bool = False) -> AdaptedModule:
+    """
+    Args:
+        name: of the module; tensors: part, such as `lora_A` -> its shape.
+    """
     component, name, joined = _component(name)
-    inputs = outputs = rank = None
+    inputs = outputs = rank = divisor = None
+    sides: tuple[int, ...] = ()
     broken = None
     halves = {_DOWN[part]: shape for part, shape in tensors.items() if part in _DOWN}
     a, b = halves.get("a") or tensors.get("lora_embedding_A"), halves.get("b") or tensors.get("lora_embedding_B")
@@ -193,7 +234,51 @@ def _module(name: str, tensors: Mapping[str, Shape]) -> AdaptedModule:
         outputs = tensors["boft_s"][0] if tensors["boft_s"] else None
     elif "hra_u" in tensors and len(tensors["hra_u"]) == 2:
         inputs, rank = tensors["hra_u"]
-    return AdaptedModule(component, name, joined, inputs, outputs, rank, broken, "adaption_prompt" in tensors)
+    else:
+        inputs, outputs, rank = _of_marked(tensors) if not by_name else _of_unknown_halves(tensors)
+        sides, divisor = _sides(tensors), _divisor(tensors)
+    container = "adaption_prompt" in tensors
+    return AdaptedModule(component, name, joined, inputs, outputs, rank, broken, container, sides, divisor, by_name)
+
+
+def _of_marked(tensors: Mapping[str, Shape]) -> tuple[int | None, int | None, int | None]:
+    """(inputs, outputs, rank) of a method in METHODS_BY_MARK, each None where it does not follow from the shapes."""
+    inputs = outputs = rank = None
+    for part, shape in tensors.items():
+        of_inputs, of_outputs, of_rank = _SIZES.get(part, ((), (), None))
+        if max((*of_inputs, *of_outputs, of_rank or 0)) >= len(shape):
+            continue
+        inputs = prod(shape[axis] for axis in of_inputs) if of_inputs else inputs
+        outputs = prod(shape[axis] for axis in of_outputs) if of_outputs else outputs
+        rank = shape[of_rank] if of_rank is not None else rank
+    return inputs, outputs, rank
+
+
+def _of_unknown_halves(tensors: Mapping[str, Shape]) -> tuple[int | None, int | None, int | None]:
+    """The same of two halves with a rank in common, whatever the method is called: `…_A` (rank, in) and `…_B` (out, rank)."""
+    first = [shape for part, shape in tensors.items() if part.removesuffix(".weight").endswith("_A")]
+    last = [shape for part, shape in tensors.items() if part.removesuffix(".weight").endswith("_B")]
+    if len(first) == len(last) == 1 and len(first[0]) == len(last[0]) == 2 and first[0][0] == last[0][1]:
+        return first[0][1], last[0][0], first[0][0]
+    return None, None, None
+
+
+def _sides(tensors: Mapping[str, Shape]) -> tuple[int, ...]:
+    """Sizes of which one is a side of the weight: MiSS in blocks has a square for as many outputs; RandLoRA a factor for each row of
+    the smaller side; RoAd half as many angles as there are outputs, as many, or twice as many."""
+    for part, shape in tensors.items():
+        if part in ("miss_block", "bone_block") and len(shape) == 3:
+            return (shape[0] * shape[1],)
+        if part == "randlora_gamma" and len(shape) == 2:
+            return (shape[1],)
+        if part == "road_theta" and len(shape) == 1:
+            return (2 * shape[0], shape[0], *((shape[0] // 2,) if shape[0] % 2 == 0 else ()))
+    return ()
+
+
+def _divisor(tensors: Mapping[str, Shape]) -> int | None:
+    """MiSS has a column for each output, or repeats fewer columns until there are as many."""
+    return next((s[1] for p, s in tensors.items() if p in ("miss_block", "bone_block") and len(s) == 2), None)
 
 
 def _of_kronecker(tensors: Mapping[str, Shape]) -> tuple[int | None, int | None]:
@@ -247,6 +332,9 @@ def _method(
     for method, marks in known:
         if marks & kinds:
             return method
+    marks = {method for mark, method in METHODS_BY_MARK.items() if any(kind.startswith(f"{mark}_") for kind in kinds)}
+    if len(marks) == 1:
+        return marks.pop()
     if prompt is not None:
         return "a tuned prompt"
     if any("ln_tuning_layers" in name for name in layout):

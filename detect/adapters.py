@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lineage.detect.adapter_fit import BaseStructure, Fit, fit
+from lineage.detect.adapter_fit import BaseStructure, Fit, fit, with_modules_of
 from lineage.detect.adapter_structure import AdapterStructure
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.options import Options
@@ -26,6 +26,7 @@ WRITTEN_BY_PROGRAMS = (
 )  # sources that name what was loaded, before what people wrote
 PROGRAM_FITS, PERSON_FITS = 0.99, 0.97  # a claim by either, and every module fits
 PROMPT_FITS = 0.93  # a prompt fits every model of one width
+NAMED_FITS = 0.93  # modules of these names exist, and the method works on weights of any size
 RENAMED_FITS = 0.9  # the sizes fit in every block, under other names
 ALSO_CLAIMED = 0.05  # another claimed base that fits
 UNSEEN = 0.5  # a claimed base of which no tensor is known
@@ -149,6 +150,10 @@ def _found(
 ) -> Decision:
     sure = PROMPT_FITS if adapter.prompt is not None else PROGRAM_FITS if claim.by_program else PERSON_FITS
     sure = min(sure, RENAMED_FITS) if found.renamed else sure
+    structure = next((part.structure for part in claim.parts if part.structure is not None), None)
+    adapter = adapter if structure is None else with_modules_of(adapter, structure)
+    if adapter.modules and all(not module.sized for module in adapter.modules):
+        sure = min(sure, NAMED_FITS)
     evidence = _evidence(adapter, found) | {"claimed_in": list(claim.sources)}
     reason = _lead(adapter).and_then(Reason("adapter_fits", {"count": found.modules}, {"base": claim.ids}))
     if found.renamed:

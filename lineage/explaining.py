@@ -188,7 +188,7 @@ def _explain_adapter(
     """
     from lineage.adapters import Adapter, base_under, decide_about_adapter
     from lineage.detect.adapter_explain import AdapterExplanation
-    from lineage.detect.adapter_fit import Fit, fit
+    from lineage.detect.adapter_fit import Fit, fit, with_modules_of
     from lineage.detect.adapter_structure import structure_of
     from lineage.scanning import FolderReading
     from lineage.surroundings import FolderSurroundings, GraphSurroundings, JoinedSurroundings, NoSurroundings
@@ -215,6 +215,7 @@ def _explain_adapter(
     fits: Fit | None = None
     if base is not None:
         fits = max((fit(structure, base, c) for c in structure.components), key=lambda one: one.fitting)
+        structure = with_modules_of(structure, base)
     return AdapterExplanation(own, its, structure, fits, found.decision, {**found.names, **labels})
 
 

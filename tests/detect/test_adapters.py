@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lineage.detect.adapter_fit import BaseStructure, base_structure, fit
+from lineage.detect.adapter_fit import BaseStructure, base_structure, fit, with_modules_of
 from lineage.detect.adapter_structure import AdapterStructure, structure_of
 
 Layout = dict[str, tuple[int, ...]]
@@ -41,6 +41,21 @@ SAVED_BY_PEFT = {
     "OFT": of_blocks({"oft_R.weight": (4, 28)}),
     "BOFT": of_blocks({"boft_R": (1, 4, 8, 8), "boft_s": (32, 1)}),
     "HRA": of_blocks({"hra_u": (32, 4)}),
+    "MiSS": of_blocks({"miss_block": (4, 8, 8)}),  # of init_weights="bat"
+    "C3A": of_blocks({"c3a_kernel": (2, 2, 16)}),
+    "DeLoRA": of_blocks({"delora_A": (8, 32), "delora_B": (32, 8), "delora_lambda": (1,), "delora_w_norm": (32,)}),
+    "GraLoRA": of_blocks({"gralora_A": (2, 16, 8), "gralora_B": (2, 8, 16)}),
+    "Lily": of_blocks({"lily_A.weight": (8, 32), "lily_B.weight": (16, 32), "lily_router.weight": (2, 8)}),
+    "OSF": of_blocks({f"osf_svd_params.{p}_low": s for p, s in {"S": (16,), "U": (32, 16), "V": (16, 32)}.items()}),
+    "Poly": of_blocks(
+        {"poly_lora_A": (1, 2, 32, 4), "poly_lora_B": (1, 2, 4, 32), "poly_router.module_logits": (2, 2)}
+    ),
+    "PVeRA": of_blocks({"pvera_lambda_b": (32,), "pvera_lambda_d": (64,)}) | {"base_model.pvera_A": (64, 32)},
+    "RandLoRA": of_blocks({"randlora_lambda": (8, 4), "randlora_gamma": (4, 32)})
+    | {"base_model.randlora_A": (8, 1, 32)},
+    "TinyLoRA": of_blocks({"tinylora_A": (2, 32), "tinylora_B": (32, 2), "tinylora_P": (64, 2, 2)})
+    | {"base_model.tinylora_v.0": (64,)},
+    "RoAd": of_blocks({"road_alpha": (24,), "road_theta": (24,)}, "mlp.gate_proj"),
     "a tuned prompt": {"prompt_embeddings": (5, 32)},
     "tuned norms": of_blocks({"ln_tuning_layers.weight": (32,)}, "input_layernorm"),
 }
@@ -61,6 +76,48 @@ def test_what_peft_saves_fits_its_base_and_no_wider_one(method: str) -> None:
     if adapter.prompt is None:
         shallow = fit(adapter, base(layers=1))
         assert not shallow.complete and "block 1" in str(shallow.misfit)
+
+
+OF_ANY_SIZE = {
+    "SHiRA": of_blocks({"shira_indices": (2, 256), "shira_weight": (256,)}),
+    "PSOFT": of_blocks({"psoft_R.weight": (496,), "psoft_R.vector_a": (32,), "psoft_R.vector_b": (32,)}),
+    "WaveFT": of_blocks({"waveft_spectrum": (259,)}),
+    "an unknown method": of_blocks({"brandnew_core.weight": (7,), "brandnew_map": (3, 3, 3)})
+    | {"base_model.brandnew_bank": (9, 9)},
+}
+
+
+@pytest.mark.parametrize("method", OF_ANY_SIZE)
+def test_a_method_that_works_on_any_size_is_checked_by_the_names_of_its_modules(method: str) -> None:
+    adapter = with_modules_of(structure_of(OF_ANY_SIZE[method]), base())
+    assert adapter.summary() == f"{method} in q_proj (2 modules)"
+    assert fit(adapter, base()).complete and fit(structure_of(OF_ANY_SIZE[method]), base()).complete
+    assert "block 1" in str(fit(structure_of(OF_ANY_SIZE[method]), base(layers=1)).misfit)
+    other = {f"encoder.layer.{i}.attention.self.query.weight": (32, 32) for i in range(2)}
+    assert not fit(structure_of(OF_ANY_SIZE[method]), base_structure(other)).complete
+    inside = {name.replace("model.", "model.language_model.", 1): shape for name, shape in llama().items()}
+    assert fit(structure_of(OF_ANY_SIZE[method]), base_structure(inside)).complete
+
+
+def test_halves_of_an_unknown_method_are_checked_and_say_its_rank() -> None:
+    halves = of_blocks({"brandnew_A.weight": (4, 32), "brandnew_B.weight": (32, 4), "brandnew_gate": (1,)})
+    assert (adapter := with_modules_of(structure_of(halves), base())).ranks == (4,)
+    assert fit(adapter, base()).complete
+    assert "works on 32 × 32" in str(fit(structure_of(halves), base(width=64, keys=32, inner=96)).misfit)
+
+
+def test_columns_of_miss_divide_the_outputs() -> None:
+    columns = structure_of(of_blocks({"miss_block": (8, 48)}, "mlp.gate_proj"))
+    assert fit(columns, base()).complete
+    assert "a multiple of 48" in str(fit(columns, base(width=40, inner=64)).misfit)
+
+
+def test_trained_tokens_are_as_wide_as_the_vocabulary() -> None:
+    for module in ("embed_tokens", "embed_tokens.token_adapter"):
+        tokens = structure_of({f"base_model.model.model.{module}.trainable_tokens_delta": (3, 32)})
+        assert tokens.summary() == "trained tokens in embed_tokens (1 module)"
+        assert fit(tokens, base()).complete
+        assert fit(tokens, base(width=64)).misfit
 
 
 def test_an_adapter_of_gpt_2_fits_weights_that_are_kept_the_other_way_around() -> None:
