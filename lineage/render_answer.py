@@ -11,6 +11,7 @@ from typing import Any
 from lineage.answer import Answer, Parent
 from lineage.graphdb.schema import Relation, Status, chance, printable
 from lineage.queries.claim_check import Agreement
+from lineage.queries.several_bases import OTHER_RELATION
 
 WIDTH = 100  # of lines that go somewhere else than to a terminal
 RUNNERS_UP_SHOWN = 3
@@ -118,8 +119,10 @@ def _card(answer: Answer) -> str:
         return f"{claims}; {_beside_claims(answer)}"
     note = _WEIGHTS_SAY.get(found.agreement, "")
     said_above = answer.parent and (found.agreement is Agreement.CONTRADICTS or answer.parent.lower() in claims.lower())
-    one_of_several = found.agreement is Agreement.AGREE and ", " in claims and "; " in found.reason
-    if said_above and not one_of_several:
+    only_in_part = found.agreement is Agreement.AGREE and (
+        OTHER_RELATION in found.reason or (", " in claims and "; " in found.reason)
+    )
+    if said_above and not only_in_part:
         return f"{claims}; {note}"
     return f"{claims}; {note}: {found.reason}"
 

@@ -34,6 +34,7 @@ from lineage.queries.several_bases import (
     claims_by_base,
     is_merge,
     joined,
+    other_relation,
     says_quantized,
     stated,
     with_strangers,
@@ -173,7 +174,8 @@ def compare_adapter(
     agreement: Agreement | None = None
     reason = "nothing is declared"
     if worth and parents:
-        agreement, reason = Agreement.AGREE, f"{parents[0][1]} is declared and fits"
+        other = other_relation(worth, {Relation.ADAPTER_OF})
+        agreement, reason = Agreement.AGREE, f"{parents[0][1]} is declared and fits{other}"
     elif worth and because.get("key") == CONTRADICTED_ADAPTER:
         misfit = because.get("values", {}).get("misfit", "")
         agreement, reason = Agreement.CONTRADICTS, f"{named[0]} is declared and cannot be its base: {misfit}"
@@ -299,7 +301,9 @@ def _judge(
     for base in known:
         if base["hub_id"] in found:
             where = "and fits" if adapter else "and found in the weights"
-            return Agreement.AGREE, f"{base['repo_id']} is declared {where}"
+            of_base = [claim for claim in claims if name_key(claim.base) == name_key(base["base"])]
+            how = {parent["kind"] for parent in parents if parent["hub_id"] == base["hub_id"]}
+            return Agreement.AGREE, f"{base['repo_id']} is declared {where}{other_relation(of_base, how)}"
     for claim in claims:
         part = next((p["repo_id"] for p in parents if is_part(p["repo_id"], claim.base)), None)
         if part is not None:

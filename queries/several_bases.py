@@ -6,13 +6,16 @@ the weights are those of a model that is no merge, the card as a whole is "canno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from lineage.graphdb.schema import Declaration
+from lineage.graphdb.schema import Declaration, Relation
 from lineage.graphdb.schema.rows import name_key
 
 MOST_NAMED = 3  # further bases that a reason names
+OTHER_RELATION = "; its card says"  # how the clause begins
+_SHOWN_BY_FILES = {Relation.ADAPTER_OF: "is an adapter of it", Relation.QUANTIZED_FROM: "is a quantized copy of it"}
+_NOT = {Relation.ADAPTER_OF: {"finetune", "merge", "quantized"}, Relation.QUANTIZED_FROM: {"finetune", "adapter"}}
 STATED = ("card", "tag", "mergekit_config")  # where a person or a merging tool says what a model was made of
 
 
@@ -53,6 +56,22 @@ def is_merge(claims: Sequence[Declaration]) -> bool:
 def says_quantized(claims: Iterable[Declaration]) -> bool:
     """Whether the card itself, and no tag that the Hub worked out, says that the values of a base were quantized."""
     return any(claim.relation == "quantized" and claim.source == "card" for claim in claims)
+
+
+def other_relation(claims: Iterable[Declaration], found: Collection[str]) -> str:
+    """A clause about a card whose base is right and whose `base_model_relation` is another one than files show; "" without such a card.
+
+    Only what the format of the files shows is held against a card: what is an adapter, and what is kept in few bits. Relations that the
+    Hub worked out for a tag are no claim of an author.
+
+    Args:
+        found: relations to that base that were found.
+    """
+    said = {claim.relation for claim in claims if claim.source == "card" and claim.relation}
+    for kind, what in _SHOWN_BY_FILES.items():
+        if kind in found and said and said <= _NOT[kind]:
+            return f"{OTHER_RELATION} {' and '.join(sorted(said))}, and it {what}"
+    return ""
 
 
 def joined(reason: str, others: Sequence[JudgedBase], original: str | None) -> tuple[bool, str]:

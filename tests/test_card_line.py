@@ -20,6 +20,11 @@ from tests.graphs import a_model
             "agree: org/a is declared and fits; its card names",
         ),
         (["a", "b"], "org/a is declared and fits", "org/a, org/b; the weights agree\n"),
+        (
+            ["a"],
+            "org/a is declared and fits; its card says finetune, and it is",
+            "agree: org/a is declared and fits; its card",
+        ),
         (["a"], "org/a is declared and fits", "card says   org/a; the weights agree\n"),
     ],
 )

@@ -18,7 +18,15 @@ from lineage.queries.claim_check import Agreement
 from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
 from lineage.queries.kinship import SAME_VALUES, SURE, ClaimedKin, ParentEdge, kinship, originals
 from lineage.queries.same_values import one_model
-from lineage.queries.several_bases import JudgedBase, claims_by_base, is_merge, joined, says_quantized, with_strangers
+from lineage.queries.several_bases import (
+    JudgedBase,
+    claims_by_base,
+    is_merge,
+    joined,
+    other_relation,
+    says_quantized,
+    with_strangers,
+)
 
 MOST_COMPARED = 256  # models of a family that are compared with a base
 
@@ -112,7 +120,9 @@ class ScannedClaims:
                     return (Agreement.CONTRADICTS if lone else Agreement.CANNOT_TELL), other_values_words(
                         base, parents[0]
                     )
-                return Agreement.AGREE, f"{base} is declared and found in the weights"
+                how = {edge.relation for edge in self._accepted(member.id) if edge.parent == found}
+                other = other_relation([claim for claim in claims if claim.base == base], how)
+                return Agreement.AGREE, f"{base} is declared and found in the weights{other}"
         for base in named:
             part = next((model for model in sorted(above) if is_part(model, base)), None)
             if part is not None:

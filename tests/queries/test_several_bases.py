@@ -68,6 +68,26 @@ def test_a_card_that_says_what_was_quantized_says_whose_values_they_are(
     assert str(found.agreement) == outcome, found.reason
 
 
+@pytest.mark.parametrize(
+    ("relation", "source", "kind", "words"),
+    [
+        ("finetune", "card", Relation.QUANTIZED_FROM, "; its card says finetune, and it is a quantized copy of it"),
+        ("finetune", "card", Relation.ADAPTER_OF, "; its card says finetune, and it is an adapter of it"),
+        ("finetune", "tag", Relation.QUANTIZED_FROM, ""),
+        (None, "card", Relation.ADAPTER_OF, ""),
+        ("adapter", "card", Relation.ADAPTER_OF, ""),
+        ("quantized", "card", Relation.QUANTIZED_FROM, ""),
+        ("adapter", "card", Relation.FINE_TUNED_FROM, ""),  # merged into the weights
+    ],
+)
+def test_a_card_with_the_right_base_and_another_relation_than_its_files_show_says_so(
+    store: Store, relation: str | None, source: str, kind: Relation, words: str
+) -> None:
+    found = judged(store, [an_edge("child", "one", 0.99, kind=kind)], ["one"], relation, source=source)
+    assert str(found.agreement) == "agree"
+    assert found.reason == f"org/one is declared and found in the weights{words}"
+
+
 def test_a_copy_that_names_what_was_made_of_its_original_is_contradicted(store: Store) -> None:
     """The edge from `three` to `one` is not nearly certain, but the card of `three` confirms it."""
     assert str(judged(store, COPIED, ["three"], None).agreement) == "contradicts"
