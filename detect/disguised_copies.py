@@ -65,13 +65,18 @@ class _Matrix:
 
 
 def disguised(
-    subjects: Sequence[Subject], relative: Tensor, options: Options, known: frozenset[str]
+    subjects: Sequence[Subject],
+    relative: Tensor,
+    options: Options,
+    known: frozenset[str],
+    sources: np.ndarray | None = None,
 ) -> dict[str, Decision]:
     """Decisions about copies in disguise, by id; their originals get none.
 
     Args:
         relative: (m, m) |i - j|^2 over |i|^2.
         known: ids of models that are decided about already.
+        sources: (m, m) bool, [child, parent], see possible_sources.py.
     """
     found: dict[str, Decision] = {}
     open_ones = [i for i, subject in enumerate(subjects) if subject.id not in known]
@@ -88,6 +93,8 @@ def disguised(
         disguise = disguise_of(one.sketch, other.sketch)
         if disguise is not None:
             original, copy, told_by = _original(one, other, disguise, options)
+            if told_by is not None and sources is not None and not sources[(i, j) if copy is one else (j, i)]:
+                continue  # a model moved a little by a merge has changed as by noise
             found[copy.id] = _decision(copy, original, disguise, told_by)
     return found
 

@@ -6,7 +6,7 @@ letters of everything about merges: m models, l tensors, v values, p members of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ class FamilyValues:
         central: (m,) mean squared distance of each model to all others; hubs: (m,), those nearest to most others first.
         nearest: digits -> (m,) representative of each model among those that rounding to these digits makes alike.
         units: number of output units of each tensor, whose values follow each other.
+        sources: (m, m) bool, [child, parent]: which models each one could have been made from, see possible_sources.py; None: any.
     """
 
     tensors: tuple[np.ndarray, ...]
@@ -38,6 +39,15 @@ class FamilyValues:
     hubs: np.ndarray
     nearest: Mapping[int, np.ndarray]
     units: tuple[int, ...] = ()
+    sources: np.ndarray | None = None
+
+    def possible(self, model: int, others: Iterable[int]) -> list[int]:
+        """Those of the others that a model could have been made from."""
+        return [m for m in others if m != model and (self.sources is None or self.sources[model, m])]
+
+    def came_first(self, models: Iterable[int], child: int) -> bool:
+        """Whether all models are known to have been there before another one."""
+        return self.sources is not None and not any(self.sources[m, child] for m in models)
 
     def by_unit(self, model: int) -> list[np.ndarray]:
         """(u, w) values of one model in each tensor."""
@@ -52,7 +62,8 @@ class FamilyValues:
         index = np.array(models, np.int64)
         nearest = {digits: _renumbered(chosen, index) for digits, chosen in self.nearest.items()}
         tensors = tuple(t[index] for t in self.tensors)
-        return FamilyValues(tensors, self.digits[index], self.central[index], hubs, nearest, self.units)
+        sources = None if self.sources is None else self.sources[np.ix_(index, index)]
+        return FamilyValues(tensors, self.digits[index], self.central[index], hubs, nearest, self.units, sources)
 
     def rank(self, model: int) -> int:
         """Place among the models in the middle."""
@@ -69,7 +80,7 @@ def rounded(values: np.ndarray, digits: int) -> np.ndarray:
     return (values if dtype is None else round_to(values, dtype)).astype(np.float64)
 
 
-def family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
+def family_values(layers: Sequence[Layer], distance: Tensor, sources: np.ndarray | None = None) -> FamilyValues:
     body = [layer for layer in layers if layer.part is not Part.REST]
     tensors = tuple(plain(layer.values.flatten(1)) for layer in body)
     apart = plain(distance)
@@ -80,7 +91,7 @@ def family_values(layers: Sequence[Layer], distance: Tensor) -> FamilyValues:
     votes = _votes(apart, nearest[int(digits.min())])
     hubs = np.argsort(central / max(1e-300, float(central.max())) - votes, kind="stable")
     units = tuple(layer.values.shape[1] for layer in body)
-    return FamilyValues(tensors, digits, central, hubs, nearest, units)
+    return FamilyValues(tensors, digits, central, hubs, nearest, units, sources)
 
 
 def _votes(apart: np.ndarray, chosen: np.ndarray) -> np.ndarray:

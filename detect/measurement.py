@@ -21,6 +21,7 @@ from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same
 from lineage.detect.merges import Merge, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
+from lineage.detect.possible_sources import claimed_sources, possible_sources
 from lineage.detect.pruned_copies import pruned_decisions
 from lineage.detect.reasons import Reason
 from lineage.detect.rounded_copies import rounded
@@ -129,7 +130,10 @@ def settle(
     mixed: dict[int, Merge] = {}
     if len(kept) > 1:
         apart = distance[kept][:, kept]
-        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, apart)
+        alike = _representatives(copied, equals)
+        sources = possible_sources(subjects, options, kept, alike)
+        claimed = claimed_sources(subjects, options, kept, alike)
+        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, apart, sources, claimed)
         names = [subjects[i].id for i in kept]
         tuned = settled_tunings(mixed, apart)
         leaves = leaf_merges(mixed, apart) | {merge for merge, _ in tuned.values()}
@@ -165,7 +169,14 @@ def _copies(subjects: Sequence[Subject], relative: Tensor, options: Options) -> 
     found = rounded(subjects, relative)
     for model, decision in with_adapters(subjects, relative).items():
         found.setdefault(model, decision)
-    return found | disguised(subjects, relative, options, frozenset(found))
+    sources = possible_sources(subjects, options, range(len(subjects)), _representatives(found, []))
+    return found | disguised(subjects, relative, options, frozenset(found), sources)
+
+
+def _representatives(copied: Mapping[str, Decision], equals: Sequence[IdenticalBodies]) -> dict[str, str]:
+    """Id of each copy and of each of equal bodies -> that of the model that stays in its place."""
+    of_copies = {name: decision.parent for name, decision in copied.items() if decision.parent is not None}
+    return of_copies | {name: group.stands for group in equals for name, _ in group.members if name != group.stands}
 
 
 def _equals(

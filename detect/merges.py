@@ -15,15 +15,15 @@ import numpy as np
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor
 from lineage.detect.decision import AnswerKind, Candidate, Decision
-from lineage.detect.family_values import family_values, plain
+from lineage.detect.family_values import FamilyValues, family_values, plain
 from lineage.detect.gram import Gram
 from lineage.detect.line_of_descent import line_of_descent
 from lineage.detect.reasons import Reason
 from lineage.detect.regression import regression
-from lineage.detect.span_merges import span_merges
-from lineage.detect.trimmed_merges import trimmed_merges
+from lineage.detect.span_merges import claimed_sum, span_merges
+from lineage.detect.trimmed_merges import claimed_trims, trimmed_merges
 from lineage.detect.trimmed_verdict import TrimmedMerge
-from lineage.detect.value_merges import value_merges
+from lineage.detect.value_merges import candidates, value_merges
 from lineage.detect.weighted_sum import WeightedSum
 from lineage.graphdb.schema import Relation
 
@@ -42,6 +42,7 @@ class Merge:
         method: in words. off: what the parts leave unexplained, over their distance. unseen: whether a part is not at hand.
         weights: of each part, as it was multiplied; empty where that is not known. A part with a negative one was taken away.
         alike: models that may be the base as well, as far as the values of the merge tell.
+        before: models that are known to have been there before the merge, so that none of them was trained from it.
     """
 
     model: int
@@ -52,6 +53,7 @@ class Merge:
     unseen: bool = False
     weights: tuple[float, ...] = ()
     alike: tuple[int, ...] = ()
+    before: frozenset[int] = frozenset()
 
     @property
     def beyond(self) -> bool:
@@ -64,22 +66,31 @@ class Merge:
         return tuple(part for part, _ in self.parts) + (() if self.base is None else (self.base,))
 
 
-def merges(layers: Sequence[Layer], gram: Gram, distance: Tensor) -> dict[int, Merge]:
+def merges(
+    layers: Sequence[Layer],
+    gram: Gram,
+    distance: Tensor,
+    sources: np.ndarray | None = None,
+    claimed: Mapping[int, Sequence[int]] | None = None,
+) -> dict[int, Merge]:
     """
     Args:
         layers: of m models; gram: of the same, on the CPU; distance: (m, m) float64, squared.
+        sources, claimed: which models each one could have been made from, and what cards name, see possible_sources.py.
     Returns:
         model -> what it was merged from, for those that were.
     """
     models = len(distance)
     if models < 3:
         return {}
-    values, inner = family_values(layers, distance), _by_layer(gram)
+    values, inner = family_values(layers, distance, sources), _by_layer(gram)
     regressed = regression(values, inner)
     blocks = np.array([layer.part is Part.BODY for layer in layers if layer.part is not Part.REST])
-    found = {model: _of_span(model, span) for model, span in span_merges(values, regressed, blocks).items()}
-    alone = [model for model in range(models) if model not in found]
-    for model, taken in value_merges(values, regressed, plain(distance), alone).items():
+    found = _as_claimed(values, distance, claimed or {}, blocks)
+    known = {model: _as_sum(merge) for model, merge in found.items()}
+    found |= {m: _of_span(m, s) for m, s in span_merges(values, regressed, blocks, known).items() if m not in known}
+    alone, apart = [model for model in range(models) if model not in found], plain(distance)
+    for model, taken in value_merges(values, apart, candidates(values, regressed, apart, alone)).items():
         if not any(part in found and model in found[part].sources for part in taken.all):
             found[model] = _of_span(model, taken)
     rest = [model for model in range(models) if model not in found]
@@ -88,7 +99,32 @@ def merges(layers: Sequence[Layer], gram: Gram, distance: Tensor) -> dict[int, M
         regressed = regression(values, [tensor[np.ix_(rest, rest)] for tensor in inner])
     for model, trimmed in trimmed_merges(values, regressed, range(len(rest))).items() if len(rest) > 2 else ():
         found[rest[model]] = _of_trimmed(rest, model, trimmed)
-    return found
+    return {m: replace(merge, before=_came_before(sources, m)) for m, merge in found.items()}
+
+
+def _as_claimed(
+    values: FamilyValues, distance: Tensor, claimed: Mapping[int, Sequence[int]], blocks: np.ndarray
+) -> dict[int, Merge]:
+    """The models that merges of what their cards name explain to rounding: several sets of a crowd of merges do so about as well."""
+    named = {m: pool for m, places in claimed.items() if len(pool := values.possible(m, places)) > 1}
+    found = {m: _of_span(m, span) for m, pool in named.items() if (span := claimed_sum(values, m, pool, blocks))}
+    left = {m: pool for m, pool in named.items() if m not in found}
+    if left:
+        taken = value_merges(values, plain(distance), left)
+        found |= {model: _of_span(model, span) for model, span in taken.items()}
+        left = {m: pool for m, pool in left.items() if m not in found}
+    everyone = range(len(values.digits))
+    return found | {
+        m: _of_trimmed(everyone, m, merge) for m, merge in (claimed_trims(values, left) if left else {}).items()
+    }
+
+
+def _came_before(sources: np.ndarray | None, model: int) -> frozenset[int]:
+    return frozenset() if sources is None else frozenset(np.flatnonzero(~sources[:, model]).tolist())
+
+
+def _as_sum(merge: Merge) -> WeightedSum:
+    return WeightedSum(merge.parts, merge.base, 0.0, merge.method, merge.off)
 
 
 def _by_layer(gram: Gram) -> list[np.ndarray]:
@@ -124,6 +160,7 @@ def renumbered(found: Mapping[int, Merge], stay: Sequence[int]) -> dict[int, Mer
             parts=tuple((place[part], share) for part, share in merge.parts),
             base=None if merge.base is None else place[merge.base],
             alike=tuple(place[other] for other in merge.alike if other in place),
+            before=frozenset(place[other] for other in merge.before if other in place),
         )
         for m, merge in found.items()
         if m in place

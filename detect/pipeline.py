@@ -27,6 +27,7 @@ from lineage.detect.missing_parent import missing_parents, with_same_base
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.packing_format import CASTS, packing_of
+from lineage.detect.possible_sources import possible_sources
 from lineage.detect.quantized_copies import ORIGINAL_UNSEEN, decide_copies
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.content import copies
@@ -267,7 +268,8 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     )
     names = [(s.id, s.label) for s in family.own]
     said = with_same_base(accept(names, evidence, options.threshold), found.evidence.declared)
-    said = with_unknown_merges(said, family.layers, tree.best_root)
+    sources = possible_sources(family.own, options, range(len(family.own)))
+    said = with_unknown_merges(said, family.layers, tree.best_root, sources)
     said = with_parents_between(said, plain(family.distance), tree.best_parent.tolist(), tree.best_root)
     said = with_merged_adapters(with_runs(said, family.layers), family.own)
     said = with_siblings(said, tree.best_root, tree.best_parent, evidence.unseen)

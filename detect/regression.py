@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lineage.detect.family_values import ROUNDING_SQ, FamilyValues
+from lineage.detect.near_models import near_of
 
 # what may remain over the expected rounding error of the sum, where products are rounded as well
 ROUNDED_IN_BETWEEN = 6.0
@@ -38,6 +39,16 @@ class Regression:
         """The models with the largest parts."""
         order = np.argsort(-self.weight[model], kind="stable")[: min(size, len(self.weight) - 1)]
         return [int(i) for i in order]
+
+    def likely(self, values: FamilyValues, model: int, size: int) -> list[int]:
+        """The same of those that it could have been made from; in the place of another one, one that is near to that."""
+        if values.sources is None:
+            return self.pool(model, size)
+        chosen, found = values.nearest[int(values.digits[model])], dict[int, None]()
+        for other in self.pool(model, len(self.weight)):
+            if len(found) < size and (some := values.possible(model, (other, *near_of(chosen, other)))):
+                found[some[0]] = None
+        return [*found]
 
 
 def regression(values: FamilyValues, inner: Sequence[np.ndarray]) -> Regression:

@@ -37,17 +37,21 @@ CLEARLY = 40.0  # log-odds from which on digits tell which of dependent models w
 AS_NEAR = 1.1  # the same where sets differ in one light sibling
 
 
-def span_merges(values: FamilyValues, regressed: Regression, blocks: np.ndarray) -> dict[int, WeightedSum]:
+def span_merges(
+    values: FamilyValues, regressed: Regression, blocks: np.ndarray, known: Mapping[int, WeightedSum] | None = None
+) -> dict[int, WeightedSum]:
     """
     Args:
-        blocks: (l,) whether a tensor is of the body, not an embedding.
+        blocks: (l,) whether a tensor is of the body, not an embedding; known: merges that are not looked at again.
     Returns:
         model -> what it is a sum of, for those that are one.
     """
+    known = known or {}
     hubs = values.hubs[:FIRST_HUBS].tolist()
     choices = {
-        m: _explanations(values, m, _with_near(values, m, [*hubs, *regressed.pool(m, POOL)]), blocks)
+        m: _explanations(values, m, _with_near(values, m, [*hubs, *regressed.likely(values, m, POOL)]), blocks)
         for m in regressed.explained
+        if m not in known
     }
     dependent: dict[frozenset[int], dict[int, WeightedSum]] = {}
     for model, some in choices.items():
@@ -58,7 +62,8 @@ def span_merges(values: FamilyValues, regressed: Regression, blocks: np.ndarray)
         likeliest = _likeliest(values, models, spans)
         if likeliest is not None:
             of_model.setdefault(likeliest[0], []).append(likeliest[1])
-    chosen = {model: _nearest_parts(some, set(of_model), values) for model, some in of_model.items()}
+    merged = {*of_model, *known}
+    chosen = {model: _nearest_parts(some, merged, values) for model, some in of_model.items()}
     order = sorted(
         chosen,
         key=lambda m: (
@@ -69,14 +74,22 @@ def span_merges(values: FamilyValues, regressed: Regression, blocks: np.ndarray)
             chosen[m].off,
         ),
     )
-    found: dict[int, WeightedSum] = {}
+    found: dict[int, WeightedSum] = dict(known)
     for model in order:
         near = near_of(values.nearest[int(values.digits[model])], model)
         if not _made_of({model, *near}, chosen[model].all - set(near), found) and not _stands_in(
             chosen[model].all, found
         ):
             found[model] = chosen[model]
-    return {model: _with_exactest_parts(values, model, span, set(found)) for model, span in found.items()}
+    return {
+        model: span if model in known else _with_exactest_parts(values, model, span, set(found))
+        for model, span in found.items()
+    }
+
+
+def claimed_sum(values: FamilyValues, model: int, claimed: Sequence[int], blocks: np.ndarray) -> WeightedSum | None:
+    """What a model is a sum of, if it is one of those that its card names."""
+    return min(_explanations(values, model, claimed, blocks), key=lambda span: span.off, default=None)
 
 
 def _with_near(values: FamilyValues, model: int, pool: Sequence[int]) -> list[int]:
@@ -84,14 +97,14 @@ def _with_near(values: FamilyValues, model: int, pool: Sequence[int]) -> list[in
     chosen = values.nearest[int(values.digits[model])]
     near = [sorted(near_of(chosen, first), key=values.rank)[:NEAR_IN_POOL] for first in pool[:NEARS]]
     of_first, others = near[0], [m for some in near[1:] for m in some]
-    return [m for m in dict.fromkeys([pool[0], *of_first, *pool[1:], *others]) if m != model]
+    return values.possible(model, dict.fromkeys([pool[0], *of_first, *pool[1:], *others]))
 
 
 def _with_exactest_parts(values: FamilyValues, model: int, span: WeightedSum, merged: set[int]) -> WeightedSum:
     """The same sum with each part replaced by the model near to it that leaves the least, since it was looked for among representatives."""
     chosen = values.nearest[int(values.digits[model])]
     parts = sorted(span.all)
-    near = {part: [n for n in near_of(chosen, part) if n != model and n not in merged] for part in parts}
+    near = {part: [n for n in values.possible(model, near_of(chosen, part)) if n not in merged] for part in parts}
     if span.method in ("passthrough", "model stock") or not any(near.values()):
         return span
     seen = view(
@@ -144,12 +157,13 @@ def _likeliest(
     if settled:  # of a base and its Model Stock either lies beyond the other; the base lies in the middle
         return min(settled, key=lambda one: -1 if one[1].base is None else values.rank(one[1].base))
     found = next(iter(spans.items()))
-    odds = rounded_last(values, models)
+    may_be = [m for m in models if len(values.possible(m, models)) == len(models) - 1]
+    odds = {m: one for m, one in rounded_last(values, models).items() if m in may_be}
     if odds:
-        first, second = sorted(odds, key=lambda m: -odds[m])[:2]
+        first, *others = sorted(odds, key=lambda m: -odds[m])
         if not isfinite(odds[first]):
             return None
-        if odds[first] - odds[second] > CLEARLY:
+        if not others or odds[first] - odds[others[0]] > CLEARLY:
             span = spans.get(first) or _sum_of(values, first, sorted(models - {first}))
             return None if span is None else (first, span)
     for mine in spans.items():

@@ -1,8 +1,7 @@
 """Stacks: models whose every tensor is that of one of several others, bit for bit (passthrough).
 
-
-A third relative separates them from what was trained from one of the parts with the other tensors frozen, and from a parent of which the
-parts trained each what the other had frozen.
+Where the parts are known to have been there first, nothing else leaves that. Else a third relative separates them from what was trained
+from one of the parts with the other tensors frozen, and from a parent of which the parts trained each what the other had frozen.
 """
 
 from __future__ import annotations
@@ -47,9 +46,10 @@ def stacks(seen: View, values: FamilyValues, blocks: np.ndarray) -> list[tuple[t
             parts = tuple(seen.pool[place] for place in chosen)
             if _all_needed(apart[_related(values, seen.model, parts)][:, chosen]):
                 given = equal[:, chosen] / equal[:, chosen].sum(1, keepdims=True)  # (l, n)
-                if _frozen_alike(equal[:, chosen], seen.values, telling):
-                    continue
-                if _really_stacked(values, seen.model, parts, given, telling, blocks):
+                if values.came_first(parts, seen.model) or (
+                    not _frozen_alike(equal[:, chosen], seen.values, telling)
+                    and _really_stacked(values, seen.model, parts, given, telling, blocks)
+                ):
                     found.append((parts, seen.values[telling] @ given[telling] / seen.values[telling].sum()))
         if found:
             return found

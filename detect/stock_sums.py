@@ -35,13 +35,13 @@ def stock_sum(values: FamilyValues, model: int, pool: Sequence[int]) -> Weighted
     digits = int(values.digits[model])
     if digits not in HALVES or len(values.tensors) < FEWEST_TENSORS:
         return None
-    hubs = [h for h in values.hubs.tolist() if h != model][:BASES]
+    hubs = values.possible(model, values.hubs.tolist())[:BASES]
     if not hubs:
         return None
     near = sorted(near_of(values.nearest[digits], hubs[0]), key=values.rank)[:NEAR_BASES]
-    bases = [*dict.fromkeys([*hubs, *(m for m in near if m != model)])]
+    bases = [*dict.fromkeys([*hubs, *values.possible(model, near)])]
     everyone = range(len(values.digits)) if len(values.digits) <= EVERYONE else pool
-    seen = view(values, model, [*bases, *(m for m in everyone if m not in (*bases, model))])
+    seen = view(values, model, [*bases, *(m for m in values.possible(model, everyone) if m not in bases)])
     found: list[tuple[float, int, tuple[int, ...]]] = []
     for base in range(len(bases)):
         some = _candidates(seen, base, values)[: TUNINGS if bases[base] in hubs else OF_NEAR_BASE]

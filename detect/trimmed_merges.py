@@ -51,7 +51,7 @@ def trimmed_merges(values: FamilyValues, regressed: Regression, models: Iterable
     found: dict[int, TrimmedMerge] = {}
     alike = {model: equal.bases(model, set()) for model in tried}
     for model in tried:
-        merge = _explained(values, picked, model, hubs, regressed.pool(model, WIDELY), alike[model])
+        merge = _explained(values, picked, model, hubs, regressed.likely(values, model, WIDELY), alike[model])
         if merge is not None:
             found[model] = merge
     whole = {model for model, merge in found.items() if not merge.unseen}
@@ -59,12 +59,29 @@ def trimmed_merges(values: FamilyValues, regressed: Regression, models: Iterable
     for model in [m for m in tried if m not in whole]:
         if whole.intersection(found[model].models if model in found else alike[model]):
             found.pop(model, None)
-            wide = [other for other in regressed.pool(model, WIDELY) if other not in whole]
+            wide = [other for other in regressed.likely(values, model, WIDELY) if other not in whole]
             rest = [h for h in hubs if h not in whole]
             merge = _explained(values, picked, model, rest, wide, equal.bases(model, whole))
             if merge is not None:
                 found[model] = merge
     return without_turned_round(found, values.central)
+
+
+def claimed_trims(values: FamilyValues, claimed: Mapping[int, Sequence[int]]) -> dict[int, TrimmedMerge]:
+    """Those models that such merges of models that their cards name explain to rounding.
+
+    Args:
+        claimed: model -> two and more models that its card names.
+    """
+    picked = _picked(values)  # (m, t, v)
+    equal = _EqualValues.of(values, picked)
+    hubs = values.hubs[:HUBS].tolist()
+    tried = {m: _explained(values, picked, m, hubs, pool, equal.bases(m, set())) for m, pool in claimed.items()}
+    return {
+        model: merge
+        for model, merge in tried.items()
+        if merge is not None and not merge.unseen and len(merge.members) > 1 and {*merge.parents} <= {*claimed[model]}
+    }
 
 
 def without_turned_round(
@@ -122,7 +139,7 @@ def _explained(
         """(k, t, v) float64, rounded as the merge is."""
         return rounded(picked[np.array(models, np.int64)], digits)
 
-    hubs = [h for h in hubs if h != model]
+    hubs, alike = values.possible(model, hubs), values.possible(model, alike)
     own = of([model])[0]
     few = len(everyone) < SCREENED
     # in a crowd only what it has values in common with, since whatever is dropped is the base's own value
@@ -162,7 +179,7 @@ def _explained(
         again = seen_from(best.base, everyone).explained()  # a parent that moved little is not among the first
         best = best if again is None or again.order > best.order or not better(again) else again
     if best.unseen and few:  # what lies near to the base does in its place, but for the last digits
-        near = [m for m in near_of(values.nearest[digits], best.base) if m != model][:NEAR_BASES]
+        near = values.possible(model, near_of(values.nearest[digits], best.base))[:NEAR_BASES]
         others = [merge for m in near if (merge := seen_from(m, everyone, few).explained()) is not None]
         best = min([best, *filter(better, others)], key=lambda merge: merge.order)
     # differences of a few steps of one grid agree by chance, so nearly all has to be explained
@@ -192,7 +209,8 @@ def surest_base(
     digits = int(values.digits[model])
     chosen = values.nearest[digits]
     near = [n for first in (merge.base, *hubs[:1]) for n in sorted(near_of(chosen, first), key=values.rank)]
-    some = [b for b in dict.fromkeys([merge.base, *hubs[:FIRST_HUBS], *near]) if b not in (model, *merge.parents)]
+    some = values.possible(model, dict.fromkeys([merge.base, *hubs[:FIRST_HUBS], *near]))
+    some = [b for b in some if b not in merge.parents]
     own = values.by_unit(model)
     kept = {base: kept_values(own, values.by_unit(base), digits) for base in some[:NEAR_BASES]}
     count = {base: float(one.stayed.sum()) for base, one in kept.items() if one.dropped}
@@ -216,7 +234,7 @@ def exactest_base(
     digits, parents = int(values.digits[model]), merge.parents
     first = dict.fromkeys([merge.base, *bases])
     near = [m for base in first for m in sorted(near_of(values.nearest[digits], base), key=values.rank)[:NEAR_BASES]]
-    some = [base for base in dict.fromkeys([*first, *near]) if base not in (model, *parents)]
+    some = [base for base in values.possible(model, dict.fromkeys([*first, *near])) if base not in parents]
     equal = np.zeros(len(some), np.int64)
     for rows in values.rounded([model, *parents, *some], digits) if len(some) > 1 else ():
         own, theirs, tried = rows[0], rows[1 : 1 + len(parents)], rows[1 + len(parents) :]
@@ -234,7 +252,7 @@ def exactest_base(
 def _most_alike(values: FamilyValues, picked: np.ndarray, model: int, hub: int) -> int:
     """Of a model in the middle and those near to it the one that the model has most values in common with."""
     digits = int(values.digits[model])
-    some = sorted((m for m in (hub, *near_of(values.nearest[digits], hub)) if m != model), key=values.rank)
+    some = sorted(values.possible(model, (hub, *near_of(values.nearest[digits], hub))), key=values.rank)
     own, others = (rounded(picked[np.array(models, np.int64)], digits) for models in ([model], some))
     return some[int((others == own).sum((1, 2)).argmax())]
 

@@ -25,6 +25,7 @@ ALL_DIFFER = 0.8  # the same share where base and parents have different values
 MIXED = 0.05  # share of such values that are explained by no model alone
 FEWEST_INFORMATIVE = 64
 ELECTED = 0.95  # share of values that are the mean of the parents of one sign
+LEAST_SHARE = 0.02  # of the merged differences; what has less in them is no parent, and chance found it
 BY_SIZE = 1.3  # mean size of kept differences over that of dropped ones, from which on small ones were dropped
 
 
@@ -111,7 +112,7 @@ class TrimmedSums:
         kept = self._kept() & ~left
         weight = [number * int((k & informative).sum()) / count for k, number in zip(kept, numbers, strict=True)]
         total = sum(weight)
-        if total <= 0:
+        if total <= 0 or min(weight) < LEAST_SHARE * total:
             return None
         members = sorted(zip(parents, (w / total for w in weight), strict=True), key=lambda pair: -pair[1])
         method = "TIES or SCE" if nothing_dropped else self._method(kept, left)

@@ -71,7 +71,8 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
     if not apart:  # a run's moving average is as near to the mean of its checkpoints
         share = share.clamp(min=TOWARD_SOURCES)
     may_be = ((share < TOWARD_SOURCES) & (away < far)) | ((share < NEAR_TOWARD_SOURCES) & (away < near))
-    return {model: float(share[model]) for model in may_be.nonzero()[:, 0].tolist() if model not in known}
+    never = {*known, *merge.before}
+    return {model: float(share[model]) for model in may_be.nonzero()[:, 0].tolist() if model not in never}
 
 
 def _base(merge: Merge, found: Mapping[int, Merge], distance: Tensor) -> int:

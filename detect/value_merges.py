@@ -7,7 +7,7 @@ the two are one's or the other's. In: values of a family. Out: the two models an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -35,11 +35,11 @@ SWAPPED, BY_CHANCE = 0.98, 0.75
 
 
 def value_merges(
-    values: FamilyValues, regressed: Regression, distance: np.ndarray, models: Iterable[int]
+    values: FamilyValues, distance: np.ndarray, among: Mapping[int, Sequence[int]]
 ) -> dict[int, WeightedSum]:
     """
     Args:
-        distance: (m, m) squared; models: those that may be such merges.
+        distance: (m, m) squared; among: models that may be such merges -> those that they may be made of.
     """
     count = FEW if len(values.digits) < CROWD else FEW_IN_CROWD
     few = [tensor[:, spread(tensor.shape[1], count)] for tensor in values.tensors]
@@ -47,18 +47,27 @@ def value_merges(
         d: np.concatenate([rounded(t, d).astype(np.float32) for t in few], 1) for d in {COARSE, *values.digits.tolist()}
     }
     starts = np.cumsum([0, *(t.shape[1] for t in few[:-1])])
-    everyone = range(len(values.digits))
     found = {}
-    for model in models:
-        near = [m for m in np.argsort(distance[model], kind="stable")[: NEAREST + 1].tolist() if m != model][:NEAREST]
-        others = [*dict.fromkeys([*near, *(everyone if len(everyone) < CROWD else regressed.pool(model, POOL))])]
-        places, digits = np.array([model, *(m for m in others if m != model)], np.int64), int(values.digits[model])
+    for model, others in among.items():
+        near = sorted(others, key=lambda m: float(distance[model, m]))[:NEAREST]
+        places, digits = np.array([model, *dict.fromkeys([*near, *others])], np.int64), int(values.digits[model])
         merge = _of_either(of_dtype[COARSE][places], places, starts, values) or _moved_by_steps(
             of_dtype[digits][places], places, digits
         )
         if merge is not None:
             found[model] = merge
     return found
+
+
+def candidates(
+    values: FamilyValues, regressed: Regression, distance: np.ndarray, models: Iterable[int]
+) -> dict[int, Sequence[int]]:
+    """Those of which each of some models may be such a merge: all others, of a crowd the nearest and likeliest."""
+    everyone = range(len(values.digits))
+    if len(everyone) < CROWD:
+        return {model: values.possible(model, everyone) for model in models}
+    near = {m: values.possible(m, np.argsort(distance[m], kind="stable").tolist())[:NEAREST] for m in models}
+    return {m: [*dict.fromkeys([*some, *regressed.likely(values, m, POOL)])] for m, some in near.items()}
 
 
 def _of_either(rows: np.ndarray, places: np.ndarray, starts: np.ndarray, values: FamilyValues) -> WeightedSum | None:

@@ -12,7 +12,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.trimmed_merges import exactest_base, surest_base, without_turned_round
-from lineage.detect.trimmed_verdict import TrimmedMerge
+from lineage.detect.trimmed_verdict import TrimmedMerge, TrimmedSums
 from lineage.detection import as_edges
 from lineage.graphdb.schema import Relation
 from tests.builders import SHAPES, sketch_of, start, three_generations, tune
@@ -465,3 +465,14 @@ def test_values_moved_towards_another_model_by_one_step_make_a_merge_of_both():
     found = said(models)
     assert of_merge(found["swapped"]) == {"t3", "t6"}
     assert [m for m, d in found.items() if d.merged_from] == ["swapped"]
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.2, True), (0.01, False)])
+def test_what_has_hardly_anything_in_a_merge_that_drops_values_is_no_parent(share, found):
+    random = np.random.default_rng(1)
+    parts = random.normal(size=(2, 4, 1000)) * 50
+    kept = random.choice(3, (4, 1000), p=(0.3, 0.7 - 0.7 * share, 0.7 * share))  # neither, the first, the second
+    moved = np.where(kept == 1, parts[0], np.where(kept == 2, parts[1], 0.0))
+    sums = np.stack([0 * parts[0], parts[0], parts[1], parts.sum(0)])
+    merge = TrimmedSums(moved, parts, sums, np.full((4, 1000), 0.1)).judged([1, 2], 0, [2.0, 2.0])
+    assert (merge is not None) is found
