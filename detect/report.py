@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.reasons import GROWTH_TELLS
 from lineage.detect.signals.interface import Kind
 from lineage.detect.signals.registry import of_kind
-from lineage.graphdb.schema import Relation, chance, counted, printable
+from lineage.graphdb.schema import Relation, chance, chance_beside, chance_undecided, counted, printable
 
 if TYPE_CHECKING:
     from lineage.detect.explain import Explanation
@@ -147,7 +147,7 @@ def _why_on_top(decision: Decision) -> str:
         return f"root: {decision.reason}"
     if decision.answer is AnswerKind.NO_RELATIVES:
         return f"no relatives known: {decision.reason}"
-    named = ", ".join(f"{c.parent} {chance(c.probability)}" for c in decision.candidates[:3])
+    named = ", ".join(f"{c.parent} {chance_undecided(c.probability)}" for c in decision.candidates[:3])
     return f"undecided: {decision.reason}{'; ' if named else ''}{named}"
 
 
@@ -300,12 +300,20 @@ def explanation_as_text(found: Explanation, declared: Sequence[str], everything:
         ]
     if decision_candidates := [c for c in found.decision.candidates if c.parent != found.parent]:
         lines += ["", "  other candidates"]
-        lines += [f"    {found.names[c.parent]}  {chance(c.probability)}" for c in decision_candidates[:5]]
+        lines += [f"    {found.names[c.parent]}  {_chance(found.decision, c)}" for c in decision_candidates[:5]]
     beside = [(found.names[name], value) for name, value in found.background]
     width = max(len(name) for name, _ in beside)
     lines += ["", f"  {found.names[found.child]} beside the models of its architecture, by relatedness"]
     lines += [f"    {name:<{width}}  {value:>z5.2f}" for name, value in beside]
     return "\n".join(map(printable, lines))
+
+
+def _chance(decision: Decision, candidate: Candidate) -> str:
+    """The probability of one candidate beside what was decided."""
+    if candidate.parent in dict(decision.parents):
+        return chance(decision.probability)
+    found = None if decision.parent is None else decision.probability
+    return chance_beside(candidate.probability, found, candidate.parent in decision.evidence.get("nearly_equal", ()))
 
 
 def verdict_sentence(found: Explanation) -> str:
@@ -316,7 +324,7 @@ def verdict_sentence(found: Explanation) -> str:
     if found.parent in dict(decision.parents):
         how = (decision.relation or Relation.FINE_TUNED_FROM).phrase
         return f"{child} {how} {parent} (probability {chance(decision.probability)}): {reason}"
-    this = f"that it is {parent} has probability {chance(found.probability)}"
+    this = f"that it is {parent} has probability {chance_undecided(found.probability)}"
     if found.relative_distance == 0 and found.equal == 1 and found.layer_map is None:
         equal = f"{child} and {parent} are equal in all {found.values:,} values compared"
         if decision.parent is None:

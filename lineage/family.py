@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from lineage.answer import Answer
-from lineage.graphdb.schema import Failure, Relation, chance
+from lineage.graphdb.schema import Failure, Relation, chance, chance_undecided
 
 DIGITS_OF_CASTS = (8, 11)  # of the significand: of bf16 and fp16, which are no quantization to people
 
@@ -103,7 +103,7 @@ class Family(Mapping[str, Answer]):
 
     def _on_top(self, name: str) -> str:
         answer = self[name]
-        perhaps = ", ".join(f"{p.repo_id} {chance(p.probability)}" for p in answer.runners_up[:3])
+        perhaps = ", ".join(f"{p.repo_id} {chance_undecided(p.probability)}" for p in answer.runners_up[:3])
         why = "; ".join(part for part in (answer.reason, perhaps) if part)
         return f"{answer.answer}: {why}" if why else str(answer.answer)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lineage.answer import Answer, Parent
-from lineage.graphdb.schema import Relation, Status, chance, printable
+from lineage.graphdb.schema import Relation, Status, chance, chance_beside, printable
 from lineage.queries.claim_check import Agreement
 from lineage.queries.several_bases import OTHER_RELATION
 
@@ -58,7 +58,7 @@ def as_text(answer: Answer, stored: bool, short: Callable[[str], str] = str) -> 
         short: how names are shown, see `short_names`.
     """
     rows = [("why", answer.reason or ""), ("decided by", ", ".join(answer.decided_by))]
-    perhaps = ", ".join(f"{c.repo_id} ({chance(c.probability)})" for c in answer.runners_up[:RUNNERS_UP_SHOWN])
+    perhaps = ", ".join(f"{c.repo_id} ({_chance(answer, c)})" for c in answer.runners_up[:RUNNERS_UP_SHOWN])
     rows.append(("perhaps" if answer.parent is None else "if not that", perhaps))
     rows.append(("parts", ", ".join(f"{p.part} from {p.repo_id} ({chance(p.probability)})" for p in answer.of_parts)))
     rows.append(("card says", _card(answer)))
@@ -108,6 +108,12 @@ def sentence(answer: Answer) -> str:
     if answer.answer == "undecided":
         return f"{name}: cannot tell its parent"
     return f"{name}: its parent is not known"
+
+
+def _chance(answer: Answer, other: Parent) -> str:
+    """The probability of a model that is not the answer."""
+    found = None if answer.parent is None else answer.probability
+    return chance_beside(other.probability, found, other.hub_id in answer.evidence.get("nearly_equal", ()))
 
 
 def _card(answer: Answer) -> str:

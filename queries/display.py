@@ -33,11 +33,16 @@ def to_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # as every other way of printing does
+
+
 def console() -> Console:
     """A console that breaks no line and cuts no name when its output is not a terminal."""
     if to_terminal():
-        return Console(highlight=False)
-    return Console(soft_wrap=True, highlight=False, width=UNBROKEN_COLUMNS)
+        return _Console(highlight=False)
+    return _Console(soft_wrap=True, highlight=False, width=UNBROKEN_COLUMNS)
 
 
 def text_of(value: Any) -> str:
@@ -77,7 +82,7 @@ def print_table(
     if left + widths[-1] > width and width - left < LAST_COLUMN_LEAST:
         _print_cards(names, cells)
         return
-    write = Console(highlight=False, width=width, soft_wrap=True).print
+    write = _Console(highlight=False, width=width, soft_wrap=True).print
     for number, row in enumerate((names, *cells)):
         start = "".join(cell + " " * (widths[i] - cell_len(cell)) + BETWEEN for i, cell in enumerate(row[:-1]))
         for part, last in enumerate(_folded(row[-1], width - left)):

@@ -34,3 +34,20 @@ def test_a_base_that_is_not_confirmed_is_named(bases: list[str], reason: str, li
     parents = (Parent("id-a", "org/a", "ADAPTER_OF", 0.99),)
     answer = Answer(a_model("m"), "parent", parents, 0.99, decided_by=("declared",), declared=claims, agreement=found)
     assert line in as_text(answer, stored=True) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "probability", "evidence", "runner_up", "line"),
+    [
+        ("parent", 0.96, {"nearly_equal": ["id-b"]}, 0.3, "if not that   org/b (0.30 of the 0.96)"),
+        ("parent", 0.97, {}, 0.05, "if not that   org/b (0.03)"),
+        ("undecided", 0.7996, {}, 0.7996, "perhaps       org/b (0.79)"),
+    ],
+)
+def test_probabilities_that_are_printed_together_add_up_and_do_not_reach_the_threshold_by_rounding(
+    answer: str, probability: float, evidence: dict[str, list[str]], runner_up: float, line: str
+) -> None:
+    parents = (Parent("id-a", "org/a", "FINE_TUNED_FROM", probability),) if answer == "parent" else ()
+    other = (Parent("id-b", "org/b", "POSSIBLE_PARENT", runner_up),)
+    found = Answer(a_model("m"), answer, parents, probability, evidence=evidence, runners_up=other)
+    assert " ".join(line.split()) in " ".join(as_text(found, stored=True).split())

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,24 @@ def chance(probability: float) -> str:
     if probability >= 0.995:
         return ">0.99"
     return "<0.01" if probability < 0.005 else f"{probability:.2f}"
+
+
+def chance_undecided(probability: float) -> str:
+    """As `chance`, rounded down: what is below the threshold does not read as if it reached it."""
+    return chance(min(floor(100 * probability + 1e-9) / 100, 0.99)) if probability >= 0.01 else chance(probability)
+
+
+def chance_beside(probability: float, found: float | None, of_both: bool) -> str:
+    """The probability of a model that is not the answer as text that adds up with the probability of what is.
+
+    Args:
+        found: the probability of what was found; None where nothing was. of_both: that one is of the two together.
+    """
+    if found is None:
+        return chance_undecided(probability)
+    if of_both:
+        return f"{chance(probability)} of the {chance(found)}"
+    return chance(min(probability, 1 - found))
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

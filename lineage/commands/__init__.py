@@ -172,6 +172,10 @@ def _with_shared_options(command: click.Command) -> click.Command:
     return command
 
 
+class ReaderIsGoneError(Exception):
+    """The reader of our output has closed it, as `head` does."""
+
+
 class LazyGroup(click.Group):
     """Knows the names and the help of its commands, and imports a command when it is called."""
 
@@ -185,6 +189,20 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return _with_shared_options(command)
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **more)
+        except BrokenPipeError:  # of --help
+            raise ReaderIsGoneError from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            found = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # click makes a failure of it, without a word
+            raise ReaderIsGoneError from None
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in SECTIONS.items():
@@ -252,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     except Failure as failure:
         code = tell(failure.message, failure.try_next, failure.exit_code)
-    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
+    except (ReaderIsGoneError, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     except OSError as error:

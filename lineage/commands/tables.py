@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lineage.queries.walk import Limits, Relative
 
 FOLLOWED = [str(relation) for relation in Relation if relation is not Relation.SUPERSEDED]
+SENTENCES = frozenset({"why", "reason"})  # columns
 PEOPLE = {  # what columns are called in tables
     "repo_id": "model",
     "repo_ids": "models",
@@ -165,9 +166,9 @@ def short_names(names: Iterable[str]) -> Callable[[str], str]:
 
 
 def _names_in(rows: Rows) -> Iterator[str]:
-    """Every text in rows that may be the name of a model: whole cells, items of lists, and the stations of a way."""
+    """Every text in rows that may be the name of a model: whole cells, items of lists, and the stations of a way; no sentences."""
     for row in rows:
-        for value in row.values():
+        for value in (value for name, value in row.items() if name not in SENTENCES):
             for text in value if isinstance(value, list) else (value,):
                 if isinstance(text, str):
                     yield from text.split(WAY)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import save
 
 from lineage.crawler.formats.registry import WEIGHT_SUFFIXES
+from lineage.graphdb.schema import Declaration
+from lineage.graphdb.store import open_store
 from lineage.queries.local_paths import shortened
 from lineage.queries.resolve import FILE_ENDINGS
 from tests.builders import three_generations
 from tests.cli.command import Command
 from tests.cli.world import card
+from tests.graphs import a_model
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +57,26 @@ def test_people_read_paths_relative_to_the_folder_that_all_models_share(crawled:
     assert path.stdout.splitlines()[0] == "run1/tuned/last"
     parent = crawled("who-is-parent", tmp_path / "all" / "run2" / "best")
     assert parent.stdout.startswith("run2/best was fine-tuned from org/a (probability ")
+
+
+def test_a_path_that_only_a_card_names_is_no_model_on_disk(offline: Command, tmp_path: Path) -> None:
+    store = offline.environment["LINEAGE_STORE"]
+    with open_store(store) as graph:
+        graph.upsert_models([a_model("m")])
+        graph.upsert_declarations(["id-m"], [Declaration("id-m", f"{tmp_path}/base/llama", None, "config")])
+    found = offline("declared")
+    assert found.code == 0 and found.stderr == "" and f"{tmp_path}/base/llama is declared" in found.stdout
+
+
+def test_a_reader_that_goes_away_is_no_failure_of_ours(crawled: Command) -> None:
+    for question in (("declared",), ("declared", "--csv"), ("declared", "--json"), ("tree", "org/a"), ("--help",)):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        words = [sys.executable, "-m", "lineage", *question]
+        whole = {**os.environ, **crawled.environment}
+        ended = subprocess.run(words, stdout=theirs, stderr=subprocess.PIPE, env=whole, check=False)
+        os.close(theirs)
+        assert ended.returncode == 128 + signal.SIGPIPE and b"rror" not in ended.stderr, (question, ended)
 
 
 def test_programs_get_whole_paths(crawled: Command, tmp_path: Path) -> None:
