@@ -88,7 +88,8 @@ def _row(
 
 def _best_root(measured: Measurement) -> int:
     every = torch.arange(len(measured.geometry.distance))
-    scores = root_scores(measured.geometry, measured.evidence.growth, measured.evidence.detector, {}, every)
+    evidence = measured.evidence
+    scores = root_scores(measured.geometry, evidence.growth, evidence.detector, {}, every, measured.tensors)
     return int(torch.stack(list(scores.values())).sum(0).argmax())
 
 

@@ -48,6 +48,11 @@ KEPT_ORDER = -0.5
 FARTHER = 0.6  # order from which on the child clearly lies farther from the root
 NEAR_STEP = 0.25  # squared distance of two models over what the first had changed, up to which they are near
 GROWN = 0.85  # order from which rooted growth, which is never beyond 1, has all of the movement be the later one's
+# of a pair of which one surely comes from the other: by chance two trainings on the same data agree in nine tenths, not in all of it, and
+# where they went on along the same way, units rise
+LINE_LOW, LINE_TOTAL, LINE_MOST, LINE_LOST, LINE_KEPT, LINE_NEAR, LINE_ROSE, LINE_ORDER = (
+    0.9, 0.93, 1.1, 0.02, 0.95, 2.0, 0.3, 1.15,
+)  # fmt: skip
 END_SLOPE, END_LOW = 0.8, 0.3  # total slope and, of a quarter of the layers, the low one
 UNTOLD = -0.7  # log-odds that are then left at least
 SILENT = {
@@ -172,6 +177,17 @@ def at_its_end(found: Tensor) -> Tensor:
         & (at["order"] >= GROWN)
         & _not_denied(at)
     )
+
+
+def surely_in_line(found: Tensor) -> Tensor:
+    """(..., 14) features -> (...) bool: whether b holds all that s had changed, in nearly every unit, and lies far nearer to s than to the
+    root: one of the two comes from the other, or both from what lies between them."""
+    at = _by_name(found)
+    return (
+        (at["low slope"] >= LINE_LOW) & (at["total slope"] >= LINE_TOTAL) & (at["total slope"] <= LINE_MOST) & (at["lost"] <= LINE_LOST)
+        & (at["kept"] >= LINE_KEPT) & (at["nearer"] >= LINE_NEAR) & (at["rose"] <= LINE_ROSE) & (at["order"] <= LINE_ORDER)
+        & _not_denied(at)
+    )  # fmt: skip
 
 
 def log_odds_by_kind(found: Tensor) -> Mapping[str, Tensor]:

@@ -178,6 +178,11 @@ def is_adapter(name: str) -> bool:
     return _ADAPTER.search(name) is not None
 
 
+def surrounds(name: str) -> bool:
+    """Whether a tensor lies around the body: in a head, a pooler or the like."""
+    return _SURROUNDING.search(name) is not None
+
+
 def clean_name(name: str) -> str:
     """A name without wrappers that may lie anywhere in it, and with the numbers of blocks as PyTorch's own lists have them."""
     clean = dotted(name)

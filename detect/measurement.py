@@ -246,8 +246,14 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
         pairs,
         characters(layers, geometry.digits.tolist()),
         evidence,
-        shared_tensors(layers, geometry.digits.tolist()),
+        shared_tensors(layers, geometry.digits.tolist(), _handed_on(family)),
     )
+
+
+def _handed_on(family: SettledFamily) -> list[bool]:
+    """Of each model of the tree, whether another one that is not in the tree has its whole body."""
+    stand_for_others = {group.stands for group in family.equals}
+    return [model.copied or model.id in stand_for_others for model in family.own]
 
 
 def geometry_of(family: SettledFamily, neighbours: Tensor) -> Geometry:

@@ -25,14 +25,17 @@ from math import pi, sqrt
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import NEARLY_EQUAL, Geometry
+from lineage.detect.gram import squared_distances
 from lineage.detect.signals.drift import drift
 
+SAME = 1e-14  # squared distance in a group, in its share of the model's squared length, up to which it is rounding of the products
 SEEN_BY = 0.5  # of the other models, for two to lie together
 # of x, for each length of the step that c is away, and what chance adds at least
 SPREAD, LEAST_SPREAD = 0.03, 0.05
 SAME_WAY, ANY_WAY = 0.24, 0.06  # share of trainings that went the same way or back, whose x may be anything
 WAY, WAY_BACK = 0.2, 0.2 / 3  # scale of their x, for each length and one more
 BOUND, FAR = 1.0, 3.0  # log-odds of one model; lengths of the step from which on a model counts half
+LOOKED_AT = 32  # models that count the most, for whether what they say of two is said independently
 LOST = 6.0  # log-odds that one model that lies together with another may lose against it
 
 
@@ -52,6 +55,33 @@ def in_the_middle(geometry: Geometry, first: int, second: int) -> float:
     return _of_pairs(geometry, [(first, second)])[0]
 
 
+def of_neighbours(geometry: Geometry, asked: Tensor, known: dict[tuple[int, int], float]) -> Tensor:
+    """(m, k) bool, pairs of a model and a neighbour -> (n,) float64 of those that are asked about, row by row: bounded log-odds that other
+    models were trained from the neighbour and not from the model.
+
+    Args:
+        known: what was asked before about the same models; new answers are added.
+    """
+    pairs = [(int(geometry.neighbours[child, place]), child) for child, place in asked.nonzero().tolist()]
+    new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+    if new:
+        products = geometry.gram.products.sum(0)
+        for pair in new:
+            said, weight = _told(geometry, *pair)
+            near = weight.topk(min(LOOKED_AT, int((weight > 0).sum()))).indices
+            share = min(_independent(products, model, near, weight[near]) for model in pair) if len(near) else 0.0
+            known[pair] = max(-LOST, min(LOST, float(said[near].sum()) * share))
+    return torch.tensor([known[pair] for pair in pairs], dtype=torch.float64)
+
+
+def _independent(products: Tensor, root: int, models: Tensor, weight: Tensor) -> float:
+    """The share of what models say of a root that each says independently. products: (m, m); models: (n,) int64; weight: (n,) of each."""
+    chosen = torch.cat([torch.tensor([root]), models])
+    shared = drift(products[chosen][:, chosen], 0)[1:, 1:].square()
+    shared.fill_diagonal_(1.0)
+    return float(weight.square().sum() / (weight @ shared @ weight).clamp(min=1e-300))
+
+
 def _of_pairs(geometry: Geometry, pairs: Sequence[tuple[int, int]]) -> list[float]:
     """The log-odds of each pair. What models say of a step counts by the share of it that is said independently, seen from either end:
     trainings that went the same way say one thing (the square of `drift` is what two have in common)."""
@@ -66,21 +96,33 @@ def _of_pairs(geometry: Geometry, pairs: Sequence[tuple[int, int]]) -> list[floa
         shares = weights.square().sum(1) / ((weights @ shared) * weights).sum(1).clamp(min=1e-300)
         for place, share in zip(own, shares.tolist(), strict=True):
             independent[place] = min(independent[place], share)
-    return [odds * share for (odds, _), share in zip(told, independent, strict=True)]
+    return [float(said.sum()) * share for (said, _), share in zip(told, independent, strict=True)]
 
 
-def _told(geometry: Geometry, first: int, second: int) -> tuple[float, Tensor]:
-    """What all other models say together, and (m,) how much each of them counts, 0 where it cannot tell."""
-    distance, values = geometry.distance, int(geometry.gram.values.sum())
-    weight = torch.zeros(len(distance), dtype=torch.float64)
+def _told(geometry: Geometry, first: int, second: int) -> tuple[Tensor, Tensor]:
+    """(m,) float64 each: what all other models say, and how much each of them counts; 0 where it cannot tell."""
+    distance, values = distance_where_they_differ(geometry, first, second)
+    said, weight = (torch.zeros(len(distance), dtype=torch.float64) for _ in range(2))
     others = telling(geometry, first, second, torch.arange(len(distance)))
     if not len(others):
-        return 0.0, weight
+        return said, weight
     part, near = held_parts(distance, first, second, others)
     away = [(distance[others, model] / distance[first, second]).sqrt() for model in (first, second)]
     odds = _density(part, away[0], values) - _density(1 - part, away[1], values)
     weight[others] = near
-    return float((near * odds.clamp(-BOUND, BOUND)).sum()), weight
+    said[others] = near * odds.clamp(-BOUND, BOUND)
+    return said, weight
+
+
+def distance_where_they_differ(geometry: Geometry, first: int, second: int) -> tuple[Tensor, int]:
+    """(m, m) float64, squared distances over the groups of values in which two models differ, and the number of values in these: what
+    others did to layers that one of the two left frozen tells nothing of the step between them."""
+    products = geometry.gram.products
+    apart = products[:, first, first] + products[:, second, second] - 2 * products[:, first, second]  # (g,)
+    differ = apart > SAME * geometry.lengths[first] / len(apart)
+    if bool(differ.all()) or not bool(differ.any()):
+        return geometry.distance, int(geometry.gram.values.sum())
+    return squared_distances(products[differ].sum(0)), int(geometry.gram.values[differ].sum())
 
 
 def held_parts(distance: Tensor, root: int, child: int, others: Tensor) -> tuple[Tensor, Tensor]:

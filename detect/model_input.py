@@ -21,6 +21,7 @@ class Subject:
         created_at: when its weights were first published, as far as is known; None where unknown.
         declared: ids of models that its card names as its base, whether they are decided about with it or not.
         elsewhere: those of `declared` that are not among the models decided about; `pipeline.decide` fills it in.
+        copied: whether another model at hand has all of its values.
         stage: the higher, the later among models whose structure tells it: fewer layers, or copies of them; None where it tells nothing.
     """
 
@@ -32,6 +33,7 @@ class Subject:
     quantization: str | None = None
     elsewhere: frozenset[str] = field(default_factory=frozenset)
     stage: int | None = None
+    copied: bool = False
 
     @property
     def quantized(self) -> bool:

@@ -117,7 +117,8 @@ def families_of(
     copied = [decision for group in _copied(subjects, options) for decision in group]
     yield from copied
     known = {decision.model for decision in copied}
-    subjects = [subject for subject in subjects if subject.id not in known]
+    originals = {decision.evidence["equal_to"] for decision in copied}
+    subjects = [replace(s, copied=s.id in originals) for s in subjects if s.id not in known]
     if len(subjects) < 2:
         reason = _of_copies(copied) if copied else Reason("alone")
         yield from (_alone(s, reason) for s in subjects)

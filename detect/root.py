@@ -34,6 +34,7 @@ from lineage.detect.geometry import NEARLY_EQUAL, Geometry, nearly_equal_to
 from lineage.detect.middle import lie_together, middle, of_those_together
 from lineage.detect.signals.drift import drift
 from lineage.detect.signals.opposition import against, bounded, strength
+from lineage.detect.signals.shared_tensors import SharedTensors
 
 DATES = "dates"  # the signal's name
 CLIP = 6.0  # log-odds of one pair beyond which they count no more
@@ -43,12 +44,18 @@ STILL = 1e-4  # of the candidate's squared length: a pair that near counts half
 GROWTH, CAME_AFTER, DETECTOR = 0.27, 1.6, 0.7
 WON = 2.0  # of a model that the others lie around
 POWER = 0.25  # of the number of independent pairs
+HANDED_ON = 1.5  # of models that lie together, one that another has bit for bit, in part or whole: frozen layers are those of what is tuned
 CENTRE = 3.5  # for being about as near to every other model as its nearest
 HUB = 18.5  # for each factor e of the models that are nearest to it, times the root of the share that it is about as near to
 
 
 def root_scores(
-    geometry: Geometry, growth: Tensor, detector: Tensor, ordered: Mapping[str, Tensor], roots: Tensor
+    geometry: Geometry,
+    growth: Tensor,
+    detector: Tensor,
+    ordered: Mapping[str, Tensor],
+    roots: Tensor,
+    tensors: SharedTensors,
 ) -> dict[str, Tensor]:
     """
     Args:
@@ -61,8 +68,12 @@ def root_scores(
     found = root_evidence(geometry, growth, detector, ordered, roots)
     distance = geometry.distance
     together = lie_together(distance, roots)
+    one_from_another = tensors.by_two()[roots][:, roots]
+    handed_on = tensors.handed_on()[roots]
     return {
-        "centre": of_those_together(centre(distance)[roots], together) + WON * middle(geometry, roots, together),
+        "centre": of_those_together(centre(distance)[roots], together)
+        + WON * middle(geometry, roots, together | one_from_another)
+        - HANDED_ON * ((together & handed_on[None, :]).any(1) & ~handed_on).double(),
         "growth": GROWTH * found.before + CAME_AFTER * found.after,
         "detector": DETECTOR * found.detector,
         "opposition": bounded(found.opposed),

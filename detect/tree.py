@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lineage.detect.ancestor import PairOdds, at_its_end, features, log_odds, log_odds_by_kind
+from lineage.detect.ancestor import PairOdds, at_its_end, features, log_odds, log_odds_by_kind, surely_in_line
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
+from lineage.detect.middle import of_neighbours
 from lineage.detect.root import mean_before, nearest_to, root_scores, weights_of_pairs
 from lineage.detect.side_by_side import side_by_side
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
@@ -45,6 +46,9 @@ ORDER_LEAST = -0.7
 AT_ITS_END, RIVAL_AT_MOST = 1.5, 6.0
 # z of rooted growth from which it may come from it nevertheless: a tuning that goes back is nearer to the root
 SURELY_OUTWARD = 3.0
+# log-odds that a model comes from another one with which it is surely in line, where other models come from that one; beside the
+# log-odds of the latter
+IN_LINE = 1.5
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
@@ -107,7 +111,8 @@ class Evidence:
     @property
     def certain_of_ancestor(self) -> Tensor:
         """The same, without what speaks for another model as well: that came before the child, and yet may be no ancestor of it."""
-        return self.certain - self.signals["decay"].clamp(min=0) * self.of_another
+        speaks_for_all = self.signals["heads"].clamp(min=0)
+        return self.certain - self.signals["decay"].clamp(min=0) * self.of_another - speaks_for_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +227,9 @@ def decide_tree(
     ordered = {s.name: evidence.signals[s.name] for s in of_kind(Kind.CERTAIN, Kind.OUTSIDE)}
     likely_kin = kin(geometry.shared).clamp(min=1e-3).log()  # (m, m)
     scores = {
-        **root_scores(geometry, evidence.growth_at_right_angles, evidence.detector_at_right_angles, ordered, roots),
+        **root_scores(
+            geometry, evidence.growth_at_right_angles, evidence.detector_at_right_angles, ordered, roots, tensors
+        ),
         "shared start": likely_kin[roots].sum(1) / (models - 1) ** 0.5,
         "shared tensors": tensors.side_of_tree(geometry.distance)[roots],
     }
@@ -233,12 +240,14 @@ def decide_tree(
     rival = torch.full((models,), -torch.inf, dtype=torch.float64)
     rival[roots] = total[kept]
 
+    asked: dict[tuple[int, int], float] = {}
+
     def under(place: int) -> RootedTree:
         root = int(roots[place])
         voted = votes(units, neighbours, int(kept[place]))
         outward = rooted_growth(units, neighbours, int(kept[place]))
         retention = exact_inheritance(found, root)
-        return parents_under(geometry, root, voted, outward, evidence, retention, rival - rival[root], held)
+        return parents_under(geometry, root, voted, outward, evidence, retention, rival - rival[root], held, asked)
 
     trees = side_by_side(under, range(len(roots)))
     scores["declared"] = torch.stack(
@@ -276,6 +285,7 @@ def parents_under(
     retention: Tensor,
     rival: Tensor,
     held: HeldTensors | None,
+    asked: dict[tuple[int, int], float],
 ) -> RootedTree:
     """The tree if `root` is the root.
 
@@ -286,6 +296,7 @@ def parents_under(
             question, and which of the two a third model comes from is another: that one lies at this or at that end of what is between
             them. Were the other one the root, what lies at its end would be a child of it as most are, without inheritance.
         held: the tensors that models share with their neighbours; None where none does.
+        asked: of pairs that are surely in line, which of the two others come from, see middle.py; filled in here.
     """
     neighbours = geometry.neighbours
     found, possible, low = seen_from(geometry, root, voted, outward, evidence, retention)
@@ -296,6 +307,10 @@ def parents_under(
     odds[possible] = log_odds(found[possible])
     end = possible & at_its_end(found)
     odds[end] = torch.maximum(odds, rival[neighbours].clamp(max=RIVAL_AT_MOST) + AT_ITS_END)[end]
+    line = possible & surely_in_line(found)
+    first = of_neighbours(geometry, line, asked)
+    surely = IN_LINE + first
+    odds[line] += (surely - odds[line]).clamp(min=0) * (first / 2).tanh().clamp(min=0)
     odds[possible] += told[possible]
     neither = torch.zeros_like(odds)
     if held is not None:

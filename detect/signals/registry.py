@@ -5,6 +5,7 @@ from __future__ import annotations
 from lineage.detect.signals.counters import CountersSignal
 from lineage.detect.signals.dates_and_claims import ClaimsSignal, DatesSignal
 from lineage.detect.signals.digits import DigitsSignal
+from lineage.detect.signals.heads import HeadsSignal
 from lineage.detect.signals.interface import Kind, Signal
 from lineage.detect.signals.made_over import MadeOverSignal
 from lineage.detect.signals.measured_pairs import DecaySignal, DetectorSignal, GrowthSignal
@@ -18,6 +19,7 @@ SIGNALS: tuple[Signal, ...] = (
     DigitsSignal(),
     PartsOfMeansSignal(),
     MadeOverSignal(),
+    HeadsSignal(),
     DatesSignal(),
     ClaimsSignal(),
 )

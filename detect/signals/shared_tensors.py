@@ -40,12 +40,14 @@ class SharedTensors:
         codes: (t, m) int64: of each tensor that some models share and others have not, equal numbers where it is equal.
         values: (t,) float64: how many values each has; body: (t,) bool: whether it is of the body and no head, which is trained anew.
         parted: whether no two models share some other tensor of the body.
+        copied: (m,) bool: whether another model, which is not among these, has all of a model's tensors.
     """
 
     codes: Tensor
     values: Tensor
     body: Tensor
     parted: bool
+    copied: Tensor
 
     def shared(self) -> Tensor:
         """(m, m) float64: number of values in the tensors that two models share."""
@@ -54,6 +56,10 @@ class SharedTensors:
     def by_two(self) -> Tensor:
         """(m, m) bool: whether two models share a tensor that no other model has."""
         return self._over_pairs(_members(self.codes) == 2) > 0
+
+    def handed_on(self) -> Tensor:
+        """(m,) bool: whether a model has tensors that one other model has as well, and no third one."""
+        return self.copied | self.by_two().any(1)
 
     def undone(self, root: int) -> Tensor:
         """(m, m) bool, [child, parent]: whether the child has a tensor of the root that the parent has not, so that it does not come from
@@ -102,9 +108,10 @@ class SharedTensors:
         return total.fill_diagonal_(0.0)
 
 
-def shared_tensors(layers: Sequence[Layer], digits: Sequence[int]) -> SharedTensors:
+def shared_tensors(layers: Sequence[Layer], digits: Sequence[int], copied: Sequence[bool]) -> SharedTensors:
     """
     Args:
+        copied: of m models, whether another one has all of its tensors.
         layers: of m models, values (m, u, w); vectors are left out, which 16 bits often leave as they are.
         digits: binary digits in which each model is stored. What is stored in more has a tensor if that is the same in the fewest.
     """
@@ -131,6 +138,7 @@ def shared_tensors(layers: Sequence[Layer], digits: Sequence[int]) -> SharedTens
         torch.tensor(values, dtype=torch.float64),
         torch.tensor(body, dtype=torch.bool),
         parted,
+        torch.tensor(list(copied)),
     )
 
 

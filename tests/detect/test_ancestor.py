@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lineage.detect.ancestor import FEATURES, UNTOLD, PairOdds, at_its_end, features, log_odds
+from lineage.detect.ancestor import FEATURES, UNTOLD, PairOdds, at_its_end, features, log_odds, surely_in_line
 from lineage.detect.signals.inheritance import Inheritance
 from lineage.detect.signals.retention import Votes
 from lineage.detect.signals.rooted_growth import RootedGrowth
@@ -84,3 +84,19 @@ def test_of_models_that_are_hardly_apart_only_what_is_no_chance_says_which_came_
     told = dict(zip(FEATURES, found[0, 0].tolist(), strict=True))
     chance = apart < 1e-3 and not retention
     assert (told["order"], told["direction"]) == ((0.0, 0.01) if chance else (-0.2, -0.6))
+
+
+# a tuning that has all of what its parent had changed, and went a tenth as far
+IN_LINE = {
+    "low slope": 0.99, "nearer": 3.1, "kept": 0.98, "retention": 0.0, "lost": 0.01, "total slope": 1.0, "fell": 0.1, "rose": 0.1,
+    "direction": 0.0, "certain": 0.0, "even": 0.0, "order": 0.8, "step": 0.05, "log of the number of models": 3.3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [("order", 0.8, True), ("nearer", 1.5, False), ("rose", 0.4, False), ("order", 1.4, False), ("kept", 0.9, False)],
+)
+def test_two_trainings_on_the_same_data_and_points_of_one_run_are_not_surely_in_line(name, value, expected):
+    at = {**IN_LINE, name: value}
+    assert bool(surely_in_line(torch.tensor([at[n] for n in FEATURES], dtype=torch.float64))) is expected

@@ -7,7 +7,7 @@ from lineage.detect.arrays import by_numpy
 from lineage.detect.arrays import torch as seam
 from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram
-from lineage.detect.middle import in_the_middle, lie_together, middle, of_those_together
+from lineage.detect.middle import in_the_middle, lie_together, middle, of_neighbours, of_those_together
 from lineage.detect.missing_parent import held_by_the_others
 from lineage.detect.root import root_evidence
 
@@ -97,3 +97,17 @@ def test_what_the_others_hold_of_the_nearest_steps_tells_a_stand_in_from_a_paren
     without = points[1:]
     assert held_by_the_others(0, seam.arange(1, len(without)), geometry(without)) > 4
     assert held_by_the_others(0, seam.arange(1, 7), geometry(without)) == 0, "fewer may all be akin"
+
+
+def test_of_neighbours_that_are_in_line_it_is_the_one_that_others_come_from_and_is_asked_once():
+    found, known = geometry(star(LENGTHS)), {}
+    asked = seam.zeros(len(LENGTHS) + 1, len(LENGTHS)) > 0
+    for model in (1, 2):
+        asked[model, found.neighbours[model].tolist().index(0)] = True
+    asked[0, found.neighbours[0].tolist().index(1)] = True
+    odds = of_neighbours(found, asked, known)
+    assert (
+        odds.tolist() == [known[1, 0], known[0, 1], known[0, 2]] and float(odds[0]) < -1 and bool((odds[1:] > 1).all())
+    )
+    known[0, 1] = 0.5
+    assert float(of_neighbours(found, asked, known)[1]) == 0.5

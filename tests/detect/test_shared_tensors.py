@@ -33,7 +33,7 @@ MODELS = {
 
 def shared(models) -> SharedTensors:
     layers = align([sketch_of(weights, name) for name, weights in models.items()], torch.device("cpu"))
-    return shared_tensors(layers, [24] * len(models))
+    return shared_tensors(layers, [24] * len(models), [False] * len(models))
 
 
 def said(models):
@@ -61,7 +61,7 @@ def test_no_model_is_inner_where_a_tensor_is_never_the_same():
 def test_what_is_stored_in_fewer_digits_has_the_tensors_of_its_base():
     half = {name: {k: v.astype(np.float16).astype(np.float32) for k, v in w.items()} for name, w in MODELS.items()}
     layers = align([sketch_of(w, n) for n, w in ({**half, "base": BASE}).items()], torch.device("cpu"))
-    found = shared_tensors(layers, [24, 11, 11, 11, 11])
+    found = shared_tensors(layers, [24, 11, 11, 11, 11], [False] * 5)
     assert found.inner().tolist()[0] and float(found.shared()[0, 1]) == 2 * 64 * 96
 
 
@@ -96,3 +96,12 @@ def test_of_equal_bodies_the_one_with_the_vocabulary_of_the_others_came_first():
     for tables, chosen in (([((50, 8),), ((40, 8),), ((40, 8),)], 1), ([((40, 8),), ((50, 8),), ((40, 8),)], 0)):
         (group,) = same_bodies(relative, layers, tables)
         assert group.chosen == chosen and max(group.probability) > 0.8
+
+
+def test_of_a_model_and_one_with_its_last_layer_tuned_the_others_come_from_the_one_whose_last_layer_they_moved_from():
+    """Seen from the second, all others go the same way in the last layer; nothing else parts the two."""
+    models = {"base": BASE, "last": trained(BASE, 4, 3, moved=0.1)} | {
+        f"m{i}": tune(BASE, 20 + i, 0.1) for i in range(5)
+    }
+    decisions = said(models)
+    assert {decisions[f"m{i}"].parent for i in range(5)} == {"base"} and decisions["last"].parent == "base"
