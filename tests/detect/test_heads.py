@@ -26,6 +26,7 @@ def library():
     return read()
 
 
+@pytest.mark.slow  # reads the headers of all of the library's models
 @pytest.mark.parametrize(
     ("model_type", "model_class", "head"),
     [
