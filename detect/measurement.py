@@ -252,8 +252,8 @@ def measure(family: SettledFamily, options: Options, learned: Learned | None = N
 
 def _handed_on(family: SettledFamily) -> list[bool]:
     """Of each model of the tree, whether another one that is not in the tree has its whole body."""
-    stand_for_others = {group.stands for group in family.equals}
-    return [model.copied or model.id in stand_for_others for model in family.own]
+    representatives = {group.stands for group in family.equals}
+    return [model.copied or model.id in representatives for model in family.own]
 
 
 def geometry_of(family: SettledFamily, neighbours: Tensor) -> Geometry:
