@@ -25,7 +25,7 @@ STEP_LOG_ODDS = (
     0.9  # between no head and either: heads are taken off as well as put on, and so this alone shuts out no parent
 )
 FEWEST_WORDS = 16  # rows of a vocabulary; proteins have 33
-NEARLY = 0.9  # of the vocabulary: a head may lack the rows of what stands for a picture
+NEARLY = 0.9  # of the vocabulary: a head may lack the rows of pictures
 _WORDS = re.compile(r"(^|\.)(wte|shared|embed_in|embed_tokens|((word|tok|token)_)?embeddings?)\.weight$")
 _PRETRAINING = re.compile(
     r"(^|\.)(final_logits_bias|quantizer\.codevectors|project_hid\.weight|discriminator_predictions\.dense_prediction\.weight)$"
