@@ -97,13 +97,13 @@ def as_json(header: Header) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class GroupingTime:
     headers: int
     tensors: int
     seconds: float
 
 
-def usual_again(models: Iterable[tuple[str, int, str]]) -> Timed:
+def usual_again(models: Iterable[tuple[str, int, str]]) -> GroupingTime:
     """Grouping of headers of usual length, names in them seen before, no header seen before."""
     tensors, count, seconds = 0, 0, 0.0
     for kind, size, called in models:
@@ -118,7 +118,7 @@ def usual_again(models: Iterable[tuple[str, int, str]]) -> Timed:
                 seconds += time.process_time() - began
                 tensors += len(one)
                 count += 1
-    return Timed(count, tensors, seconds)
+    return GroupingTime(count, tensors, seconds)
 
 
 def main() -> None:
