@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ class Guard:
             return
         refusal = self._refusal(scope)
         if refusal is not None:
-            await _refuse(send, *refusal)
+            await _refuse(send, *refusal, as_json=b"format=json" in scope["query_string"].split(b"&"))
             return
 
         async def guarded(message: Message) -> None:
@@ -108,10 +109,12 @@ class Guard:
         return None
 
 
-async def _refuse(send: Send, status: int, text: str, more: Collection[tuple[bytes, bytes]]) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"), *HEADERS, *more]
+async def _refuse(send: Send, status: int, text: str, more: Collection[tuple[bytes, bytes]], as_json: bool) -> None:
+    kind = b"application/json" if as_json else b"text/plain; charset=utf-8"
+    body = json.dumps({"error": text}) if as_json else text
+    headers = [(b"content-type", kind), (b"cache-control", b"no-store"), *HEADERS, *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": f"{text}\n".encode()})
+    await send({"type": "http.response.body", "body": f"{body}\n".encode()})
 
 
 def _host_name(header: str) -> str | None:

@@ -52,6 +52,8 @@ def test_every_answer_carries_the_policy() -> None:
 
 def test_a_long_address_is_refused() -> None:
     assert ask(guarded(), "/?q=" + "a" * 5000).status == 414
+    asked_json = ask(guarded(), "/search?q=" + "a" * 5000 + "&format=json")
+    assert asked_json.status == 414 and asked_json.json == {"error": "The address is too long."}
 
 
 def basic(text: bytes) -> list[tuple[bytes, bytes]]:

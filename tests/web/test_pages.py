@@ -274,6 +274,12 @@ def test_the_overview_while_it_is_surveyed(told_store: Store) -> None:
     read(answer.text)
 
 
+def test_claims_are_not_counted_before_they_are_surveyed(told_store: Store) -> None:
+    young = application(Explorer(told_store, Survey(told_store), None), Access())
+    page = ask(young, "/declared").text
+    assert '<span class="small">…</span>' in page and '<span class="small">0</span>' not in page and "None." not in page
+
+
 def test_layers_without_samples_are_a_note(app: Guard) -> None:
     answer = ask(app, "/layers.svg?child=org/b&parent=org/a")
     assert answer.status == 200 and answer.headers["content-type"] == "image/svg+xml"

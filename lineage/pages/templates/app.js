@@ -148,7 +148,7 @@
     });
     if (wide() > view.clientWidth * 1.05 || view.scrollHeight > view.clientHeight * 1.05) {
       const marked = one("a.n.marked", view);
-      if (marked) { const r = one("rect", marked).getBBox(); view.scrollTop = r.y - view.clientHeight / 2; view.scrollLeft = r.x + r.width - view.clientWidth * 0.8; }
+      if (marked) { const r = one("rect", marked).getBBox(); view.scrollTop = r.y - Math.min(view.clientHeight, innerHeight / 2) / 2; view.scrollLeft = Math.min(r.x - 8, r.x + r.width - view.clientWidth * 0.8); }
     }
   };
   all("[data-stage]").forEach(live);
