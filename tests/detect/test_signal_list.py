@@ -123,7 +123,8 @@ def test_evidence_keeps_the_axes_of_its_signals() -> None:
         assert torch.equal(getattr(evidence, name), odds[name])
     assert torch.equal(evidence.certain, sum(odds[s.name] for s in of_kind(Kind.CERTAIN)))
     counted = evidence.certain - evidence.certain_of_ancestor
-    assert torch.equal(counted, odds["decay"].clamp(min=0)), "that the child is no ancestor counts all the same"
+    speaks_for_others = odds["decay"].clamp(min=0) + odds["heads"].clamp(min=0)
+    assert torch.equal(counted, speaks_for_others), "that the child is no ancestor counts all the same"
 
 
 def test_what_certain_evidence_adds_is_named_by_the_signals_it_is_from() -> None:
