@@ -69,17 +69,23 @@ def of_neighbours(geometry: Geometry, asked: Tensor, known: dict[tuple[int, int]
         for pair in new:
             said, weight = _told(geometry, *pair)
             near = weight.topk(min(LOOKED_AT, int((weight > 0).sum()))).indices
-            share = min(_independent(products, model, near, weight[near]) for model in pair) if len(near) else 0.0
-            known[pair] = max(-LOST, min(LOST, float(said[near].sum()) * share))
+            ends = [torch.cat([torch.tensor([model]), near]) for model in pair]
+            shares = [float(_independent(products[some][:, some], 0, weight[some][None])[0]) for some in ends]
+            known[pair] = max(-LOST, min(LOST, float(said[near].sum()) * min(shares)))
     return torch.tensor([known[pair] for pair in pairs], dtype=torch.float64)
 
 
-def _independent(products: Tensor, root: int, models: Tensor, weight: Tensor) -> float:
-    """The share of what models say of a root that each says independently. products: (m, m); models: (n,) int64; weight: (n,) of each."""
-    chosen = torch.cat([torch.tensor([root]), models])
-    shared = drift(products[chosen][:, chosen], 0)[1:, 1:].square()
+def _independent(products: Tensor, root: int, weights: Tensor) -> Tensor:
+    """The share of what models say of a root that each says independently: the square of `drift` is what two have in common.
+
+    Args:
+        products: (n, n) float64, inner products of the models; weights: (p, n) float64, how much each counts for p pairs, the root 0.
+    Returns:
+        (p,) float64.
+    """
+    shared = drift(products, root).square()
     shared.fill_diagonal_(1.0)
-    return float(weight.square().sum() / (weight @ shared @ weight).clamp(min=1e-300))
+    return weights.square().sum(1) / ((weights @ shared) * weights).sum(1).clamp(min=1e-300)
 
 
 def _of_pairs(geometry: Geometry, pairs: Sequence[tuple[int, int]]) -> list[float]:
@@ -89,12 +95,9 @@ def _of_pairs(geometry: Geometry, pairs: Sequence[tuple[int, int]]) -> list[floa
     independent = [1.0] * len(pairs)
     products = geometry.gram.products.sum(0)
     for root in sorted({model for pair in pairs for model in pair}):
-        shared = drift(products, root).square()
-        shared.fill_diagonal_(1.0)
         own = [place for place, pair in enumerate(pairs) if root in pair]
         weights = torch.stack([told[place][1] for place in own])  # (p, m)
-        shares = weights.square().sum(1) / ((weights @ shared) * weights).sum(1).clamp(min=1e-300)
-        for place, share in zip(own, shares.tolist(), strict=True):
+        for place, share in zip(own, _independent(products, root, weights).tolist(), strict=True):
             independent[place] = min(independent[place], share)
     return [float(said.sum()) * share for (said, _), share in zip(told, independent, strict=True)]
 

@@ -68,11 +68,11 @@ def root_scores(
     found = root_evidence(geometry, growth, detector, ordered, roots)
     distance = geometry.distance
     together = lie_together(distance, roots)
-    one_from_another = tensors.by_two()[roots][:, roots]
-    handed_on = tensors.handed_on()[roots]
+    one_from_another = tensors.by_two()  # (m, m)
+    handed_on = (tensors.copied | one_from_another.any(1))[roots]
     return {
         "centre": of_those_together(centre(distance)[roots], together)
-        + WON * middle(geometry, roots, together | one_from_another)
+        + WON * middle(geometry, roots, together | one_from_another[roots][:, roots])
         - HANDED_ON * ((together & handed_on[None, :]).any(1) & ~handed_on).double(),
         "growth": GROWTH * found.before + CAME_AFTER * found.after,
         "detector": DETECTOR * found.detector,

@@ -50,7 +50,9 @@ class HeadsSignal:
     def measure(self, family: SignalInputs) -> Tensor:
         """LOG_ODDS where the child has a head for a task and the parent that of pretraining; STEP_LOG_ODDS where one of the two has none; 0
         where both have one alike, or that is not known of one."""
-        kinds = [head_of(model.sketch.layout) for model in family.models]
+        layouts = {id(model.sketch.layout): model.sketch.layout for model in family.models}  # most models share theirs
+        found = {place: head_of(layout) for place, layout in layouts.items()}
+        kinds = [found[id(model.sketch.layout)] for model in family.models]
         known = torch.tensor([kind is not None for kind in kinds])
         stage = torch.tensor([float(kind or 0) for kind in kinds], dtype=torch.float64)
         later = (stage[:, None] - stage[None, :]) * (known[:, None] & known[None, :])
@@ -61,12 +63,13 @@ def head_of(layout: Mapping[str, tuple[int, ...]]) -> Head | None:
     """What a model's head is for, from its tensors, canonical name -> shape. None where it has none and no vocabulary."""
     words = {shape[0] for name, shape in layout.items() if len(shape) == 2 and _WORDS.search(name)}
     words = {rows for rows in words if rows >= FEWEST_WORDS}
-    heads = [name for name, shape in layout.items() if role_of(name, "F32", shape) is Role.HEAD or surrounds(name)]
-    if _draws(layout) or any(_over_words(layout[name], words) for name in heads):
+    heads = {name for name, shape in layout.items() if role_of(name, "F32", shape) is Role.HEAD}
+    around = heads | {name for name in layout if surrounds(name)}
+    if _draws(layout) or any(_over_words(layout[name], words) for name in around):
         return Head.PRETRAINING
     if any(_PRETRAINING.search(name) for name in layout):
         return Head.PRETRAINING
-    if any(role_of(name, "F32", layout[name]) is Role.HEAD or _TASK.search(name) for name in heads):
+    if heads or any(_TASK.search(name) for name in around):
         return Head.TASK
     return Head.NONE if words else None
 

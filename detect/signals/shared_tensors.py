@@ -57,10 +57,6 @@ class SharedTensors:
         """(m, m) bool: whether two models share a tensor that no other model has."""
         return self._over_pairs(_members(self.codes) == 2) > 0
 
-    def handed_on(self) -> Tensor:
-        """(m,) bool: whether a model has tensors that one other model has as well, and no third one."""
-        return self.copied | self.by_two().any(1)
-
     def undone(self, root: int) -> Tensor:
         """(m, m) bool, [child, parent]: whether the child has a tensor of the root that the parent has not, so that it does not come from
         the parent."""
