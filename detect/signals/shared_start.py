@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.side_by_side import side_by_side
@@ -63,13 +65,20 @@ def over_relatives(kept: Tensor) -> Tensor:
     long training left little of the structure that the two have in common."""
     if len(kept) < 3:
         return kept
-    from scipy.cluster.hierarchy import cophenet, linkage  # heights of a single linkage are the weakest links
-    from scipy.spatial.distance import squareform
-
-    far = (-kept.fill_diagonal_(0.0)).numpy()
-    lowest = far.min()
-    heights = squareform(cophenet(linkage(squareform(far - lowest, checks=False), "single")))
-    return torch.maximum(kept, -torch.tensor(heights + lowest)).fill_diagonal_(0.0)
+    link = kept.double().numpy()
+    weakest = np.full(link.shape, np.inf)
+    inside, best, through = [0], link[0].copy(), np.zeros(len(link), int)
+    best[0] = -np.inf
+    while len(inside) < len(
+        link
+    ):  # the strongest link to a model that is not yet among them is its best path's last one (Prim)
+        new = int(best.argmax())
+        weakest[new, inside] = weakest[inside, new] = np.minimum(weakest[through[new], inside], best[new])
+        inside.append(new)
+        nearer = (link[new] > best) & (best > -np.inf)
+        best[nearer], through[nearer] = link[new][nearer], new
+        best[new] = -np.inf
+    return torch.tensor(weakest).fill_diagonal_(0.0)
 
 
 def kin(kept: Tensor) -> Tensor:

@@ -18,18 +18,8 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = [  # nothing that reads the environment when it is imported, as huggingface_hub does
-    *(
-        "numpy",
-        "torch",
-        "safetensors.numpy",
-        "click",
-        "httpx2",
-        "httpcore2",
-        "rich.progress",
-        "yaml",
-        "filelock",
-    ),
-    *("apscheduler.schedulers.background", "lineage.detect.explain", "lineage.detection", "lineage.queries.family"),
+    *("numpy", "torch", "safetensors.numpy", "click", "httpx2", "httpcore2", "rich.progress", "yaml", "filelock"),
+    *("apscheduler.schedulers.background", "tests.cli.preloaded"),
 ]
 TIMEOUT_SECONDS = 60
 _server = multiprocessing.get_context("forkserver")
