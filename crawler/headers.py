@@ -21,6 +21,7 @@ LOCAL_HEADER_LIMIT_BYTES = 100_000_000  # the format's own limit
 REMOTE_HEADER_LIMIT_BYTES = 25_000_000
 MAX_DIMENSION = 1 << 40
 MAX_RANK = 64
+MAX_NAME_BYTES, MAX_NAME_PARTS = 1024, 64  # of a tensor; the longest known have about 150 bytes and 20 parts
 
 DTYPE_BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "C64": 64,
@@ -209,6 +210,15 @@ def parse_file_header(
     return FileHeader(tuple(tensors), metadata)
 
 
+def bad_name(name: str) -> str | None:
+    """What is wrong with a tensor's name that no program writes; names are taken apart, which costs more than their length."""
+    if (size := len(name.encode(errors="replace"))) > MAX_NAME_BYTES:
+        return f"has a name of {size} bytes; the limit is {MAX_NAME_BYTES}"
+    if (parts := 1 + name.count(".") + name.count("/")) > MAX_NAME_PARTS:
+        return f"has a name of {parts} parts; the limit is {MAX_NAME_PARTS}"
+    return None
+
+
 def refuse_pointer(first: bytes, file: str) -> None:
     """
     Args:
@@ -326,6 +336,8 @@ def _tensor(name: str, entry: Any, file: str, data_start: int, file_bytes: int) 
         name.encode()
     except UnicodeEncodeError:
         raise bad("has a name that is not text") from None
+    if (why := bad_name(name)) is not None:
+        raise bad(why)
     if not isinstance(entry, dict) or not entry.keys() >= TENSOR_KEYS:
         raise bad("is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]

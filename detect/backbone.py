@@ -330,8 +330,10 @@ def _single_block(matrices: list[_Matrices], body: int) -> tuple[Templates, dict
     held: dict[str, int] = defaultdict(int)
     for m in matrices:
         for name in m.names:
+            pieces, taken = m.template.text.split("."), iter(name.numbers)
+            numbered = [next(taken) if piece == "*" else piece for piece in pieces]
             for place, (starred, rest) in enumerate(zip(m.template.paths, m.template.rests, strict=True)):
-                path = _varying(starred, [name.numbers[:place]])
+                path = ".".join(numbered[: starred.count(".") + 1]) if starred else ""
                 numbers[path].add(name.numbers[place])
                 template[path].add((rest, m.shape))
                 held[path] += m.values

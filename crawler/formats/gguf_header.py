@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
-from lineage.crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader, refuse_pointer
+from lineage.crawler.headers import MAX_DIMENSION, BadHeader, TensorHeader, bad_name, refuse_pointer
 from lineage.graphdb.schema import counted
 
 HEADER_LIMIT_BYTES = 48 * 1024 * 1024
@@ -194,6 +194,8 @@ def _value(cursor: _Cursor, kind: int) -> Value:
 def _info(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     """(name, shape with the outermost dimension first, ggml type, offset in the data)."""
     name, rank = cursor.text(), int(cursor.number("<I"))
+    if (why := bad_name(name)) is not None:
+        raise BadGguf(cursor.file, f"tensor {name[:80]!r} {why}")
     if rank > 4:
         raise BadGguf(cursor.file, f"tensor {name[:80]!r} has {rank} dimensions")
     shape = tuple(int(cursor.number("<Q")) for _ in range(rank))[::-1]

@@ -20,7 +20,7 @@ from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.onnx_builder import BuilderNames
 from lineage.crawler.formats.onnx_file import BITS, BadOnnx, Initialiser, OnnxNode, read_onnx_graph
 from lineage.crawler.formats.onnx_packing import LINEAR, Linear, OnnxPacked, Part, by_names, packed_by
-from lineage.crawler.headers import SpanT, TensorHeader
+from lineage.crawler.headers import SpanT, TensorHeader, bad_name
 from lineage.crawler.weights import SAMPLE_LIMIT_BYTES, UnreadableWeights, WeightFile
 
 _LOST = re.compile(r"onnx::(MatMul|Gemm)_\d+|(val_)?\d+|[\w.]*MatMul_\d+")
@@ -81,6 +81,8 @@ class OnnxWeights:
         found = []
         for name, weight in self._weights.items():
             stored = weight.stored
+            if (why := bad_name(name)) is not None:
+                raise BadOnnx(self.files[0].name, f"tensor {name[:80]!r} {why}")
             dtype = "F32" if weight.packed is not None else stored.dtype
             found.append(TensorHeader(name, dtype, weight.shape, stored.file, stored.start, stored.stop))
         return tuple(found)

@@ -20,7 +20,7 @@ from lineage.crawler.formats.interface import Format, Opening, Readable
 from lineage.crawler.formats.torch_old import MAGIC, read_old
 from lineage.crawler.formats.torch_pickle import BadPickle, StoredTensor, tensors_in
 from lineage.crawler.formats.zip_directory import ArchiveMember, BadArchive, Read, member_start, members_in
-from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader, refuse_pointer
+from lineage.crawler.headers import DTYPE_BITS, FileHeader, TensorHeader, bad_name, refuse_pointer
 from lineage.crawler.packing.affine import affine_key, affine_text
 from lineage.crawler.packing.unpacking import UnpackedWeights
 from lineage.crawler.selection import Choice, WeightSet
@@ -127,6 +127,8 @@ def _tensor(file: str, name: str, tensor: StoredTensor, member: ArchiveMember, s
 
 def _window(file: str, name: str, tensor: StoredTensor, start: int, size_bytes: int) -> TensorHeader:
     """A tensor within a storage whose bytes begin at `start`."""
+    if (why := bad_name(name)) is not None:
+        raise BadArchive(file, f"tensor {name[:80]!r} {why}")
     dtype = tensor.dtype or "UNKNOWN"
     bits = DTYPE_BITS.get(dtype)
     if bits is None:

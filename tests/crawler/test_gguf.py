@@ -134,6 +134,9 @@ LIES = {
     "many tensors": lambda raw: raw[:8] + struct.pack("<Q", 1 << 40) + raw[16:],
     "many keys": lambda raw: raw[:16] + struct.pack("<Q", 1 << 63) + raw[24:],
     "a long key": lambda raw: raw[:24] + struct.pack("<Q", 1 << 62) + raw[32:],
+    "a name of 16 KB": lambda raw: raw.replace(
+        struct.pack("<Q", 19) + b"blk.0.ffn_up.weight", struct.pack("<Q", 16_000) + b"1." * 8_000
+    ),
     "cut in the header": lambda raw: raw[:500],
     "cut in the data": lambda raw: raw[:-5000],
     "empty": lambda raw: b"",

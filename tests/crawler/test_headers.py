@@ -104,6 +104,9 @@ BAD = {
     "metadata that are no texts": raw_header({"__metadata__": {"a": 1}, "a": entry()}, 8),
     "an entry without offsets": raw_header({"a": {"dtype": "F32", "shape": [2]}}, 8),
     "a name that is no text": raw_header(b'{"\\ud800":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8),
+    "a name of numbers without end": raw_header({"1." * 8_000 + "weight": entry()}, 8),
+    "a name of 65 parts": raw_header({"1." * 64 + "weight": entry()}, 8),
+    "a name of 1,025 bytes": raw_header({"w" * 1_025: entry()}, 8),
     "an unclosed text": raw_header(b'{"a' + b'\\"' * 10_000),
 }
 

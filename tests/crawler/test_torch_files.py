@@ -202,6 +202,13 @@ def test_other_files_are_refused(what: bytes, why: str) -> None:
         header_of(what)
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_a_name_of_numbers_without_end_is_refused(old: bool) -> None:
+    saved_so = saved_old if old else saved
+    with pytest.raises(BadArchive, match="has a name of 16006 bytes"):
+        header_of(saved_so({"1." * 8_000 + "weight": torch.zeros(2, 2)}))
+
+
 def saved_old(what: object) -> bytes:
     buffer = io.BytesIO()
     torch.save(what, buffer, _use_new_zipfile_serialization=False)
