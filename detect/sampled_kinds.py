@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lineage.detect.signature import Role, TensorInfo, natural_key
@@ -84,8 +84,9 @@ def kinds_of(block: Mapping[str, TensorInfo], usual: int) -> Kinds:
         shared = (tall, min(out, key=lambda n: (block[n].rows != block[n].row_values, natural_key(n))))
     copies = tuple(name for name in map(_of_next_expert, shared[:1]) if name in fitting and name not in shared)
     others = sorted((n for n in fitting if n not in (*shared, *copies)), key=digest_number)
-    normed = [n for n in others if any(_NORM.search(v.name) for v in beside(block, n)[0])]
-    plain = [n for n in others if n not in normed]
+    vectors = vectors_beside(block, others)
+    normed = [n for n in others if any(_NORM.search(v.name) for v in vectors[n][0])]
+    plain = [n for n in others if not any(_NORM.search(v.name) for v in vectors[n][0])]
     order = [n for i in range(len(others)) for n in (*normed[i : i + 1], *plain[i : i + 1])]
     return Kinds(shared, copies, tuple(order))
 
@@ -94,11 +95,19 @@ def _of_next_expert(name: str) -> str:
     return _FIRST.sub("1", name, count=1)
 
 
-def beside(block: Mapping[str, TensorInfo], name: str) -> tuple[list[TensorInfo], bool]:
-    """Vectors that follow on a matrix or come before it in the order of names, where a norm is among them; whether they follow."""
+def vectors_beside(
+    block: Mapping[str, TensorInfo], matrices: Iterable[str]
+) -> dict[str, tuple[list[TensorInfo], bool]]:
+    """Of each matrix, the vectors that follow on it or come before it in the order of names, where a norm is among them; whether they
+    follow."""
     names = sorted(block, key=natural_key)
-    at = names.index(name)
-    before, after = _run(block, names[:at][::-1]), _run(block, names[at + 1 :])
+    places = {name: place for place, name in enumerate(names)}
+    return {name: _beside(block, names, places[name]) for name in matrices}
+
+
+def _beside(block: Mapping[str, TensorInfo], names: Sequence[str], at: int) -> tuple[list[TensorInfo], bool]:
+    before = _run(block, names[max(0, at - BESIDE) : at][::-1])
+    after = _run(block, names[at + 1 : at + 1 + BESIDE])
     if any(_NORM.search(t.name) for t in before):
         return before, False
     if any(_NORM.search(t.name) for t in after):
@@ -109,7 +118,7 @@ def beside(block: Mapping[str, TensorInfo], name: str) -> tuple[list[TensorInfo]
 def _run(block: Mapping[str, TensorInfo], names: Iterable[str]) -> list[TensorInfo]:
     found: list[TensorInfo] = []
     for name in names:
-        if block[name].role is not Role.VECTOR or len(found) == BESIDE:
+        if block[name].role is not Role.VECTOR:
             break
         found.append(block[name])
     return found

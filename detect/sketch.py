@@ -21,7 +21,7 @@ from statistics import median_low
 
 from lineage.detect.backbone import is_adapter
 from lineage.detect.backbone_names import NamedBackbone, named_parts
-from lineage.detect.sampled_kinds import beside, digest_number, kinds_of
+from lineage.detect.sampled_kinds import digest_number, kinds_of, vectors_beside
 from lineage.detect.signature import Role, TensorInfo, TensorSpec, natural_key, tensors_of
 
 SKETCH_VERSION = 4
@@ -184,8 +184,10 @@ def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Blo
         block = blocks[number]
         kinds = kinds_of(block, usual)
         from_end = min(turn, len(chosen) - 1 - turn)
-        for name in kinds.common(number, each) if step == 1 else kinds.alone(from_end, from_end < turn):
-            vectors, at_end = beside(block, name)
+        names = kinds.common(number, each) if step == 1 else kinds.alone(from_end, from_end < turn)
+        near = vectors_beside(block, names)
+        for name in names:
+            vectors, at_end = near[name]
             if name in kinds.shared:  # the first rows; vectors may be one more read, so not of every block
                 vectors, at_end = vectors if from_end % 2 == 0 else [], False
             picked.append((block[name], vectors, at_end))
