@@ -45,6 +45,7 @@ COMPARED = "declared_vs_detected"
 COMMON_START = "common_start"  # in a reason, see detect/reasons.py
 _OF_ADAPTER = ("card", "adapter_config")  # sources of claims
 BATCH = 1_000  # models a statement
+SAMPLED = (Status.SKETCHED, Status.GONE)  # of one that left the Hub, signature, sample and edges stay as they were
 POSSIBLE_PARENTS = Limits(kinds=(*ACCEPTED, Relation.POSSIBLE_PARENT), depth=1)
 
 
@@ -345,7 +346,7 @@ def _judge(
             return Agreement.CONTRADICTS, f"{named[0]} is declared; it is an adapter of {parents[0]['repo_id']}"
         return Agreement.CANNOT_TELL, f"{named[0]} is declared; whether it fits there is not known"
     apart = [
-        b["repo_id"] for b in known if b["status"] != Status.SKETCHED or not share_key(b["signature"], row["signature"])
+        b["repo_id"] for b in known if b["status"] not in SAMPLED or not share_key(b["signature"], row["signature"])
     ]
     if apart or row["signature"] is None:
         return Agreement.CANNOT_TELL, f"{(apart or named)[0]} is declared and cannot be compared value by value"

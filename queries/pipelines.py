@@ -21,14 +21,14 @@ def main_part(store: GraphReader, model: Model) -> Model | None:
     if model.weights_digest is not None or not _may_be_whole(model.hub_id):
         return None
     parts = (store.model(part) for part in _possible_parts(model.hub_id))
-    return next((part for part in parts if part is not None and part.status is not Status.GONE), None)
+    return next((part for part in parts if part is not None and _belongs(part.status, model.status)), None)
 
 
 def parts_of(store: GraphReader, model: Model) -> list[Model]:
     """The models of a repository that holds several of which none is the main one, as checkpoints or adapters in folders of their own."""
     names = model.several if model.weights_digest is None else ()
     parts = (store.model(f"{model.hub_id}/{name}") for name in names)
-    return [part for part in parts if part is not None and part.status is not Status.GONE]
+    return [part for part in parts if part is not None and _belongs(part.status, model.status)]
 
 
 def whole_of(hub_id: str) -> str | None:
@@ -43,26 +43,32 @@ def main_parts(store: GraphReader, rows: Iterable[Mapping[str, Any]], question: 
     Args:
         rows: of models, with `hub_id`, `status` and `signature`. question: takes `models`, and answers with these columns and others.
     """
-    wholes = [
-        row["hub_id"]
+    wholes = {
+        row["hub_id"]: row["status"]
         for row in rows
         if row["signature"] is None and row["status"] != Status.ADAPTER and _may_be_whole(row["hub_id"])
-    ]
+    }
     if not wholes:
         return {}
     parts = [part for whole in wholes for part in _possible_parts(whole)]
     found = {row["hub_id"]: row for row in store.read(load(question).text, {"models": parts})}
-    present = {part: row for part, row in found.items() if row["status"] != Status.GONE}
-    return {
-        whole: next(present[part] for part in _possible_parts(whole) if part in present)
-        for whole in wholes
-        if any(part in present for part in _possible_parts(whole))
-    }
+    main: dict[str, Mapping[str, Any]] = {}
+    for whole, status in wholes.items():
+        there = [found[part] for part in _possible_parts(whole) if part in found]
+        part = next((part for part in there if _belongs(part["status"], status)), None)
+        if part is not None:
+            main[whole] = part
+    return main
 
 
 def with_claims_of(part: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
     """A row of declared_vs_detected.cypher about a main part, with the claims of its repository where it has none."""
     return part if part["bases"] else {**part, **{name: whole[name] for name in _OF_CLAIMS}}
+
+
+def _belongs(part: str, whole: str) -> bool:
+    """Whether a part counts, by the status of both: one that is gone only where its repository is as well."""
+    return part != Status.GONE or whole == Status.GONE
 
 
 def _may_be_whole(hub_id: str) -> bool:

@@ -13,6 +13,7 @@ from lineage.graphdb.store import Store
 from lineage.queries.claim_check import Agreement, compare, compare_all
 from lineage.queries.display import print_csv
 from lineage.queries.parent_query import parent_of
+from lineage.queries.pipelines import main_part
 from lineage.queries.resolve import find, resolve
 from tests.graphs import a_model, an_edge, fill
 
@@ -60,6 +61,23 @@ def test_a_model_without_a_parent_is_a_root_undecided_or_unknown(store: Store) -
     assert (unknown.answer, unknown.runners_up, unknown.as_of) == ("unknown", (), None)
 
 
+def test_a_pipeline_that_left_the_hub_keeps_its_main_part_and_one_that_dropped_a_part_does_not(store: Store) -> None:
+    pipeline = a_model("p", weights_digest=None, signature=None)
+    part = Model("id-p/unet", "org/p/unet", Status.SKETCHED, signature="sig", weights_digest="digest-u")
+    store.upsert_models([a_model("child"), a_model("parent"), pipeline, part])
+    store.replace_edges(["id-child"], [an_edge("child", "parent", 0.99)], [], "run-1")
+    claim(store, "child", "org/p")
+
+    def agreement() -> Agreement | None:
+        return next(compare(store, ["id-child"])).agreement
+
+    assert (main_part(store, pipeline), agreement()) == (part, Agreement.CONTRADICTS)
+    store.upsert_models([gone := replace(part, status=Status.GONE)])
+    assert (main_part(store, pipeline), agreement()) == (None, Agreement.CANNOT_TELL)
+    store.upsert_models([left := replace(pipeline, status=Status.GONE)])
+    assert (main_part(store, left), agreement()) == (gone, Agreement.CONTRADICTS)
+
+
 @pytest.mark.parametrize(
     ("bases", "outcome"),
     [
@@ -67,6 +85,8 @@ def test_a_model_without_a_parent_is_a_root_undecided_or_unknown(store: Store) -
         (["ORG/Parent", "org/other"], Agreement.CANNOT_TELL),  # one of them is a stranger
         (["org/grandparent"], Agreement.AGREE),
         (["org/other"], Agreement.CONTRADICTS),
+        (["org/deleted"], Agreement.CONTRADICTS),  # its sample stays
+        (["org/never-read"], Agreement.CANNOT_TELL),
         (["org/other", "org/unheard-of"], Agreement.CANNOT_TELL),
         (["org/foreign"], Agreement.CANNOT_TELL),
         (["org/unread"], Agreement.CANNOT_TELL),
@@ -77,7 +97,11 @@ def test_a_model_without_a_parent_is_a_root_undecided_or_unknown(store: Store) -
 def test_a_claim_is_compared_with_the_parent_found(store: Store, bases: list[str], outcome: Agreement) -> None:
     models = [a_model(name) for name in ("grandparent", "parent", "child", "other")]
     models += [a_model("foreign", signature="another"), a_model("unread", status=Status.UNREADABLE)]
+    models += [a_model("deleted"), a_model("never-read", status=Status.UNREADABLE, signature=None)]
     fill(store, models, [an_edge("child", "parent"), an_edge("parent", "grandparent")])
+    store.upsert_models(
+        [a_model(n, status=Status.GONE, signature=None, weights_digest=None) for n in ("deleted", "never-read")]
+    )
     claim(store, "child", *bases)
     (comparison,) = compare(store, ["id-child"])
     assert comparison.agreement is outcome
