@@ -30,7 +30,7 @@ from lineage.crawler.selection import (
 from lineage.crawler.sentence_modules import MODULES, modules_behind
 from lineage.crawler.unread_formats import BUNDLES, looks_like_weights, unread_weights
 from lineage.crawler.weights import LocalFile, UnreadableWeights, places_in
-from lineage.graphdb.schema import MAIN_PARTS, Failure, NoSuchModel
+from lineage.graphdb.schema import MAIN_PARTS, Failure, NoSuchModel, real_path
 
 INDEX_LIMIT_BYTES = 64 * 1024 * 1024
 # folders that hold a repository's own model once more, in a format that is read where there is no other
@@ -170,15 +170,15 @@ class _Links:
     """Which folders are walked, so that each is once, under its own name where it has one."""
 
     def __init__(self, folder: Path):
-        self._top = folder.resolve()
+        self._top = real_path(folder)
         self._walked = {self._top}
 
     def in_circle(self, path: Path) -> bool:
-        return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+        return path.is_symlink() and real_path(path.parent).is_relative_to(real_path(path))
 
     def enter(self, path: Path) -> bool:
         """Whether to walk into a subfolder, or a link to a folder."""
-        target = path.resolve()
+        target = real_path(path)
         if target in self._walked:
             return False
         if path.is_symlink() and target.is_relative_to(self._top):
@@ -242,7 +242,7 @@ def _of_file(path: Path) -> LocalModel:
         return LocalModel(shown_path(Path(path.name)), path, here, tuple(here / name for name in files))
     for model in _of_folder(here, here, names):
         if path in model.files and len(model.files) > 1:
-            return model if model.id != "." else replace(model, id=here.resolve().name)
+            return model if model.id != "." else replace(model, id=real_path(here).name)
     if found is not None and found.missing:
         return LocalModel(name, path, here, (), missing_reason(found))
     return LocalModel(name, path, here, (path,))

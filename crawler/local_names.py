@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from lineage.crawler.folder import LocalModel, shown_path
+from lineage.graphdb.schema import real_path
 
 
 def names_of(local: LocalModel) -> tuple[str, ...]:
@@ -12,7 +13,7 @@ def names_of(local: LocalModel) -> tuple[str, ...]:
     says what a model is called."""
     if local.repo_id is not None:
         return ()
-    path = local.path.resolve()
+    path = real_path(local.path)
     place = path.with_suffix("") if path.suffix == ".safetensors" else path
     return tuple(
         dict.fromkeys(

@@ -39,7 +39,7 @@ from lineage.crawler.selection import (
     weights_digest,
 )
 from lineage.crawler.weights import LocalFile, UnreadableWeights, places_in
-from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, home_path, local_id
+from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Status, WeightFacts, home_path, local_id, real_path
 
 logger = logging.getLogger(__name__)
 
@@ -227,13 +227,13 @@ def locate_local(
         claims.append(Declaration(identity, _path_beside(local.folder, base), "adapter", "adapter_config"))
     model = Model(
         hub_id=identity,
-        repo_id=local.repo_id or shown_path(local.path.resolve()),
+        repo_id=local.repo_id or shown_path(real_path(local.path)),
         status=Status.SKETCHED if local.files else Status.ADAPTER if local.adapter else Status.UNREADABLE,
         revision=local.revision,
         weights_digest=local_digest(local, hash_of) if local.files else None,
         reason=local.reason,
         quantization=_packed(local, config),
-        path=shown_path(local.path.resolve()),
+        path=shown_path(real_path(local.path)),
         aliases=names_of(local),
         last_modified=_changed(local),
         license=declared_license(card, ()),
@@ -249,9 +249,9 @@ def _path_beside(folder: Path, base: str) -> str:
     if not base.startswith(("./", "../", ".\\", "..\\")):
         return base
     try:
-        path = (folder / base.replace("\\", "/")).resolve()
+        path = real_path(folder / base.replace("\\", "/"))
         return shown_path(path) if path.exists() else base
-    except OSError:
+    except (OSError, ValueError):  # too long; with a NUL in it
         return base
 
 

@@ -54,6 +54,7 @@ from lineage.graphdb.schema import (
     Status,
     WeightFacts,
     local_id,
+    real_path,
 )
 
 logger = logging.getLogger(__name__)
@@ -251,7 +252,7 @@ class Visitor:
             return self._sketched(found, "unchanged" if same else "new" if known is None else "changed")
         except Failure as error:
             model = Model(
-                hub_id, local.repo_id or shown_path(local.path.resolve()), Status.UNREADABLE, reason=error.message
+                hub_id, local.repo_id or shown_path(real_path(local.path)), Status.UNREADABLE, reason=error.message
             )
             if found is not None:
                 model = replace(found.model, status=Status.UNREADABLE, reason=error.message)

@@ -350,6 +350,11 @@ def without_password(address: str) -> str:
     return f"{scheme}://{_SECRET.sub('…', rest)}" if separator else address
 
 
+def real_path(path: Path) -> Path:
+    """A path without links; of a link that leads to itself, the link: Path.resolve raises RuntimeError for one before Python 3.13."""
+    return Path(os.path.realpath(path))
+
+
 def local_id(path: Path) -> str:
     """Identity of a model on disk: depends on its resolved path only, so that a changed file is a new revision of it."""
-    return LOCAL + hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
+    return LOCAL + hashlib.sha256(os.fsencode(real_path(path))).hexdigest()[:24]

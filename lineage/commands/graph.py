@@ -11,7 +11,7 @@ import click
 
 from lineage.commands.options import store_option
 from lineage.commands.outputs import format_of, write
-from lineage.graphdb.schema import Relation, counted, home_path
+from lineage.graphdb.schema import Relation, counted, home_path, real_path
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
@@ -189,7 +189,7 @@ def copy(source: str, target: str, as_json: bool) -> None:
     from lineage.graphdb.copy import copy_graph
     from lineage.graphdb.store import open_store
 
-    if "://" not in source + target and home_path(source).resolve() == home_path(target).resolve():
+    if "://" not in source + target and real_path(home_path(source)) == real_path(home_path(target)):
         raise click.UsageError(f"FROM and TO are the same store, {source}")
     with open_store(source, create=False) as from_store, open_store(target) as to_store:
         copied = copy_graph(from_store, to_store)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lineage.commands.messages import note
 from lineage.crawler.pipeline_components import PIPELINE
-from lineage.graphdb.schema import MAIN_PARTS, Model, home_path
+from lineage.graphdb.schema import MAIN_PARTS, Model, home_path, real_path
 
 if TYPE_CHECKING:
     from lineage.graphdb.store import Store
@@ -34,9 +34,9 @@ def note_part(named: str, model: Model) -> None:
 
 def _part_of_folder(named: str, path: str) -> str | None:
     folder = home_path(named)
-    if not (folder / PIPELINE).is_file() or folder.resolve() not in Path(path).parents:
+    if not (folder / PIPELINE).is_file() or real_path(folder) not in Path(path).parents:
         return None
-    return Path(path).relative_to(folder.resolve()).parts[0]
+    return Path(path).relative_to(real_path(folder)).parts[0]
 
 
 def _part_of_repository(named: str, model: Model) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from lineage.graphdb.schema import printable
+from lineage.graphdb.schema import printable, real_path
 from lineage.verify.checks import Check, Outcome, overall
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -111,9 +111,9 @@ def _uri(place: str) -> str:
     """A path as SARIF has it: relative and with slashes where it lies below the working folder, else `file://`."""
     path = Path(place)
     try:
-        return quote(path.resolve().relative_to(Path.cwd()).as_posix())
+        return quote(real_path(path).relative_to(Path.cwd()).as_posix())
     except ValueError:
-        return path.resolve().as_uri()
+        return real_path(path).as_uri()
 
 
 def as_junit(checks: Sequence[Check]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import MAIN_PARTS, Failure, Relation
+from lineage.graphdb.schema import MAIN_PARTS, Failure, Relation, real_path
 from lineage.pages.graph_relatives import GraphRelatives
 from lineage.pages.graph_source import members
 from lineage.pages.members import EdgeFacts, Member
@@ -231,7 +231,7 @@ def verify_folder(
     of_pipeline = (folder / PIPELINE).is_file() and (expected.parent or expected.quantized_from)
     if len(models) == 1 or (main and of_pipeline):
         only = main[0] if main else models[0]
-        name = only.id if only.id != "." else folder.resolve().name
+        name = only.id if only.id != "." else real_path(folder).name
         found_of_it = verify_model(ask(str(only.path)), graph, expected, str(only.path))
         return [replace(check, model=name) for check in found_of_it], {**places, name: str(only.path)}
     scan, samples = scan_with_samples(folder, options, track=track)

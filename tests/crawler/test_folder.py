@@ -15,11 +15,12 @@ from safetensors.numpy import save
 
 from lineage.crawler.folder import NoSuchFolder, local_models, one_local_model
 from lineage.crawler.local_digest import content_hash
+from lineage.crawler.local_names import names_of
 from lineage.crawler.open_model import locate_local
 from lineage.crawler.weights import UnreadableWeights, local_weights
 from lineage.detect.sketch import Block
 from lineage.detect.sketch_store import SketchStore
-from lineage.graphdb.schema import local_id
+from lineage.graphdb.schema import local_id, real_path
 from lineage.graphdb.store import open_store
 from tests.builders import sketch_of
 from tests.crawler.toys import model_file, weights
@@ -175,6 +176,16 @@ def test_links_in_circles_and_pipes_do_no_harm_and_are_named(tmp_path: Path) -> 
         "a/pipe": "pipe.safetensors is not a regular file",
         "a/self": "self.safetensors is a link that leads nowhere (self.safetensors)",
     }
+
+
+def test_a_link_to_itself_has_an_identity_and_a_place_as_every_model_that_cannot_be_read(tmp_path: Path) -> None:
+    put(tmp_path, "one/model.safetensors")
+    (tmp_path / "self").symlink_to("self")
+    looped, one = sorted(local_models(tmp_path), key=lambda model: model.reason is None)
+    assert real_path(looped.path) == looped.path and names_of(looped) != names_of(one)
+    found = locate_local(looped).model
+    assert found.hub_id == local_id(looped.path) != local_id(one.path)
+    assert found.reason == "self is a link that leads nowhere (self)"
 
 
 def test_a_folder_whose_weights_are_a_broken_link_is_named(tmp_path: Path) -> None:
