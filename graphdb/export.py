@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lineage.graphdb.records import Row
-from lineage.graphdb.schema import ACCEPTED, Relation, chance, printable
+from lineage.graphdb.schema import ACCEPTED, SAME_FILES, SAME_FILES_WORD, Relation, chance, printable
 from lineage.graphdb.statements import statement
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def write_mermaid(graph: nx.MultiDiGraph[str], file: IO[str]) -> None:
 
 def _edge_label(data: dict[str, Any]) -> str:
     probability = data.get("probability")
-    word = Relation(data["edge"]).word
+    word = SAME_FILES_WORD if data["edge"] == SAME_FILES else Relation(data["edge"]).word
     said = f"{word} {chance(probability)}" if probability is not None else word
     return f"{said}, its {', '.join(json.loads(data['parts']))}" if data.get("parts") else said
 

@@ -73,6 +73,7 @@ class Relation(StrEnum):
         return _WORDS[self]
 
 
+SAME_FILES, SAME_FILES_WORD = "SAME_FILES", "same files"  # in answers, beside relations: weights of the same bytes
 # reasons of an undecided answer that name a model with the same weights as `original`
 TIED = ("tie_same_files", "tie_equal_values")
 CONTRADICTED_ADAPTER = "adapter_contradicted"  # the reason of an adapter that does not fit what it declares

@@ -16,6 +16,7 @@ from lineage.commands.messages import note
 from lineage.commands.outputs import draw_or_none, drawn_options, fail_if, fail_on_option
 from lineage.commands.tables import RELATIVE, WAY, as_row, limits, short_names, show, show_rows, walk_options
 
+SAME_SHOWN = 3  # models with the same files that a line names
 OWN = "own"  # outcome of the model that was asked about
 CONFLICT = ("repo_id", "license", "ancestor", "above", "depth", "outcome", "reason", "hub_id", "ancestor_id")
 
@@ -77,12 +78,18 @@ def descendants(
     """
     from lineage.commands.named_models import resolved
     from lineage.graphdb.store import open_store
+    from lineage.queries.blast import same_files
     from lineage.queries.walk import descendants as ask
 
     with open_store(store, create=False) as opened:
         start = resolved(opened, model)
         found = ask(opened, start.hub_id, limits(depth, kinds, min_probability), limit)
+        listed = {relative.hub_id for relative in found}
+        same = [name for hub_id, name in same_files(opened, start) if hub_id not in listed]
     show(found, form, f"nothing is known to come from {start.repo_id}")
+    if same and limit is None:
+        more = f" and {len(same) - SAME_SHOWN:,} more" if len(same) > SAME_SHOWN else ""
+        note(f"the same files are in {', '.join(same[:SAME_SHOWN])}{more}; `lineage blast-radius` follows them too")
 
 
 @click.command()
@@ -285,6 +292,8 @@ def blast_radius(
     output: Path | None,
 ) -> None:
     """Who inherits a flaw of a model: everything that comes from it, with the way there and its weakest edge, the surest first.
+
+    Models whose weight files have the same bytes count as well, whichever was copied from which, and what comes from them.
 
     Example: lineage blast-radius acme/digits-mlp --min-probability 0.9
     """

@@ -14,7 +14,7 @@ import click
 from lineage.commands.colours import COLOURS
 from lineage.commands.messages import note
 from lineage.commands.options import store_option
-from lineage.graphdb.schema import ACCEPTED, Relation, chance
+from lineage.graphdb.schema import ACCEPTED, SAME_FILES, SAME_FILES_WORD, Relation, chance
 
 if TYPE_CHECKING:
     from lineage.queries.walk import Limits, Relative
@@ -191,6 +191,8 @@ def _cell(name: str, value: Any, text_of: Callable[[Any], str]) -> str:
         return chance(value)
     if name == "kind" and value in set(Relation):
         return Relation(value).word
+    if name == "kind" and value == SAME_FILES:
+        return SAME_FILES_WORD
     if name in SHORT and isinstance(value, str):
         return value[: SHORT[name]]
     if isinstance(value, list) and name == "repo_ids":

@@ -6,7 +6,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 from lineage.detect.signals.registry import SIGNALS
-from lineage.graphdb.schema import Relation, chance
+from lineage.graphdb.schema import SAME_FILES, SAME_FILES_WORD, Relation, chance
 
 LONGEST_NAME = 300  # characters of a name that a page shows
 RELATION_WORDS = {
@@ -61,7 +61,7 @@ def relation_word(kind: str | None) -> str:
     try:
         return RELATION_WORDS[Relation(kind or "")]
     except ValueError:
-        return visible(kind or "")
+        return SAME_FILES_WORD if kind == SAME_FILES else visible(kind or "")
 
 
 def relation_phrase(kind: str | None) -> str:
@@ -69,7 +69,7 @@ def relation_phrase(kind: str | None) -> str:
     try:
         return Relation(kind or "").phrase
     except ValueError:
-        return "comes from"
+        return "has the same files as" if kind == SAME_FILES else "comes from"
 
 
 def evidence_word(name: str) -> str:

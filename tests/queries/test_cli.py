@@ -152,6 +152,18 @@ def test_a_flaw_is_followed_over_the_surest_way(run: Run) -> None:
     assert "org/a > org/b > org/e" in run("blast-radius", "org/a")[1]
 
 
+def test_a_flaw_is_in_every_model_with_the_same_files(run: Run, store_url: str) -> None:
+    with open_store(store_url) as store:
+        store.upsert_models([a_model("f", weights_digest="digest-b")])
+    assert "org/f  1      same files  >0.99    org/b > org/f" in run("blast-radius", "org/b")[1]
+    assert 'label="same files' in run("blast-radius", "org/f", "--format", "dot")[1]
+    assert json.loads(run("blast-radius", "org/f", "--json")[1])[0]["relation"] == "SAME_FILES"
+    code, out, err = run("descendants", "org/b", "--json")
+    assert code == 0 and [row["model"] for row in json.loads(out)] == ["org/d", "org/e"]
+    assert "the same files are in org/f; `lineage blast-radius` follows them too" in err
+    assert not run("descendants", "org/a")[2]
+
+
 def test_one_generation_can_be_asked_for(run: Run) -> None:
     assert [row["repo_id"] for row in json.loads(run("ancestors", "org/e", "--generation", "2", "--json")[1])] == [
         "org/a"

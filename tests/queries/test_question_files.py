@@ -9,12 +9,12 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from lineage.graphdb.schema import ACCEPTED
+from lineage.graphdb.schema import ACCEPTED, Relation
 from lineage.graphdb.store import Store
 from lineage.queries import load
 from lineage.queries.blast import blast_radius
-from lineage.queries.walk import Limits
-from tests.graphs import Graph, fill, random_graph
+from lineage.queries.walk import EVERYTHING, Limits
+from tests.graphs import Graph, a_model, an_edge, fill, random_graph
 
 SEEDS = range(4)
 
@@ -115,6 +115,25 @@ def heirs(up: nx.MultiDiGraph, start: str, least: float) -> Iterator[tuple[str, 
         best = widest(up, start, node, least) if node != start else None
         if best is not None:
             yield name(node), (-best[0], best[1])
+
+
+def test_models_with_the_same_files_and_what_comes_from_them_are_in_the_blast_radius(store: Store) -> None:
+    """b, c and d have the same bytes, and only of c is it known to be a copy of b; d's adapter e and e's reupload f come from neither."""
+    same = [a_model(name, weights_digest="same") for name in "bcd"]
+    packed = [a_model(name, weights_digest="packed") for name in "ef"]
+    edges = [an_edge("b", "a", 0.9), an_edge("c", "b", 0.99, kind=Relation.COPY_OF), an_edge("e", "d", 0.7)]
+    fill(store, [a_model("a"), *same, *packed, a_model("g")], edges)
+
+    def found(start: str, limits: Limits = EVERYTHING) -> dict[str, tuple[str | None, float, int]]:
+        heirs = blast_radius(store, store.model(f"id-{start}"), limits)
+        return {h.repo_id[-1]: (h.kind, h.weakest, len(h.way) - 1) for h in heirs}
+
+    twin, tuned = "SAME_FILES", "FINE_TUNED_FROM"
+    assert found("b") == {"c": ("COPY_OF", 0.99, 1), "d": (twin, 1.0, 1), "e": (tuned, 0.7, 2), "f": (twin, 0.7, 3)}
+    assert found("c") == {"b": (twin, 1.0, 1), "d": (twin, 1.0, 1), "e": (tuned, 0.7, 2), "f": (twin, 0.7, 3)}
+    assert found("a").keys() == set("bcdef") and found("f") == {"e": (twin, 1.0, 1)}
+    assert found("b", Limits(kinds=(Relation.FINE_TUNED_FROM,))) == {}
+    assert found("b", Limits(depth=1)).keys() == set("cdef") and found("g") == {}
 
 
 @pytest.mark.parametrize("least", [0.0, 0.4])
