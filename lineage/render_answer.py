@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lineage.answer import Answer, Parent
-from lineage.graphdb.schema import Relation, Status, chance, chance_beside, printable
+from lineage.graphdb.schema import Model, Relation, Status, chance, chance_beside, printable
 from lineage.queries.claim_check import Agreement
 from lineage.queries.several_bases import OTHER_RELATION
 
@@ -36,6 +36,8 @@ def as_json(answer: Answer, stored: bool) -> dict[str, Any]:
         "declared": [{"base": d.base, "relation": d.relation, "source": d.source} for d in answer.declared],
         "as_of": answer.as_of.isoformat() if answer.as_of else None,
         "revision": answer.model.revision,
+        "status": str(answer.model.status),
+        "status_reason": answer.model.reason,
         "reason": answer.reason,
         "evidence": dict(answer.evidence),
         "parents": [
@@ -62,6 +64,7 @@ def as_text(answer: Answer, stored: bool, short: Callable[[str], str] = str) -> 
     rows.append(("perhaps" if answer.parent is None else "if not that", perhaps))
     rows.append(("parts", ", ".join(f"{p.part} from {p.repo_id} ({chance(p.probability)})" for p in answer.of_parts)))
     rows.append(("card says", _card(answer)))
+    rows.append(("status", _gone(answer.model)))
     rows.append(("as of", _as_of(answer, stored)))
     rows = [(name, printable(short(text))) for name, text in rows if text]
     column = max(len(name) for name, _ in rows) + 4
@@ -145,6 +148,12 @@ def _beside_claims(answer: Answer) -> str:
     if any(named(candidate.repo_id) for candidate in (*answer.other_parents, *answer.runners_up)):
         return "one of the candidates"
     return "not checked"
+
+
+def _gone(model: Model) -> str:
+    if model.status is not Status.GONE:
+        return ""
+    return "gone from the Hub" + (f": {model.reason}" if model.reason else "")
 
 
 def _as_of(answer: Answer, stored: bool) -> str:

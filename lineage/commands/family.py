@@ -14,9 +14,19 @@ import click
 from lineage.commands.completion import complete_model
 from lineage.commands.messages import note
 from lineage.commands.outputs import draw_or_none, drawn_options, fail_if, fail_on_option
-from lineage.commands.tables import RELATIVE, WAY, as_row, limits, short_names, show, show_rows, walk_options
+from lineage.commands.tables import (
+    RELATIVE,
+    WAY,
+    as_row,
+    limits,
+    note_gone,
+    short_names,
+    show,
+    show_rows,
+    some_of,
+    walk_options,
+)
 
-SAME_SHOWN = 3  # models with the same files that a line names
 OWN = "own"  # outcome of the model that was asked about
 CONFLICT = ("repo_id", "license", "ancestor", "above", "depth", "outcome", "reason", "hub_id", "ancestor_id")
 
@@ -52,8 +62,9 @@ def ancestors(
     with open_store(store, create=False) as opened:
         start = resolved(opened, model)
         found = ask(opened, start.hub_id, limits(generation or depth, kinds, min_probability))
-    if generation:
-        found = [relative for relative in found if relative.depth == generation]
+        if generation:
+            found = [relative for relative in found if relative.depth == generation]
+        note_gone(opened, start, found)
     show(
         found, form, f"{start.repo_id} has no known ancestor" + (f" {generation} generations up" if generation else "")
     )
@@ -86,10 +97,10 @@ def descendants(
         found = ask(opened, start.hub_id, limits(depth, kinds, min_probability), limit)
         listed = {relative.hub_id for relative in found}
         same = [name for hub_id, name in same_files(opened, start) if hub_id not in listed]
+        note_gone(opened, start, found)
     show(found, form, f"nothing is known to come from {start.repo_id}")
     if same and limit is None:
-        more = f" and {len(same) - SAME_SHOWN:,} more" if len(same) > SAME_SHOWN else ""
-        note(f"the same files are in {', '.join(same[:SAME_SHOWN])}{more}; `lineage blast-radius` follows them too")
+        note(f"the same files are in {some_of(same)}; `lineage blast-radius` follows them too")
 
 
 @click.command()
@@ -145,6 +156,7 @@ def tree(
         start = resolved(opened, model)
         found = ask(opened, start, followed)
         others = other_parents(opened, found, followed)
+        note_gone(opened, start, found)
     form = draw_or_none(drawn, output, form == "json", lambda: figure_of(start, found)) or form
     if form:
         show(found, form, "")
@@ -304,6 +316,7 @@ def blast_radius(
     with open_store(store, create=False) as opened:
         start = resolved(opened, model)
         heirs = ask(opened, start, limits(depth, kinds, min_probability))
+        note_gone(opened, start, heirs)
     form = draw_or_none(drawn, output, form == "json", lambda: figure_of_heirs(start, heirs)) or form
     rows = [
         {

@@ -99,8 +99,9 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         return [*lines, ("holds", "nothing yet: `lineage sync --author NAME --limit 50` fills it")]
     counts = found["counts"]
     kinds = ", ".join(f"{counts[str(kind)]:,} {kind.word}" for kind in ACCEPTED if counts[str(kind)])
+    gone = f", {counts['status.gone']:,} of them gone from the Hub" if counts.get("status.gone") else ""
     lines += [
-        ("holds", f"{counted(counts['models'], 'model')} of {counted(counts['architectures'], 'architecture')}"),
+        ("holds", f"{counted(counts['models'], 'model')} of {counted(counts['architectures'], 'architecture')}{gone}"),
         ("edges", f"{found['edges']:,} found in weights ({kinds})" if kinds else "none found yet"),
         ("declared", f"{counted(counts['DECLARES_BASE'], 'claim')} of cards about known models"),
     ]

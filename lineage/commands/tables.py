@@ -17,6 +17,9 @@ from lineage.commands.options import store_option
 from lineage.graphdb.schema import ACCEPTED, SAME_FILES, SAME_FILES_WORD, Relation, chance
 
 if TYPE_CHECKING:
+    from lineage.graphdb.schema import Model
+    from lineage.queries.blast import Heir
+    from lineage.queries.graph_reader import GraphReader
     from lineage.queries.walk import Limits, Relative
 
 FOLLOWED = [str(relation) for relation in Relation if relation is not Relation.SUPERSEDED]
@@ -34,6 +37,7 @@ PEOPLE = {  # what columns are called in tables
 SHORT = {"run_id": 8, "weights_digest": 12}  # characters of what people tell apart by its beginning; last in a table
 COMMON = {"repo_id": "model", "kind": "relation"}  # in every output of JSON
 RELATIVE = ("repo_id", "depth", "kind", "probability")
+NAMED_IN_LINE = 3  # models
 WAY = " > "  # between the models of a way, for people
 Rows = Sequence[Mapping[str, Any]]
 
@@ -142,6 +146,21 @@ def show_rows(
         short = short_names(_names_in(rows)) if names else str
         cells = [[short(_cell(name, row[name], text_of)) for name in shown] for row in rows]
         print_table([_heading(name, rows, names) for name in shown], cells, COLOURS)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first of some models, and the number of the others."""
+    more = f" and {len(names) - NAMED_IN_LINE:,} more" if len(names) > NAMED_IN_LINE else ""
+    return ", ".join(names[:NAMED_IN_LINE]) + more
+
+
+def note_gone(graph: GraphReader, start: Model, found: Iterable[Relative | Heir]) -> None:
+    """A line that names the models of an answer that the Hub has no more."""
+    from lineage.queries.gone import gone_among
+
+    gone = gone_among(graph, dict.fromkeys([start.hub_id, *(other.hub_id for other in found)]))
+    if gone:
+        note(f"gone from the Hub: {some_of(gone)}")
 
 
 def finite(value: Any) -> Any:

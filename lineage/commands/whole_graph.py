@@ -10,10 +10,20 @@ from typing import Any, ClassVar
 import click
 
 from lineage.commands.completion import complete_model
+from lineage.commands.messages import note
 from lineage.commands.moments import Moment
 from lineage.commands.options import store_option
 from lineage.commands.outputs import fail_if, fail_on_option
-from lineage.commands.tables import RELATIVE, Rows, edge_options, format_options, limit_option, limits, show_rows
+from lineage.commands.tables import (
+    RELATIVE,
+    Rows,
+    edge_options,
+    format_options,
+    limit_option,
+    limits,
+    show_rows,
+    some_of,
+)
 
 
 @click.command()
@@ -118,13 +128,17 @@ def changes(since: datetime | None, store: str, limit: int, form: str | None) ->
     """
     from lineage.graphdb.store import open_store
     from lineage.queries import load
+    from lineage.queries.gone import gone_since
 
     with open_store(store, create=False) as opened:
         latest = opened.runs(1) if since is None else []
         since = since or (latest[0].started_at if latest else datetime.fromtimestamp(0, UTC))
         rows = opened.read(load("changes").text, {"since": _utc(since), "limit": limit})
+        gone = gone_since(opened, since.astimezone(UTC).date())
     none = f"nothing changed since {since:%Y-%m-%d %H:%M} UTC"
     show_rows(sorted(rows, key=lambda row: row["changed_at"]), form, none, _columns("changes"))
+    if gone:
+        note(f"found to be gone from the Hub since {since:%Y-%m-%d}: {some_of(gone)}")
 
 
 @click.command("as-of")

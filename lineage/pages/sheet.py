@@ -221,7 +221,10 @@ def doubts_about(
         found.append(
             "It is an adapter: what it declares and the shapes that fit name its base, and no values are compared."
         )
-    elif member.status in ("unreadable", "gated", "gone") and member.status_reason:
+    elif member.status == "gone":
+        why = f" ({visible(member.status_reason)})" if member.status_reason else ""
+        found.append(f"It is gone from the Hub{why}. What was found of it before stays.")
+    elif member.status in ("unreadable", "gated") and member.status_reason:
         found.append(f"Its weights could not be read ({visible(member.status_reason)}).")
     if member.answer == "root":
         found.append("A root is the oldest of the models known here. A parent that was never crawled cannot be named.")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lineage.graphdb.schema import Declaration, Relation, Run, Verdict
+from lineage.graphdb.schema import Declaration, Relation, Run, Status, Verdict
 from lineage.graphdb.store import Store, open_store
 from lineage.queries import load, names
 from tests.graphs import a_model, an_edge
@@ -92,6 +92,16 @@ def tell(store: Store) -> None:
     store.link_declarations()
     day(3)
     store.upsert_models([a_model("c", license="cc-by-nc-4.0", weights_digest="other")])
+    store.upsert_models(
+        [
+            a_model(
+                "c",
+                weights_digest="other",
+                status=Status.GONE,
+                reason="the Hub said on 2026-01-02 and on 2026-01-03: gone",
+            )
+        ]
+    )
 
 
 def answer(store: Store, name: str) -> list[dict[str, Any]]:

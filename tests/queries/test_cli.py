@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from lineage.commands import main
 from lineage.commands.ask import ask
-from lineage.graphdb.schema import Declaration, NoSuchModel, Relation, Verdict
+from lineage.graphdb.schema import Declaration, Model, NoSuchModel, Relation, Status, Verdict
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
 
@@ -162,6 +162,23 @@ def test_a_flaw_is_in_every_model_with_the_same_files(run: Run, store_url: str) 
     assert code == 0 and [row["model"] for row in json.loads(out)] == ["org/d", "org/e"]
     assert "the same files are in org/f; `lineage blast-radius` follows them too" in err
     assert not run("descendants", "org/a")[2]
+
+
+def test_a_model_that_is_gone_from_the_hub_is_called_so(run: Run, store_url: str) -> None:
+    why = "the Hub said on 2026-01-02 and on 2026-01-05: the repository does not exist or is private"
+    with open_store(store_url) as store:
+        store.upsert_models([Model("id-b", "org/b", Status.GONE, reason=why)])
+    for command in ("ancestors org/e", "descendants org/a", "tree org/c", "blast-radius org/a", "ancestors org/b"):
+        assert "gone from the Hub: org/b\n" in run(*command.split())[2], command
+    assert "gone" not in run("ancestors", "org/c")[2]
+    assert "6 models of 1 architecture, 1 of them gone from the Hub" in run("status")[1]
+    assert "gone from the Hub since 2026-01-05: org/b" in run("changes", "2026-01-05")[2]
+    assert "gone" not in run("changes", "2026-01-06")[2]
+    said = " ".join(run("who-is-parent", "org/b")[1].split())
+    assert f"status gone from the Hub: {why}" in said
+    assert json.loads(run("who-is-parent", "org/b", "--json")[1])["status"] == "gone"
+    page = run("report", "org/b", "--format", "md", "-o", "-")[1]
+    assert "It is gone from the Hub" in page and "could not be read" not in page
 
 
 def test_one_generation_can_be_asked_for(run: Run) -> None:
