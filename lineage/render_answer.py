@@ -10,6 +10,7 @@ from typing import Any
 
 from lineage.answer import Answer, Parent
 from lineage.graphdb.schema import Model, Relation, Status, chance, chance_beside, printable
+from lineage.graphdb.schema.rows import name_key
 from lineage.queries.claim_check import Agreement
 from lineage.queries.several_bases import OTHER_RELATION
 
@@ -120,14 +121,18 @@ def _chance(answer: Answer, other: Parent) -> str:
 
 
 def _card(answer: Answer) -> str:
-    claims = ", ".join(dict.fromkeys(declaration.base for declaration in answer.declared))
-    if not claims:
-        return "nothing"
     found = answer.agreement
+    worth = answer.declared if found is None else found.declared
+    named = dict.fromkeys(d.base for d in worth if name_key(d.base) != name_key(answer.model.repo_id))
+    if not named:
+        return "nothing" + (" but its own name" if answer.declared else "")
+    claims = ", ".join(named)
     if found is None or found.agreement is None:
         return f"{claims}; {_beside_claims(answer)}"
     note = _WEIGHTS_SAY.get(found.agreement, "")
-    said_above = answer.parent and (found.agreement is Agreement.CONTRADICTS or answer.parent.lower() in claims.lower())
+    said_above = answer.parent and (
+        found.agreement is Agreement.CONTRADICTS or name_key(answer.parent) in map(name_key, named)
+    )
     only_in_part = found.agreement is Agreement.AGREE and (
         OTHER_RELATION in found.reason or (", " in claims and "; " in found.reason)
     )

@@ -36,6 +36,15 @@ def test_a_base_that_is_not_confirmed_is_named(bases: list[str], reason: str, li
     assert line in as_text(answer, stored=True) + "\n"
 
 
+def test_a_card_that_names_its_own_model_says_nothing() -> None:
+    claims = (Declaration("id-m", "Org/M", None, "card"), Declaration("id-m", "Org/M", "finetune", "tag"))
+    parents = (Parent("id-o", "org", "FINE_TUNED_FROM", 0.99),)
+    found = Comparison("id-m", "org/m", Agreement.MISSING, "nothing is declared; the weights", (), ("org",))
+    for agreement in (found, None):
+        answer = Answer(a_model("m"), "parent", parents, 0.99, declared=claims, agreement=agreement)
+        assert "card says  nothing but its own name\n" in as_text(answer, stored=True) + "\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "probability", "evidence", "runner_up", "line"),
     [

@@ -214,7 +214,7 @@ def _cell(name: str, value: Any, text_of: Callable[[Any], str]) -> str:
         return SAME_FILES_WORD
     if name in SHORT and isinstance(value, str):
         return value[: SHORT[name]]
-    if isinstance(value, list) and name == "repo_ids":
+    if isinstance(value, list) and name in ("repo_ids", "declared"):
         return ", ".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, int):
         return text_of(value)

@@ -181,6 +181,17 @@ def test_a_model_that_is_gone_from_the_hub_is_called_so(run: Run, store_url: str
     assert "It is gone from the Hub" in page and "could not be read" not in page
 
 
+def test_a_model_that_claims_itself_is_no_orphan_and_a_base_is_named_once(run: Run, store_url: str) -> None:
+    claims = [Declaration("id-f", "Org/F", None, "card"), Declaration("id-f", "org/f", "finetune", "tag")]
+    claims += [Declaration("id-a", "far/off", None, source) for source in ("card", "tag")]
+    with open_store(store_url) as store:
+        store.upsert_declarations(["id-f", "id-a"], claims)
+        store.link_declarations()
+    rows = run("orphans")[1].splitlines()
+    assert [row.split() for row in rows] == [["model", "answer", "declared"], ["org/a", "root", "far/off"]]
+    assert json.loads(run("orphans", "--json")[1])[0]["declared"] == ["far/off"]
+
+
 def test_one_generation_can_be_asked_for(run: Run) -> None:
     assert [row["repo_id"] for row in json.loads(run("ancestors", "org/e", "--generation", "2", "--json")[1])] == [
         "org/a"
