@@ -55,6 +55,18 @@ LINE_LOW, LINE_TOTAL, LINE_MOST, LINE_LOST, LINE_KEPT, LINE_NEAR, LINE_ROSE, LIN
 )  # fmt: skip
 END_SLOPE, END_LOW = 0.8, 0.3  # total slope and, of a quarter of the layers, the low one
 UNTOLD = -0.7  # log-odds that are then left at least
+# of a child that lies well nearer to the neighbour than to the root, has all that it had changed, and rose in as many units as it fell:
+# where families of the fit have siblings so near, they go the same way, and more of their units rise; or one has what the other lacks
+CLOSE_BY, CLOSE_LOW, CLOSE_MOST, CLOSE_KEPT, CLOSE_LOST, CLOSE_BALANCE, CLOSE_ORDER = (
+    1.3,
+    0.94,
+    1.06,
+    0.78,
+    0.1,
+    0.13,
+    -0.05,
+)
+CLOSE = 2.0  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),
     "growth": ("direction", "even"),
@@ -111,7 +123,8 @@ def log_odds(found: Tensor) -> Tensor:
     odds = shipped(TREES).log_odds(found.flatten(0, -2)).view(found.shape[:-1])
     odds = torch.where(odds > 0, SHARPENED * odds, odds)
     open_ones = wholly_kept(found) | mostly_kept(found) | grown_out(found)
-    return torch.where(open_ones, odds.clamp(min=UNTOLD), odds)
+    odds = torch.where(open_ones, odds.clamp(min=UNTOLD), odds)
+    return torch.where(close_by(found), odds.clamp(min=CLOSE), odds)
 
 
 def _by_name(found: Tensor) -> dict[str, Tensor]:
@@ -164,6 +177,17 @@ def grown_out(found: Tensor) -> Tensor:
         & (at["order"] <= 1)
         & (at["certain"] > -1)
     )
+
+
+def close_by(found: Tensor) -> Tensor:
+    """(..., 14) features -> (...) bool: whether b lies well nearer to s than to the root, with all that s had changed, and units that hold
+    less of it are as many as those that hold more: what came later is another task's, and not more or less of the same way."""
+    at = _by_name(found)
+    return (
+        (at["nearer"] >= CLOSE_BY) & (at["total slope"] >= CLOSE_LOW) & (at["total slope"] <= CLOSE_MOST) & (at["kept"] >= CLOSE_KEPT)
+        & (at["lost"] <= CLOSE_LOST) & ((at["fell"] - at["rose"]).abs() <= CLOSE_BALANCE) & (at["order"] >= CLOSE_ORDER)
+        & _not_denied(at)
+    )  # fmt: skip
 
 
 def at_its_end(found: Tensor) -> Tensor:

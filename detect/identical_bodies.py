@@ -14,14 +14,20 @@ from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.head_distances import head_distances
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.counters import LOG_ODDS
+from lineage.detect.signals.heads import LOG_ODDS as HEAD_LOG_ODDS
+from lineage.detect.signals.heads import STEP_LOG_ODDS, Head, head_of
 from lineage.detect.signature import Role, role_of
 from lineage.detect.sketch_file import Sketch
 from lineage.graphdb.schema import Relation
 
 EQUAL = 1e-14  # squared distance over squared length: nothing but rounding in sums
+VOTE = 1.5  # log-odds of one model's vote
 NEARER = 0.8  # a head is kept if it is nearer to one by this factor than to the next
+# votes of a head that is related to one member's and has next to nothing in common with the others'; squared distances over lengths
+SURE_VOTES, RELATED_HEAD, OTHER_HEAD = 3.0, 1.0, 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +48,12 @@ class BodyGroup:
 def same_bodies(
     relative: Tensor,
     layers: Sequence[Layer],
-    tables: Sequence[tuple[tuple[int, ...], ...]] = (),
+    sketches: Sequence[Sketch] = (),
     counts: Sequence[float | None] = (),
 ) -> list[BodyGroup]:
     """
     Args:
-        relative: (m, m) squared distances of the bodies over squared length; tables: shapes of the embeddings of each model, where known.
+        relative: (m, m) squared distances of the bodies over squared length; sketches: of the models, where known.
         counts: batches that each model has seen, see signals/counters.py: they go on where nothing but a head is trained.
     """
     left = set(range(relative.shape[0]))
@@ -60,8 +66,10 @@ def same_bodies(
             groups.append(members)
     if not groups:
         return []
-    rest = rest_distances(layers)
-    return [_chosen(members, rest, tables, counts) for members in groups]
+    tables = [table_shapes(sketch) for sketch in sketches]
+    heads = head_distances(sketches) if sketches else None
+    kinds = [head_of(sketch.layout) for sketch in sketches]
+    return [_chosen(members, layers, heads, tables, counts, kinds) for members in groups]
 
 
 def table_shapes(sketch: Sketch) -> tuple[tuple[int, ...], ...]:
@@ -70,15 +78,17 @@ def table_shapes(sketch: Sketch) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted(s.shape for name, s in samples if role_of(name, s.dtype, s.shape) is Role.EMBEDDING))
 
 
-def rest_distances(layers: Sequence[Layer]) -> Tensor:
-    """(m, m) float64: squared distance of heads and vectors, each layer in units of its mean squared length."""
-    models = layers[0].values.shape[0]
-    total = torch.zeros(models, models, dtype=torch.float64)
+def rest_distances(layers: Sequence[Layer], members: Sequence[int]) -> Tensor:
+    """(m, n) float64: squared distance of each model from the members in those heads and vectors that are not the same in all of these,
+    each layer in units of its mean squared length."""
+    own = torch.tensor(members)
+    total = torch.zeros(len(layers[0].values), len(members), dtype=torch.float64)
     for layer in layers:
         if layer.part is Part.REST:
-            flat = layer.values.reshape(models, -1).double()
-            scale = flat.square().sum(1).mean().clamp(min=1e-300)
-            total += (torch.cdist(flat, flat).square() / scale).cpu()
+            flat = layer.values.flatten(1).double().cpu()
+            if bool((flat[own] != flat[own[:1]]).any()):
+                scale = flat.square().sum(1).mean().clamp(min=1e-300)
+                total += torch.cdist(flat, flat[own]).square() / scale
     return total
 
 
@@ -100,26 +110,51 @@ def _of_counts(members: list[int], counts: Sequence[float | None]) -> list[float
     return [LOG_ODDS if count is None or count == min(known) else 0.0 for count in own] if len(known) > 1 else []
 
 
-def _chosen(
-    members: list[int],
-    rest: Tensor,
-    tables: Sequence[tuple[tuple[int, ...], ...]],
-    counts: Sequence[float | None],
-) -> BodyGroup:
-    """Every model votes for the member whose head it kept; a member's own derivatives vote as well."""
-    votes = torch.tensor(_of_tables(members, tables) or [0.0] * len(members), dtype=torch.float64)
-    own = torch.tensor(members)
-    for model in range(rest.shape[0]):
+def _of_kinds(members: list[int], kinds: Sequence[Head | None]) -> list[float]:
+    """Log-odds of the members by what their heads are for, see signals/heads.py: that of pretraining came first."""
+    known = [int(kind) for member in members if kinds and (kind := kinds[member]) is not None]
+    if not known:
+        return [0.0] * len(members)
+    behind = [0 if (kind := kinds[member]) is None else int(kind) - min(known) for member in members]
+    return [-(0.0, STEP_LOG_ODDS, HEAD_LOG_ODDS)[steps] for steps in behind]
+
+
+def _of_heads(members: list[int], heads: Tensor | None, rest: Tensor) -> list[float]:
+    """Every model votes for the member whose head it kept, or else whose vectors; a member's own derivatives vote as well."""
+    votes = [0.0] * len(members)
+    looked_at = [rest] if heads is None else [heads[:, members], rest]
+    for model in range(len(rest)):
         if model in members and len(members) == 2:
             continue
-        to = rest[model, own].clone()
-        if model in members:
-            to[members.index(model)] = torch.inf
-        order = to.argsort()
-        if to[order[0]] < NEARER**2 * to[order[1]]:
-            votes[order[0]] += 1
+        for apart in looked_at:
+            to = apart[model].clone()
+            if model in members:
+                to[members.index(model)] = torch.inf
+            order = to.argsort()
+            nearest, next_one = float(to[order[0]]), float(to[order[1]])
+            if nearest < NEARER**2 * next_one:
+                sure = apart is not rest and nearest < RELATED_HEAD and OTHER_HEAD < next_one < torch.inf
+                votes[int(order[0])] += SURE_VOTES if sure else 1.0
+                break
+    return votes
+
+
+def _chosen(
+    members: list[int],
+    layers: Sequence[Layer],
+    heads: Tensor | None,
+    tables: Sequence[tuple[tuple[int, ...], ...]],
+    counts: Sequence[float | None],
+    kinds: Sequence[Head | None],
+) -> BodyGroup:
+    if len({kinds[member] for member in members if kinds}) > 1:
+        heads = None  # heads for a task, seeded alike, would vote for the member that has one as well
+    votes = torch.tensor(_of_heads(members, heads, rest_distances(layers, members)), dtype=torch.float64)
+    votes += torch.tensor(_of_tables(members, tables), dtype=torch.float64)
     counted = _of_counts(members, counts)
-    probability = (1.5 * votes + torch.tensor(counted or [0.0] * len(members), dtype=torch.float64)).softmax(0)
+    told = torch.tensor(counted or [0.0] * len(members), dtype=torch.float64)
+    told += torch.tensor(_of_kinds(members, kinds), dtype=torch.float64)
+    probability = (VOTE * votes + told).softmax(0)
     return BodyGroup(
         tuple(members), members[int(probability.argmax())], tuple(probability.tolist()), counted=bool(counted)
     )
@@ -193,7 +228,9 @@ def _spread(decision: Decision, groups: dict[str, IdenticalBodies], threshold: f
         if member != decision.model:
             chances[member] = chances.get(member, 0.0) + share
     candidates = _candidates(chances)
-    probability = chances.get(decision.parent, 0.0) if decision.parent else decision.probability * first
+    above = groups.get(decision.parent or "")
+    # what the decision says may be the probability of several nearly equal models
+    probability = decision.probability * first * (max(above.probability) if above else 1.0)
     if probability >= threshold:
         return replace(decision, probability=probability, candidates=candidates)
     if decision.answer is AnswerKind.UNDECIDED:

@@ -17,7 +17,7 @@ from lineage.detect.detector.scoring import directions, loaded
 from lineage.detect.disguised_copies import disguised
 from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram, gram, squared_lengths
-from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies, spread, table_shapes
+from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies, spread
 from lineage.detect.merges import Merge, merged_decision, merges, renumbered
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
@@ -185,9 +185,9 @@ def _equals(
     """Groups of models of equal bodies among those in full precision."""
     if not full:
         return []
-    tables = [table_shapes(subjects[i].sketch) for i in full]
-    counts = batches_seen([subjects[i].sketch for i in full])
-    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers], tables, counts)
+    sketches = [subjects[i].sketch for i in full]
+    counts = batches_seen(sketches)
+    bodies = same_bodies(relative[full][:, full], [layer.of(torch.tensor(full)) for layer in layers], sketches, counts)
     return [
         IdenticalBodies(
             tuple((subjects[full[i]].id, subjects[full[i]].label) for i in body.members),

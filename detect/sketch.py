@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from statistics import median_low
 
-from lineage.detect.backbone import is_adapter
+from lineage.detect.backbone import is_adapter, surrounds
 from lineage.detect.backbone_names import NamedBackbone, named_parts
 from lineage.detect.sampled_kinds import digest_number, kinds_of, vectors_beside
 from lineage.detect.signature import Role, TensorInfo, TensorSpec, natural_key, tensors_of
 
-SKETCH_VERSION = 4
+SKETCH_VERSION = 5
 BUDGET_VALUES = 131_072  # 256 KiB of bfloat16; bench/NOTES.md has accuracy against budget
 WIDE_BUDGET_VALUES = 3 * BUDGET_VALUES  # where one row is thousands of values wide
 WHOLE_MODEL_TENSORS = 2_000
@@ -38,6 +38,8 @@ ANCHOR_ROWS, ANCHOR_BLOCKS, MOST_ANCHORS = (16, 8, 4), 2, 24
 SHAPE_ROWS, MOST_SHAPES, NARROWEST = 8, 12, 16  # anchors of a network without blocks, or with several lists of them
 LEAST_OF_BUDGET = 8  # blocks that hold less are modules of unlike kinds
 ANCHOR_SHARE = 4  # of the budget: at most a fourth of it on top
+OUTSIDE_SHARE = 0.1  # of a body, from which what lies outside of its repeated blocks is looked at as well
+HEAD_VALUES, MOST_HEADS = 16_384, 4  # of a head, at most: which of two models of one body others come from shows there
 _WRAPPED = ".base_layer."
 _ANOTHER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")  # a number within a block that is not 0: another expert
 
@@ -72,8 +74,12 @@ def plan(header: Sequence[TensorSpec], budget_values: int = BUDGET_VALUES) -> li
             blocks.setdefault(block.tensor, block)
         for block in _anchors(named, by_name, budget_values):
             blocks[block.tensor] = _from_its_start(block, blocks.get(block.tensor))
+        for block in _outside(named, by_name, budget_values):
+            blocks.setdefault(block.tensor, block)
     if not blocks:
         blocks = {b.tensor: b for b in _spread_over(comparable, budget_values)}
+    for block in _heads(comparable):
+        blocks.setdefault(block.tensor, block)
     for counter in _counters(header, tensors):
         blocks[counter.source] = Block(counter.source, 0, counter.values)
     return [blocks[t.source] for t in tensors if t.source in blocks]
@@ -124,6 +130,33 @@ def _of_backbone(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: i
         if rows * table.row_values <= budget:
             found.append(Block(table.source, first * table.row_values, (first + rows) * table.row_values))
     return found
+
+
+def _outside(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: int) -> list[Block]:
+    """Rows of what is no repeated block, where that is a good part of a body: the stages of a convolution network that have one block
+    each, say. Who trains the last stage alone would seem to have changed nothing."""
+    if not named.places:
+        return []
+    body = [tensors[n] for n in named.names if n in tensors and tensors[n].role is Role.WEIGHT]
+    alone = [t for t in body if t.source not in named.places]
+    if sum(t.values for t in alone) < OUTSIDE_SHARE * sum(t.values for t in body):
+        return []
+    return _spread_over(
+        sorted(alone, key=lambda t: natural_key(named.names[t.source])), budget // ANCHOR_SHARE, named.names
+    )
+
+
+def _heads(tensors: Sequence[TensorInfo]) -> list[Block]:
+    """Rows of the heads, the smallest ones: of classes the first, of a vocabulary those of its embedding; and vectors beside them."""
+    heads = sorted((t for t in tensors if t.role is Role.HEAD and len(t.shape) > 1), key=lambda t: (t.values, t.source))
+    found = []
+    for tensor in heads[:MOST_HEADS]:
+        rows = max(1, min(tensor.rows, HEAD_VALUES // tensor.row_values))
+        first = min(tensor.rows - rows, SKIPPED_VOCABULARY_ROWS)
+        if rows * tensor.row_values <= BUDGET_VALUES:
+            found.append(Block(tensor.source, first * tensor.row_values, (first + rows) * tensor.row_values))
+    vectors = [t for t in tensors if t.role in (Role.HEAD, Role.VECTOR) and len(t.shape) == 1 and surrounds(t.source)]
+    return found + [Block(t.source, 0, min(t.values, NORM_VALUES)) for t in vectors[: 2 * MOST_HEADS]]
 
 
 def _from_its_start(anchor: Block, chosen: Block | None) -> Block:

@@ -47,7 +47,7 @@ AT_ITS_END, RIVAL_AT_MOST = 1.5, 6.0
 # z of rooted growth from which it may come from it nevertheless: a tuning that goes back is nearer to the root
 SURELY_OUTWARD = 3.0
 # log-odds that a model comes from another one with which it is surely in line, where other models come from that one; beside the
-# log-odds of the latter
+# log-odds of the latter, which count alone where the others come from the model itself
 IN_LINE = 1.5
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
@@ -310,7 +310,7 @@ def parents_under(
     line = possible & surely_in_line(found)
     first = of_neighbours(geometry, line, asked)
     surely = IN_LINE + first
-    odds[line] += (surely - odds[line]).clamp(min=0) * (first / 2).tanh().clamp(min=0)
+    odds[line] += (surely - odds[line]).clamp(min=0) * (first / 2).tanh().clamp(min=0) + first.clamp(max=0)
     odds[possible] += told[possible]
     neither = torch.zeros_like(odds)
     if held is not None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lineage.detect.ancestor import FEATURES, UNTOLD, PairOdds, at_its_end, features, log_odds, surely_in_line
+from lineage.detect.ancestor import CLOSE, FEATURES, UNTOLD, PairOdds, at_its_end, features, log_odds, surely_in_line
 from lineage.detect.signals.inheritance import Inheritance
 from lineage.detect.signals.retention import Votes
 from lineage.detect.signals.rooted_growth import RootedGrowth
@@ -100,3 +100,29 @@ IN_LINE = {
 def test_two_trainings_on_the_same_data_and_points_of_one_run_are_not_surely_in_line(name, value, expected):
     at = {**IN_LINE, name: value}
     assert bool(surely_in_line(torch.tensor([at[n] for n in FEATURES], dtype=torch.float64))) is expected
+
+
+# a classifier trained on from a classifier for another task, from families of DeBERTa that the trees did not learn from
+CLOSE_BY = {
+    "low slope": 0.94, "nearer": 2.38, "kept": 0.86, "retention": 0.0, "lost": 0.06, "total slope": 0.99, "fell": 0.34, "rose": 0.32,
+    "direction": 0.8, "certain": 0.0, "even": -1.2, "order": 0.65, "step": 0.1, "log of the number of models": 3.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"nearer": 1.2},
+        {"total slope": 1.1},
+        {"total slope": 0.9},
+        {"kept": 0.7},
+        {"fell": 0.5},
+        {"rose": 0.5},
+        {"order": -0.2},
+    ],
+)
+def test_a_model_close_by_another_one_whose_units_hold_more_of_it_as_often_as_less_comes_from_it(
+    changed: dict[str, float],
+):
+    assert (odds(**{**CLOSE_BY, **changed}) >= CLOSE) is not bool(changed)

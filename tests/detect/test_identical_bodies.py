@@ -1,12 +1,17 @@
 """How sure the choice among models of equal body is weighs on every edge that touches one of them."""
 
+import numpy as np
 import pytest
 import torch
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same_bodies, spread
+from lineage.detect.model_input import Subject
+from lineage.detect.options import Options
+from lineage.detect.pipeline import decide
 from lineage.graphdb.schema import Relation
+from tests.builders import sketch_of, start, tune
 
 
 def edge(child, parent, probability):
@@ -63,3 +68,46 @@ def test_of_equal_bodies_the_one_that_saw_fewer_batches_came_first():
     )
     for counts in ([350.0, 350.0], [None, 350.0], []):
         assert same_bodies(relative, layers, counts=counts)[0].probability == (0.5, 0.5)
+
+
+def test_the_probability_of_several_nearly_equal_models_stays_where_the_choice_among_equals_is_sure():
+    """What a decision says may be about its parent and others that are nearly equal to it, each with a share of its own."""
+    near = (Candidate("x", 0.6), Candidate("near", 0.3))
+    decision = Decision("child", AnswerKind.PARENT, 0.9, "x", Relation.FINE_TUNED_FROM, near, ("growth",))
+    assert spread([decision], [group(0.98, 0.02)], 0.8)[0].probability == pytest.approx(0.9 * 0.98)
+    assert spread([decision], [group(0.6, 0.4)], 0.8)[0].answer is AnswerKind.UNDECIDED
+
+
+BODY = {f"layers.{i}.weight": (64, 96) for i in range(3)}
+random = np.random.default_rng(3)
+
+
+def with_head(body, head, name="score.weight"):
+    return body | {name: head.astype(np.float32)}
+
+
+def new_head(rows=10):
+    return random.normal(0, 0.05, (rows, 96))
+
+
+@pytest.mark.parametrize("others_kept", ["base", "probe"])
+def test_of_equal_bodies_others_come_from_the_one_whose_head_they_kept(others_kept):
+    """The trees of three tunings cannot part a model from one whose head alone was trained; what they kept of the heads can."""
+    body = start(11, BODY)
+    heads = {"base": new_head(), "probe": new_head()}
+    models = {name: with_head(body, head) for name, head in heads.items()}
+    for i in range(3):
+        kept = heads[others_kept] + random.normal(0, 0.01, (10, 96))
+        models[f"m{i}"] = with_head(tune(body, 20 + i, 0.1), kept)
+    subjects = [Subject(name, sketch_of(weights, name)) for name, weights in models.items()]
+    found = {d.model: d for d in decide(subjects, Options(dates=False, declared=False))}
+    assert {found[f"m{i}"].parent for i in range(3)} == {others_kept}
+
+
+def test_of_equal_bodies_the_one_with_the_head_of_its_pretraining_came_first():
+    body = start(11, BODY) | {"embed_tokens.weight": random.normal(0, 0.1, (32, 96)).astype(np.float32)}
+    told = with_head(body, new_head(32), "lm_head.weight"), with_head(body, new_head(2))
+    relative, layers = torch.zeros(2, 2), [Layer("rest", 1.0, Part.REST, 8, torch.randn(2, 2, 4))]
+    for order, first in ((0, 1), 0), ((1, 0), 1):
+        (found,) = same_bodies(relative, layers, [sketch_of(told[i]) for i in order])
+        assert found.chosen == first and found.probability[first] > 0.95

@@ -38,7 +38,7 @@ def test_positions_of_a_tensor_depend_on_its_place_in_the_block_and_move_only_wi
         at = f"{prefix}{block}."
         return {b.tensor.removeprefix(at): (b.start, b.stop) for b in plan(header) if b.tensor.startswith(at)}
 
-    assert SKETCH_VERSION == 4
+    assert SKETCH_VERSION == 5
     deep, shallow = places(header(12), 3), places(header(6), 5)
     shared = [name for name in deep.keys() & shallow.keys() if name.startswith(("attn.", "mlp."))]
     assert shared and all(max(deep[n][0], shallow[n][0]) < min(deep[n][1], shallow[n][1]) for n in shared)
@@ -119,3 +119,20 @@ def test_what_a_block_of_many_matrices_costs_grows_with_their_number() -> None:
     began = process_time()
     assert len(plan(header, 10_000)) == 32
     assert process_time() - began < 3  # 20 seconds where each matrix sorts its block
+
+
+def test_the_head_and_what_is_no_repeated_block_are_in_the_sample_of_a_network_of_stages() -> None:
+    """Who trains the last stage or the head alone changes something that is looked at."""
+    header = []
+    for stage, (wide, depth) in enumerate(((96, 1), (192, 3), (384, 1))):
+        for block in range(depth):
+            at = f"stages.{stage}.blocks.{block}.mlp"
+            header += [
+                Spec(f"{at}.fc1.weight", "F32", (4 * wide, wide, 1, 1)),
+                Spec(f"{at}.fc2.weight", "F32", (wide, 4 * wide, 1, 1)),
+            ]
+    header += [Spec("head.fc.weight", "F32", (1000, 384)), Spec("head.norm.weight", "F32", (384,))]
+    taken = {block.tensor: block.stop - block.start for block in plan(header)}
+    assert sum(taken.values()) < 300_000
+    assert any(name.startswith("stages.0.") for name in taken) and any(name.startswith("stages.2.") for name in taken)
+    assert 4_000 < taken["head.fc.weight"] <= 16_384 and taken["head.norm.weight"] == 384
