@@ -9,7 +9,8 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from lineage.graphdb.schema import Failure
 from lineage.web.guard import LOOPBACK, Access
@@ -140,12 +141,17 @@ def serve(
     listener: socket.socket,
     started: Callable[[], None],
 ) -> None:
-    """Answers requests until SIGINT or SIGTERM."""
+    """Answers requests until SIGTERM.
+
+    Raises:
+        KeyboardInterrupt: SIGINT ended it, after the requests under way were answered.
+    """
     import anyio
     import igraph  # noqa: F401 - with the first page it would take a second
     import uvicorn
 
     from lineage.web.app import application
+    from lineage.web.connections import BoundedProtocol
     from lineage.web.explorer import Explorer
     from lineage.web.samples import Samples
     from lineage.web.survey import Survey
@@ -154,6 +160,7 @@ def serve(
     app = application(Explorer(graph, survey, Samples(sketches), source), access)
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
         lifespan="off",
         log_level="warning",
         access_log=False,
@@ -175,17 +182,23 @@ def serve(
 
     try:
         anyio.run(run)
-    except KeyboardInterrupt:
-        pass
     finally:
         survey.stop()
+    if server.interrupted:
+        raise KeyboardInterrupt
 
 
-def _server(config: uvicorn.Config) -> uvicorn.Server:
+def _server(config: uvicorn.Config) -> Any:
     """A server that ends on SIGINT and SIGTERM in order: uvicorn's own raises the signal once more, and the store would stay open."""
     import uvicorn
 
     class Quiet(uvicorn.Server):
+        interrupted = False
+
+        def handle_exit(self, number: int, frame: FrameType | None) -> None:
+            self.interrupted = self.interrupted or number == signal.SIGINT
+            super().handle_exit(number, frame)
+
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
             before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}

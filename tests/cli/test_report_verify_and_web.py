@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import urllib.request
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -188,8 +189,8 @@ def test_web_serves_the_store_while_other_commands_work_on_it(own_world: World) 
         assert "<circle" in answer.read().decode()
     assert own_world.lineage("sync", "--json").code == 0
     assert own_world.lineage("who-is-parent", "acme/ca").code == 0
-    running.signal(15)
-    assert running.done().code == 0
+    running.signal(signal.SIGINT)
+    assert running.done().code == 130
 
 
 def test_web_asks_for_a_password_beyond_loopback(offline: Command, tmp_path: Path) -> None:
