@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage.graphdb import owner
+from lineage.graphdb.bucket_files import cut_short
 from lineage.graphdb.connection import Connection, Execute, T
 from lineage.graphdb.errors import (
     CypherError,
@@ -88,6 +89,11 @@ class EmbeddedConnection(Connection):
         engine = self._engine()
         if not self._files.exists():
             self._make(engine)
+        elif (short := cut_short(self._files)) is not None:
+            raise StoreDamaged(
+                f"the store {self.folder} has lost data: {self._files.name}/{short} was cut short",
+                "restore a copy, or move the folder away and crawl again",
+            )
         elif not engine.database_exists(str(self._files)):
             raise NotAStore(
                 f"{self._files} is not a database of the embedded store", "give --store another folder, or move it away"

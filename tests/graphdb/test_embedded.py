@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from lineage.graphdb.bucket_files import cut_short
 from lineage.graphdb.embedded import EmbeddedConnection, open_failure
 from lineage.graphdb.errors import NotAStore, StoreDamaged, StoreHeld
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
+from tests.stores import template
 
 HOLDER = """
 import sys
@@ -33,6 +36,7 @@ WRITER = """
 import sys
 from lineage.graphdb.store import open_store
 from tests.graphs import a_model, an_edge
+from tests.stores import template
 store = open_store(sys.argv[1])
 round = int(sys.argv[2])
 while True:
@@ -278,3 +282,21 @@ def test_what_was_written_does_not_stay_in_memory(tmp_path: Path) -> None:
         for number in range(1, 40):
             write(number)
         assert allocated() - before < 3_000_000
+
+
+@pytest.mark.parametrize("left", [0.5, 0.0])
+def test_a_bucket_that_was_cut_short_is_named_and_what_a_dead_process_left_is_not(tmp_path: Path, left: float) -> None:
+    folder = tmp_path / "store"
+    shutil.copytree(template(), folder)
+    with open_store(str(folder)) as store:
+        store.upsert_models([a_model("a"), a_model("b")])
+        store.replace_edges(["id-b"], [an_edge("b", "a")], [], "run")
+    (edges,) = (folder / "graph").glob("FINE_TUNED_FROM_0.*.bucket")
+    os.truncate(edges, int(left * edges.stat().st_size))
+    with pytest.raises(StoreDamaged, match=r"lost data: graph/FINE_TUNED_FROM_0\.\d+\.65536\.v0\.bucket was cut short"):
+        open_store(str(folder))
+    (folder / "graph" / "txlog_0.wal").touch()  # its engine replays a log
+    assert cut_short(folder / "graph") is None
+    (folder / "graph" / "txlog_0.wal").unlink()
+    (folder / "graph" / "statistics.json").write_text("[1]")
+    assert cut_short(folder / "graph") is None
