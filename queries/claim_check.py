@@ -23,7 +23,14 @@ from typing import Any
 from lineage.graphdb.schema import ACCEPTED, CONTRADICTED_ADAPTER, Declaration, Model, Relation, Status, share_key
 from lineage.graphdb.schema.rows import claims_of, name_key
 from lineage.queries import load
-from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
+from lineage.queries.claim_words import (
+    below_words,
+    contradicted_words,
+    is_part,
+    other_values_words,
+    related_words,
+    start_words,
+)
 from lineage.queries.graph_reader import GraphReader
 from lineage.queries.kinship import ClaimedKin, ParentEdge, kinship, originals
 from lineage.queries.pipelines import main_parts, whole_of, with_claims_of
@@ -367,6 +374,8 @@ def _judge(
         if lies is ClaimedKin.RELATED and _copies_its_ancestor(row, base, edges, kin):
             continue
         if lies is ClaimedKin.RELATED or (lies is ClaimedKin.OTHER_BRANCH and not parents):
+            if any(relative.hub_id == row["hub_id"] for relative in kin.ancestors(base["hub_id"])):
+                return Agreement.CANNOT_TELL, below_words(base["repo_id"])
             return Agreement.CANNOT_TELL, related_words(base["repo_id"], parents[0]["repo_id"] if parents else None)
     return Agreement.CONTRADICTS, contradicted_words(" and ".join(named), parents[0]["repo_id"] if parents else None)
 

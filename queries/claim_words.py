@@ -25,6 +25,11 @@ def related_words(declared: str, parent: str | None) -> str:
     )
 
 
+def below_words(declared: str) -> str:
+    """Why a claim about a descendant is not contradicted: the order of the two is what the weights show, and they are of one family."""
+    return f"{declared} is declared and of the same family; the weights show the other order, that {declared} comes from it"
+
+
 def contradicted_words(declared: str, parent: str | None) -> str:
     """What the weights show instead of a declared base; parent: that was found."""
     several = " and " in declared

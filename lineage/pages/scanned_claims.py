@@ -15,7 +15,14 @@ from typing import Any, Protocol
 from lineage.graphdb.schema import ACCEPTED, Declaration, Relation, share_key
 from lineage.pages.members import EdgeFacts, Member
 from lineage.queries.claim_check import Agreement
-from lineage.queries.claim_words import contradicted_words, is_part, other_values_words, related_words, start_words
+from lineage.queries.claim_words import (
+    below_words,
+    contradicted_words,
+    is_part,
+    other_values_words,
+    related_words,
+    start_words,
+)
 from lineage.queries.kinship import SAME_VALUES, SURE, ClaimedKin, ParentEdge, kinship, originals
 from lineage.queries.same_values import one_model
 from lineage.queries.several_bases import (
@@ -148,6 +155,8 @@ class ScannedClaims:
         for base, found in known.items():
             if (against := self._against(member.id, found, parent)) is None:
                 return Agreement.CANNOT_TELL, f"{base} is declared and cannot be compared value by value"
+            if not against and member.id in self._above(found):
+                return Agreement.CANNOT_TELL, below_words(base)
             if not against:
                 strange = self._lies(member.id, found) is ClaimedKin.STRANGER
                 return Agreement.CANNOT_TELL, start_words(base, parent) if strange else related_words(base, parent)

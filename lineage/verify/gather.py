@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.graphdb.schema import MAIN_PARTS, Failure, Relation, real_path
+from lineage.graphdb.schema import MAIN_PARTS, Failure, NoSuchModel, Relation, real_path
 from lineage.pages.graph_relatives import GraphRelatives
 from lineage.pages.graph_source import members
 from lineage.pages.members import EdgeFacts, Member
@@ -223,9 +223,14 @@ def verify_folder(
     from lineage.scanning import scan_with_samples
     from lineage.verify.claim_samples import SampledClaims
 
-    models = [model for model in local_models(folder) if model.files]
+    there = list(local_models(folder))
+    models = [model for model in there if model.files]
     places = {model.id: str(model.path) for model in models}
     if not models:
+        for model in there:
+            if model.reason:
+                name = f"{model.id}: " if model.id != "." else ""
+                raise NoSuchModel(f"no model under {folder} can be read: {name}{model.reason}")
         raise no_model_under(folder)
     main = [model for part in MAIN_PARTS for model in models if model.folder == folder / part]
     of_pipeline = (folder / PIPELINE).is_file() and (expected.parent or expected.quantized_from)

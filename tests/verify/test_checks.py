@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lineage.graphdb.schema import Declaration
+from lineage.graphdb.schema import Declaration, NoSuchModel
 from lineage.pages.members import EdgeFacts, Member
 from lineage.verify.checks import (
     Check,
@@ -17,6 +19,7 @@ from lineage.verify.checks import (
     overall,
     strict,
 )
+from lineage.verify.gather import Expectation, verify_folder
 
 
 def subject(
@@ -130,3 +133,13 @@ def test_the_worst_outcome_counts() -> None:
     assert overall(checks).exit_code == 3
     assert overall([*checks, Check("parent", "m", Outcome.CONTRADICTED, "")]).exit_code == 5
     assert overall(map(strict, checks)).exit_code == 5
+
+
+@pytest.mark.parametrize("inside", ["", "m"])
+def test_a_folder_of_which_nothing_can_be_read_says_why(inside: str, tmp_path: Path) -> None:
+    (tmp_path / inside).mkdir(exist_ok=True)
+    (tmp_path / inside / "model.safetensors").symlink_to("/nowhere")
+    expected = Expectation(declared=True, origin=False, parent=None, quantized_from=None, policy=None)
+    why = r"can be read: (m: )?model\.safetensors is a link that leads nowhere \(/nowhere\)"
+    with pytest.raises(NoSuchModel, match=why):
+        verify_folder(tmp_path, lambda name: pytest.fail("nothing is looked up"), None, expected, None, None)
