@@ -50,7 +50,9 @@ def test_a_claim_is_contradicted_only_by_what_cannot_be(
     claims: ScannedClaims, model: str, answer: str, declared: str, outcome: str
 ) -> None:
     member = Member(model, model, architecture="a", answer=answer)
-    assert claims.outcome(member, {declared: declared})[0] == outcome
+    found, reason = claims.outcome(member, {declared: declared})
+    assert found == outcome
+    assert ("the other order" in reason) == ((model, declared) == ("base", "sister")), reason
 
 
 @pytest.mark.parametrize(
