@@ -18,6 +18,7 @@ from lineage.detect.ancestor import PairOdds, at_its_end, features, log_odds, lo
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.geometry import Geometry
 from lineage.detect.middle import of_neighbours
+from lineage.detect.opposed_ends import opposed_ends
 from lineage.detect.root import mean_before, nearest_to, root_scores, weights_of_pairs
 from lineage.detect.side_by_side import side_by_side
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
@@ -308,7 +309,7 @@ def parents_under(
     end = possible & at_its_end(found)
     odds[end] = torch.maximum(odds, rival[neighbours].clamp(max=RIVAL_AT_MOST) + AT_ITS_END)[end]
     line = possible & surely_in_line(found)
-    first = of_neighbours(geometry, line, asked)
+    first = of_neighbours(geometry, line, asked) + opposed_ends(geometry.distance, neighbours, line, odds > 0)
     surely = IN_LINE + first
     odds[line] += (surely - odds[line]).clamp(min=0) * (first / 2).tanh().clamp(min=0) + first.clamp(max=0)
     odds[possible] += told[possible]
