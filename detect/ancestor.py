@@ -58,14 +58,8 @@ UNTOLD = -0.7  # log-odds that are then left at least
 # of a child that lies well nearer to the neighbour than to the root, has all that it had changed, and rose in as many units as it fell:
 # where families of the fit have siblings so near, they go the same way, and more of their units rise; or one has what the other lacks
 CLOSE_BY, CLOSE_LOW, CLOSE_MOST, CLOSE_KEPT, CLOSE_LOST, CLOSE_BALANCE, CLOSE_ORDER = (
-    1.3,
-    0.94,
-    1.06,
-    0.78,
-    0.1,
-    0.13,
-    -0.05,
-)
+    1.3, 0.94, 1.06, 0.78, 0.1, 0.13, -0.05,
+)  # fmt: skip
 CLOSE = 2.0  # log-odds that are then left at least
 SILENT = {
     "retention": ("retention",),

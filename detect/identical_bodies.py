@@ -17,8 +17,7 @@ from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.head_distances import head_distances
 from lineage.detect.reasons import Reason
 from lineage.detect.signals.counters import LOG_ODDS
-from lineage.detect.signals.heads import LOG_ODDS as HEAD_LOG_ODDS
-from lineage.detect.signals.heads import STEP_LOG_ODDS, Head, head_of
+from lineage.detect.signals.heads import Head, by_stages, head_of
 from lineage.detect.signature import Role, role_of
 from lineage.detect.sketch_file import Sketch
 from lineage.graphdb.schema import Relation
@@ -67,9 +66,7 @@ def same_bodies(
     if not groups:
         return []
     tables = [table_shapes(sketch) for sketch in sketches]
-    heads = head_distances(sketches) if sketches else None
-    kinds = [head_of(sketch.layout) for sketch in sketches]
-    return [_chosen(members, layers, heads, tables, counts, kinds) for members in groups]
+    return [_chosen(members, layers, sketches, tables, counts) for members in groups]
 
 
 def table_shapes(sketch: Sketch) -> tuple[tuple[int, ...], ...]:
@@ -110,19 +107,17 @@ def _of_counts(members: list[int], counts: Sequence[float | None]) -> list[float
     return [LOG_ODDS if count is None or count == min(known) else 0.0 for count in own] if len(known) > 1 else []
 
 
-def _of_kinds(members: list[int], kinds: Sequence[Head | None]) -> list[float]:
+def _of_kinds(kinds: Sequence[Head | None]) -> list[float]:
     """Log-odds of the members by what their heads are for, see signals/heads.py: that of pretraining came first."""
-    known = [int(kind) for member in members if kinds and (kind := kinds[member]) is not None]
-    if not known:
-        return [0.0] * len(members)
-    behind = [0 if (kind := kinds[member]) is None else int(kind) - min(known) for member in members]
-    return [-(0.0, STEP_LOG_ODDS, HEAD_LOG_ODDS)[steps] for steps in behind]
+    earliest = min((kind for kind in kinds if kind is not None), default=Head.PRETRAINING)
+    behind = [0 if kind is None else kind - earliest for kind in kinds]
+    return (-by_stages(torch.tensor(behind, dtype=torch.float64))).tolist()
 
 
 def _of_heads(members: list[int], heads: Tensor | None, rest: Tensor) -> list[float]:
     """Every model votes for the member whose head it kept, or else whose vectors; a member's own derivatives vote as well."""
     votes = [0.0] * len(members)
-    looked_at = [rest] if heads is None else [heads[:, members], rest]
+    looked_at = [rest] if heads is None else [heads, rest]
     for model in range(len(rest)):
         if model in members and len(members) == 2:
             continue
@@ -142,18 +137,18 @@ def _of_heads(members: list[int], heads: Tensor | None, rest: Tensor) -> list[fl
 def _chosen(
     members: list[int],
     layers: Sequence[Layer],
-    heads: Tensor | None,
+    sketches: Sequence[Sketch],
     tables: Sequence[tuple[tuple[int, ...], ...]],
     counts: Sequence[float | None],
-    kinds: Sequence[Head | None],
 ) -> BodyGroup:
-    if len({kinds[member] for member in members if kinds}) > 1:
-        heads = None  # heads for a task, seeded alike, would vote for the member that has one as well
+    kinds = [head_of(sketches[member].layout) if sketches else None for member in members]
+    # heads for a task, seeded alike, would vote for the member that has one as well
+    heads = head_distances(sketches, members) if sketches and len(set(kinds)) == 1 else None
     votes = torch.tensor(_of_heads(members, heads, rest_distances(layers, members)), dtype=torch.float64)
     votes += torch.tensor(_of_tables(members, tables), dtype=torch.float64)
     counted = _of_counts(members, counts)
     told = torch.tensor(counted or [0.0] * len(members), dtype=torch.float64)
-    told += torch.tensor(_of_kinds(members, kinds), dtype=torch.float64)
+    told += torch.tensor(_of_kinds(kinds), dtype=torch.float64)
     probability = (VOTE * votes + told).softmax(0)
     return BodyGroup(
         tuple(members), members[int(probability.argmax())], tuple(probability.tolist()), counted=bool(counted)

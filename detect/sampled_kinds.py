@@ -85,8 +85,8 @@ def kinds_of(block: Mapping[str, TensorInfo], usual: int) -> Kinds:
     copies = tuple(name for name in map(_of_next_expert, shared[:1]) if name in fitting and name not in shared)
     others = sorted((n for n in fitting if n not in (*shared, *copies)), key=digest_number)
     vectors = vectors_beside(block, others)
-    normed = [n for n in others if any(_NORM.search(v.name) for v in vectors[n][0])]
-    plain = [n for n in others if not any(_NORM.search(v.name) for v in vectors[n][0])]
+    beside_norm = {n: any(_NORM.search(v.name) for v in vectors[n][0]) for n in others}
+    normed, plain = ([n for n in others if beside_norm[n] is norm] for norm in (True, False))
     order = [n for i in range(len(others)) for n in (*normed[i : i + 1], *plain[i : i + 1])]
     return Kinds(shared, copies, tuple(order))
 

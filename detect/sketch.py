@@ -128,7 +128,7 @@ def _of_backbone(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: i
         rows = max(1, min(table.rows, ROWS[0], max(ROWS[-1], width // max(1, table.row_values))))
         first = min(table.rows - rows, SKIPPED_VOCABULARY_ROWS)
         if rows * table.row_values <= budget:
-            found.append(Block(table.source, first * table.row_values, (first + rows) * table.row_values))
+            found.append(_rows(table, first, rows))
     return found
 
 
@@ -154,9 +154,9 @@ def _heads(tensors: Sequence[TensorInfo]) -> list[Block]:
         rows = max(1, min(tensor.rows, HEAD_VALUES // tensor.row_values))
         first = min(tensor.rows - rows, SKIPPED_VOCABULARY_ROWS)
         if rows * tensor.row_values <= BUDGET_VALUES:
-            found.append(Block(tensor.source, first * tensor.row_values, (first + rows) * tensor.row_values))
+            found.append(_rows(tensor, first, rows))
     vectors = [t for t in tensors if t.role in (Role.HEAD, Role.VECTOR) and len(t.shape) == 1 and surrounds(t.source)]
-    return found + [Block(t.source, 0, min(t.values, NORM_VALUES)) for t in vectors[: 2 * MOST_HEADS]]
+    return found + [_vector(t) for t in vectors[: 2 * MOST_HEADS]]
 
 
 def _from_its_start(anchor: Block, chosen: Block | None) -> Block:
@@ -182,7 +182,15 @@ def _anchors(named: NamedBackbone, tensors: dict[str, TensorInfo], budget: int) 
 
 
 def _first_rows(tensor: TensorInfo, rows: int) -> Block:
-    return Block(tensor.source, 0, min(rows, tensor.rows) * tensor.row_values)
+    return _rows(tensor, 0, min(rows, tensor.rows))
+
+
+def _rows(tensor: TensorInfo, first: int, count: int) -> Block:
+    return Block(tensor.source, first * tensor.row_values, (first + count) * tensor.row_values)
+
+
+def _vector(tensor: TensorInfo) -> Block:
+    return Block(tensor.source, 0, min(tensor.values, NORM_VALUES))
 
 
 def _of_first_blocks(named: NamedBackbone, tensors: dict[str, TensorInfo], blocks: int) -> list[TensorInfo]:
@@ -232,9 +240,9 @@ def _of_blocks(blocks: Sequence[dict[str, TensorInfo]], budget: int) -> list[Blo
     for tensor, vectors, at_end in picked:
         count = min(rows, tensor.rows)
         first = tensor.rows - count if at_end else 0
-        found[tensor.source] = Block(tensor.source, first * tensor.row_values, (first + count) * tensor.row_values)
+        found[tensor.source] = _rows(tensor, first, count)
         for vector in vectors:
-            found[vector.source] = Block(vector.source, 0, min(vector.values, NORM_VALUES))
+            found[vector.source] = _vector(vector)
     return list(found.values())
 
 
@@ -259,7 +267,7 @@ def _vectors_beside(tensors: Sequence[TensorInfo], chosen: set[str]) -> list[Blo
     for one, other in pairwise(order):
         for matrix, vector in ((one, other), (other, one)):
             if matrix.source in chosen and vector.role is Role.VECTOR:
-                found.append(Block(vector.source, 0, min(vector.values, NORM_VALUES)))
+                found.append(_vector(vector))
     return found
 
 
@@ -313,4 +321,4 @@ def _spread(tensors: list[TensorInfo], called: dict[str, str]) -> list[TensorInf
 def _block(tensor: TensorInfo, rows: int, name: str) -> Block:
     free = tensor.rows - rows
     first = min(free, SKIPPED_VOCABULARY_ROWS) if tensor.role is Role.EMBEDDING else digest_number(name) % (free + 1)
-    return Block(tensor.source, first * tensor.row_values, (first + rows) * tensor.row_values)
+    return _rows(tensor, first, rows)

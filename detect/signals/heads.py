@@ -56,7 +56,12 @@ class HeadsSignal:
         known = torch.tensor([kind is not None for kind in kinds])
         stage = torch.tensor([float(kind or 0) for kind in kinds], dtype=torch.float64)
         later = (stage[:, None] - stage[None, :]) * (known[:, None] & known[None, :])
-        return (STEP_LOG_ODDS + (LOG_ODDS - STEP_LOG_ODDS) * (later.abs() > 1).double()) * later.sign()
+        return by_stages(later)
+
+
+def by_stages(later: Tensor) -> Tensor:
+    """Log-odds, elementwise, that one of two models came first whose head is so many stages of `Head` before the other one's."""
+    return (STEP_LOG_ODDS + (LOG_ODDS - STEP_LOG_ODDS) * (later.abs() > 1).double()) * later.sign()
 
 
 def head_of(layout: Mapping[str, tuple[int, ...]]) -> Head | None:

@@ -69,9 +69,8 @@ def over_relatives(kept: Tensor) -> Tensor:
     weakest = np.full(link.shape, np.inf)
     inside, best, through = [0], link[0].copy(), np.zeros(len(link), int)
     best[0] = -np.inf
-    while len(inside) < len(
-        link
-    ):  # the strongest link to a model that is not yet among them is its best path's last one (Prim)
+    while len(inside) < len(link):
+        # the strongest link to a model that is not yet among them is the last one of its best path (Prim)
         new = int(best.argmax())
         weakest[new, inside] = weakest[inside, new] = np.minimum(weakest[through[new], inside], best[new])
         inside.append(new)
