@@ -35,12 +35,13 @@ from lineage.detect.signals.low_rank import with_merged_adapters
 from lineage.detect.signals.relatedness import relatedness
 from lineage.detect.signals.shared_start import kin, over_relatives, structure_kept
 from lineage.detect.signature import natural_key
+from lineage.detect.sums_of_steps import with_sums_of_steps
 from lineage.detect.tree import decide_tree
 from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
 LARGER = 1.1  # times as many values: another model around it
-METHOD_VERSION = "78"
+METHOD_VERSION = "79"
 
 
 def decide(
@@ -271,6 +272,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     said = with_same_base(accept(names, evidence, options.threshold), found.evidence.declared)
     sources = possible_sources(family.own, options, range(len(family.own)))
     said = with_unknown_merges(said, family.layers, tree.best_root, sources)
+    said = with_sums_of_steps(said, plain(family.distance), family.mixed.keys(), sources)
     said = with_parents_between(said, plain(family.distance), tree.best_parent.tolist(), tree.best_root)
     said = with_merged_adapters(with_runs(said, family.layers), family.own)
     said = with_siblings(said, tree.best_root, tree.best_parent, evidence.unseen)

@@ -90,6 +90,10 @@ TEMPLATES = {
         "{percent:.2g} % of its values near zero are exactly those of {models} although those beside them moved, as merges leave them and "
         "training does not; cannot tell which models were merged"
     ),
+    "merge_near": (
+        "its weights are nearly a sum of those of {models}, times {shares}: a merge of these, or of models near to them that are not "
+        "at hand"
+    ),
     "between": "{parent} is nearest, and lies between it and {third} as a merge of both does; cannot tell which came first",
     "made_over": "it has only some of the layers of {parent}, or copies of them",
     "taken_before": "{parent} is some layers of {models} as they are, so it was there before what is near to it",

@@ -1,8 +1,9 @@
 """Models trained on from a merge, and what came before what.
 
 Trained on from a merge, a model goes neither back to its base nor to one of its parts: of the way to each of them it goes next to nothing,
-whereas another child of the base goes that way as far as the base, and a child of a part as far as the part. In: the merges of a family
-and distances. Out: the merge that each such model was trained from, the merges that nothing comes from, and log-odds of who came first.
+whereas another child of the base goes that way as far as the base, and a child of a part as far as the part. Nor is its step a sum of
+those of others. In: the merges of a family and distances. Out: the merge that each such model was trained from, the merges that nothing
+comes from, and log-odds of who came first.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
+from lineage.detect.family_values import plain
 from lineage.detect.reasons import Reason
 from lineage.detect.root import centre
+from lineage.detect.sums_of_steps import sum_of_steps
 from lineage.graphdb.schema import Relation
 
 if TYPE_CHECKING:
@@ -72,7 +75,10 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
         share = share.clamp(min=TOWARD_SOURCES)
     may_be = ((share < TOWARD_SOURCES) & (away < far)) | ((share < NEAR_TOWARD_SOURCES) & (away < near))
     never = {*known, *merge.before}
-    return {model: float(share[model]) for model in may_be.nonzero()[:, 0].tolist() if model not in never}
+    some = [model for model in may_be.nonzero()[:, 0].tolist() if model not in never]
+    others = [model for model in range(len(distance)) if model not in {merge.model, *some}]
+    steps = plain(distance)
+    return {m: float(share[m]) for m in some if not sum_of_steps(m, merge.model, others, steps)}
 
 
 def _base(merge: Merge, found: Mapping[int, Merge], distance: Tensor) -> int:

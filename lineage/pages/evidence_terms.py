@@ -154,6 +154,12 @@ MEANINGS: Mapping[str, Meaning] = {
             "were not found",
         ),
         (
+            "sum_of",
+            "nearly a sum of",
+            "by name",
+            "weights of the models of which a model is nearly a sum: some merge, of which a part or the base is not known here",
+        ),
+        (
             "between",
             "opposite model",
             "name",
