@@ -20,7 +20,7 @@ from lineage.crawler.formats.interface import Opening, Readable
 from lineage.crawler.formats.registry import choose_model, format_of
 from lineage.crawler.headers import LOCAL_HEADER_LIMIT_BYTES, SpanT, TensorHeader
 from lineage.crawler.hub import FileEntry, Hub
-from lineage.crawler.hub_errors import BadToken, HubDown, HubFailure, Offline, RateLimited
+from lineage.crawler.hub_errors import BadToken, GatedRepository, HubDown, HubFailure, Offline, RateLimited
 from lineage.crawler.listing import Repository, declarations, declared_license
 from lineage.crawler.local_digest import content_hash, local_digest
 from lineage.crawler.local_names import names_of
@@ -190,7 +190,7 @@ def locate_repository(repository: Repository, hub: Hub, parallel: int = 1) -> Op
     if RECIPE in (repository.files or ()) and all(claim.relation != "merge" for claim in repository.declarations):
         repository = replace(repository, declarations=(*repository.declarations, *_recipe_claims(repository, hub)))
     if choice.weights is not None and choice.weights.layout is Layout.INDEXED:
-        choice = files_by_index(choice.weights, set(_index(repository, choice.weights, hub).values()))
+        choice = files_by_index(choice.weights, _indexed_files(repository, choice.weights, hub))
     weights = choice.weights
     if weights is None or weights.missing:
         return _nothing(repository, choice if weights is None else Choice(None, reason=missing_reason(weights)))
@@ -285,6 +285,16 @@ def _index(repository: Repository, weights: WeightSet, hub: Hub) -> dict[str, st
     assert repository.sha is not None and weights.index is not None
     index = hub.small_file(repository.repo_id, repository.sha, weights.index, INDEX_LIMIT_BYTES)
     return places_in(index, f"{repository.repo_id}/{weights.index}")
+
+
+def _indexed_files(repository: Repository, weights: WeightSet, hub: Hub) -> set[str]:
+    """Names of the files of an INDEXED set; all beside the index where that is gated, whose hashes tell whether they are known."""
+    try:
+        return set(_index(repository, weights, hub).values())
+    except GatedRepository:
+        if not weights.beside:
+            raise
+        return {path.rpartition("/")[2] for path in weights.beside}
 
 
 def model_of(repository: Repository, status: Status, reason: str | None = None) -> Model:

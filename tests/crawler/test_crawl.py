@@ -149,6 +149,21 @@ def test_a_gated_repository_whose_weights_are_known_elsewhere_is_known(fake: Fak
     assert models["acme/gated"].weights_digest == models["other/mirror"].weights_digest
 
 
+def test_a_model_that_becomes_gated_stays_known_by_the_hashes_of_its_files(fake: FakeHub, crawler: Crawl) -> None:
+    tensors = weights(4)
+    halves = [*tensors.items()][:3], [*tensors.items()][3:]
+    files = {f"part-{name}.safetensors": save(dict(half)) for name, half in zip("ab", halves, strict=True)}
+    named = {name: f"part-{'ab'[i >= 3]}.safetensors" for i, name in enumerate(tensors)}
+    fake.add_repo("acme/base", {**files, "model.safetensors.index.json": json.dumps({"weight_map": named}).encode()})
+    before = crawler.models()["acme/base"]
+    fake.repo("acme/base").gated = "manual"
+    fake.commit("acme/base", {"README.md": b"---\nlicense: other\n---\n"})
+    after = crawler.models()["acme/base"]
+    assert (after.status, after.signature) == (Status.SKETCHED, before.signature) and after.revision != before.revision
+    fake.commit("acme/base", {"part-b.safetensors": model_file(2)})
+    assert (crawler.models()["acme/base"].status, crawler.models()["acme/base"].signature) == (Status.GATED, None)
+
+
 def test_a_granted_token_opens_a_gated_repository(fake: FakeHub, sketches: SketchStore) -> None:
     fake.add_repo("acme/gated", repository(1), gated="manual")
     fake.add_token("hf_good", may_read=["acme/gated"])
