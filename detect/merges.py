@@ -14,6 +14,7 @@ import numpy as np
 
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor
+from lineage.detect.coarser_runs import possible_runs, rounded_before
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.family_values import FamilyValues, family_values, plain
 from lineage.detect.gram import Gram
@@ -83,7 +84,8 @@ def merges(
     models = len(distance)
     if models < 3:
         return {}
-    values, inner = family_values(layers, distance, sources), _by_layer(gram)
+    everything, inner = family_values(layers, distance, sources), _by_layer(gram)
+    values = everything
     regressed = regression(values, inner)
     blocks = np.array([layer.part is Part.BODY for layer in layers if layer.part is not Part.REST])
     found = _as_claimed(values, distance, claimed or {}, blocks)
@@ -99,6 +101,7 @@ def merges(
         regressed = regression(values, [tensor[np.ix_(rest, rest)] for tensor in inner])
     for model, trimmed in trimmed_merges(values, regressed, range(len(rest))).items() if len(rest) > 2 else ():
         found[rest[model]] = _of_trimmed(rest, model, trimmed)
+    found |= _run_again(everything, distance, found, blocks)
     return {m: replace(merge, before=_came_before(sources, m)) for m, merge in found.items()}
 
 
@@ -117,6 +120,20 @@ def _as_claimed(
     return found | {
         m: _of_trimmed(everyone, m, merge) for m, merge in (claimed_trims(values, left) if left else {}).items()
     }
+
+
+def _run_again(
+    values: FamilyValues, distance: Tensor, found: Mapping[int, Merge], blocks: np.ndarray
+) -> dict[int, Merge]:
+    """The models that are merges of the same parts as the merge nearest to them, in another dtype."""
+    runs = possible_runs(values, plain(distance), {model: merge.sources for model, merge in found.items()})
+    again = {
+        m for m, (near, pool) in runs.items() if len(found[near].parts) > 1 and rounded_before(values, m, near, pool)
+    }
+    left = {m: pool for m, (_, pool) in runs.items() if m not in again}
+    tried = _as_claimed(values, distance, left, blocks) if left else {}
+    same = {m: merge for m, merge in tried.items() if set(merge.sources) == set(found[runs[m][0]].sources)}
+    return same | {m: replace(found[runs[m][0]], model=m) for m in again}
 
 
 def _came_before(sources: np.ndarray | None, model: int) -> frozenset[int]:

@@ -35,6 +35,7 @@ NEARLY = 0.95  # share of values that all parents explain where sums were rounde
 FEW, CHANCE = 32, 1.0  # equal values, and standard errors of their number, by which models have as many
 EXACTLY = 0.995  # share of values that the right base and all parents explain
 MOST_EQUAL, SKIPPED = 5, 8  # models that one equals most; of a large family one value of SKIPPED is looked at for that
+NAMED_BASES = 6  # models that are named of which each is tried as the base
 EQUAL = 0.005  # share of values equal to a model from which on it may be the base
 
 
@@ -76,7 +77,9 @@ def claimed_trims(values: FamilyValues, claimed: Mapping[int, Sequence[int]]) ->
     picked = _picked(values)  # (m, t, v)
     equal = _EqualValues.of(values, picked)
     hubs = values.hubs[:HUBS].tolist()
-    tried = {m: _explained(values, picked, m, hubs, pool, equal.bases(m, set())) for m, pool in claimed.items()}
+    # of a folder of merges others may have more values in common with one than its base, which is named as well
+    bases = {m: [*dict.fromkeys([*pool[:NAMED_BASES], *equal.bases(m, set())])] for m, pool in claimed.items()}
+    tried = {m: _explained(values, picked, m, hubs, pool, bases[m]) for m, pool in claimed.items()}
     return {
         model: merge
         for model, merge in tried.items()

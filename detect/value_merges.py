@@ -103,12 +103,12 @@ def _moved_by_steps(rows: np.ndarray, places: np.ndarray, digits: int) -> Weight
         size = np.abs(moved)
         step = float(np.quantile(size, STEP))
         seen = (size > OFF * digit) & (step >= STEP_DIGITS * digit)
-        if (
-            not step
-            or int(seen.sum()) < max(FEWEST, SEEN * seen.size)
-            or float((np.abs(size - step)[seen] <= digit[seen]).mean()) < AT_STEP
-        ):
+        at_step = seen & (np.abs(size - step) <= digit)
+        if not step or int(seen.sum()) < max(FEWEST, SEEN * seen.size) or at_step.sum() < AT_STEP * seen.sum():
             continue
+        step = float(
+            np.average(size[at_step], weights=digit[at_step] ** -2.0)
+        )  # the quantile has some value's rounding
         toward = np.clip(rows - rows[start], -step, step)  # (m, v)
         good = ((np.abs(toward - moved) <= OFF * digit) & seen).sum(1) / int(seen.sum())
         chance = float(((np.abs(np.roll(moved, 1) - moved) <= OFF * digit) & seen).sum()) / int(seen.sum())

@@ -13,6 +13,7 @@ from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
 from lineage.detect.trimmed_merges import exactest_base, surest_base, without_turned_round
 from lineage.detect.trimmed_verdict import TrimmedMerge, TrimmedSums
+from lineage.detect.value_merges import _moved_by_steps
 from lineage.detection import as_edges
 from lineage.graphdb.schema import Relation
 from tests.builders import SHAPES, sketch_of, start, three_generations, tune
@@ -465,6 +466,21 @@ def test_values_moved_towards_another_model_by_one_step_make_a_merge_of_both():
     found = said(models)
     assert of_merge(found["swapped"]) == {"t3", "t6"}
     assert [m for m, d in found.items() if d.merged_from] == ["swapped"]
+
+
+def test_a_small_step_is_found_where_values_are_of_many_sizes():
+    """As mergekit computes it, so that what moved is off by the rounding of its value, and values of a tenth show that of large ones."""
+    random = np.random.default_rng(2)
+    one, third = (random.normal(size=4096) * np.exp(random.normal(size=4096)) * 0.1 for _ in range(2))
+    other = one + 0.02 * random.normal(size=4096)
+    away = np.maximum(np.abs(other - one), 1e-6)
+    share = np.minimum(0.001 / away, 1)
+    swapped = (share * other + (1 - share) * one).astype(np.float32)
+    rows = np.stack([swapped, one, third, other]).astype(np.float32)
+    found = _moved_by_steps(rows, np.array([4, 1, 2, 3]), 24)
+    assert found is not None and found.all == {1, 3} and found.members[0][0] == 1
+    rows[0] = one + 0.001 * random.normal(size=4096)
+    assert _moved_by_steps(rows, np.array([4, 1, 2, 3]), 24) is None
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.2, True), (0.01, False)])
