@@ -49,6 +49,14 @@ def grid_bits(sketch: Sketch) -> int | None:
     matrices = [
         s for s in sketch.samples.values() if len(s.shape) == 2 and s.dtype in FLOAT_DTYPES and s.shape[1] >= 64
     ]
+    bits = _grid_bits_of(matrices)
+    if bits is None:
+        return None
+    varied = [s for s in matrices if np.ptp(s.values()) > 0]  # zeros alone, or one number, lie on every grid
+    return bits if len(varied) == len(matrices) else _grid_bits_of(varied)
+
+
+def _grid_bits_of(matrices: Sequence[Sample]) -> int | None:
     one = matrices[len(matrices) // 2 :][
         :1
     ]  # most models are distinguished by one that is neither a head nor an embedding

@@ -56,3 +56,9 @@ def test_trained_models_lie_on_no_grid(dtype: type) -> None:
     for seed in range(5):
         weights = {name: values.astype(dtype) for name, values in tune(start(seed), seed + 50).items()}
         assert grid_bits(sketch_of(weights)) is None
+
+
+@pytest.mark.parametrize("number", [0.0, 1.0])
+def test_matrices_of_one_number_are_no_quantized_copy(number: float) -> None:
+    same = {f"model.layers.{i}.mlp.weight": np.full((64, 64), number, np.float32) for i in range(3)}
+    assert grid_bits(sketch_of(same, "same")) is None
