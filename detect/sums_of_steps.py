@@ -37,16 +37,15 @@ def with_sums_of_steps(
     """
     place = {decision.model: i for i, decision in enumerate(decisions)}
     found = list(decisions)
+    no_merges = np.ones(len(decisions), bool)
+    no_merges[[*merges]] = False
     for child, decision in enumerate(decisions):
         start = place.get(decision.parent or "")
         if decision.relation is not Relation.FINE_TUNED_FROM or start is None:
             continue
-        others = [
-            other
-            for other in range(len(decisions))
-            if other not in {child, start} | merges and (sources is None or sources[child, other])
-        ]
-        parts = sum_of_steps(child, start, others, distance)
+        others = no_merges.copy() if sources is None else no_merges & sources[child]
+        others[[child, start]] = False
+        parts = sum_of_steps(child, start, np.flatnonzero(others), distance)
         if parts:
             weights = {decisions[part].model: round(weight, 2) for part, weight in parts.items()}
             weights = {decision.parent or "": round(1 - sum(weights.values()), 2), **weights}
@@ -57,7 +56,9 @@ def with_sums_of_steps(
     return found
 
 
-def sum_of_steps(model: int, start: int, others: Sequence[int], distance: np.ndarray) -> Mapping[int, float]:
+def sum_of_steps(
+    model: int, start: int, others: Sequence[int] | np.ndarray, distance: np.ndarray
+) -> Mapping[int, float]:
     """
     Args:
         start: the model from which steps are taken; others: those that may be parts; distance: (m, m) squared.
@@ -65,7 +66,9 @@ def sum_of_steps(model: int, start: int, others: Sequence[int], distance: np.nda
         part -> its weight, of two or three; empty where the step is no such sum.
     """
     from_start = distance[start]
-    near = sorted((o for o in others if from_start[o] > 0), key=lambda o: float(distance[model, o]))[:NEAREST]
+    some = np.asarray(others, np.int64)
+    some = some[from_start[some] > 0]
+    near = some[np.argsort(distance[model, some], kind="stable")[:NEAREST]].tolist()
     if len(near) < 2 or from_start[model] <= 0:
         return {}
     places = np.array([*near, model])

@@ -27,6 +27,8 @@ CERTAIN = 12.0  # log-odds that the parts of a merge came before it
 # share of the way from a merge to any of its sources that a model trained from it may go, and that a model near to it may, of which that
 # is not sure: what comes from another merge of the same models goes as far
 TOWARD_SOURCES, NEAR_TOWARD_SOURCES = 0.25, 0.35
+# the same of what is asserted to be trained from it: a tuning of the base on what both parts learned goes 0.11 to 0.2 of the way
+SURELY_TOWARD = 0.1
 # the same of what the parts come from: of parts that moved unlike far it goes to the nearer one, and a child of a part goes all of the way
 ORIGIN_TOWARD_PARTS = 0.6
 # squared distance of a model trained from a merge, over that of the nearest source: a sibling of the parts is farther, and it alone tells
@@ -154,7 +156,7 @@ def tuned_decision(model: str, merge: str, share: float, distance: float, thresh
     Args:
         model, merge: ids; share: of the way to a source; distance: relative to the merge's length.
     """
-    sure = SURE if share < TOWARD_SOURCES else UNSURE
+    sure = SURE if share < SURELY_TOWARD else UNSURE
     asserted = threshold <= sure
     return Decision(
         model=model,

@@ -90,6 +90,12 @@ def test_a_moving_average_of_a_run_is_not_surely_a_tuning_of_the_mean_of_its_che
     assert tuned_decision("average", "mean", share, 0.01, 0.8).parent is None
 
 
+def test_what_goes_a_tenth_of_the_way_to_a_part_is_not_surely_a_tuning_of_the_mean():
+    """A tuning of the base that learned what both parts did lies as near to their mean."""
+    said = [tuned_decision("model", "mean", share, 0.01, 0.8) for share in (0.05, 0.15)]
+    assert [one.parent for one in said] == ["mean", None] and said[1].candidates[0].parent == "mean"
+
+
 def test_the_base_of_two_parts_with_many_relatives_of_one_is_no_child_of_their_mean():
     """It goes to neither part, as a child of the mean would; what came from a part is nearer to the others than it is."""
     later = [(2.0, 0.0, 0.8, *(0.6 * (place == i) for place in range(4))) for i in range(5)]
