@@ -82,7 +82,9 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         if share >= PARTLY_OF_IT:
             probability = min(probability, MAY_BE_MERGED)
         told_otherwise = _told_otherwise(child, best, family.evidence)
-        if probability >= threshold and agreed and related and near and enough and not turned and not told_otherwise:
+        later = float(family.evidence.signals["counters"][child, best]) < 0
+        denied = turned or told_otherwise or later
+        if probability >= threshold and agreed and related and near and enough and not denied:
             evidence = edge_evidence(child, best, family)
             reason = _reason(child, ids[best], best, family)
             if alike:
@@ -116,6 +118,8 @@ def _accept_one(child: int, ids: Sequence[str], family: FamilyEvidence, threshol
         reason = Reason("too_far", {"distance": apart}, {"parent": first})
     elif not agreed:
         reason = Reason("contradiction", models={"parent": first})
+    elif later and withheld:
+        reason = Reason("more_batches", models={"parent": first})
     elif not turned and second and max(none, unseen) < ranked[1][0]:
         reason = Reason("two_candidates", models={"first": first, "second": second})
     elif told_otherwise and withheld:

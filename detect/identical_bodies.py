@@ -23,6 +23,8 @@ from lineage.detect.sketch_file import Sketch
 from lineage.graphdb.schema import Relation
 
 EQUAL = 1e-14  # squared distance over squared length: nothing but rounding in sums
+AS_LIKELY_AS_NOT = 0.5  # most that is said of one which counters speak against
+NONE_OF_THEM = 1e-6  # probability from which on the origin of equal bodies may be another model
 VOTE = 1.5  # log-odds of one model's vote
 NEARER = 0.8  # a head is kept if it is nearer to one by this factor than to the next
 # votes of a head that is related to one member's and has next to nothing in common with the others'; squared distances over lengths
@@ -34,7 +36,7 @@ class BodyGroup:
     """
     Attributes:
         members: indices of models of equal body, two or more.
-        chosen: the group's representative; probability: that the others come from it.
+        chosen: the group's representative; probability: that the others come from it; below 1 in all where they may come from none.
         counted: whether counters tell which came first.
     """
 
@@ -150,9 +152,11 @@ def _chosen(
     told = torch.tensor(counted or [0.0] * len(members), dtype=torch.float64)
     told += torch.tensor(_of_kinds(kinds), dtype=torch.float64)
     probability = (VOTE * votes + told).softmax(0)
-    return BodyGroup(
-        tuple(members), members[int(probability.argmax())], tuple(probability.tolist()), counted=bool(counted)
-    )
+    chosen = int(probability.argmax())
+    later = bool(counted) and not counted[chosen]
+    if later:  # it saw more batches than another one of them: what all of them come from may not be at hand
+        probability = probability.clamp(max=AS_LIKELY_AS_NOT)
+    return BodyGroup(tuple(members), members[chosen], tuple(probability.tolist()), bool(counted) and not later)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ class IdenticalBodies:
 
     Attributes:
         members: id and name of each, two or more; chosen: index of the representative.
-        probability: of each to be the one the others come from; counted: see `BodyGroup`.
+        probability: of each to be the one the others come from; below 1 in all where they may come from none;
+            counted: see `BodyGroup`.
     """
 
     members: tuple[tuple[str, str], ...]
@@ -174,12 +179,18 @@ class IdenticalBodies:
         """Id of the group's representative."""
         return self.members[self.chosen][0]
 
+    @property
+    def later(self) -> bool:
+        """Whether the representative is no more than as likely as not because it saw more batches than another one of them."""
+        return sum(self.probability) < 1 - NONE_OF_THEM
+
 
 def decide_equals(group: IdenticalBodies, threshold: float) -> list[Decision]:
     """Decisions for the members that do not enter the tree."""
     sure = max(group.probability)
     tells = sure >= threshold
     reason = Reason("equal_body")
+    untold = reason.and_then(Reason("equal_body_first", {"count": len(group.members)}), *_saw_more(group))
     return [
         Decision(
             model=member,
@@ -192,11 +203,15 @@ def decide_equals(group: IdenticalBodies, threshold: float) -> list[Decision]:
             ),
             decided_by=(("exact sharing", "counters") if group.counted else ("exact sharing",)) if tells else (),
             evidence={"equal_bodies": len(group.members)},
-            reason=reason if tells else reason.and_then(Reason("equal_body_first", {"count": len(group.members)})),
+            reason=reason if tells else untold,
         )
         for member, _ in group.members
         if member != group.stands
     ]
+
+
+def _saw_more(group: IdenticalBodies) -> list[Reason]:
+    return [Reason("equal_but_later", models={"parent": group.stands})] if group.later else []
 
 
 def spread(decisions: Sequence[Decision], groups: Sequence[IdenticalBodies], threshold: float) -> list[Decision]:
@@ -240,7 +255,7 @@ def _spread(decision: Decision, groups: dict[str, IdenticalBodies], threshold: f
         relation=None,
         decided_by=(),
         candidates=candidates,
-        reason=Reason("equal_bodies", models={"models": alike}),
+        reason=Reason("equal_bodies", models={"models": alike}, then=tuple(_saw_more(near) if near else ())),
     )
 
 

@@ -59,6 +59,7 @@ TEMPLATES = {
     "low_rank": "the change has rank {rank} in {modules} and is zero elsewhere, as merged LoRA leaves it",
     "contradiction": "the trained detector and the learning-free evidence contradict each other about {parent}",
     "turned_round": "the family's tree has it below {parent}, but growth and the trained detector both say that it came before {parent}",
+    "more_batches": "the weights look as if it came from {parent}, where batch norm had counted more batches than in it",
     "told_otherwise": "the weights look as if it came from {parent}, which was published later and whose card names it as its base",
     "oldest_in_other_part": "cannot tell whether it or {parent} came first, which has other parts as well and is the oldest in these",
     "two_candidates": "cannot tell {first} and {second} apart as its parent",
@@ -74,6 +75,9 @@ TEMPLATES = {
         "every weight of the tensors that both have is equal bit for bit, {percent:.0f} % of the smaller model; others have no counterpart"
     ),
     "equal_body_first": "cannot tell which of {count} such models came first",
+    "equal_but_later": (
+        "of these {parent} is likeliest, but batch norm had counted more batches there than in another: all may come from an unseen model"
+    ),
     "adapter_inside": "every weight of its body is that of {models} bit for bit, and it holds an adapter that was not merged",
     "equal_bodies": "the bodies of {models} are equal bit for bit; cannot tell which of them came first",
     "equal_parts": (

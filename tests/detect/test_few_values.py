@@ -49,3 +49,19 @@ def test_a_stranger_that_a_merge_holds_in_the_family_comes_from_nobody_there() -
     found = said({"base": base, "child": child, "stranger": stranger, "bridge": tune(bridge, 4, 0.01, decay=0.0)})
     assert found["stranger"].parent not in ("base", "child")
     assert found["child"].parent not in ("stranger", "bridge") and found["base"].answer is not AnswerKind.PARENT
+
+
+def test_what_batch_norm_had_counted_more_batches_in_is_not_asserted_as_parent() -> None:
+    base = start(1)
+    children = {f"child{i}": tune(base, 2 + i, 0.3, decay=0.0) for i in range(5)}
+    for child0, asserted in (320, True), (294, False):
+        counts = {"base": 314, "child0": child0}
+        found = said(
+            {
+                name: {**weights, "bn.num_batches_tracked": np.array(counts.get(name, 330))}
+                for name, weights in ({"base": base} | children).items()
+            }
+        )
+        assert found["child0"].candidates[0].parent == "base" and found["child1"].parent == "base"
+        assert (found["child0"].parent == "base") is asserted
+        assert asserted or found["child0"].reason.key == "more_batches"

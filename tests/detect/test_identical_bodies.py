@@ -70,6 +70,24 @@ def test_of_equal_bodies_the_one_that_saw_fewer_batches_came_first():
         assert same_bodies(relative, layers, counts=counts)[0].probability == (0.5, 0.5)
 
 
+def test_of_equal_bodies_one_that_saw_more_batches_than_another_is_not_its_origin():
+    """Two heads trained on one frozen body, one of them with batch norm counting on: both come from what is not at hand."""
+    heads = torch.cat(
+        [torch.zeros(1, 2, 4), torch.ones(1, 2, 4), torch.zeros(6, 2, 4)]
+    )  # six others keep the head of the first
+    relative = torch.ones(8, 8) - torch.eye(8)
+    relative[0, 1] = relative[1, 0] = 0.0
+    layers = [Layer("head", 1.0, Part.REST, 8, heads + 1e-3 * torch.arange(8.0)[:, None, None])]
+    (found,) = same_bodies(relative, layers, counts=[314.0, 294.0, *[320.0] * 6])
+    assert found.chosen == 0 and max(found.probability) <= 0.5 and not found.counted
+    group = IdenticalBodies((("x", "x"), ("y", "y")), 0, found.probability, found.counted)
+    (other,) = decide_equals(group, 0.8)
+    (child,) = spread([edge("child", "x", 0.99)], [group], 0.8)
+    for decision in other, child:
+        assert decision.answer is AnswerKind.UNDECIDED and decision.parent is None
+        assert "x is likeliest, but batch norm had counted more batches" in str(decision.reason)
+
+
 def test_the_probability_of_several_nearly_equal_models_stays_where_the_choice_among_equals_is_sure():
     """What a decision says may be about its parent and others that are nearly equal to it, each with a share of its own."""
     near = (Candidate("x", 0.6), Candidate("near", 0.3))
