@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from lineage.detect.cohorts import Decide, classes, decided_in_cohorts
 from lineage.detect.combine_decisions import PartOfModel, combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
+from lineage.detect.denied_parts import without_denied
 from lineage.detect.equal_parts import by_model, has_equals, with_originals
 from lineage.detect.folded import across_norms, keeps_norms, norms_apart
 from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
@@ -37,7 +38,8 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
         decide: decides about models of one backbone and depth, like `detect.pipeline.decide`.
         threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
-    found = by_model(with_originals([decide_group(group, decide, threshold) for group in groups_of(subjects)]))
+    decided = [decide_group(group, decide, threshold) for group in groups_of(subjects)]
+    found = by_model(without_denied(with_originals(decided)))
     decisions = [combined(subject.id, found[subject.id]) for subject in subjects]
     if threshold is None:
         return decisions
@@ -79,7 +81,7 @@ def decide_about(
     decided = [decide_group(group, decide, threshold) for group in own]
     if any(has_equals(decision) for pairs in decided for _, decision in pairs):  # other parts tell which came first
         decided += [decide_group(group, decide, threshold) for group in groups if group not in own]
-    said = by_model(with_originals(decided))[subject.id]
+    said = by_model(without_denied(with_originals(decided)))[subject.id]
     found = combined(subject.id, said)
     if threshold is None:
         return found

@@ -60,6 +60,7 @@ TEMPLATES = {
     "contradiction": "the trained detector and the learning-free evidence contradict each other about {parent}",
     "turned_round": "the family's tree has it below {parent}, but growth and the trained detector both say that it came before {parent}",
     "more_batches": "the weights look as if it came from {parent}, where batch norm had counted more batches than in it",
+    "denied_by_part": "this part alone would come from {parent}, which is no candidate in another part that both have",
     "told_otherwise": "the weights look as if it came from {parent}, which was published later and whose card names it as its base",
     "oldest_in_other_part": "cannot tell whether it or {parent} came first, which has other parts as well and is the oldest in these",
     "two_candidates": "cannot tell {first} and {second} apart as its parent",
