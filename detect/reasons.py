@@ -96,8 +96,8 @@ TEMPLATES = {
         "training does not; cannot tell which models were merged"
     ),
     "merge_near": (
-        "its weights are nearly a sum of those of {models}, times {shares}: a merge of these, or of models near to them that are not "
-        "at hand"
+        "its weights are nearly a sum of those of {models}, times {shares}: it or one of these is a merge of the others, or of models near "
+        "to them that are not at hand"
     ),
     "between": "{parent} is nearest, and lies between it and {third} as a merge of both does; cannot tell which came first",
     "made_over": "it has only some of the layers of {parent}, or copies of them",

@@ -27,7 +27,8 @@ CERTAIN = 12.0  # log-odds that the parts of a merge came before it
 # share of the way from a merge to any of its sources that a model trained from it may go, and that a model near to it may, of which that
 # is not sure: what comes from another merge of the same models goes as far
 TOWARD_SOURCES, NEAR_TOWARD_SOURCES = 0.25, 0.35
-# the same of what is asserted to be trained from it: a tuning of the base on what both parts learned goes 0.11 to 0.2 of the way
+# the same of what is asserted to be trained from it and is not near: a tuning of the base on what both parts learned goes 0.11 to 0.2 of
+# the way
 SURELY_TOWARD = 0.1
 # the same of what the parts come from: of parts that moved unlike far it goes to the nearer one, and a child of a part goes all of the way
 ORIGIN_TOWARD_PARTS = 0.6
@@ -76,6 +77,7 @@ def _trained_on(merge: Merge, base: int, distance: Tensor) -> dict[int, float]:
     if not apart:  # a run's moving average is as near to the mean of its checkpoints
         share = share.clamp(min=TOWARD_SOURCES)
     may_be = ((share < TOWARD_SOURCES) & (away < far)) | ((share < NEAR_TOWARD_SOURCES) & (away < near))
+    share = share.where((share < SURELY_TOWARD) | (away < near), share.clamp(min=TOWARD_SOURCES))
     never = {*known, *merge.before}
     some = [model for model in may_be.nonzero()[:, 0].tolist() if model not in never]
     others = [model for model in range(len(distance)) if model not in {merge.model, *some}]
@@ -156,7 +158,7 @@ def tuned_decision(model: str, merge: str, share: float, distance: float, thresh
     Args:
         model, merge: ids; share: of the way to a source; distance: relative to the merge's length.
     """
-    sure = SURE if share < SURELY_TOWARD else UNSURE
+    sure = SURE if share < TOWARD_SOURCES else UNSURE
     asserted = threshold <= sure
     return Decision(
         model=model,

@@ -90,10 +90,13 @@ def test_a_moving_average_of_a_run_is_not_surely_a_tuning_of_the_mean_of_its_che
     assert tuned_decision("average", "mean", share, 0.01, 0.8).parent is None
 
 
-def test_what_goes_a_tenth_of_the_way_to_a_part_is_not_surely_a_tuning_of_the_mean():
-    """A tuning of the base that learned what both parts did lies as near to their mean."""
-    said = [tuned_decision("model", "mean", share, 0.01, 0.8) for share in (0.05, 0.15)]
-    assert [one.parent for one in said] == ["mean", None] and said[1].candidates[0].parent == "mean"
+@pytest.mark.parametrize(
+    ("model", "parent"), [((1.15, 0.85, 1.8), None), ((1.15, 0.85, 0.9), "mean"), ((1.02, 0.98, 1.8), "mean")]
+)
+def test_what_is_far_off_and_goes_a_tenth_of_the_way_to_a_part_is_not_surely_a_tuning_of_the_mean(model, parent):
+    """A tuning of the base on what both parts learned lies there as well."""
+    ((place, (merge, share)),) = settled_tunings({3: MERGE}, distances(BASE, ONE, OTHER, MERGED, model)).items()
+    assert (place, merge) == (4, 3) and tuned_decision("model", "mean", share, 0.01, 0.8).parent == parent
 
 
 def test_the_base_of_two_parts_with_many_relatives_of_one_is_no_child_of_their_mean():
