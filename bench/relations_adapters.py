@@ -34,6 +34,14 @@ from lineage.graphdb.store import open_store
 from lineage.queries.claim_check import compare
 from lineage.queries.parent_query import parent_of
 
+FURTHER: dict[str, dict[str, Any]] = {  # further methods of peft, for FURTHER_BASES, with settings that small layers want
+    "Adamss": {}, "Beft": {}, "BOFT": {}, "C3A": {"block_size": 8}, "Deft": {}, "Delora": {}, "FourierFT": {}, "Frod": {}, "Glora": {},
+    "Gralora": {}, "HRA": {}, "Hira": {}, "Lily": {}, "Miss": {}, "OSF": {}, "Peanut": {}, "Poly": {}, "Psoft": {}, "Pvera": {},
+    "RandLora": {}, "Road": {"group_size": 8}, "Shadow": {}, "Shira": {"r": 2}, "Supertuning": {}, "TinyLora": {}, "UniLora": {},
+    "Vera": {}, "VBLoRA": {"vector_length": 8}, "WaveFT": {"n_frequency": 64},
+}  # fmt: skip
+FURTHER_PROMPTS = ("PrefixTuning", "PromptEncoder", "CPT", "Cartridge", "MultitaskPromptTuning")
+FURTHER_BASES = ("llama", "qwen2")
 HONEST = ("configuration", "card", "both")
 LYING = ("other sizes", "other architecture")
 
@@ -126,6 +134,19 @@ def methods(
     return found
 
 
+def further_methods(targets: tuple[str, ...]) -> dict[str, Any]:
+    """Configurations of the methods of peft that few people use, for one base."""
+    import peft as p
+
+    found = {
+        name: getattr(p, f"{name}Config")(target_modules=list(targets[:2]), **more) for name, more in FURTHER.items()
+    }
+    found["TrainableTokens"] = p.TrainableTokensConfig(token_indices=[1, 2, 3])
+    for name in FURTHER_PROMPTS:
+        found[name] = getattr(p, f"{name}Config")(task_type="CAUSAL_LM", num_virtual_tokens=6)
+    return found
+
+
 def build(folder: Path) -> list[Case]:
     """Writes bases and adapters; gives the adapters."""
     import torch
@@ -145,7 +166,9 @@ def build(folder: Path) -> list[Case]:
             "other architecture": f"{other}/wide", "a path": f"/workspace/{name}", "nothing": None,
         }  # fmt: skip
         language = name in ("llama", "mistral", "qwen2", "gemma", "gpt2")
-        for method, config in methods(targets, feedforward, more, language).items():
+        kinds = methods(targets, feedforward, more, language)
+        kinds |= further_methods(targets) if name in FURTHER_BASES else {}
+        for method, config in kinds.items():
             source = _adapted(make(64), config, folder / "saved")
             for claim, named in said.items():
                 case = Case(
