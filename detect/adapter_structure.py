@@ -41,15 +41,19 @@ _MARKED = re.compile(
 )
 _OUTSIDE = ("base_model", "base_model.model")  # where tensors lie that all modules share
 _SHARED = re.compile(r"(^|\.)(vera_[AB]|vblora_vector_bank)(\.|$)")
+_BANK = "vblora_vector_bank"  # (vectors, values of each), of which VB-LoRA's halves are made
 _SIZES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...], int | None]] = {
     # part -> axes whose product is the inputs, those of the outputs, the axis of the rank
     "delora_A": ((1,), (), 0), "delora_B": ((), (0,), 1), "tinylora_A": ((1,), (), 0), "tinylora_B": ((), (0,), 1),
     "lily_A": ((1,), (), 0), "lily_B": ((), (1,), None), "hira_A": ((1,), (), 0), "hira_B": ((), (0,), 1),
     "osf_svd_params.U_low": ((), (0,), None), "osf_svd_params.V_low": ((1,), (), 0),
     "poly_lora_A": ((0, 2), (), 3), "poly_lora_B": ((), (0, 3), 2), "gralora_A": ((0, 1), (), 2), "gralora_B": ((), (0, 2), 1),
+    "adamss_newB": ((), (0,), None), "beft_bias": ((), (1,), None), "deft_P": ((), (0,), 1), "deft_R": ((1,), (), 0),
+    "glora_A.Xd": ((), (0,), 1), "glora_A.Xu": ((1,), (), 0), "peanut_A": ((), (1,), 0),
     "c3a_kernel": ((1, 2), (0, 2), None), "pvera_lambda_b": ((), (0,), None), "trainable_tokens_delta": ((1,), (), None),
 }  # fmt: skip
 _PROMPT = re.compile(r"(^|\.)prompt_embeddings(\.weight)?$")
+_OF_TASKS = re.compile(r"(^|\.)prefix_task_(cols|rows)$")  # what a prompt of many tasks is multiplied with
 _DOWN = {
     "lora_A": "a",
     "lora_a": "a",
@@ -171,7 +175,7 @@ def structure_of(layout: Mapping[str, Shape]) -> AdapterStructure:
         if _PROMPT.search(name) and len(shape) == 2:
             prompt = (shape[0], shape[1])
             continue
-        if _SHARED.search(name):
+        if _SHARED.search(name) or _OF_TASKS.search(name):
             continue
         whole = _WHOLE.fullmatch(name)
         found = None if whole else _HALVES.fullmatch(name)
@@ -189,6 +193,11 @@ def structure_of(layout: Mapping[str, Shape]) -> AdapterStructure:
             parts.setdefault(module, {})[found["direction"]] = shape
         elif not name.endswith(".bias"):
             parts.setdefault(found["module2"], {})[found["part"]] = shape
+    bank = next((shape for name, shape in layout.items() if name.rpartition(".")[2] == _BANK and len(shape) == 2), None)
+    if bank is not None:
+        parts = {
+            n: {**tensors, _BANK: bank} if "vblora_logits_A" in tensors else tensors for n, tensors in parts.items()
+        }
     modules = tuple(module_of(name, tensors) for name, tensors in parts.items() if tensors.keys() - {"alpha", "scale"})
     return AdapterStructure(_method(parts, replaced, layout, prompt), modules, replaced, prompt)
 
@@ -232,6 +241,8 @@ def module_of(name: str, tensors: Mapping[str, Shape], by_name: bool = False) ->
         inputs = blocks * side if blocks > 1 and side * (side - 1) // 2 == values else None
     elif "boft_s" in tensors:
         outputs = tensors["boft_s"][0] if tensors["boft_s"] else None
+    elif _BANK in tensors:
+        inputs, outputs, rank = _of_vector_bank(tensors)
     elif "hra_u" in tensors and len(tensors["hra_u"]) == 2:
         inputs, rank = tensors["hra_u"]
     else:
@@ -239,6 +250,14 @@ def module_of(name: str, tensors: Mapping[str, Shape], by_name: bool = False) ->
         sides, divisor = _sides(tensors), _divisor(tensors)
     container = "adaption_prompt" in tensors
     return AdaptedModule(component, name, joined, inputs, outputs, rank, broken, container, sides, divisor, by_name)
+
+
+def _of_vector_bank(tensors: Mapping[str, Shape]) -> tuple[int | None, int | None, int | None]:
+    """(inputs, outputs, rank) of VB-LoRA: A (rank, in / values of a vector, vectors), B (out / values, rank, vectors)."""
+    values, first, last = tensors[_BANK][1], tensors["vblora_logits_A"], tensors.get("vblora_logits_B", ())
+    if len(first) < 2 or len(last) < 2:
+        return None, None, None
+    return first[1] * values, last[0] * values, first[0]
 
 
 def _of_marked(tensors: Mapping[str, Shape]) -> tuple[int | None, int | None, int | None]:
@@ -265,11 +284,16 @@ def _of_unknown_halves(tensors: Mapping[str, Shape]) -> tuple[int | None, int | 
 
 def _sides(tensors: Mapping[str, Shape]) -> tuple[int, ...]:
     """Sizes of which one is a side of the weight: MiSS in blocks has a square for as many outputs; RandLoRA a factor for each row of
-    the smaller side; RoAd half as many angles as there are outputs, as many, or twice as many."""
+    the smaller side; RoAd half as many angles as there are outputs, as many, or twice as many; FRoD a number for each value of one side;
+    Shadow works on as many values as the model is wide."""
     for part, shape in tensors.items():
         if part in ("miss_block", "bone_block") and len(shape) == 3:
             return (shape[0] * shape[1],)
         if part == "randlora_gamma" and len(shape) == 2:
+            return (shape[1],)
+        if part == "frod_lambda_l" and len(shape) == 1:
+            return (shape[0],)
+        if part.startswith("shadow_down.") and len(shape) == 2:
             return (shape[1],)
         if part == "road_theta" and len(shape) == 1:
             return (2 * shape[0], shape[0], *((shape[0] // 2,) if shape[0] % 2 == 0 else ()))

@@ -55,8 +55,17 @@ SAVED_BY_PEFT = {
     | {"base_model.randlora_A": (8, 1, 32)},
     "TinyLoRA": of_blocks({"tinylora_A": (2, 32), "tinylora_B": (32, 2), "tinylora_P": (64, 2, 2)})
     | {"base_model.tinylora_v.0": (64,)},
+    "AdaMSS": of_blocks({"adamss_A.0": (1, 16), "adamss_B.0": (9, 1), "adamss_newB": (16, 33)}, "self_attn.k_proj"),
+    "BEFT": of_blocks({"beft_bias": (1, 16)}, "self_attn.v_proj"),
+    "DEFT": of_blocks({"deft_P": (32, 8), "deft_R": (8, 48)}, "mlp.down_proj"),
+    "GLoRA": of_blocks({"glora_A.Xd": (32, 8), "glora_A.Xu": (8, 48), "glora_D.zeros": (32,)}, "mlp.down_proj"),
+    "PEANuT": of_blocks({"peanut_A.weight": (8, 16), "peanut_B.weight": (16, 8)}, "self_attn.k_proj"),
+    "FRoD": of_blocks({"frod_lambda_l": (48,), "frod_lambda_s_values": (40,)}, "mlp.down_proj"),
+    "Shadow": of_blocks({"shadow_down.default.weight": (8, 32), "shadow_up.default.weight": (32, 8)}),
+    "VB-LoRA": of_blocks({"vblora_logits_A": (4, 6, 9), "vblora_logits_B": (4, 4, 9)}, "mlp.down_proj")
+    | {"base_model.vblora_vector_bank": (9, 8)},
     "RoAd": of_blocks({"road_alpha": (24,), "road_theta": (24,)}, "mlp.gate_proj"),
-    "a tuned prompt": {"prompt_embeddings": (5, 32)},
+    "a tuned prompt": {"prompt_embeddings": (5, 32), "prefix_task_cols": (1, 5, 1), "prefix_task_rows": (1, 1, 32)},
     "tuned norms": of_blocks({"ln_tuning_layers.weight": (32,)}, "input_layernorm"),
 }
 
