@@ -33,6 +33,7 @@ from lineage.detect.tree import FamilyTree
 from lineage.detect.weighted_quantile import weighted_quantile
 
 INNER = 4.0  # log-odds against an unseen parent of a model that has no tensor of its own, see signals/shared_tensors.py
+CROSSED = 6.0  # the same of a model of which two others each left another part as it is
 CLAIMED = 2.0  # log-odds against an unseen parent where the child's card names this one
 # the same for one, of each child whose card names what the oldest model's own card names, and of all: cards name a base's base at times
 SAME_BASE, SAME_BASE_AT_MOST = 2.0, 8.0
@@ -83,7 +84,7 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
         features = top_features(root, below, family, products, found) if len(below) > 1 else None
         odds = unseen_log_odds(features, len(below), prior) + dated_first(root, below, found.evidence.dates)
         odds += stood_still(root, below, products) if len(below) >= FEWEST_CHILDREN else 0.0
-        odds -= INNER * bool(inner[root])
+        odds -= max(INNER * bool(inner[root]), CROSSED * found.tensors.crossed(root))
         odds += min(SAME_BASE_AT_MOST, SAME_BASE * float((found.evidence.declared[below, root] < 0).sum()))
         odds += max(shared_by_all(root, below, products), held_by_the_others(root, below, found.geometry))
         claimed = found.evidence.declared[:, root]  # (m,)

@@ -76,6 +76,26 @@ class SharedTensors:
         held = values @ (members > 2).double()  # (m,)
         return (members > 1).all(0) & (held > HELD_BY_TWO * values.sum())
 
+    def crossed(self, model: int) -> bool:
+        """Whether two others have each much of a model that the other one has not, and no two that have something of it have anything
+        together that it has not.
+
+        Two trainings that left unlike parts of one model as they were show so where they met: a third training of an unseen model would
+        have changed only what both of them changed as well.
+        """
+        codes, values = self.codes[self.body], self.values[self.body]
+        same = codes == codes[:, model : model + 1]  # (t, m)
+        some = same.any(0) & (torch.arange(codes.shape[1]) != model)
+        if int(some.sum()) < 2:
+            return False
+        codes, has = codes[:, some], same[:, some].double()  # (t, n)
+        of_one = (has * values[:, None]).T @ (
+            1 - has
+        )  # (n, n): values that one has from the model and the other has not
+        much = of_one >= HELD_BY_TWO * float(values.sum())
+        elsewhere = (_members(codes) > 1) & (has == 0)
+        return bool((much & much.T).any()) and not bool(elsewhere.any())
+
     def side_of_tree(self, distance: Tensor) -> Tensor:
         """(m,) float64, 0 or negative: log-odds that a model is the root rather than another one that it is surely next to in the tree.
 
@@ -139,9 +159,10 @@ def shared_tensors(layers: Sequence[Layer], digits: Sequence[int], copied: Seque
 
 
 def _members(codes: Tensor) -> Tensor:
-    """(t, m) codes below m -> (t, m) float64: how many models have each model's tensor."""
+    """(t, m) codes -> (t, m) float64: how many models have each model's tensor."""
     ones = torch.ones(codes.shape, dtype=torch.float64)
-    return torch.zeros(codes.shape, dtype=torch.float64).scatter_add_(1, codes, ones).gather(1, codes)
+    models = int(codes.max()) + 1 if codes.numel() else 0
+    return torch.zeros(len(codes), models, dtype=torch.float64).scatter_add_(1, codes, ones).gather(1, codes)
 
 
 def _codes(rows: np.ndarray, least: int) -> list[int]:

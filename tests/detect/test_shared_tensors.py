@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lineage.detect import missing_parent
 from lineage.detect.align import align
 from lineage.detect.arrays import torch
 from lineage.detect.decision import AnswerKind
@@ -36,6 +37,10 @@ def shared(models) -> SharedTensors:
     return shared_tensors(layers, [24] * len(models), [False] * len(models))
 
 
+def crossed(models) -> list[bool]:
+    return [shared(models).crossed(place) for place in range(len(models))]
+
+
 def said(models):
     subjects = [Subject(name, sketch_of(weights, name)) for name, weights in models.items()]
     return {d.model: d for d in decide(subjects, Options(threshold=0.5))}
@@ -56,6 +61,36 @@ def test_a_model_without_a_tensor_of_its_own_lies_between_the_others():
 def test_no_model_is_inner_where_a_tensor_is_never_the_same():
     models = {name: trained(weights, 10 + i, 0, moved=0.01) for i, (name, weights) in enumerate(MODELS.items())}
     assert shared(models).parted and not shared(models).inner().any()
+
+
+def test_a_model_of_which_two_others_left_unlike_parts_as_they_are_lies_where_they_met():
+    """Also where every model has a tensor of its own, as attention that all of them trained."""
+    own = "layers.4.weight"
+    models = {
+        name: weights | {own: start(50 + i, {own: (64, 96)})[own]} for i, (name, weights) in enumerate(MODELS.items())
+    }
+    assert shared(models).parted and crossed(models) == [True, False, False, False, False]
+    del models[
+        "upper"
+    ]  # what last left holds what lower left: of the two alone, either may be a training of an unseen model
+    assert not any(crossed({name: models[name] for name in ("base", "lower", "whole")}))
+
+
+def test_siblings_that_left_unlike_parts_of_an_unseen_model_are_none_of_them_where_they_met():
+    siblings = {f"only{i}": trained(BASE, 60 + i, i, moved=0.02) for i in range(4)}
+    assert not any(crossed(siblings))
+    assert crossed({"base": BASE, **siblings}) == [True, False, False, False, False]
+
+
+def test_the_model_where_others_met_is_their_parent_although_all_steps_have_a_part_in_common():
+    models = {"base": BASE, **{f"only{i}": trained(BASE, 60 + i, i, moved=0.02) for i in range(2)}}
+    found = {}
+    for name, odds in (("as it is", missing_parent.CROSSED), ("without", 0.0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(missing_parent, "CROSSED", odds)
+            patch.setattr(missing_parent, "INNER", 0.0)
+            found[name] = said(models)["only0"].probability
+    assert found["as it is"] > found["without"] + 0.05
 
 
 def test_what_is_stored_in_fewer_digits_has_the_tensors_of_its_base():
