@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lineage.detect.arrays import by_numpy, is_small
 from lineage.detect.methods.registry import PLAIN
+from lineage.detect.side_by_side import is_beside_others
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +60,8 @@ def use_threads(work: int) -> str:
     """Sets how many threads torch uses for so much work (models times models times values); says what was chosen and why."""
     import torch
 
+    if is_beside_others():
+        return "1 thread: other pieces are decided beside it"
     if os.environ.get("OMP_NUM_THREADS"):
         return f"{_count(torch.get_num_threads())} as OMP_NUM_THREADS says"
     allowed = allowed_processors()

@@ -133,7 +133,8 @@ def settle(
         alike = _representatives(copied, equals)
         sources = possible_sources(subjects, options, kept, alike)
         claimed = claimed_sources(subjects, options, kept, alike)
-        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, apart, sources, claimed)
+        guests = {place for place, i in enumerate(kept) if subjects[i].guest}
+        mixed = merges([layer.of(torch.tensor(kept)) for layer in layers], inner, apart, sources, claimed, guests)
         names = [subjects[i].id for i in kept]
         tuned = settled_tunings(mixed, apart)
         leaves = leaf_merges(mixed, apart) | {merge for merge, _ in tuned.values()}

@@ -7,7 +7,7 @@ where there is one, and the method. `span_merges.py` finds weighted sums (linear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,10 +73,12 @@ def merges(
     distance: Tensor,
     sources: np.ndarray | None = None,
     claimed: Mapping[int, Sequence[int]] | None = None,
+    guests: Collection[int] = (),
 ) -> dict[int, Merge]:
     """
     Args:
         layers: of m models; gram: of the same, on the CPU; distance: (m, m) float64, squared.
+        guests: models that nothing is asked about: what takes long, and does not move a tree's middle, is not looked for.
         sources, claimed: which models each one could have been made from, and what cards name, see possible_sources.py.
     Returns:
         model -> what it was merged from, for those that were.
@@ -99,7 +101,8 @@ def merges(
     if found and len(rest) > 1:
         values = values.only(rest)
         regressed = regression(values, [tensor[np.ix_(rest, rest)] for tensor in inner])
-    for model, trimmed in trimmed_merges(values, regressed, range(len(rest))).items() if len(rest) > 2 else ():
+    asked = [place for place, model in enumerate(rest) if model not in guests]
+    for model, trimmed in trimmed_merges(values, regressed, asked).items() if len(rest) > 2 else ():
         found[rest[model]] = _of_trimmed(rest, model, trimmed)
     found |= _run_again(everything, distance, found, blocks)
     return {m: replace(merge, before=_came_before(sources, m)) for m, merge in found.items()}

@@ -22,6 +22,7 @@ class Subject:
         declared: ids of models that its card names as its base, whether they are decided about with it or not.
         elsewhere: those of `declared` that are not among the models decided about; `pipeline.decide` fills it in.
         copied: whether another model at hand has all of its values.
+        guest: whether it is only weighed beside others, and nothing is asked about it.
         stage: the higher, the later among models whose structure tells it: fewer layers, or copies of them; None where it tells nothing.
     """
 
@@ -34,6 +35,7 @@ class Subject:
     elsewhere: frozenset[str] = field(default_factory=frozenset)
     stage: int | None = None
     copied: bool = False
+    guest: bool = False
 
     @property
     def quantized(self) -> bool:

@@ -7,6 +7,7 @@ and torch releases Python's lock while it computes, so two of them at once take 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,6 +16,7 @@ from lineage.detect.arrays import numpy_computes, torch
 
 _Piece = TypeVar("_Piece")
 _Made = TypeVar("_Made")
+_thread = threading.local()
 
 
 def side_by_side(work: Callable[[_Piece], _Made], pieces: Sequence[_Piece], device: str = "cpu") -> list[_Made]:
@@ -30,8 +32,19 @@ def side_by_side(work: Callable[[_Piece], _Made], pieces: Sequence[_Piece], devi
     threads = 1 if numpy_computes() or device != "cpu" or len(pieces) < 2 else torch.get_num_threads()
     if threads == 1:
         return [work(piece) for piece in pieces]
-    with ThreadPoolExecutor(threads, "lineage-work", torch.set_num_threads, (1,)) as pool:
-        try:
-            return list(pool.map(work, pieces))
-        finally:
-            torch.set_num_threads(threads)  # a worker's number holds for threads that torch sees for the first time
+    pool = ThreadPoolExecutor(threads, "lineage-work", _alone_on_its_thread)
+    try:
+        return list(pool.map(work, pieces))
+    finally:
+        pool.shutdown(cancel_futures=True)  # those not begun, after an error or Ctrl-C
+        torch.set_num_threads(threads)  # a worker's number holds for threads that torch sees for the first time
+
+
+def is_beside_others() -> bool:
+    """Whether this thread works on one of several pieces: then one thread of torch is all that there is for it."""
+    return getattr(_thread, "beside_others", False)
+
+
+def _alone_on_its_thread() -> None:
+    _thread.beside_others = True
+    torch.set_num_threads(1)

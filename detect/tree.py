@@ -39,7 +39,8 @@ HUBS = 8  # of these
 LARGE = 200  # models of a family from which on pairs are chosen
 # log-odds below the likeliest root from which a root of a large family gets no tree: one in four hundred
 HOPELESS = 6.0
-COMPARED = 6  # roots of a large family that get one however unlikely
+COMPARED = 6  # roots that get one however unlikely
+FEW = 12  # models of a family up to which each gets one
 CLIP = 6.0  # log-odds of one pair's direction beyond which they count no more
 # what lies that much nearer to the root than another, in units of what is between them, does not come from it
 ORDER_LEAST = -0.7
@@ -268,9 +269,9 @@ def decide_tree(
 
 
 def _worth_a_tree(score: Tensor, models: int, declared: Tensor) -> Tensor:
-    """Places of the roots that a tree is built for: all of a small family; of a large one, where no claims could change their order, those
+    """Places of the roots that a tree is built for: all of a few models; of more, where no claims could change their order, those
     that are not hopeless, and a few more for `decided_by` to compare with."""
-    if models <= ALL_PAIRS_UP_TO or bool(declared.any()):
+    if models <= FEW or bool(declared.any()):
         return torch.arange(len(score))
     ranked = (-score).argsort()
     near = int((score > float(score.max()) - HOPELESS).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -50,10 +50,15 @@ def decide_large(
     device: str | None = None,
     folder: Path | None = None,
 ) -> GroupAnswer:
-    """Decisions about the models of those families that have to be decided; see `divided`."""
+    """Decisions about the models of those families that have to be decided; see `divided`. Families are decided side by side, one thread
+    each: most of them are short work."""
+    from lineage.detect.align import pick_device
+    from lineage.detect.side_by_side import side_by_side
+
     found = divided(known, key, only, sketches, options, device, folder)
-    said = [pair for family in found.families for pair in decide_family(family, only, sketches, options, device)]
-    return GroupAnswer(found.readable, said, found.sizes)
+    on = pick_device(device).type  # an accelerator has one family at a time
+    said = side_by_side(lambda family: decide_family(family, only, sketches, options, device), found.families, on)
+    return GroupAnswer(found.readable, [pair for pairs in said for pair in pairs], found.sizes)
 
 
 def divided(
@@ -109,7 +114,7 @@ def decide_family(
 ) -> list[tuple[DecisionSubject, Decision]]:
     """What is decided about its members, beside its guests."""
     found = _subjects(family.known.models, family.known.declared, sketches)
-    subjects = [subject for subject in found if subject is not None]
+    subjects = [replace(subject, guest=subject.id not in family.members) for subject in found if subject is not None]
     said = decide_subjects(subjects, family.known, only, sketches, options, device)
     return [pair for pair in said if pair[0].model in family.members]
 
