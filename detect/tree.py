@@ -54,6 +54,7 @@ IN_LINE = 1.5
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
+PASSES = 2  # in which what a model holds of a candidate is weighed by the likeliest parents of that one
 NOT_NEITHER = -8.0  # log-odds that neither of two models comes from the other where they alone share a tensor
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
 
@@ -323,8 +324,9 @@ def parents_under(
     order = None if held is None else held.order
     share = first_of(ancestor, order)
     share[root] = 0
-    share = first_of(ancestor * kept_since_parent(geometry.distance, neighbours, share), order)
-    share[root] = 0
+    for _ in range(PASSES):
+        share = first_of(ancestor * kept_since_parent(geometry.gram, neighbours, share), order)
+        share[root] = 0
     return RootedTree(root, share, low, found, told, possible)
 
 
