@@ -23,6 +23,7 @@ from lineage.detect.weighted_quantile import weighted_quantile
 
 LOW, BEYOND, NEITHER = 9.1, 8.4, -7.1
 TOLD = 2.0
+ONCE = 1.2
 TRAINED_ON = 0.1  # probability that a model which holds far more than that was trained on from the candidate
 PARENTS = 4  # of a candidate that are looked at, the likeliest
 _CHUNK = 1 << 20  # groups times candidates times their parents at a time
@@ -61,7 +62,7 @@ def kept_since_parent(gram: Gram, neighbours: Tensor, share: Tensor) -> Tensor:
         moved = step[:, candidate]  # (g, b, k, c)
         total = shared.sum(0) / moved.sum(0).clamp(min=1e-300)
         low = weighted_quantile(shared / moved, moved, QUANTILE).nan_to_num(1.0)
-        odds = LOW * low.clamp(-1, 1) - BEYOND * (total - 1).clamp(0, 1) + NEITHER + TOLD
+        odds = LOW * low.clamp(-1, 1) - BEYOND * (total - ONCE).clamp(0, 1) + NEITHER + TOLD
         holds = torch.maximum(odds.sigmoid(), TRAINED_ON * (total > 1).double())
         found.append(1 - (chance[candidate] * (1 - holds)).sum(2))
     return torch.cat(found)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from lineage.detect.align import Layer, Part
+from lineage.detect.computing import use_threads
 from lineage.detect.detector.tokens import tokens
-from lineage.detect.side_by_side import side_by_side
+from lineage.detect.side_by_side import is_beside_others, side_by_side
 from lineage.detect.signals.pairs import pair_evidence
 from lineage.detect.signals.shared_start import structure_kept
 
@@ -59,3 +61,22 @@ def test_a_family_measured_by_two_threads_is_what_one_measures() -> None:
     by_two = everything()
     torch.set_num_threads(1)
     assert all(torch.equal(one, two) for one, two in zip(everything(), by_two, strict=True))
+
+
+def test_a_piece_of_several_gets_no_more_threads_and_those_not_begun_are_given_up_after_an_error() -> None:
+    begun: list[int] = []
+    failed = threading.Event()
+
+    def work(piece: int) -> int:
+        begun.append(piece)
+        assert is_beside_others() and use_threads(1 << 60).startswith("1 thread") and torch.get_num_threads() == 1
+        if piece == 1:
+            failed.set()
+            raise ZeroDivisionError
+        assert failed.wait(20)
+        time.sleep(0.05)
+        return piece
+
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(work, range(200))
+    assert len(begun) < 100 and not is_beside_others()
