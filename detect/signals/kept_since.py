@@ -8,8 +8,8 @@ on the same data, has 2.1 to 2.9 as well; nothing found parts the two (the same 
 directions, and of its units), and sweeps and seeds are more usual.
 
 The slope of the lowest quarter of the groups, and of all values where that is beyond 1, were weighed by a logistic regression on 426
-pairs of a grandchild and its parent, and 963 of siblings, of 22 families; each family left out, 0.91 of them are told (`TOLD` is their
-odds there, taken off: which is likelier is weighed elsewhere).
+pairs of a grandchild and its parent, and 963 of siblings, of 22 families; of those of each family left out 0.91 came out right. `PRIOR` takes
+off what siblings are more there, and more: a wrong veto hides a parent.
 
 Dimension letters: m models, k neighbours of each, c likeliest parents of a neighbour, g groups of values.
 """
@@ -22,7 +22,7 @@ from lineage.detect.signals.inheritance import QUANTILE
 from lineage.detect.weighted_quantile import weighted_quantile
 
 LOW, BEYOND, NEITHER = 9.1, 8.4, -7.1
-TOLD = 2.0
+PRIOR = 2.0
 ONCE = 1.2
 TRAINED_ON = 0.1  # probability that a model which holds far more than that was trained on from the candidate
 PARENTS = 4  # of a candidate that are looked at, the likeliest
@@ -62,7 +62,7 @@ def kept_since_parent(gram: Gram, neighbours: Tensor, share: Tensor) -> Tensor:
         moved = step[:, candidate]  # (g, b, k, c)
         total = shared.sum(0) / moved.sum(0).clamp(min=1e-300)
         low = weighted_quantile(shared / moved, moved, QUANTILE).nan_to_num(1.0)
-        odds = LOW * low.clamp(-1, 1) - BEYOND * (total - ONCE).clamp(0, 1) + NEITHER + TOLD
+        odds = LOW * low.clamp(-1, 1) - BEYOND * (total - ONCE).clamp(0, 1) + NEITHER + PRIOR
         holds = torch.maximum(odds.sigmoid(), TRAINED_ON * (total > 1).double())
         found.append(1 - (chance[candidate] * (1 - holds)).sum(2))
     return torch.cat(found)
