@@ -22,6 +22,7 @@ from lineage.detect.model_input import Subject
 from lineage.detect.nearest_relative import not_alone
 from lineage.detect.no_relatives import by_blocks
 from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
+from lineage.detect.part_reasons import naming_parts
 from lineage.detect.parts_in_group import agreeing
 from lineage.detect.renamed import across_names, kin_of_other_names
 from lineage.detect.taken_layers import with_taken_layers
@@ -39,7 +40,7 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
         threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
     decided = [decide_group(group, decide, threshold) for group in groups_of(subjects)]
-    found = by_model(without_denied(with_originals(decided)))
+    found = by_model(naming_parts(without_denied(with_originals(decided))))
     decisions = [combined(subject.id, found[subject.id]) for subject in subjects]
     if threshold is None:
         return decisions
@@ -81,7 +82,7 @@ def decide_about(
     decided = [decide_group(group, decide, threshold) for group in own]
     if any(has_equals(decision) for pairs in decided for _, decision in pairs):  # other parts tell which came first
         decided += [decide_group(group, decide, threshold) for group in groups if group not in own]
-    said = by_model(without_denied(with_originals(decided)))[subject.id]
+    said = by_model(naming_parts(without_denied(with_originals(decided))))[subject.id]
     found = combined(subject.id, said)
     if threshold is None:
         return found

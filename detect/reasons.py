@@ -26,6 +26,7 @@ TEMPLATES = {
     "tie_same_files": "equal to {original}: the files are the same bytes; the weights do not show which is the copy",
     "tie_equal_values": "equal to {original}: all {values:,} values compared are equal; the weights do not show which is the copy",
     "equals_of_parent": "{parent} has the same weights as {models}",
+    "equals_of_parent.part": "the part {part} of {parent} has the same weights as that of {models}",
     "parent_of_both": "the parent of both: {reason}",
     "unrelated": "none of {count} models of its architecture is related to it",
     "unrelated.one": "the only other model of its architecture is not related to it",
@@ -72,8 +73,10 @@ TEMPLATES = {
     "partly_of_claimed": "{share:.2f} of what {claimed} changed since is in it, which its card names: it may be a merge of that one",
     "same_base": "its card names the same base as that of {parent}, and that is not here",
     "equal_body": "every weight of its body is equal bit for bit; at most its head or vectors were trained",
+    "equal_body.part": "every weight of its part {part} is equal bit for bit; of that at most vectors were trained",
     "equal_part": (
-        "every weight of the tensors that both have is equal bit for bit, {percent:.0f} % of the smaller model; others have no counterpart"
+        "every matrix that both have, its head left out, is equal bit for bit, {percent:.0f} % of the smaller model; "
+        "at most heads or vectors were trained, and others have no counterpart"
     ),
     "equal_body_first": "cannot tell which of {count} such models came first",
     "equal_but_later": (
@@ -81,8 +84,9 @@ TEMPLATES = {
     ),
     "adapter_inside": "every weight of its body is that of {models} bit for bit, and it holds an adapter that was not merged",
     "equal_bodies": "the bodies of {models} are equal bit for bit; cannot tell which of them came first",
+    "equal_bodies.part": "the parts {part} of {models} are equal bit for bit; cannot tell which of them came first",
     "equal_parts": (
-        "the tensors that {models} have in common are equal bit for bit, {percent:.0f} % of the smaller model; cannot tell which came first"
+        "the matrices that {models} both have are equal bit for bit, {percent:.0f} % of the smaller model; cannot tell which came first"
     ),
     "merge": "every weight is a mean of those of {first} ({first_share:.2f}) and {second} ({second_share:.2f})",
     "merge_mean": "every weight is a mean of those of {models}, in shares of {shares}",
@@ -178,7 +182,7 @@ class Reason:
     Attributes:
         key: of a template.
         values: JSON-serialisable numbers and texts that fill it; `count` 1 takes the template `KEY.one` where there is one, a `distance`
-            that is far `KEY.far`.
+            that is far `KEY.far`, a `part` `KEY.part`.
         models: the same for models, by their ids; several of them are listed.
         reasons: reasons within it.
         then: further clauses.
@@ -210,7 +214,8 @@ class Reason:
             **{key: reason.text(name_of) for key, reason in self.reasons.items()},
         }
         try:
-            first = template(self.key, self.values.get("count"), self.values.get("distance")).format(**filled)
+            more = (self.values.get(name) for name in ("count", "distance", "part"))
+            first = template(self.key, *more).format(**filled)
         except (KeyError, ValueError, IndexError, AttributeError, TypeError):  # kept by a newer version
             first = f"{self.key} {', '.join(f'{key} {value}' for key, value in filled.items())}".strip()
         return "; ".join([first, *(clause.text(name_of) for clause in self.then)])
@@ -255,10 +260,10 @@ class Reason:
 NONE = Reason("")
 
 
-def template(key: str, count: object = None, distance: object = None) -> str:
+def template(key: str, count: object = None, distance: object = None, part: object = None) -> str:
     """
     Args:
-        count: 1 takes `KEY.one`; distance: from FAR on takes `KEY.far`; each where there is one.
+        count: 1 takes `KEY.one`; distance: from FAR on takes `KEY.far`; part: of a model takes `KEY.part`; each where there is one.
     Raises:
         KeyError: there is no such template in this version.
     """
@@ -266,4 +271,5 @@ def template(key: str, count: object = None, distance: object = None) -> str:
         return next(m.reason for m in METHODS if m.name == key.removeprefix(OF_METHOD) and m.reason)
     one = TEMPLATES.get(f"{key}.one") if count == 1 else None
     far = TEMPLATES.get(f"{key}.far") if isinstance(distance, float | int) and distance >= FAR else None
-    return one or far or TEMPLATES[key]
+    of_part = TEMPLATES.get(f"{key}.part") if part else None
+    return one or far or of_part or TEMPLATES[key]

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.denied_parts import without_denied
+from lineage.detect.part_reasons import naming_parts
+from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 
 
@@ -59,3 +61,18 @@ def test_a_small_part_and_a_copy_are_left_alone() -> None:
     assert asserted(*small) == "sibling"
     copy = replace(COMES, relation=Relation.COPY_OF)
     assert asserted(decoder("child", "other"), decoder("sibling"), decoder("other"), edge=copy) == "sibling"
+
+
+def test_sentences_about_equal_bodies_name_the_part_that_is_equal() -> None:
+    equals = Reason("grew", {"z": 4.0}, {"parent": "base"}).and_then(
+        Reason("equals_of_parent", models={"parent": "base", "models": ("sibling",)})
+    )
+    whole = Decision("whole", AnswerKind.UNDECIDED, 0.5, reason=Reason("equal_body"))
+    alone = replace(COMES, model="alone", parent="base", reason=equals)
+    encoders = [encoder("whole", whole), encoder("base"), encoder("sibling"), (Member("alone", ("",), 30), alone)]
+    decoders = [decoder("whole"), decoder("base"), decoder("sibling")]
+    told = {m.model: str(d.reason) for m, d in naming_parts([encoders, decoders])[0]}
+    assert told["whole"].startswith("every weight of its part encoder is equal")
+    assert "the part encoder of base has the same weights as that of sibling" in told["alone"]
+    (same,) = naming_parts([encoders])
+    assert str(same[0][1].reason).startswith("every weight of its body is equal")  # no model has another part
