@@ -8,8 +8,8 @@ on the same data, has 2.1 to 2.9 as well; nothing found parts the two (the same 
 directions, and of its units), and sweeps and seeds are more usual.
 
 The slope of the lowest quarter of the groups, and of all values where that is beyond 1, were weighed by a logistic regression on 426
-pairs of a grandchild and its parent, and 963 of siblings, of 22 families; of those of each family left out 0.91 came out right. `PRIOR` takes
-off what siblings are more there, and more: a wrong veto hides a parent.
+pairs of a grandchild and its parent, and 963 of siblings, of 22 families; of those of each family left out 0.91 came out right.
+`PRIOR` takes off what siblings are more there, and more: a wrong veto hides a parent.
 
 Dimension letters: m models, k neighbours of each, c likeliest parents of a neighbour, g groups of values.
 """
