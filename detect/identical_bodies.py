@@ -244,7 +244,7 @@ def _spread(decision: Decision, groups: dict[str, IdenticalBodies], threshold: f
     if probability >= threshold:
         return replace(decision, probability=probability, candidates=candidates)
     if decision.answer is AnswerKind.UNDECIDED:
-        return replace(decision, candidates=candidates)
+        return replace(decision, candidates=candidates, reason=_of_first(decision.reason, candidates))
     near = groups.get(decision.parent or "") if own is None or first >= threshold else own
     alike = tuple(member for member, _ in near.members[:3]) if near else (decision.model,)
     return replace(
@@ -257,6 +257,13 @@ def _spread(decision: Decision, groups: dict[str, IdenticalBodies], threshold: f
         candidates=candidates,
         reason=Reason("equal_bodies", models={"models": alike}, then=tuple(_saw_more(near) if near else ())),
     )
+
+
+def _of_first(reason: Reason, candidates: Sequence[Candidate]) -> Reason:
+    """A reason that names two candidates, with those that are first once equal bodies are among them."""
+    if reason.key != "two_candidates" or len(candidates) < 2:
+        return reason
+    return replace(reason, models={"first": candidates[0].parent, "second": candidates[1].parent})
 
 
 def _candidates(chances: dict[str, float]) -> tuple[Candidate, ...]:

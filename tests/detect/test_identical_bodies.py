@@ -10,6 +10,7 @@ from lineage.detect.identical_bodies import IdenticalBodies, decide_equals, same
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
+from lineage.detect.reasons import Reason
 from lineage.graphdb.schema import Relation
 from tests.builders import sketch_of, start, tune
 
@@ -41,6 +42,16 @@ def test_the_one_that_stands_for_both_may_come_from_the_other():
     found = spread([edge("x", "root", 0.96)], [group(0.6, 0.4)], 0.8)[0]
     assert found.answer is AnswerKind.UNDECIDED
     assert {c.parent: c.probability for c in found.candidates} == pytest.approx({"root": 0.576, "y": 0.4})
+
+
+def test_candidates_that_cannot_be_told_apart_are_the_first_ones_equal_bodies_among_them():
+    candidates = (Candidate("one", 0.45), Candidate("two", 0.41))
+    reason = Reason("two_candidates", models={"first": "one", "second": "two"})
+    found = spread(
+        [Decision("x", AnswerKind.UNDECIDED, 0.45, candidates=candidates, reason=reason)], [group(0.5, 0.5)], 0.8
+    )[0]
+    assert [c.parent for c in found.candidates] == ["y", "one", "two"]
+    assert "cannot tell y and one apart" in str(found.reason)
 
 
 def test_a_sure_choice_changes_nothing_but_the_probability():
