@@ -8,7 +8,7 @@ from typing import Any
 
 from lineage.detect.arrays import Tensor
 from lineage.detect.clustering import RELATED
-from lineage.detect.decided_by import ancestor_terms, by_signal, root_terms, strongest_first
+from lineage.detect.decided_by import LEAST, ancestor_terms, by_signal, root_terms, strongest_first
 from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.geometry import NEARLY_EQUAL
 from lineage.detect.reasons import GROWTH_TELLS, Reason
@@ -221,8 +221,13 @@ def _decided_by(child: int, parent: int, family: FamilyEvidence) -> tuple[str, .
         "dates": float(family.evidence.dates[child, parent] > 0),
         "declared": float(family.evidence.declared[child, parent] > 0),
     }
-    ancestor = by_signal(ancestor_terms(family.tree, child, parent), certain_log_odds(child, parent, family.evidence))
+    certain = certain_log_odds(child, parent, family.evidence)
+    ancestor = by_signal(ancestor_terms(family.tree, child, parent), certain)
     terms = [root_terms(family.tree, child, parent), ancestor, outside]
+    # what is silent about these two may have moved the choice of a root far away, which is not said of this edge
+    silent = {name for name, odds in certain.items() if odds <= 0}
+    spoken = [{kind: odds for kind, odds in some.items() if kind not in silent} for some in terms]
+    terms = spoken if any(odds > LEAST for some in spoken for odds in some.values()) else terms
     if not outside["declared"]:  # cards of other models may speak for the root, and this one for another parent
         terms = [{kind: odds for kind, odds in some.items() if kind != "declared"} for some in terms]
     return strongest_first(*terms)

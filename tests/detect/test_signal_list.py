@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from lineage import detect
+from lineage.detect import acceptance
 from lineage.detect.acceptance import certain_log_odds
 from lineage.detect.align import Layer, Part
 from lineage.detect.decided_by import CERTAIN_TERM, by_signal
@@ -132,3 +134,15 @@ def test_what_certain_evidence_adds_is_named_by_the_signals_it_is_from() -> None
     assert by_signal(terms, {"counters": 0.0, "decay": 6.0}) == {"inheritance": 1.0, "decay": 3.0}
     assert by_signal(terms, {"counters": 4.0, "decay": 2.0}) == {"inheritance": 1.0, "counters": 2.0, "decay": 1.0}
     assert by_signal(terms, {"counters": 0.0, "decay": 0.0}) == terms
+
+
+def test_an_edge_is_not_said_to_be_decided_by_what_is_silent_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decay between other models may have moved the choice of the root."""
+    monkeypatch.setattr(acceptance, "root_terms", lambda *_: {"decay": 5.0, "centre": 1.0})
+    monkeypatch.setattr(acceptance, "ancestor_terms", lambda *_: {"inheritance": 2.0})
+    for odds, kinds in ((0.0, ("inheritance", "centre")), (6.0, ("decay", "inheritance", "centre"))):
+        told = torch.tensor([[0.0, odds], [-odds, 0.0]], dtype=torch.float64)
+        signals = {s.name: told if s.name == "decay" else torch.zeros_like(told) for s in SIGNALS}
+        evidence = Evidence(signals, *[torch.zeros_like(told)] * 3)
+        family = SimpleNamespace(evidence=evidence, tree=None)
+        assert acceptance._decided_by(0, 1, family) == kinds  # type: ignore[arg-type]
