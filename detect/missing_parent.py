@@ -58,6 +58,8 @@ OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that few true roots
 # them is below its square. Of eight children and more, two have always been found that have nothing to do with each other.
 # lowest such product over the shortest step's square: nothing said, and all said
 SHARED_BY_ALL, SURELY_SHARED = 0.12, 0.22
+# shortest step over the middle one's: a child that hardly moved bounds the step of a stand-in, and tells nothing of what all share
+SHORT, NOT_SHORT = 0.1, 0.18
 NO_STEP = 1e-10  # square of a step over the model's own, from which on it is more than rounding
 SHARED_CHILDREN = 8  # fewer may all be akin
 SHARED_WORTH = 4.0  # log-odds, beside the prior's against many children
@@ -201,7 +203,9 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
     if shortest <= NO_STEP * float(products.diagonal().max()):
         return 0.0
     lowest = float(products_of_two.min()) / shortest
-    return _shared_worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
+    beside = math.sqrt(shortest / float(squares.median()))
+    telling = min(1.0, max(0.0, (beside - SHORT) / (NOT_SHORT - SHORT)))
+    return telling * _shared_worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
 
 
 def _steps(root: int, children: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:

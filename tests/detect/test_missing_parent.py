@@ -44,6 +44,14 @@ def test_a_step_of_nothing_but_rounding_says_nothing():
     assert shared_by_all(1, torch.arange(2, 14), copied) == 0.0
 
 
+def test_beside_a_child_that_hardly_moved_a_common_direction_of_the_others_is_no_step_of_a_stand_in():
+    models = star(12, together=1.0)
+    assert shared_by_all(0, torch.arange(1, 13), models) > 3.0
+    short = torch.ones(13, dtype=torch.float64)
+    short[1] = 0.02
+    assert shared_by_all(0, torch.arange(1, 13), models * short[:, None] * short[None, :]) == 0.0
+
+
 def of_steps(*sizes: float, values: int = 20_000) -> torch.Tensor:
     """Inner products of a parent and children that moved so far each, into directions of their own."""
     dice = torch.Generator().manual_seed(4)
