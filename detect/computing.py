@@ -86,7 +86,7 @@ def allowed_processors() -> int:
 
 
 def free_processors() -> int:
-    """Processors of the machine that were idle over the last minute, this process's own share not counted."""
+    """Processors of the machine that were idle over the last minute; what this process did in it counts as busy as well."""
     try:
         busy = os.getloadavg()[0]
     except OSError:
