@@ -14,15 +14,14 @@ from collections.abc import Mapping, Sequence
 from lineage.detect.cohorts import Decide, classes, decided_in_cohorts
 from lineage.detect.combine_decisions import PartOfModel, combined, without_parts
 from lineage.detect.decision import AnswerKind, Decision
-from lineage.detect.denied_parts import without_denied
-from lineage.detect.equal_parts import by_model, has_equals, with_originals
+from lineage.detect.equal_parts import has_equals
 from lineage.detect.folded import across_norms, keeps_norms, norms_apart
 from lineage.detect.groups import Group, GroupMember, comparable, groups_of, pieces
+from lineage.detect.groups_together import together
 from lineage.detect.model_input import Subject
 from lineage.detect.nearest_relative import not_alone
 from lineage.detect.no_relatives import by_blocks
 from lineage.detect.overlap import NEARLY_ALL, lowered, overlap
-from lineage.detect.part_reasons import naming_parts
 from lineage.detect.parts_in_group import agreeing
 from lineage.detect.renamed import across_names, kin_of_other_names
 from lineage.detect.taken_layers import with_taken_layers
@@ -40,7 +39,7 @@ def decide_groups(subjects: Sequence[Subject], decide: Decide, threshold: float 
         threshold: probability below which no parent of another depth is asserted; None where nothing counts but what `decide` says.
     """
     decided = [decide_group(group, decide, threshold) for group in groups_of(subjects)]
-    found = by_model(naming_parts(without_denied(with_originals(decided))))
+    found = together(decided)
     decisions = [combined(subject.id, found[subject.id]) for subject in subjects]
     if threshold is None:
         return decisions
@@ -82,7 +81,7 @@ def decide_about(
     decided = [decide_group(group, decide, threshold) for group in own]
     if any(has_equals(decision) for pairs in decided for _, decision in pairs):  # other parts tell which came first
         decided += [decide_group(group, decide, threshold) for group in groups if group not in own]
-    said = by_model(naming_parts(without_denied(with_originals(decided))))[subject.id]
+    said = together(decided)[subject.id]
     found = combined(subject.id, said)
     if threshold is None:
         return found

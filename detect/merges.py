@@ -86,8 +86,7 @@ def merges(
     models = len(distance)
     if models < 3:
         return {}
-    everything, inner = family_values(layers, distance, sources), _by_layer(gram)
-    values = everything
+    values, inner = family_values(layers, distance, sources), _by_layer(gram)
     regressed = regression(values, inner)
     blocks = np.array([layer.part is Part.BODY for layer in layers if layer.part is not Part.REST])
     found = _as_claimed(values, distance, claimed or {}, blocks)
@@ -98,13 +97,14 @@ def merges(
         if not any(part in found and model in found[part].sources for part in taken.all):
             found[model] = _of_span(model, taken)
     rest = [model for model in range(models) if model not in found]
+    left = values
     if found and len(rest) > 1:
-        values = values.only(rest)
-        regressed = regression(values, [tensor[np.ix_(rest, rest)] for tensor in inner])
+        left = values.only(rest)
+        regressed = regression(left, [tensor[np.ix_(rest, rest)] for tensor in inner])
     asked = [place for place, model in enumerate(rest) if model not in guests]
-    for model, trimmed in trimmed_merges(values, regressed, asked).items() if len(rest) > 2 else ():
+    for model, trimmed in trimmed_merges(left, regressed, asked).items() if len(rest) > 2 else ():
         found[rest[model]] = _of_trimmed(rest, model, trimmed)
-    found |= _run_again(everything, distance, found, blocks)
+    found |= _run_again(values, distance, found, blocks)
     return {m: replace(merge, before=_came_before(sources, m)) for m, merge in found.items()}
 
 

@@ -106,9 +106,8 @@ def _moved_by_steps(rows: np.ndarray, places: np.ndarray, digits: int) -> Weight
         at_step = seen & (np.abs(size - step) <= digit)
         if not step or int(seen.sum()) < max(FEWEST, SEEN * seen.size) or at_step.sum() < AT_STEP * seen.sum():
             continue
-        step = float(
-            np.average(size[at_step], weights=digit[at_step] ** -2.0)
-        )  # the quantile has some value's rounding
+        # the quantile has some value's rounding
+        step = float(np.average(size[at_step], weights=digit[at_step] ** -2.0))
         toward = np.clip(rows - rows[start], -step, step)  # (m, v)
         good = ((np.abs(toward - moved) <= OFF * digit) & seen).sum(1) / int(seen.sum())
         chance = float(((np.abs(np.roll(moved, 1) - moved) <= OFF * digit) & seen).sum()) / int(seen.sum())

@@ -254,16 +254,13 @@ class _Work:
     def _store(self, ready: Mapping[str, list[tuple[int, DecisionSubject, Decision]]]) -> None:
         from lineage.detect.combine_decisions import combined
         from lineage.detect.decision import AnswerKind
-        from lineage.detect.denied_parts import without_denied
-        from lineage.detect.equal_parts import by_model, with_originals
-        from lineage.detect.part_reasons import naming_parts
+        from lineage.detect.groups_together import together
 
         of_group: dict[int, list[tuple[DecisionSubject, Decision]]] = {}
         for said in ready.values():
             for place, part, decision in said:
                 of_group.setdefault(place, []).append((part, decision))
-        groups = with_originals([of_group[place] for place in sorted(of_group)])
-        about = by_model(naming_parts(without_denied(groups)))
+        about = together([of_group[place] for place in sorted(of_group)])
         decisions = [
             combined(hub_id, about[hub_id]) for hub_id in ready if hub_id in about and hub_id not in self.bound
         ]

@@ -21,9 +21,10 @@ from lineage.detect.gram import Gram
 from lineage.detect.signals.inheritance import QUANTILE
 from lineage.detect.weighted_quantile import weighted_quantile
 
+# log-odds for the low slope, for what is beyond ONCE over all values, and without either
 LOW, BEYOND, NEITHER = 9.1, 8.4, -7.1
 PRIOR = 2.0
-ONCE = 1.2
+ONCE = 1.2  # real families lost answers where 1.0 was the limit: a run goes on the same way
 TRAINED_ON = 0.1  # probability that a model which holds far more than that was trained on from the candidate
 PARENTS = 4  # of a candidate that are looked at, the likeliest
 _CHUNK = 1 << 20  # groups times candidates times their parents at a time
@@ -43,22 +44,15 @@ def kept_since_parent(gram: Gram, neighbours: Tensor, share: Tensor) -> Tensor:
     products = gram.products.flatten(1)  # (g, m * m)
     models, size = len(neighbours), neighbours.shape[1] * place.shape[1] * len(products)
     own = gram.products.diagonal(dim1=1, dim2=2)  # (g, m)
-    step = (
-        own[:, :, None] + own[:, parent] - 2 * gram.products.gather(2, parent.expand(len(products), -1, -1))
-    )  # (g, m, c)
-    step = step.clamp(min=0)
+    to_parent = gram.products.gather(2, parent.expand(len(products), -1, -1))  # (g, m, c)
+    step = (own[:, :, None] + own[:, parent] - 2 * to_parent).clamp(min=0)
     found = []
     for children in torch.arange(models).split(max(1, _CHUNK // size)):
         candidate = neighbours[children]  # (b, k)
         above = parent[candidate]  # (b, k, c)
-        child, other = children[:, None, None] * models, candidate[:, :, None] * models
-        # <b - a, s - a>
-        shared = (
-            products[:, child + candidate[:, :, None]]
-            - products[:, child + above]
-            - products[:, other + above]
-            + own[:, above]
-        )
+        child, other = children[:, None, None] * models, candidate[:, :, None]
+        to_candidate = products[:, child + other] - products[:, child + above]
+        shared = to_candidate - products[:, other * models + above] + own[:, above]  # <b - a, s - a>
         moved = step[:, candidate]  # (g, b, k, c)
         total = shared.sum(0) / moved.sum(0).clamp(min=1e-300)
         low = weighted_quantile(shared / moved, moved, QUANTILE).nan_to_num(1.0)
