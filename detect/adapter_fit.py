@@ -320,6 +320,8 @@ def _fits(module: AdaptedModule, shape: Shape, vocabulary: bool) -> tuple[bool, 
         return False, None
     if module.divisor and not any(size % module.divisor == 0 for size in shape):
         return False, None
+    if prod(shape) < module.values or (module.of_both_sides and len(shape) == 2 and module.of_both_sides % sum(shape)):
+        return False, None
     if len(shape) < 2:
         return module.inputs in (None, *shape) and module.outputs in (None, *shape), None
     wanted = (module.outputs, module.inputs)
@@ -419,6 +421,10 @@ def _shown(module: AdaptedModule) -> str:
 def _sizes(module: AdaptedModule) -> str:
     if module.sides or module.divisor:
         return f"weights with a side of {' or '.join(map(str, module.sides)) or f'a multiple of {module.divisor}'}"
+    if module.of_both_sides:
+        return f"weights whose sides together divide {module.of_both_sides}"
+    if module.values:
+        return f"weights of {module.values} values and more"
     return f"{module.outputs or 'any'} × {module.inputs or 'any'}"
 
 

@@ -90,7 +90,7 @@ class AdaptedModule:
         broken: why its tensors do not fit each other; None where they do.
         container: it may be a module without a weight of its own, such as a whole attention.
         sides: sizes of which one must be a side of its weight; empty where the adapter works with any.
-        divisor: of a side of its weight.
+        divisor: of a side of its weight; of_both_sides: a multiple of the sum of both sides; values: that the weight has at least.
         by_name: found only by the name of a module that the base has, see adapter_fit.py.
     """
 
@@ -104,12 +104,14 @@ class AdaptedModule:
     container: bool = False
     sides: tuple[int, ...] = ()
     divisor: int | None = None
+    of_both_sides: int | None = None
+    values: int = 0
     by_name: bool = False
 
     @property
     def sized(self) -> bool:
-        """Whether it works only on weights of some sizes."""
-        return bool(self.inputs or self.outputs or self.sides or self.divisor)
+        """Whether it works only on weights of some sizes; to work on all that are large enough says little."""
+        return bool(self.inputs or self.outputs or self.sides or self.divisor or self.of_both_sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +250,10 @@ def module_of(name: str, tensors: Mapping[str, Shape], by_name: bool = False) ->
     else:
         inputs, outputs, rank = _of_marked(tensors) if not by_name else _of_unknown_halves(tensors)
         sides, divisor = _sides(tensors), _divisor(tensors)
-    container = "adaption_prompt" in tensors
-    return AdaptedModule(component, name, joined, inputs, outputs, rank, broken, container, sides, divisor, by_name)
+    return AdaptedModule(
+        component, name, joined, inputs, outputs, rank, broken, "adaption_prompt" in tensors, sides, divisor,
+        _of_both_sides(tensors), _least_values(tensors), by_name,
+    )  # fmt: skip
 
 
 def _of_vector_bank(tensors: Mapping[str, Shape]) -> tuple[int | None, int | None, int | None]:
@@ -303,6 +307,19 @@ def _sides(tensors: Mapping[str, Shape]) -> tuple[int, ...]:
 def _divisor(tensors: Mapping[str, Shape]) -> int | None:
     """MiSS has a column for each output, or repeats fewer columns until there are as many."""
     return next((s[1] for p, s in tensors.items() if p in ("miss_block", "bone_block") and len(s) == 2), None)
+
+
+def _of_both_sides(tensors: Mapping[str, Shape]) -> int | None:
+    """SHiRA changes as many single values as LoRA of its rank has: rank * (in + out)."""
+    return next((prod(s) for p, s in tensors.items() if p == "shira_weight"), None)
+
+
+def _least_values(tensors: Mapping[str, Shape]) -> int:
+    """Each of these methods changes different values of the weight, its spectrum or its wavelets; PSOFT turns as many of its directions."""
+    chosen = ("shira_weight", "supertuning_values", "fourierft_spectrum", "waveft_spectrum")
+    single = [prod(shape) for part, shape in tensors.items() if part in chosen]
+    turned = [prod(shape) ** 2 for part, shape in tensors.items() if part == "psoft_R.vector_a"]
+    return max([*single, *turned], default=0)
 
 
 def _of_kronecker(tensors: Mapping[str, Shape]) -> tuple[int | None, int | None]:

@@ -152,10 +152,12 @@ def _found(
     sure = min(sure, RENAMED_FITS) if found.renamed else sure
     structure = next((part.structure for part in claim.parts if part.structure is not None), None)
     adapter = adapter if structure is None else with_modules_of(adapter, structure)
-    if adapter.modules and all(not module.sized for module in adapter.modules):
-        sure = min(sure, NAMED_FITS)
+    named_alone = bool(adapter.modules) and all(not module.sized for module in adapter.modules)
+    sure = min(sure, NAMED_FITS) if named_alone else sure
     evidence = _evidence(adapter, found) | {"claimed_in": list(claim.sources)}
-    reason = _lead(adapter).and_then(Reason("adapter_fits", {"count": found.modules}, {"base": claim.ids}))
+    count, named = {"count": found.modules}, {"base": claim.ids}
+    fits = Reason("adapter_by_claim", count, named) if named_alone else Reason("adapter_fits", count, named)
+    reason = _lead(adapter).and_then(fits)
     if found.renamed:
         reason = reason.and_then(Reason("adapter_renamed"))
     through = next((part.through for part in claim.parts if part.through), ())
@@ -178,7 +180,7 @@ def _found(
         claim.ids[0],
         Relation.ADAPTER_OF,
         candidates,
-        ("declared", "structure"),
+        ("declared",) if named_alone else ("declared", "structure"),
         evidence,
         reason,
         bases=claim.ids,

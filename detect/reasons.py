@@ -153,6 +153,10 @@ TEMPLATES = {
     "adapter_damaged": "a damaged adapter: {problem}",
     "adapter_fits": "{base} is declared, and all {count} parts fit there",
     "adapter_fits.one": "{base} is declared, and it fits there",
+    "adapter_by_claim": "{base} is declared, and has all {count} parts by name; weights of other sizes would do as well, so that the claim "
+    "alone decides",
+    "adapter_by_claim.one": "{base} is declared, and has the part by name; a weight of another size would do as well, so that the claim "
+    "alone decides",
     "adapter_renamed": "under other names, block by block",
     "adapter_through": "by way of {adapters}",
     "adapter_vocabulary": "it has {rows:,} rows of vocabulary, its base {rows_of_base:,}",

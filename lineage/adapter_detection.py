@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 500  # adapters in memory
 NAMES_HELD = 100_000  # of bases
-METHOD = "adapters 1"  # a new number decides all of them again
+METHOD = "adapters 2"  # a new number decides all of them again
 
 Row = tuple[Model, Sequence[Declaration], str | None]
 

@@ -6,6 +6,9 @@ import pytest
 
 from lineage.detect.adapter_fit import BaseStructure, base_structure, fit, with_modules_of
 from lineage.detect.adapter_structure import AdapterStructure, structure_of
+from lineage.detect.adapters import AdapterClaims, ClaimedBase, FittingModels, PossibleBase, decide_adapter
+from lineage.detect.options import Options
+from lineage.graphdb.schema import Relation
 
 Layout = dict[str, tuple[int, ...]]
 
@@ -65,6 +68,7 @@ SAVED_BY_PEFT = {
     "VB-LoRA": of_blocks({"vblora_logits_A": (4, 6, 9), "vblora_logits_B": (4, 4, 9)}, "mlp.down_proj")
     | {"base_model.vblora_vector_bank": (9, 8)},
     "RoAd": of_blocks({"road_alpha": (24,), "road_theta": (24,)}, "mlp.gate_proj"),
+    "SHiRA": of_blocks({"shira_indices": (2, 192), "shira_weight": (192,)}),
     "a tuned prompt": {"prompt_embeddings": (5, 32), "prefix_task_cols": (1, 5, 1), "prefix_task_rows": (1, 1, 32)},
     "tuned norms": of_blocks({"ln_tuning_layers.weight": (32,)}, "input_layernorm"),
 }
@@ -88,7 +92,8 @@ def test_what_peft_saves_fits_its_base_and_no_wider_one(method: str) -> None:
 
 
 OF_ANY_SIZE = {
-    "SHiRA": of_blocks({"shira_indices": (2, 256), "shira_weight": (256,)}),
+    "SuperTuning": of_blocks({"supertuning_indices": (10,), "supertuning_values": (10,)}),
+    "FourierFT": of_blocks({"fourierft_spectrum": (1000,)}),
     "PSOFT": of_blocks({"psoft_R.weight": (496,), "psoft_R.vector_a": (32,), "psoft_R.vector_b": (32,)}),
     "WaveFT": of_blocks({"waveft_spectrum": (259,)}),
     "an unknown method": of_blocks({"brandnew_core.weight": (7,), "brandnew_map": (3, 3, 3)})
@@ -106,6 +111,21 @@ def test_a_method_that_works_on_any_size_is_checked_by_the_names_of_its_modules(
     assert not fit(structure_of(OF_ANY_SIZE[method]), base_structure(other)).complete
     inside = {name.replace("model.", "model.language_model.", 1): shape for name, shape in llama().items()}
     assert fit(structure_of(OF_ANY_SIZE[method]), base_structure(inside)).complete
+
+
+@pytest.mark.parametrize("method", ["FourierFT", "PSOFT", "WaveFT"])
+def test_a_method_changes_no_more_values_than_the_weight_has(method: str) -> None:
+    small = base(width=15, keys=15, inner=15)
+    misfit = fit(structure_of(OF_ANY_SIZE[method]), small).misfit
+    assert misfit is not None and "values and more" in misfit and "15 × 15" in misfit
+
+
+@pytest.mark.parametrize("method", [m for m in OF_ANY_SIZE if m != "an unknown method"])
+def test_where_any_size_does_the_answer_says_that_the_claim_alone_decides(method: str) -> None:
+    claim = ClaimedBase("org/base", ("adapter_config",), (PossibleBase("id", "org/base", base()),))
+    found = decide_adapter("a", structure_of(OF_ANY_SIZE[method]), AdapterClaims([claim]), FittingModels(), Options())
+    assert found.relation is Relation.ADAPTER_OF and found.decided_by == ("declared",) and found.probability < 0.95
+    assert "the claim alone decides" in found.reason.text()
 
 
 def test_halves_of_an_unknown_method_are_checked_and_say_its_rank() -> None:
