@@ -90,6 +90,12 @@ def quantizers(heads: int, keys: int) -> Mapping[str, tuple[str, int, Quantize]]
         "fp8, a scale a block": ("fp8", 8, _blocks_fp8),
         "fp8, a cast": ("fp8", 8, _cast_fp8),
     }  # fmt: skip
+    found["bitsandbytes int8, floats again"] = ("8 bits", 8, partial(_bitsandbytes, again=True, load_in_8bit=True))
+    nf4_again = partial(_bitsandbytes, again=True, load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    found["bitsandbytes nf4, floats again"] = ("4 bits", 4, nf4_again)
+    found |= {
+        f"GGUF {k}, floats again": (f"{b} bits", b, partial(_gguf_again, kind=k)) for k, b in (("Q8_0", 8), ("Q4_0", 4))
+    }
     for kind, bits in {"Q8_0": 8, "Q6_K": 6, "Q5_1": 5, "Q5_0": 5, "Q4_K": 4, "Q4_1": 4, "Q4_0": 4}.items():
         found[f"GGUF {kind}"] = ("gguf", bits, partial(gguf_copy, kind=kind, heads=heads, keys=keys))
     by_ggml = {"IQ4_XS": 4, "IQ3_S": 3, "IQ2_XS": 2, "IQ1_M": 1, "Q4_K": 4, "Q3_K": 3, "Q2_K": 2}
@@ -105,10 +111,31 @@ def _loaded(source: Path, **how: Any) -> Any:
     return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, device_map="cpu", **how)
 
 
-def _bitsandbytes(source: Path, target: Path, **how: Any) -> None:
+def _bitsandbytes(source: Path, target: Path, again: bool = False, **how: Any) -> None:
+    """
+    Args:
+        again: written as plain floats again.
+    """
     from transformers import BitsAndBytesConfig
 
-    _loaded(source, quantization_config=BitsAndBytesConfig(**how)).save_pretrained(target)
+    model = _loaded(source, quantization_config=BitsAndBytesConfig(**how))
+    model = model.dequantize().to(torch.bfloat16) if again else model
+    model.save_pretrained(target)
+
+
+def _gguf_again(source: Path, target: Path, kind: str) -> None:
+    """As transformers reads a GGUF file and saves it: every matrix through a packing and back."""
+    import gguf
+    from safetensors.torch import load_file, save_file
+
+    packing = gguf.GGMLQuantizationType[kind]
+    tensors = load_file(source / "model.safetensors")
+    for name in [name for name, values in tensors.items() if values.ndim == 2]:
+        packed = gguf.quants.quantize(tensors[name].float().numpy(), packing)
+        tensors[name] = torch.from_numpy(gguf.quants.dequantize(packed, packing)).to(torch.bfloat16)
+    target.mkdir(parents=True)
+    save_file(tensors, target / "model.safetensors", {"format": "pt"})
+    shutil.copy(source / "config.json", target)
 
 
 def _torchao(source: Path, target: Path, kind: str) -> None:

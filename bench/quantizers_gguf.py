@@ -36,7 +36,7 @@ def gguf_copy(source: Path, target: Path, kind: str, heads: int, keys: int, by_g
     target.mkdir(parents=True)
     tensors = {n: v.float().numpy() for n, v in load_file(source / "model.safetensors").items()}
     config = json.loads((source / "config.json").read_text())
-    architecture = config["model_type"]
+    architecture = config["model_type"].replace("gpt_neox", "gptneox")
     layers = config["num_hidden_layers"]
     writer = gguf.GGUFWriter(target / f"model-{kind}.gguf", architecture)
     writer.add_block_count(layers)
@@ -49,6 +49,8 @@ def gguf_copy(source: Path, target: Path, kind: str, heads: int, keys: int, by_g
         if architecture == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
             count = heads if "q_proj" in name else keys
             values = values.reshape(count, 2, values.shape[0] // count // 2, -1).swapaxes(1, 2).reshape(values.shape)
+        if "query_key_value" in name:  # of each head its queries, keys and values; there all queries come first
+            values = values.reshape(heads, 3, values.shape[0] // heads // 3, -1).swapaxes(0, 1).reshape(values.shape)
         if values.ndim == 1:
             writer.add_tensor(short, values)
         elif by_ggml:

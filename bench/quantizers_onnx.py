@@ -65,11 +65,10 @@ def _exported(source: Path, folder: Path) -> Path:
     class Logits(torch.nn.Module):
         def __init__(self, model: Any):
             super().__init__()
-            self.model, self.lm_head = model.model, model.lm_head
+            self.model = model
 
         def forward(self, tokens: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> Any:
-            found = self.model(input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=False)
-            return self.lm_head(found.last_hidden_state)
+            return self.model(input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=False).logits
 
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="eager")
     given = (torch.zeros(1, 16, dtype=torch.long), torch.zeros(1, 1, 16, 16), torch.arange(16)[None])

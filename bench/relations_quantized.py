@@ -1,12 +1,13 @@
 """Copies made by the libraries that quantize for the Hub (bench/quantizers.py): is the original named, beside its sisters?
 
-    python -m bench.relations_quantized [--seed 0] [--formats REGEX] [--write]        (needs: pip install -e '.[quantized]')
+    python -m bench.relations_quantized [--seed 0] [--architectures REGEX] [--formats REGEX] [--write]  (pip install -e '.[quantized]')
 
-Three architectures (Llama; Qwen2, which has biases; GPT-2, whose layers lie the other way round, by what packs these), of each one base
-that learned text and three children in bfloat16: `tuned` on other text; `hardly`, a few steps of a small rate; `adapter`, of which queries
-and values alone were trained, so that norms and embeddings are the base's. Base, tuned and adapter are quantized by every library; each
-copy has the four models beside it. No card names a base. Then each copy is asked for once more with its original gone. Rules and
-most thresholds were set on the first architecture, those of HQQ and of llama.cpp's two and three bits on both.
+Six architectures (Llama; Qwen2, which has biases; GPT-2, whose layers lie the other way round, by what packs these; GPT-NeoX, whose
+queries, keys and values are one matrix; Qwen3, which has norms of heads; BERT as a decoder), of each one base that learned text and three
+children in bfloat16: `tuned` on other text; `hardly`, a few steps of a small rate; `adapter`, of which queries and values alone were
+trained, so that norms and embeddings are the base's. Base, tuned and adapter are quantized by every library; each copy has the four models
+beside it. No card names a base. Then each copy is asked for once more with its original gone. Rules and most thresholds were set on the
+first architecture, those of HQQ and of llama.cpp's two and three bits on the first two.
 `--write` puts what was printed into RESULTS.md, in a section of its own for each version of the method.
 """
 
@@ -34,6 +35,11 @@ from bench.results_section import put_section
 from lineage.detect.pipeline import METHOD_VERSION
 
 HEADS, KEYS = 8, 4
+ALL_HEADS = ("neox", "bert")  # that have as many heads of keys as of queries
+CANNOT_PACK = {
+    "neox": ("HQQ",),
+    "bert": ("HQQ", "GGUF", "fp8, a scale a block"),
+}  # what the libraries do not make of them, or not whole
 ORIGINALS = ("base", "tuned", "adapter")
 MODELS = (*ORIGINALS, "hardly")
 COLUMNS = ("copies", "original named", "another named", "relation and format right", "gone: another asserted")
@@ -56,6 +62,9 @@ def architectures() -> dict[str, Any]:
         "llama": lambda: t.LlamaForCausalLM(t.LlamaConfig(**sizes)),
         "qwen2": lambda: t.Qwen2ForCausalLM(t.Qwen2Config(**sizes)),
         "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(**_of_gpt2())),
+        "neox": lambda: t.GPTNeoXForCausalLM(t.GPTNeoXConfig(**sizes)),
+        "qwen3": lambda: t.Qwen3ForCausalLM(t.Qwen3Config(**sizes, head_dim=sizes["hidden_size"] // HEADS)),
+        "bert": lambda: t.BertLMHeadModel(t.BertConfig(**sizes, is_decoder=True)),
     }
 
 
@@ -90,7 +99,11 @@ def family(name: str, make: Any, folder: Path, seed: int) -> None:
     model = make()
     _train(model, data.text("shakespeare"), 200, 1e-3)
     model.to(torch.bfloat16).save_pretrained(folder / "base")
-    recipes = {"tuned": (60, 2e-4, ()), "hardly": (8, 2e-5, ()), "adapter": (40, 1e-4, ("q_proj", "v_proj", "c_attn"))}
+    recipes = {
+        "tuned": (60, 2e-4, ()),
+        "hardly": (8, 2e-5, ()),
+        "adapter": (40, 1e-4, ("q_proj", "v_proj", "c_attn", "query", "value")),
+    }
     for child, (steps, rate, only) in recipes.items():
         model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
         _train(model, data.text("wiki-b"), steps, rate, only)
@@ -102,14 +115,15 @@ def family(name: str, make: Any, folder: Path, seed: int) -> None:
         )
 
 
-def run(first_seed: int = 0, formats: str = "", write: bool = False) -> dict[str, Any]:
+def run(first_seed: int = 0, formats: str = "", write: bool = False, which: str = "") -> dict[str, Any]:
     """Prints the tables and gives their numbers.
 
     Args:
-        first_seed: of the first architecture, the next one has the next seed. formats: a regular expression that their names match.
+        first_seed: of the first architecture, the next one has the next seed. formats, which: regular expressions that the names of formats
+            and of architectures match.
         write: whether the table goes into RESULTS.md.
     """
-    made = architectures()
+    made = {name: make for name, make in architectures().items() if re.search(which, name)}
     table: dict[str, Counter[str]] = defaultdict(Counter)
     wrong: list[str] = []
     seconds = 0.0
@@ -125,7 +139,8 @@ def run(first_seed: int = 0, formats: str = "", write: bool = False) -> dict[str
     lines += ["", *(f"- {line}" for line in wrong)] if wrong else []
     print("\n".join(lines))
     if write:
-        chosen = f" --formats '{formats}'" if formats else ""
+        chosen = f" --architectures '{which}'" if which else ""
+        chosen += f" --formats '{formats}'" if formats else ""
         about = f"`python -m bench.relations_quantized --seed {first_seed}{chosen} --write`. {ABOUT}"
         put_section(f"## Quantized copies, version {METHOD_VERSION}", about, lines)
     return {column.replace(" ", "_").replace(":", ""): total[column] for column in COLUMNS} | {
@@ -138,8 +153,11 @@ def _copies_of(
 ) -> float:
     """Counts of one family; seconds of the scans."""
     models, seconds = folder / "models", 0.0
-    for form, (called, bits, quantize) in quantizers(HEADS, KEYS).items():
+    keys = HEADS if architecture in ALL_HEADS else KEYS
+    for form, (called, bits, quantize) in quantizers(HEADS, keys).items():
         if not re.search(formats, form) or (architecture == "gpt2" and form not in TURNED):
+            continue
+        if form.startswith(CANNOT_PACK.get(architecture, ())):
             continue
         shutil.rmtree(folder / "copies", ignore_errors=True)
         shutil.copytree(models, folder / "copies")
@@ -185,7 +203,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of the first architecture")
     parser.add_argument("--formats", default="", help="a regular expression: the formats whose names match it")
+    parser.add_argument("--architectures", default="", help="a regular expression: those whose names match it")
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     arguments = parser.parse_args()
-    found = run(arguments.seed, arguments.formats, arguments.write)
+    found = run(arguments.seed, arguments.formats, arguments.write, arguments.architectures)
     print(json.dumps({"bench": "relations_quantized", **found}))
