@@ -159,7 +159,8 @@ def _by_layer(gram: Gram) -> list[np.ndarray]:
 def _of_span(model: int, span: WeightedSum) -> Merge:
     total = sum(abs(weight) for _, weight in span.members)
     parts = tuple((part, abs(weight) / total) for part, weight in span.members)
-    return Merge(model, parts, span.base, span.method, span.off, weights=tuple(weight for _, weight in span.members))
+    weights = tuple(weight for _, weight in span.members)
+    return Merge(model, parts, span.base, span.method, span.off, weights=weights, alike=span.alike)
 
 
 def _of_trimmed(places: Sequence[int], model: int, trimmed: TrimmedMerge) -> Merge:
@@ -282,11 +283,10 @@ def _with_oldest_base(decision: Decision, parents: Mapping[str, str]) -> Decisio
     others = sorted({*alike, said["base"]} - {base})
     names = [decision.model, base, *(name for name, _ in decision.merged_from), *others]
     parts = tuple((place, share) for place, (_, share) in enumerate(decision.merged_from, 2))
+    weights = tuple(said["weights"][name] for name, _ in decision.merged_from) if "weights" in said else ()
     alike_places = tuple(range(2 + len(parts), len(names)))
-    unseen = bool(said.get("unseen_part"))
-    return merged_decision(
-        names, Merge(0, parts, 1, said["method"], said.get("off_the_line", 0.0), unseen, alike=alike_places)
-    )
+    off, unseen = said.get("off_the_line", 0.0), bool(said.get("unseen_part"))
+    return merged_decision(names, Merge(0, parts, 1, said["method"], off, unseen, weights, alike_places))
 
 
 def _all_weights(decision: Decision) -> dict[str, float]:

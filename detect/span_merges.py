@@ -11,6 +11,7 @@ of its dtype, the smallest such set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import isfinite
 
@@ -31,7 +32,8 @@ POOL, POOL_OF_FOUR = 24, 16
 # models in the middle that are always tried: light siblings take the base's place among the partial correlations
 FIRST_HUBS = 2
 NEARS, NEAR_IN_POOL = 12, 4  # models whose near ones are tried as well, and how many of these
-MOST_NEAR = 32  # models near to a part that are tried in its place
+MOST_NEAR = 128  # models near to a part that are tried in its place
+CHANCE = 3.0  # standard errors of what remains, by which models near to a base do as well as it does
 SETTLED = ("passthrough", "slerp", "model stock")  # methods that a model itself shows
 CLEARLY = 40.0  # log-odds from which on digits tell which of dependent models was rounded last
 AS_NEAR = 1.1  # the same where sets differ in one light sibling
@@ -119,9 +121,31 @@ def _with_exactest_parts(values: FamilyValues, model: int, span: WeightedSum, me
         best = sets[[int(seen.fit(sets, origin)[0].sum(1).argmin())]]
     remainder, coefficients = seen.fit(best, origin)
     again = weighted_sum(seen, best[0], coefficients[0], float(remainder.sum()), seen.allowed(best)[0], values, origin)
-    return (
-        again if again is not None and (again.base is None, again.beyond) == (span.base is None, span.beyond) else span
-    )
+    if again is None or (again.base is None, again.beyond) != (span.base is None, span.beyond):
+        return span
+    if again.base is None:
+        return again
+    position = best[0].tolist().index(place[again.base])
+    others = [place[n] for n in near[parts[position]][:MOST_NEAR] if place[n] not in best[0]]
+    alike = _as_good(seen, best[0], position, [*others, *([place[span.base]] if span.base is not None else [])], origin)
+    return replace(again, alike=tuple(seen.pool[i] for i in alike))
+
+
+def _as_good(seen: View, chosen: np.ndarray, position: int, others: Sequence[int], origin: bool) -> list[int]:
+    """Those others (places) with which as much remains as with the member at a position, but for chance."""
+    others = [i for i in dict.fromkeys(others) if i not in chosen]
+    if not others:
+        return []
+    sets = np.repeat(chosen[None, :], 1 + len(others), 0)  # (s, n)
+    sets[1:, position] = others
+    remainder, coefficients = seen.fit(sets, origin)  # (s, l), (s, l, n)
+    own = np.diagonal(seen.inner, axis1=1, axis2=2)  # (l, p + 1)
+    mine = chosen[position]
+    apart = own[:, others] + own[:, [mine]] - 2 * seen.inner[:, mine, others]  # (l, s - 1)
+    share = np.square(coefficients[0, :, position])  # (l,)
+    usual = 2 * (share[:, None] * np.clip(apart, 0, None) * (remainder[0] / seen.values)[:, None]).sum(0) ** 0.5
+    more = (remainder[1:] - remainder[0]).sum(1)  # (s - 1,)
+    return [other for other, good in zip(others, (more <= CHANCE * usual).tolist(), strict=True) if good]
 
 
 def _nearest_parts(some: Sequence[WeightedSum], merged: set[int], values: FamilyValues) -> WeightedSum:

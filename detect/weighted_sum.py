@@ -35,6 +35,7 @@ class WeightedSum:
         members: models with their coefficients, the base aside; base: the model whose differences are summed, or None;
             base_weight: its own.
         method: in words. off: root of what remains over the parents' distance.
+        alike: models that may be the base as well: with them as much remains, but for chance.
     """
 
     members: tuple[tuple[int, float], ...]
@@ -42,6 +43,7 @@ class WeightedSum:
     base_weight: float
     method: str
     off: float
+    alike: tuple[int, ...] = ()
 
     @property
     def beyond(self) -> bool:
@@ -65,7 +67,9 @@ def weighted_sum(
     """The set as a merge, or None where one member is not needed, or it is not one that a merge is made of."""
     size = len(chosen)
     needed = [float(seen.fit(np.delete(chosen, i)[None, :], origin)[0].sum()) for i in range(size)]
-    if min(needed) < (NEEDED_OF_TWO if size == 2 else NEEDED) * max(remainder, float(allowed.sum())):
+    of_two = size == 2
+    least = max(remainder, float(allowed.sum() if of_two else seen.rounding.sum()))
+    if min(needed) < (NEEDED_OF_TWO if of_two else NEEDED) * least:
         return None
     models = [seen.pool[i] for i in chosen.tolist()]
     own = seen.inner[:, chosen[:, None], chosen[None, :]]  # (l, n, n)

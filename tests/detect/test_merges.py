@@ -11,6 +11,8 @@ from lineage.detect.merges import Merge, merged_decision, with_bases
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
 from lineage.detect.pipeline import decide
+from lineage.detect.span_fit import view
+from lineage.detect.span_merges import _as_good, _valid
 from lineage.detect.trimmed_merges import exactest_base, surest_base, without_turned_round
 from lineage.detect.trimmed_verdict import TrimmedMerge, TrimmedSums
 from lineage.detect.value_merges import _moved_by_steps
@@ -422,6 +424,39 @@ def test_of_models_that_a_merge_does_not_tell_apart_the_one_the_others_were_trai
     assert of_merge(found) == {"t1", "t2"}
     (kept,) = with_bases([said], {"near": "elsewhere", "t1": "near"})
     assert kept.evidence["base"] == "near"
+
+
+def test_a_sum_of_which_several_models_may_be_the_base_keeps_its_weights():
+    names = ["merge", "t1", "t2", "near", "base"]
+    said = merged_decision(
+        names, Merge(0, ((1, 0.55), (2, 0.45)), 3, "task arithmetic", 0.01, weights=(0.71, 0.59), alike=(4,))
+    )
+    (found,) = with_bases([said], {"near": "base", "t1": "base", "t2": "base"})
+    assert found.evidence["base"] == "base" and found.evidence["weights"] == {"t1": 0.71, "t2": 0.59}
+
+
+def test_models_that_leave_as_much_of_a_sum_as_its_base_does_may_be_the_base():
+    chance = np.random.default_rng(8)
+    base = chance.standard_normal(8192)
+    parents = base + 0.2 * chance.standard_normal((2, 8192))
+    near = base + 1e-5 * chance.standard_normal(8192)
+    far = base + 3e-3 * chance.standard_normal(8192)
+    merge = (base + 0.7 * (parents[0] - base) + 0.6 * (parents[1] - base)).astype(np.float16)
+    rows = np.stack([base, *parents, near, far, merge]).astype(np.float32)
+    values = FamilyValues((rows,), np.array([24] * 5 + [11]), np.ones(6), np.arange(6), {11: np.arange(6)})
+    seen = view(values, 5, range(5))
+    assert _as_good(seen, np.array([0, 1, 2]), 0, [3, 4], origin=False) == [3]
+
+
+def test_a_part_that_adds_little_is_needed_where_hardly_anything_remains_with_it():
+    chance = np.random.default_rng(9)
+    base = chance.standard_normal((2, 8192))
+    parents = base + np.array([0.5, 0.4, 0.002])[:, None, None] * chance.standard_normal((3, 2, 8192))
+    merge = (base + np.tensordot([0.15, 0.21, 0.34], parents - base, 1)).astype(np.float16)
+    rows = [np.stack([base[i], *parents[:, i], merge[i]]).astype(np.float32) for i in range(2)]
+    values = FamilyValues(tuple(rows), np.array([24] * 4 + [11]), np.ones(5), np.arange(5), {11: np.arange(5)})
+    (found,) = _valid(view(values, 4, range(4)), np.arange(4)[None, :], values, origin=False)
+    assert {member for member, _ in found.members} | {found.base} >= {1, 2, 3}
 
 
 @pytest.mark.parametrize("weights", [(1 / 3, 1 / 3, 1 / 3), (0.4, 0.35, 0.25)])
