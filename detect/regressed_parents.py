@@ -31,29 +31,36 @@ def regressed_parents(moved: np.ndarray, deltas: np.ndarray, off: np.ndarray) ->
     """
     if len(deltas) < 2:
         return []
-    chosen, parts = _parts(moved.reshape(-1), deltas.reshape(len(deltas), -1))
+    chosen, parts = _parts(moved.reshape(-1), deltas.reshape(len(deltas), -1), off.reshape(-1))
     if len(chosen) < 2:
         return []
     guesses = [*(parts / share for share in SHARES), np.ones(len(parts))]
     tried = [[_near(moved, deltas[c], off, g) for c, g in zip(chosen, some, strict=True)] for some in guesses]
     surest = max(tried, key=lambda some: sum(above for _, above in some))
-    return [(c, number) for c, (number, above) in zip(chosen, surest, strict=True) if above > 0]
+    # where signs are elected, each part has a share of its own
+    own = [max((some[place] for some in tried), key=lambda one: one[1]) for place in range(len(chosen))]
+    found = [one if one[1] > 0 else its for one, its in zip(surest, own, strict=True)]
+    return [(c, number) for c, (number, above) in zip(chosen, found, strict=True) if above > 0]
 
 
-def _parts(own: np.ndarray, flat: np.ndarray) -> tuple[Sequence[int], np.ndarray]:
-    """Candidates (c, t v) that have sure parts in a difference (t v,) and these parts, of all of them together."""
-    length = np.sqrt(np.square(flat).sum(1).clip(1e-300))  # (c,)
+def _parts(own: np.ndarray, flat: np.ndarray, off: np.ndarray) -> tuple[Sequence[int], np.ndarray]:
+    """Candidates (c, t v) that have sure parts in a difference (t v,) and these parts, of all of them together.
+
+    A part is kept or dropped, so that what is left at a value is as large as the parts there: a small one shows where others are smaller.
+    """
     chosen: list[int] = []
-    parts, rest = np.zeros(0), own
+    parts, usual = np.zeros(0), np.ones_like(own)
     while len(chosen) < min(AT_MOST, len(flat)):
-        errors = flat @ rest / length / max(float(np.sqrt(np.square(rest).mean())), 1e-300)  # (c,)
+        seen, rest = flat / usual, (own - parts @ flat[chosen]) / usual
+        length = np.sqrt(np.square(seen).sum(1).clip(1e-300))  # (c,)
+        errors = seen @ rest / length / max(float(np.sqrt(np.square(rest).mean())), 1e-300)  # (c,)
         errors[chosen] = -np.inf
         best = int(errors.argmax())
         if errors[best] < SURE:
             break
         chosen.append(best)
-        parts, *_ = np.linalg.lstsq(flat[chosen].T, own)
-        rest = own - parts @ flat[chosen]
+        parts, *_ = np.linalg.lstsq(seen[chosen].T, own / usual)
+        usual = np.sqrt(np.square(off) + np.square(parts[:, None] * flat[chosen]).sum(0))
     return chosen, parts
 
 
