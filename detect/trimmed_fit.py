@@ -19,6 +19,7 @@ from lineage.detect.ratio_peaks import peaks, spread
 from lineage.detect.regressed_parents import regressed_parents
 from lineage.detect.trimmed_verdict import (
     DROPPED,
+    EXACT,
     INFORMATIVE,
     ONE,
     TIMES_CHANCE,
@@ -33,7 +34,6 @@ FIRST_TENSORS, FIRST_PARENTS = 3, 5  # of these, in which a peak is looked for f
 AT_MOST = 5  # parents
 SUMS_SUBTRACTED = 4  # of known parents, before the next one is looked for
 DIGITS = 1.0  # of the last place that a value may be off
-EXACT = 0.55  # of that, by which copies of a parent differ from it
 PEAK = 0.06  # share of informative values in a peak, above chance
 FEWEST = 16  # ratios in a tensor that tell
 AGREE = 0.15  # of the numbers of one parent in two tensors: DARE scales each tensor by what it dropped

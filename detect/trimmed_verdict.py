@@ -25,6 +25,11 @@ ALL_DIFFER = 0.8  # the same share where base and parents have different values
 MIXED = 0.05  # share of such values that are explained by no model alone
 FEWEST_INFORMATIVE = 64
 ELECTED = 0.95  # share of values that are the mean of the parents of one sign
+EXACT = (
+    0.55  # of what a value may be off: of a value that is a parent's alone more is left in a model near to that parent
+)
+OFTEN = 0.03  # share of such values from which on it is one, clear of chance; 0.015 at most for parents, 0.06 and more for what lies near
+FEWEST_ALONE, FEWEST_IN_TENSOR = 64, 8  # values of a parent alone, by which the two differ
 LEAST_SHARE = 0.02  # of the merged differences; what has less in them is no parent, and chance found it
 BY_SIZE = 1.3  # mean size of kept differences over that of dropped ones, from which on small ones were dropped
 
@@ -114,9 +119,41 @@ class TrimmedSums:
         total = sum(weight)
         if total <= 0 or min(weight) < LEAST_SHARE * total:
             return None
-        members = sorted(zip(parents, (w / total for w in weight), strict=True), key=lambda pair: -pair[1])
+        near = self._near_alone()
+        some = [(p, w) for p, w, its in zip(parents, weight, near, strict=True) if not its]
+        if not some:
+            return None
+        total = sum(w for _, w in some)
+        members = sorted(((p, w / total) for p, w in some), key=lambda pair: -pair[1])
         method = "TIES or SCE" if nothing_dropped else self._method(kept, left)
-        return TrimmedMerge(tuple(members), base, method, explained, not whole)
+        return TrimmedMerge(tuple(members), base, method, explained, not whole or any(near))
+
+    def _near_alone(self) -> list[bool]:
+        """(k,) whether a parent is only near to the one that was merged, which is not at hand: where its values are alone in the merge,
+        they are often off by more than rounding, while those of another parent are not."""
+        often = [self._off_alone(place) for place in range(len(self.parts))]
+        count = [len(off) for off in often]
+        share = [float((off > EXACT).mean()) if len(off) >= FEWEST_ALONE else 0.0 for off in often]
+        clear = [s - 2 * (s / max(1, n)) ** 0.5 for s, n in zip(share, count, strict=True)]
+        exact = any(n >= FEWEST_ALONE and s < OFTEN for s, n in zip(share, count, strict=True))
+        return [exact and c > OFTEN for c in clear]
+
+    def _off_alone(self, place: int) -> np.ndarray:
+        """What is left, over what a value may be off, of values that are one parent's alone, times the tensor's best number."""
+        away = np.abs(self.moved - self.sums)
+        part = self.parts[place]
+        alone = (
+            (away.argmin(0) == 1 << place)
+            & (away.min(0) <= MAY_BE_OFF * self.off)
+            & (np.abs(part) > INFORMATIVE * self.off)
+        )
+        found = [np.zeros(0)]
+        for tensor in np.flatnonzero(alone.sum(1) >= FEWEST_IN_TENSOR).tolist():
+            at = alone[tensor]
+            off, own, moved = self.off[tensor][at], part[tensor][at], self.moved[tensor][at]
+            number = float((own * moved / off**2).sum() / (own**2 / off**2).sum())
+            found.append(np.abs(moved - number * own) / off)
+        return np.concatenate(found)
 
     def _within_tensors(self, informative: np.ndarray, left: np.ndarray) -> bool:
         """Whether values are explained in tensors that are no other model's as a whole, as frozen layers are.

@@ -132,3 +132,17 @@ def test_where_all_candidates_are_copies_of_the_model_nothing_is_found():
     for copies in (1, 2):
         deltas = np.stack([moved] * copies)
         assert Differences(9, 8, tuple(range(copies)), moved, deltas, np.ones_like(moved), True).explained() is None
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_what_lies_near_to_a_parent_that_is_gone_is_no_parent(at_hand):
+    """A light tuning of a parent differs from it in a few values by a digit or two."""
+    chance = np.random.default_rng(4)
+    base, moved, _ = merged(chance, 2, (0.5, 0.5))
+    one, other = (half(base + 2 * step) for step in moved)
+    which = chance.random((TENSORS, VALUES))
+    merge = np.select([which < 0.3, which < 0.6, which < 0.8], [one, other, half((one + other) / 2)], half(base))
+    little = 1.2 * last_place(np.abs(other), BFLOAT16) * (chance.random((TENSORS, VALUES)) < 0.2)
+    second = other if at_hand else half(other + little)
+    found = differences(9, 8, (0, 1), merge, half(base), np.stack([one, second]), BFLOAT16).explained()
+    assert found is not None and set(found.parents) == ({0, 1} if at_hand else {0}) and found.unseen is not at_hand
