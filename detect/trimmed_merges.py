@@ -196,7 +196,7 @@ def _explained(
     same = [one.base for one in found if set(one.parents) == set(best.parents) and one.unseen == best.unseen]
     surest = surest_base(values, model, best, hubs) if few else None
     base, alike = surest or exactest_base(values, model, best, same)
-    return replace(best, base=base, alike=alike, unseen=best.unseen and not rounding_leaves)
+    return replace(best, base=base, alike=alike, unseen=best.unseen and (best.near or not rounding_leaves))
 
 
 def surest_base(

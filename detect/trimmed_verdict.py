@@ -37,7 +37,7 @@ BY_SIZE = 1.3  # mean size of kept differences over that of dropped ones, from w
 @dataclass(frozen=True, slots=True)
 class TrimmedMerge:
     """members: parents with their shares of the merged differences; explained: share of informative values that they account for;
-    alike: models that may be the base as well."""
+    alike: models that may be the base as well; near: whether the unseen part is one that a model at hand lies near to."""
 
     members: tuple[tuple[int, float], ...]
     base: int
@@ -45,11 +45,12 @@ class TrimmedMerge:
     explained: float
     unseen: bool
     alike: tuple[int, ...] = ()
+    near: bool = False
 
     @property
     def order(self) -> tuple[bool, float, int, float]:
         """Of two explanations the better one comes first."""
-        return self.unseen, -round(self.explained, 2), len(self.members), -self.explained
+        return self.unseen and not self.near, -round(self.explained, 2), len(self.members), -self.explained
 
     @property
     def parents(self) -> list[int]:
@@ -126,7 +127,7 @@ class TrimmedSums:
         total = sum(w for _, w in some)
         members = sorted(((p, w / total) for p, w in some), key=lambda pair: -pair[1])
         method = "TIES or SCE" if nothing_dropped else self._method(kept, left)
-        return TrimmedMerge(tuple(members), base, method, explained, not whole or any(near))
+        return TrimmedMerge(tuple(members), base, method, explained, not whole or any(near), near=any(near))
 
     def _near_alone(self) -> list[bool]:
         """(k,) whether a parent is only near to the one that was merged, which is not at hand: where its values are alone in the merge,

@@ -145,4 +145,8 @@ def test_what_lies_near_to_a_parent_that_is_gone_is_no_parent(at_hand):
     little = 1.2 * last_place(np.abs(other), BFLOAT16) * (chance.random((TENSORS, VALUES)) < 0.2)
     second = other if at_hand else half(other + little)
     found = differences(9, 8, (0, 1), merge, half(base), np.stack([one, second]), BFLOAT16).explained()
-    assert found is not None and set(found.parents) == ({0, 1} if at_hand else {0}) and found.unseen is not at_hand
+    assert (
+        found is not None
+        and set(found.parents) == ({0, 1} if at_hand else {0})
+        and found.unseen is found.near is not at_hand
+    )
