@@ -24,6 +24,7 @@ from bench.quantizers_gguf import ggml_library, gguf_copy
 from bench.quantizers_onnx import onnx_genai, onnx_int8, onnx_n_bits, onnx_nf4
 
 Quantize = Callable[[Path, Path], None]
+AGAIN = {"Q8_0": 8, "Q5_0": 5, "Q4_0": 4, "Q4_1": 4}  # GGUF's packings that are written as floats again, and bits
 TURNED = (
     "bitsandbytes int8",
     "bitsandbytes nf4",
@@ -93,9 +94,8 @@ def quantizers(heads: int, keys: int) -> Mapping[str, tuple[str, int, Quantize]]
     found["bitsandbytes int8, floats again"] = ("8 bits", 8, partial(_bitsandbytes, again=True, load_in_8bit=True))
     nf4_again = partial(_bitsandbytes, again=True, load_in_4bit=True, bnb_4bit_quant_type="nf4")
     found["bitsandbytes nf4, floats again"] = ("4 bits", 4, nf4_again)
-    found |= {
-        f"GGUF {k}, floats again": (f"{b} bits", b, partial(_gguf_again, kind=k)) for k, b in (("Q8_0", 8), ("Q4_0", 4))
-    }
+    for kind, bits in AGAIN.items():
+        found[f"GGUF {kind}, floats again"] = (f"{bits} bits", bits, partial(_gguf_again, kind=kind))
     for kind, bits in {"Q8_0": 8, "Q6_K": 6, "Q5_1": 5, "Q5_0": 5, "Q4_K": 4, "Q4_1": 4, "Q4_0": 4}.items():
         found[f"GGUF {kind}"] = ("gguf", bits, partial(gguf_copy, kind=kind, heads=heads, keys=keys))
     by_ggml = {"IQ4_XS": 4, "IQ3_S": 3, "IQ2_XS": 2, "IQ1_M": 1, "Q4_K": 4, "Q3_K": 3, "Q2_K": 2}

@@ -9,8 +9,9 @@ import numpy as np
 from lineage.detect.signature import FLOAT_DTYPES
 from lineage.detect.sketch_store import Sample, Sketch
 
-GRID = {8: (127, 128), 4: (7, 8)}  # bits -> the largest whole number that the largest value of a row or block may be
-GRID_BLOCKS = {8: (0,), 4: (0, 128, 64, 32)}  # values that share a scale; 0: a row
+# bits -> the largest whole number that the largest value of a row or block may be; the numbers of few bits are some of those of more
+GRID = {4: (7, 8), 5: (16,), 8: (127, 128)}
+GRID_BLOCKS = {4: (0, 128, 64, 32), 5: (32,), 8: (0, 32)}  # values that share a scale; 0: a row
 SMALL_NUMBERS = 24  # whole numbers up to which the dtype of the file does not blur the grid
 # levels of bitsandbytes' four-bit floats, in parts of the largest value of a block; Dettmers et al. 2023, arXiv 2305.14314, appendix E
 NF4 = (
@@ -36,6 +37,10 @@ FP4 = (
 )
 LEVEL_BLOCKS = (64, 128, 32)  # values that share a scale there
 OFF_LEVEL = 0.009  # of a level: what bfloat16 rounds away of a value and of the largest one
+# values that share a scale and a zero, and how many different ones 4 bits leave of them
+FEW_BLOCKS, FEW_LEVELS = (128, 64, 32), 16
+# different values in most blocks, and share of values that are not zero: of pruned models few are different, too
+FEWEST_LEVELS, FILLED = 6, 0.75
 ON_GRID, OFF_GRID_AT_MOST = 0.98, 0.1  # share of the values that lie on it, and how far off a whole number they may be
 FEWEST_ON_GRID = 512  # values, in at least half of the matrices
 
@@ -70,7 +75,27 @@ def _grid_bits_of(matrices: Sequence[Sample]) -> int | None:
         for block in LEVEL_BLOCKS:
             if _on_levels(one, block, levels) and _on_levels(matrices, block, levels):
                 return 4
-    return None
+    return 4 if _few_levels(one) and _few_levels(matrices) else None
+
+
+def _few_levels(matrices: Sequence[Sample]) -> bool:
+    """Whether blocks of most matrices have as few different values as four bits leave of them, wherever zero lies.
+
+    So have GPTQ and AWQ copies of 4 bits, and GGUF's Q4_1 and Q4_K, written as floats again.
+    """
+    few = 0
+    for sample in matrices:
+        some = (rows for block in FEW_BLOCKS if (rows := _blocks(sample, block)) is not None)
+        few += any(_has_few_levels(rows) for rows in some)
+    return bool(matrices) and 2 * few > len(matrices)
+
+
+def _has_few_levels(rows: np.ndarray) -> bool:
+    """rows: (b, width) values of blocks that share a scale."""
+    ordered = np.sort(rows, 1)
+    levels = 1 + np.count_nonzero(np.diff(ordered, axis=1), axis=1)  # (b,)
+    enough = rows.size >= FEWEST_ON_GRID and float(np.median(levels)) >= FEWEST_LEVELS
+    return enough and float((rows != 0).mean()) >= FILLED and float((levels <= FEW_LEVELS).mean()) >= ON_GRID
 
 
 def _on_grid(matrices: Sequence[Sample], block: int, largest: int) -> bool:

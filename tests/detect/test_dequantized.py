@@ -25,7 +25,14 @@ def on_grid(weights: Weights, bits: int, block: int = 0, dtype: type = np.float3
 
 @pytest.mark.parametrize(
     ("bits", "block", "dtype"),
-    [(8, 0, np.float32), (8, 0, np.float16), (4, 32, np.float16), (8, -1, np.float32), (4, -1, np.float16)],
+    [
+        (8, 0, np.float32),
+        (8, 0, np.float16),
+        (8, 32, np.float16),
+        (4, 32, np.float16),
+        (8, -1, np.float32),
+        (4, -1, np.float16),
+    ],
 )
 def test_a_dequantized_copy_is_quantized_from_its_original(bits: int, block: int, dtype: type) -> None:
     base = start(5)
@@ -56,6 +63,37 @@ def test_trained_models_lie_on_no_grid(dtype: type) -> None:
     for seed in range(5):
         weights = {name: values.astype(dtype) for name, values in tune(start(seed), seed + 50).items()}
         assert grid_bits(sketch_of(weights)) is None
+
+
+def test_blocks_of_whole_numbers_from_minus_eight_on_are_of_four_bits() -> None:
+    """As GGUF's Q4_0 has them: the largest value of a block is eight times its scale."""
+    copy = {}
+    for name, values in start(6).items():
+        rows = values.reshape(-1, 32) if values.ndim == 2 else values.reshape(1, -1)
+        scale = np.take_along_axis(rows, np.abs(rows).argmax(1)[:, None], 1) / -8
+        number = np.round(rows / scale).clip(-8, 7)
+        copy[name] = (number * scale).reshape(values.shape).astype(np.float16) if values.ndim == 2 else values
+    assert grid_bits(sketch_of(copy)) == 4
+
+
+@pytest.mark.parametrize("block", [32, 128])
+def test_blocks_of_sixteen_values_are_of_four_bits_wherever_zero_lies(block: int) -> None:
+    """As GPTQ, AWQ and GGUF's Q4_K have them."""
+    copy = {}
+    for name, values in start(7).items():
+        rows = values.reshape(-1, block) if values.ndim == 2 else values.reshape(1, -1)
+        least, most = rows.min(1, keepdims=True), rows.max(1, keepdims=True)
+        number = np.round((rows - least) / (most - least) * 15)
+        found = (least + number * (most - least) / 15).reshape(values.shape).astype(np.float16)
+        copy[name] = found if values.ndim == 2 else values
+    assert grid_bits(sketch_of(copy)) == 4
+
+
+def test_a_pruned_model_lies_on_no_grid() -> None:
+    pruned = {
+        name: np.where(np.abs(v) > np.quantile(np.abs(v), 0.6), v, 0).astype(np.float16) for name, v in start(8).items()
+    }
+    assert grid_bits(sketch_of(pruned)) is None
 
 
 @pytest.mark.parametrize("number", [0.0, 1.0])
