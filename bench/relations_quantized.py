@@ -38,7 +38,7 @@ HEADS, KEYS = 8, 4
 ALL_HEADS = ("neox", "bert")  # that have as many heads of keys as of queries
 CANNOT_PACK = {
     "neox": ("HQQ",),
-    "bert": ("HQQ", "GGUF", "fp8, a scale a block"),
+    "bert": ("HQQ", "GGUF", "fp8, a scale a block", "compressed-tensors fp8, blocks"),
 }  # what the libraries do not make of them, or not whole
 ORIGINALS = ("base", "tuned", "adapter")
 MODELS = (*ORIGINALS, "hardly")

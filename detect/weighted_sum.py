@@ -22,6 +22,9 @@ NEEDED_OF_TWO = 60.0  # the same of two: what was trained a little lies nearly o
 LEAST_SHARE = 0.02
 LARGEST_WEIGHT = 4.0
 BETWEEN = 1.3  # a base is that much farther, squared, from all models than the merge is at most
+# members of a sum of which one is taken away: what has one parent that is not here in common with another merge is that one without its
+# other parents
+MOST_WITH_ONE_TAKEN = 3
 HUBS = 2  # models in the middle, of which one is the base whose differences were added or taken away
 SAME_EVERYWHERE = 0.02  # coefficients of all tensors lie that near to each other where one number holds for all
 SCALED = 0.998  # cosine of the line and of the model from which on the parts differ by scaling alone
@@ -107,6 +110,9 @@ def weighted_sum(
         method = "linear, with a negative weight" if base is None else "task arithmetic"
         method += "" if constant else ", with weights of its own in each tensor"
     shares = [(m, float(a)) for m, a in zip(models, mean, strict=True) if m != base]
+    taken_away = sum(share < 0 for _, share in shares)
+    if taken_away > 1 or (taken_away and size > MOST_WITH_ONE_TAKEN):
+        return None
     if any(not LEAST_SHARE <= abs(share) <= LARGEST_WEIGHT for _, share in shares):
         return None
     own_weight = 0.0 if base is None else 1 - sum(share for _, share in shares)

@@ -459,6 +459,19 @@ def test_a_part_that_adds_little_is_needed_where_hardly_anything_remains_with_it
     assert {member for member, _ in found.members} | {found.base} >= {1, 2, 3}
 
 
+def test_another_merge_without_its_other_parents_is_no_part():
+    """Two merges have one parent in common, which is not here: either is a sum of the other one and of what is at hand."""
+    chance = np.random.default_rng(10)
+    base = chance.standard_normal((2, 8192))
+    steps = 0.3 * chance.standard_normal((4, 2, 8192))
+    gone, *parents = base + steps
+    other = base + 0.6 * (gone - base) + 0.45 * (parents[0] - base) + 0.26 * (parents[1] - base)
+    merge = base + 0.42 * (gone - base) + 0.28 * (parents[2] - base)
+    rows = [np.stack([base[i], *(p[i] for p in parents), other[i], merge[i]]).astype(np.float32) for i in range(2)]
+    values = FamilyValues(tuple(rows), np.full(6, 24), np.ones(6), np.arange(6), {24: np.arange(6)})
+    assert _valid(view(values, 5, range(5)), np.arange(5)[None, :], values, origin=False) == []
+
+
 @pytest.mark.parametrize("weights", [(1 / 3, 1 / 3, 1 / 3), (0.4, 0.35, 0.25)])
 def test_a_mean_of_checkpoints_is_one_although_all_come_from_the_first(weights):
     parts = tuple(enumerate(weights, 1))
