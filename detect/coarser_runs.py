@@ -16,6 +16,7 @@ from lineage.detect.ratio_peaks import spread
 
 FEW = 2048  # values of a tensor that are looked at
 MORE = 0.01  # share of values that the rounded parts give, beyond that of the rounded merge
+LEAST = 0.5  # that share itself: what is near to a merge by chance has a few values of either
 
 
 def possible_runs(
@@ -51,4 +52,4 @@ def rounded_before(values: FamilyValues, model: int, merge: int, parts: Sequence
         by_parts += int((rounded(shares @ rounded(of_parts, digits), digits) == own).sum())
         by_merge += int((rounded(some[merge], digits) == own).sum())
         count += len(own)
-    return by_parts - by_merge > MORE * count
+    return by_parts - by_merge > MORE * count and by_parts >= LEAST * count

@@ -7,7 +7,7 @@ from lineage.detect import merges as merges_module
 from lineage.detect.align import align
 from lineage.detect.arrays import torch
 from lineage.detect.coarser_runs import possible_runs, rounded_before
-from lineage.detect.family_values import FamilyValues, family_values, plain
+from lineage.detect.family_values import FamilyValues, family_values, plain, rounded
 from lineage.detect.gram import gram
 from lineage.detect.merges import merges
 from lineage.detect.weighted_sum import WeightedSum
@@ -64,3 +64,14 @@ def test_where_a_part_may_not_have_been_there_before_a_model_is_no_run_of_its_me
     sources[RUN, ONE] = False
     values: FamilyValues = family_values(layers, distance, sources)
     assert RUN not in possible_runs(values, plain(distance), {MERGE: (ONE, OTHER)})
+
+
+def test_what_is_near_to_a_merge_by_chance_is_no_run_of_it() -> None:
+    """The sum of the parts is finer than the merge, so that more of a near model's values in 16 bits are its values."""
+    chance = np.random.default_rng(11)
+    parts = 0.1 * chance.standard_normal((2, 4096))
+    merge = rounded((0.67 * parts[0] + 0.33 * parts[1]).astype(np.float32), 8)
+    near = (merge * (1 + 1e-3 * chance.standard_normal(4096))).astype(np.float16)
+    rows = np.stack([*parts, merge, near]).astype(np.float32)
+    values = FamilyValues((rows,), np.array([24, 24, 8, 11]), np.ones(4), np.arange(4), {11: np.arange(4)})
+    assert not rounded_before(values, 3, 2, [0, 1])
