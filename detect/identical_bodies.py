@@ -1,8 +1,9 @@
 """Models whose bodies are equal bit for bit and differ only in heads or vectors: the body was frozen, so the tree cannot part them.
 
 One representative enters the family's tree; the uncertainty of that choice is carried into every decision. Which model of such a group
-the others come from shows in their heads: a model trained on from one of them keeps its head more than the others'; and in the sizes of
-their vocabularies, which were seldom changed. Where neither differs, it cannot be decided.
+the others come from shows in their heads: a model trained on from one of them keeps its head more than the others'; one that has such a
+head, and nothing of that one's, hardly comes from it; and in the sizes of their vocabularies, which were seldom changed. Where neither
+differs, it cannot be decided.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from lineage.detect.acceptance import WORTH_NAMING
 from lineage.detect.align import Layer, Part
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.decision import AnswerKind, Candidate, Decision
-from lineage.detect.head_distances import head_distances
+from lineage.detect.head_distances import UNRELATED, head_distances
 from lineage.detect.reasons import Reason
-from lineage.detect.signals.counters import LOG_ODDS
+from lineage.detect.signals.counters import LOG_ODDS, comparable_counts
 from lineage.detect.signals.heads import Head, by_stages, head_of
 from lineage.detect.signature import Role, role_of
 from lineage.detect.sketch_file import Sketch
@@ -29,6 +30,9 @@ VOTE = 1.5  # log-odds of one model's vote
 NEARER = 0.8  # a head is kept if it is nearer to one by this factor than to the next
 # votes of a head that is related to one member's and has next to nothing in common with the others'; squared distances over lengths
 SURE_VOTES, RELATED_HEAD, OTHER_HEAD = 3.0, 1.0, 1.6
+# votes against a member of each model with a head of the same shape that has nothing in common with the member's, and of all such models:
+# heads are made anew for other classes, but whose shape fits are mostly kept
+AGAINST, MOST_AGAINST = 0.5, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,13 @@ def _of_tables(members: list[int], tables: Sequence[tuple[tuple[int, ...], ...]]
     return votes
 
 
-def _of_counts(members: list[int], counts: Sequence[float | None]) -> list[float]:
-    """Log-odds of the members that had seen the fewest batches, or keep no count, where the counts differ."""
+def _of_counts(members: list[int], counts: Sequence[float | None], sketches: Sequence[Sketch]) -> list[float]:
+    """Log-odds of the members that had seen the fewest batches, or keep no count, where the counts differ and are of one module."""
     own = [counts[member] for member in members] if counts else []
     known = {count for count in own if count is not None}
+    having = [sketches[member] for member, count in zip(members, own, strict=False) if count is not None and sketches]
+    if len(known) > 1 and having and not bool(comparable_counts(having).all()):
+        return []
     return [LOG_ODDS if count is None or count == min(known) else 0.0 for count in own] if len(known) > 1 else []
 
 
@@ -136,6 +143,13 @@ def _of_heads(members: list[int], heads: Tensor | None, rest: Tensor) -> list[fl
     return votes
 
 
+def _against(members: list[int], heads: Tensor) -> list[float]:
+    """Votes against each member of the models outside whose head is of the shape of its own and not made of it; nan: of no such shape."""
+    outside = torch.tensor([model not in members for model in range(len(heads))])
+    others = (heads[outside] >= OTHER_HEAD).sum(0)  # (n,)
+    return (AGAINST * others.double()).clamp(max=MOST_AGAINST).tolist()
+
+
 def _chosen(
     members: list[int],
     layers: Sequence[Layer],
@@ -145,10 +159,12 @@ def _chosen(
 ) -> BodyGroup:
     kinds = [head_of(sketches[member].layout) if sketches else None for member in members]
     # heads for a task, seeded alike, would vote for the member that has one as well
-    heads = head_distances(sketches, members) if sketches and len(set(kinds)) == 1 else None
+    found = head_distances(sketches, members) if sketches and len(set(kinds)) == 1 else None
+    heads = None if found is None else found.nan_to_num(UNRELATED)
     votes = torch.tensor(_of_heads(members, heads, rest_distances(layers, members)), dtype=torch.float64)
+    votes -= torch.tensor([0.0] * len(members) if found is None else _against(members, found), dtype=torch.float64)
     votes += torch.tensor(_of_tables(members, tables), dtype=torch.float64)
-    counted = _of_counts(members, counts)
+    counted = _of_counts(members, counts, sketches)
     told = torch.tensor(counted or [0.0] * len(members), dtype=torch.float64)
     told += torch.tensor(_of_kinds(kinds), dtype=torch.float64)
     probability = (VOTE * votes + told).softmax(0)

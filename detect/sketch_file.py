@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -46,6 +46,11 @@ class Sample:
     def values(self) -> np.ndarray:
         """(stop - start,) float32, or float64 for dtypes that float32 cannot hold exactly."""
         return decode(self.raw, self.dtype)
+
+    def first(self, count: int) -> Sample:
+        """The same of its first values alone."""
+        size = len(self.raw) // max(1, self.stop - self.start)
+        return replace(self, stop=min(self.stop, self.start + count), raw=self.raw[: count * size])
 
     def common(self, other: Sample) -> tuple[int, int]:
         """Start and end of what both samples hold of one tensor, in its elements; the end is the start or less where that is nothing."""

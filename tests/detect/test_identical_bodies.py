@@ -133,6 +133,47 @@ def test_of_equal_bodies_others_come_from_the_one_whose_head_they_kept(others_ke
     assert {found[f"m{i}"].parent for i in range(3)} == {others_kept}
 
 
+def test_others_whose_heads_agree_with_one_another_do_not_come_from_a_probe_with_other_classes():
+    """The base is not at hand; of two probes on its body the one that counted fewer batches has a head of other classes."""
+    body, head, bias = start(11, BODY), new_head(), random.normal(0, 0.05, 10)
+
+    def tuned(weights, rows, bias, batches):
+        classes = with_head(with_head(weights, rows, "classifier.weight"), bias, "classifier.bias")
+        return classes | {"norm.num_batches_tracked": np.array(batches)}
+
+    def kept(drift):  # biases are soon another task's
+        return head + random.normal(0, 0.01, head.shape), drift * bias
+
+    models = {
+        "few": tuned(body, new_head(40), np.zeros(40), 700),
+        "more": tuned(body, *kept(-0.3), 750),
+        **{f"m{i}": tuned(tune(body, 20 + i, 0.1), *kept(1.0), 760) for i in range(3)},
+    }
+    subjects = [Subject(name, sketch_of(weights, name)) for name, weights in models.items()]
+    assert {d.parent for d in decide(subjects, Options(dates=False, declared=False))} == {None}
+
+
+@pytest.mark.parametrize("classifiers", [3, 0])
+def test_a_decode_head_that_was_put_onto_a_frozen_body_is_not_the_older_head(classifiers):
+    """Heads for the same classes have like rows of these whatever they began with; their inner layers tell whether one was kept."""
+    body, own, classes = start(11, BODY), new_head(), new_head()
+
+    def segmenter(weights):
+        rows = with_head(weights, classes + random.normal(0, 0.03, classes.shape), "decode_head.classifier.weight")
+        return with_head(rows, new_head(64), "decode_head.linear_fuse.weight")
+
+    models = {"frozen": segmenter(body), "base": with_head(body, own, "classifier.weight")}
+    for i in range(3):
+        models[f"s{i}"] = segmenter(tune(body, 30 + i, 0.1))
+    for i in range(classifiers):
+        kept = own + random.normal(0, 0.01, own.shape)
+        models[f"c{i}"] = with_head(tune(body, 20 + i, 0.1), kept, "classifier.weight")
+    subjects = [Subject(name, sketch_of(weights, name)) for name, weights in models.items()]
+    found = {d.model: d for d in decide(subjects, Options(dates=False, declared=False))}
+    assert found["frozen"].parent == "base" and found["base"].parent is None
+    assert {d.parent for name, d in found.items() if name[0] in "cs"} <= {"base", None}
+
+
 def test_of_equal_bodies_the_one_with_the_head_of_its_pretraining_came_first():
     body = start(11, BODY) | {"embed_tokens.weight": random.normal(0, 0.1, (32, 96)).astype(np.float32)}
     told = with_head(body, new_head(32), "lm_head.weight"), with_head(body, new_head(2))

@@ -231,6 +231,21 @@ def test_counts_of_other_layers_say_nothing():
     assert found.tolist() == [[0, -LOG_ODDS, 0], [LOG_ODDS, 0, 0], [0, 0, 0]]
 
 
+def test_counts_of_heads_that_were_not_made_of_one_another_say_nothing():
+    random = np.random.default_rng(2)
+
+    def with_head(fuse, batches):
+        counter = {"decode_head.batch_norm.num_batches_tracked": np.array(batches)}
+        rows = {"decode_head.classifier.weight": classes, "decode_head.linear_fuse.weight": fuse.astype(np.float32)}
+        return sketch_of({**start(1), **rows, **counter}, str(batches))
+
+    classes = random.normal(0, 0.1, (10, 32)).astype(np.float32)  # two trainings on the same classes make them alike
+    one, other = random.normal(0, 0.1, (2, 32, 64))
+    kept = one + random.normal(0, 0.02, one.shape)
+    found = counters([with_head(one, 60), with_head(other, 80), with_head(kept, 90)])
+    assert found.tolist() == [[0, 0, -LOG_ODDS], [0, 0, 0], [LOG_ODDS, 0, 0]]
+
+
 def test_models_with_heads_of_other_sizes_are_no_copies_though_no_head_is_sampled():
     def with_head(classes):
         sketch = sketch_of(start(1))
