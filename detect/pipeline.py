@@ -20,6 +20,7 @@ from lineage.detect.decision import AnswerKind, Candidate, Decision
 from lineage.detect.equal_parts import has_equals, with_equals_of_parents, with_parent_of_equal
 from lineage.detect.family_values import plain
 from lineage.detect.geometry import nearly_equal_to
+from lineage.detect.handed_down import with_handed_down
 from lineage.detect.identical_bodies import spread
 from lineage.detect.measurement import SettledFamily, measure, settle
 from lineage.detect.merges import merged_decision, with_bases
@@ -256,6 +257,9 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     tree = decide_tree(found.geometry, found.units, found.roots, found.evidence, found.characters, found.tensors)
     unseen = missing_parents(tree, family, found, options.missing_parents)
     parent = (tree.parent - unseen) * kin(family.shared)
+    parent = with_handed_down(
+        parent, family.distance, found.tensors, [s.sketch for s in family.own], [*family.mixed.keys()]
+    )
     evidence = FamilyEvidence(
         tree=tree,
         evidence=found.evidence,
