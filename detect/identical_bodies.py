@@ -144,10 +144,12 @@ def _of_heads(members: list[int], heads: Tensor | None, rest: Tensor) -> list[fl
 
 
 def _against(members: list[int], heads: Tensor) -> list[float]:
-    """Votes against each member of the models outside whose head is of the shape of its own and not made of it; nan: of no such shape."""
+    """Votes against each member of the models outside whose head is of the shape of its own and not made of it, where none outside has one
+    that is; nan: of no such shape."""
     outside = torch.tensor([model not in members for model in range(len(heads))])
-    others = (heads[outside] >= OTHER_HEAD).sum(0)  # (n,)
-    return (AGAINST * others.double()).clamp(max=MOST_AGAINST).tolist()
+    others = (heads[outside] >= OTHER_HEAD).double().sum(0)  # (n,)
+    kept = (heads[outside] < OTHER_HEAD).double().sum(0)
+    return torch.where(kept > 0, 0.0, (AGAINST * others).clamp(max=MOST_AGAINST)).tolist()
 
 
 def _chosen(
