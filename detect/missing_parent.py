@@ -6,7 +6,7 @@ tree, and further relatives, dates or claims must bring it down:
 
 - three or more models: FEATURES below, trees fitted by `bench.fit_missing_parent` on families with and without their root;
 - whether the root can be a child that hardly moved, by how far its children moved and how unlike;
-- eight children and more: whether all their steps share a part, or hold a part of the nearest children's;
+- eight children and more: whether their steps have a part in common (common_step.py);
 - dates: a parent is older than all its children; of siblings any may be the oldest;
 - a claim that names the model; claims of the model and of its children that name the same other one, which is not at hand.
 
@@ -21,16 +21,14 @@ from dataclasses import replace
 
 from lineage.detect.arrays import Tensor, torch
 from lineage.detect.boosted import shipped
+from lineage.detect.common_step import CROWD, steps
 from lineage.detect.decision import Decision
-from lineage.detect.geometry import Geometry
 from lineage.detect.measurement import Measurement, SettledFamily
-from lineage.detect.middle import held_parts, telling
 from lineage.detect.reasons import Reason
-from lineage.detect.signals.drift import differences_from, drift
+from lineage.detect.signals.drift import drift
 from lineage.detect.signals.exact_retention import private_share
 from lineage.detect.signals.opposition import against
 from lineage.detect.tree import FamilyTree
-from lineage.detect.weighted_quantile import weighted_quantile
 
 INNER = 4.0  # log-odds against an unseen parent of a model that has no tensor of its own, see signals/shared_tensors.py
 CROSSED = 6.0  # the same of a model of which two others each left another part as it is
@@ -52,21 +50,7 @@ LIMIT = 1.2  # log-odds that the fitted trees may add either way
 # children from which on a family speaks against an unseen parent: of three siblings whose parent is away a third was given to the one that
 # had moved least, at 0.83 to 0.99, as often as two children to the parent that is there
 FEWEST_CHILDREN = 3
-CROWD = 1.0  # power of the number of children by which the prior odds fall
 OPPOSED, PER_OPPOSED = 0.05, 40.0  # mean vote of opposition that few true roots have, and log-odds a unit beyond it
-# Children of an unseen parent, seen from one of them: what that one moved itself is in all their steps, so that no inner product of two of
-# them is below its square. Of eight children and more, two have always been found that have nothing to do with each other.
-# lowest such product over the shortest step's square: nothing said, and all said
-SHARED_BY_ALL, SURELY_SHARED = 0.12, 0.22
-# shortest step over the middle one's: a child that hardly moved bounds the step of a stand-in, and tells nothing of what all share
-SHORT, NOT_SHORT = 0.1, 0.18
-NO_STEP = 1e-10  # square of a step over the model's own, from which on it is more than rounding
-SHARED_CHILDREN = 8  # fewer may all be akin
-SHARED_WORTH = 4.0  # log-odds, beside the prior's against many children
-# steps looked at; others that must tell of one, and how near they must lie in all; steps that must be told
-NEAREST, FEWEST, FEWEST_NEAR, FEWEST_STEPS = 3, 5, 3.0, 2
-LOW = 0.2  # share of the others, by nearness, that may hold less
-HELD, SURELY_HELD = 0.12, 0.2  # of a step, by the others: nothing said, and all said
 OPPOSED_AT_MOST = 2.5  # log-odds: in a star of networks whose norms keep no length a true root showed 0.15
 
 
@@ -88,7 +72,7 @@ def missing_parents(tree: FamilyTree, family: SettledFamily, found: Measurement,
         odds += stood_still(root, below, products) if len(below) >= FEWEST_CHILDREN else 0.0
         odds -= max(INNER * bool(inner[root]), CROSSED * found.tensors.crossed(root))
         odds += min(SAME_BASE_AT_MOST, SAME_BASE * float((found.evidence.declared[below, root] < 0).sum()))
-        odds += max(shared_by_all(root, below, products), held_by_the_others(root, below, found.geometry))
+        odds += float(tree.common_step[place])
         claimed = found.evidence.declared[:, root]  # (m,)
         chance = (odds - CLAIMED * (claimed > 0)).sigmoid()
         unseen[:, root] = torch.where(claimed < 0, chance.clamp(min=BY_ITS_CARD), chance)
@@ -179,7 +163,7 @@ def stood_still(root: int, children: Tensor, products: Tensor) -> float:
     count = len(children)
     if count < 2:
         return 0.0
-    squares, products_of_two = _steps(root, children, products)
+    squares, products_of_two = steps(root, children, products)
     lengths = squares.clamp(min=1e-300).sqrt()
     first, second = torch.triu_indices(count, count, 1)
     lowest = float((products_of_two / lengths[first] / lengths[second]).min())
@@ -188,60 +172,6 @@ def stood_still(root: int, children: Tensor, products: Tensor) -> float:
     still = math.log(max(lowest, STILL**2)) / 2 / spread
     chance = (count + 1) * math.erfc(-still / math.sqrt(2)) / 2
     return max(-STILL_WORTH, math.log(min(1.0, max(chance, 1e-300))))
-
-
-def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
-    """Log-odds for an unseen parent since all steps from the root have a part in common; 0 where some do not.
-
-    Args:
-        children: (c,) int64, directly below the root; products: (m, m) float64, inner products over all values, around any point.
-    """
-    if len(children) < SHARED_CHILDREN:
-        return 0.0
-    squares, products_of_two = _steps(root, children, products)
-    shortest = float(squares.min())
-    if shortest <= NO_STEP * float(products.diagonal().max()):
-        return 0.0
-    lowest = float(products_of_two.min()) / shortest
-    beside = math.sqrt(shortest / float(squares.median()))
-    telling = min(1.0, max(0.0, (beside - SHORT) / (NOT_SHORT - SHORT)))
-    return telling * _shared_worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
-
-
-def _steps(root: int, children: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the steps from the root to its children: (c,) their squares, (c (c - 1) / 2,) inner products of two, ordered as `triu_indices`."""
-    chosen = torch.cat([torch.tensor([root]), children])
-    steps = differences_from(products[chosen][:, chosen], 0)[1:, 1:]  # (c, c)
-    first, second = torch.triu_indices(len(children), len(children), 1)
-    return steps.diagonal(), steps[first, second]
-
-
-def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float:
-    """Log-odds for an unseen parent since the steps of the nearest children are in part held by the others.
-
-    Seen from a parent, what another child holds of a child's step is about nothing (middle.py). Seen from a child in the place of the
-    parent it is the share of the stand-in's own step in it, the same for all others; of the nearest children that share is the largest.
-
-    Args:
-        children: (c,) int64, directly below the root.
-    """
-    if len(children) < SHARED_CHILDREN:
-        return 0.0
-    nearest = children[geometry.distance[root][children].argsort()][:NEAREST]
-    lowest = []
-    for child in nearest.tolist():
-        part, near = held_parts(geometry.distance, root, child, telling(geometry, root, child, children))
-        if len(part) >= FEWEST and float(near.sum()) >= FEWEST_NEAR:
-            lowest.append(float(weighted_quantile(part[:, None], near[:, None], LOW)))
-    if len(lowest) < FEWEST_STEPS:
-        return 0.0
-    return _shared_worth(sum(lowest) / len(lowest), HELD, SURELY_HELD, len(children))
-
-
-def _shared_worth(part: float, nothing: float, all_of_it: float, children: int) -> float:
-    """Log-odds for an unseen parent: 0 up to a part of `nothing`, from `all_of_it` on what outweighs the prior against many children."""
-    share = min(1.0, max(0.0, (part - nothing) / (all_of_it - nothing)))
-    return share * (SHARED_WORTH + CROWD * math.log(children))
 
 
 def dated_first(root: int, children: Tensor, dates: Tensor) -> float:

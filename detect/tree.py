@@ -16,9 +16,12 @@ from dataclasses import dataclass
 
 from lineage.detect.ancestor import PairOdds, at_its_end, features, log_odds, log_odds_by_kind, surely_in_line
 from lineage.detect.arrays import Tensor, torch
+from lineage.detect.common_step import common_step
 from lineage.detect.geometry import Geometry
 from lineage.detect.middle import of_neighbours
+from lineage.detect.nearest_likelier import nearest_likelier
 from lineage.detect.opposed_ends import opposed_ends
+from lineage.detect.rerooted import edges
 from lineage.detect.root import mean_before, nearest_to, root_scores, weights_of_pairs
 from lineage.detect.side_by_side import side_by_side
 from lineage.detect.signals.exact_retention import Characters, exact_inheritance
@@ -54,6 +57,7 @@ IN_LINE = 1.5
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
+COMMON_STEP_AT_MOST = 2.0  # log-odds against a root: two of 22 true roots show the most of it
 PASSES = 2  # in which what a model holds of a candidate is weighed by the likeliest parents of that one
 NOT_NEITHER = -8.0  # log-odds that neither of two models comes from the other where they alone share a tensor
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
@@ -168,8 +172,9 @@ class FamilyTree:
         parent: (m, m) float64, [child, parent]; row sums are 1 - root.
         roots: (r,) int64, the models that may be the root; scores: kind of evidence -> (r,) float64 log-odds of each.
         best_parents: (r, m) int64, each model's parent in the tree of each possible root; -1 for the root itself.
-        direct: (m, m) float64, [child, parent]: probability that parent is the root, and child directly below it.
+        direct: (m, m) float64, [child, parent]: probability of edges from the root of a tree, see rerooted.py.
         best_tree: of the most probable root; terms: its own, see RootedTree.terms; neighbours: (m, k) int64, what their columns are about.
+        common_step: (r,) float64, see common_step.py, of the models directly below each root.
     """
 
     root: Tensor
@@ -181,6 +186,7 @@ class FamilyTree:
     best_tree: RootedTree
     terms: Mapping[str, Tensor]
     neighbours: Tensor
+    common_step: Tensor
 
     @property
     def best_root(self) -> int:
@@ -256,16 +262,22 @@ def decide_tree(
     scores["declared"] = torch.stack(
         [_over_edges(tree.share, evidence.declared, tree.root, neighbours) for tree in trees]
     )
+    best_parents = torch.stack([tree.parent(neighbours) for tree in trees])
+    products = geometry.gram.products.sum(0)
+    common = torch.tensor(
+        [
+            common_step(tree.root, (parents == tree.root).nonzero()[:, 0], products, geometry)
+            for tree, parents in zip(trees, best_parents, strict=True)
+        ],
+        dtype=torch.float64,
+    )
+    scores["common step"] = -common.clamp(max=COMMON_STEP_AT_MOST)
     likely = torch.stack(list(scores.values())).sum(0).softmax(0)  # (r,)
     root_probability = torch.zeros(models, dtype=torch.float64).index_add_(0, roots, likely)
-    parent, direct = (torch.zeros(models, models, dtype=torch.float64) for _ in range(2))
-    for chance, tree in zip(likely, trees, strict=True):
-        parent.scatter_add_(1, neighbours, chance * tree.share[:, :-1])
-        direct[:, tree.root] += chance * tree.share[:, -1]
-    best_parents = torch.stack([tree.parent(neighbours) for tree in trees])
+    parent, direct = edges([tree.share for tree in trees], best_parents, roots, likely, neighbours)
     best = trees[int(likely.argmax())]
     return FamilyTree(
-        root_probability, parent + direct, roots, scores, best_parents, direct, best, best.terms(), neighbours
+        root_probability, parent, roots, scores, best_parents, direct, best, best.terms(), neighbours, common
     )
 
 
@@ -327,6 +339,7 @@ def parents_under(
     for _ in range(PASSES):
         share = first_of(ancestor * kept_since_parent(geometry.gram, neighbours, share), order)
         share[root] = 0
+    share = nearest_likelier(share, neighbours, geometry.distance, root)
     return RootedTree(root, share, low, found, told, possible)
 
 

@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lineage.detect.missing_parent import shared_by_all, stood_still
+from lineage.detect.common_step import shared_by_all
+from lineage.detect.measurement import measure
+from lineage.detect.missing_parent import stood_still
 from lineage.detect.model_input import Subject
 from lineage.detect.options import Options
-from lineage.detect.pipeline import decide
+from lineage.detect.pipeline import decide, families_of
+from lineage.detect.tree import COMMON_STEP_AT_MOST, decide_tree
 from tests.builders import sketch_of, start, tune
 
 
@@ -98,3 +101,19 @@ def test_models_whose_cards_name_one_base_that_is_not_at_hand_are_no_parent_and_
     # whose child names the base of its parent is still its child where the weights say so
     child = Subject("child", sketch_of(tune(tune(base, 101, moved=0.3), 7, moved=0.1), "child"))
     assert decide([*at_hand, replace(child, declared=frozenset({"gone/base"}))])[-1].parent == "one"
+
+
+@pytest.mark.slow
+def test_a_step_that_all_others_share_speaks_against_a_root_up_to_a_bound():
+    base = start(1)
+    children = {f"c{seed}": tune(base, seed) for seed in range(2, 13)}
+    for models, at_hand in (({"base": base, **children}, True), (children, False)):
+        subjects = [Subject(name, sketch_of(weights, name)) for name, weights in models.items()]
+        (family,) = families_of(subjects, Options(detector=False), torch.device("cpu"))
+        found = measure(family, Options(detector=False))
+        tree = decide_tree(found.geometry, found.units, found.roots, found.evidence, found.characters, found.tensors)
+        said = tree.scores["common step"]
+        if at_hand:
+            assert float(said[0]) == 0.0 and tree.best_root == 0
+        else:
+            assert float(said.min()) == -COMMON_STEP_AT_MOST and float(tree.common_step.max()) > COMMON_STEP_AT_MOST
