@@ -42,7 +42,7 @@ from lineage.detect.unknown_merges import with_unknown_merges
 from lineage.graphdb.schema import LOCAL, Relation
 
 LARGER = 1.1  # times as many values: another model around it
-METHOD_VERSION = "95"
+METHOD_VERSION = "96"
 
 
 def decide(

@@ -57,7 +57,7 @@ IN_LINE = 1.5
 ON_ITS_GRID = (
     2.0  # log-odds that a model comes from one whose grid it hardly left; a sibling may have left it as little
 )
-COMMON_STEP_AT_MOST = 2.0  # log-odds against a root: two of 22 true roots show the most of it
+COMMON_STEP_AT_MOST = 1.0  # log-odds against a root: two of 22 true roots show the most of it
 PASSES = 2  # in which what a model holds of a candidate is weighed by the likeliest parents of that one
 NOT_NEITHER = -8.0  # log-odds that neither of two models comes from the other where they alone share a tensor
 SLOPE_LIMIT = 1.5  # total slope beyond which two models lie on one trajectory rather than in line
