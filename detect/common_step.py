@@ -52,8 +52,7 @@ def shared_by_all(root: int, children: Tensor, products: Tensor) -> float:
         return 0.0
     lowest = float(products_of_two.min()) / shortest
     beside = math.sqrt(shortest / float(squares.median()))
-    telling = min(1.0, max(0.0, (beside - SHORT) / (NOT_SHORT - SHORT)))
-    return telling * _worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
+    return _reached(beside, SHORT, NOT_SHORT) * _worth(lowest, SHARED_BY_ALL, SURELY_SHARED, len(children))
 
 
 def steps(root: int, children: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,5 +82,9 @@ def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float
 
 def _worth(part: float, nothing: float, all_of_it: float, children: int) -> float:
     """Log-odds for an unseen parent: 0 up to a part of `nothing`, from `all_of_it` on what outweighs the prior against many children."""
-    share = min(1.0, max(0.0, (part - nothing) / (all_of_it - nothing)))
-    return share * (WORTH + CROWD * math.log(children))
+    return _reached(part, nothing, all_of_it) * (WORTH + CROWD * math.log(children))
+
+
+def _reached(value: float, nothing: float, all_of_it: float) -> float:
+    """0 to 1: how far a value is on its way between two limits."""
+    return min(1.0, max(0.0, (value - nothing) / (all_of_it - nothing)))

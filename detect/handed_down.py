@@ -10,14 +10,14 @@ Dimension letters: m models, n of them asked about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lineage.detect.arrays import Tensor
 from lineage.detect.head_distances import head_distances
 from lineage.detect.line_of_descent import line_of_descent
 from lineage.detect.signals.shared_tensors import SharedTensors
 from lineage.detect.sketch_file import Sketch
-from lineage.detect.steps import BACK
+from lineage.detect.steps import beside_turning
 
 ASKED = 4  # nearest models between a model and its parent whose heads are compared
 LEAST = 0.5  # probability of the parent
@@ -31,7 +31,7 @@ SURE = 0.95  # share of the parent's probability that goes to the one between
 
 
 def with_handed_down(
-    parent: Tensor, distance: Tensor, tensors: SharedTensors, sketches: Sequence[Sketch], merges: Sequence[int] = ()
+    parent: Tensor, distance: Tensor, tensors: SharedTensors, sketches: Sequence[Sketch], merges: Collection[int] = ()
 ) -> Tensor:
     """
     Args:
@@ -66,8 +66,7 @@ def _between(child: int, first: int, distance: Tensor) -> list[int]:
     """The nearest models that the child may come from rather than from the first one, if that is their ancestor."""
     own, moved = distance[child], distance[first].clamp(min=1e-300)  # (m,) each
     slope = (own[first] + distance[first] - own) / (2 * moved)
-    farther = (own[first] - distance[first]) / own.clamp(min=1e-300)
-    farther = farther / (1 + 4 * BACK**2 * distance[first] / own.clamp(min=1e-300)).sqrt()
+    farther = beside_turning((own[first] - distance[first]) / own.clamp(min=1e-300), own, distance[first])
     possible = (slope >= SLOPE) & (farther >= FARTHER) & (distance[first] > 0) & (own > 0)
     possible[child] = possible[first] = False
     places = possible.nonzero()[:, 0]

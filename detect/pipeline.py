@@ -257,9 +257,7 @@ def _decide_family(family: SettledFamily, options: Options) -> list[Decision]:
     tree = decide_tree(found.geometry, found.units, found.roots, found.evidence, found.characters, found.tensors)
     unseen = missing_parents(tree, family, found, options.missing_parents)
     parent = (tree.parent - unseen) * kin(family.shared)
-    parent = with_handed_down(
-        parent, family.distance, found.tensors, [s.sketch for s in family.own], [*family.mixed.keys()]
-    )
+    parent = with_handed_down(parent, family.distance, found.tensors, [s.sketch for s in family.own], family.mixed)
     evidence = FamilyEvidence(
         tree=tree,
         evidence=found.evidence,

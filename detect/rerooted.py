@@ -35,41 +35,39 @@ def edges(
     models = len(neighbours)
     weight = likely**POWER
     weight = weight / weight.sum()
-    seen, direct = (torch.zeros(models, models, dtype=torch.float64) for _ in range(2))  # whatever the root is
+    found, direct = (torch.zeros(models, models, dtype=torch.float64) for _ in range(2))
     for share, root, counts in zip(shares, roots.tolist(), weight, strict=True):
-        seen.scatter_add_(1, neighbours, counts * share[:, :-1])
-        seen[:, root] += counts * share[:, -1]
+        found.scatter_add_(1, neighbours, counts * share[:, :-1])
+        found[:, root] += counts * share[:, -1]
         direct[:, root] += counts * share[:, -1]
-    found = seen.clone()
     for place in (weight >= LEAST).nonzero()[:, 0].tolist():
         for other in (likely >= LEAST).nonzero()[:, 0].tolist():
             counts, root = weight[place] * likely[other], int(roots[place])
             way = _turned_round(shares[place], parents[place], root, int(roots[other]), neighbours)
-            for model, sure, turned in way:
+            for model, turned, at_root in way:
                 found[model] += counts * turned
-                direct[model, root] -= counts * sure * shares[place][model, -1]
-            if len(way) > 1:  # the edge at the root, the other way round
-                (last, *_), (_, sure, _) = way[-2:]
-                direct[root, last] += counts * sure
+                direct[model] += counts * at_root
     return found, direct
 
 
 def _turned_round(
     share: Tensor, parents: Tensor, root: int, other: int, neighbours: Tensor
-) -> list[tuple[int, float, Tensor]]:
-    """Of the tree of one root under another one, the models on the way from the other: each with the probability that it lies there, and
-    (m,) what changes about its parents."""
+) -> list[tuple[int, Tensor, Tensor]]:
+    """Of the tree of one root under another one, the models on the way from the other: each with (m,) what changes about its parents, and
+    (m,) of that what is about edges at the tree's own root."""
     way = []
-    below, sure = -1, 1.0
+    below, sure = -1, 1.0  # the model before on the way, and the probability that it goes on here
     model = other
     for _ in range(len(parents)):
-        own = torch.zeros(len(parents), dtype=torch.float64)
+        at_root, own = (torch.zeros(len(parents), dtype=torch.float64) for _ in range(2))
+        at_root[root] = share[model, -1]
         own.scatter_add_(0, neighbours[model], share[model, :-1])
-        own[root] += share[model, -1]
-        turned = -sure * own
+        own += at_root
+        turned, at_root = -sure * own, -sure * at_root
         if below >= 0:
             turned[below] += sure
-        way.append((model, sure, turned))
+            at_root[below] += sure * (model == root)
+        way.append((model, turned, at_root))
         if model == root:
             break
         below, model = model, int(parents[model])

@@ -126,8 +126,8 @@ def _with_exactest_parts(values: FamilyValues, model: int, span: WeightedSum, me
     if again.base is None:
         return again
     position = best[0].tolist().index(place[again.base])
-    others = [place[n] for n in near[parts[position]][:MOST_NEAR] if place[n] not in best[0]]
-    alike = _as_good(seen, best[0], position, [*others, *([place[span.base]] if span.base is not None else [])], origin)
+    others = [*near[parts[position]][:MOST_NEAR], *([] if span.base is None else [span.base])]
+    alike = _as_good(seen, best[0], position, [place[n] for n in others], origin)
     return replace(again, alike=tuple(seen.pool[i] for i in alike))
 
 

@@ -34,8 +34,16 @@ def steps_from(root: int, geometry: Geometry) -> Steps:
     turned, apart = turned_from(root, distance, lengths), distance.gather(1, neighbours)
     moved = distance[root][neighbours]
     order = (turned[:, None] - turned[neighbours]) / (apart / lengths[:, None]).clamp(min=1e-300)
-    order = order / (1 + 4 * BACK**2 * moved / apart.clamp(min=1e-300)).sqrt()
-    return Steps(distance[:, root], apart, moved, order)
+    return Steps(distance[:, root], apart, moved, beside_turning(order, apart, moved))
+
+
+def beside_turning(order: Tensor, apart: Tensor, moved: Tensor) -> Tensor:
+    """An order of two models, nearer to 0 where the step between them is so short that going a little on or back makes it.
+
+    Args:
+        order, apart, moved: of one shape, as in `Steps`.
+    """
+    return order / (1 + 4 * BACK**2 * moved / apart.clamp(min=1e-300)).sqrt()
 
 
 def turned_from(root: int, distance: Tensor, lengths: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 For every model that could be the family's root, a tree is built: the parent of b is the nearest model that is an ancestor of b as
 seen from there (ancestor.py), or else the root. Roots are compared by evidence that does not depend on their trees (root.py,
-signals/opposition.py) and by dates and claims along the trees' edges; a softmax turns scores into probabilities. The probability of an
-edge is summed over the roots, so that "cannot tell which of these two" comes out exactly where the alternatives disagree. And under every
-root its children may come from a model that is not at hand (missing_parent.py).
+signals/opposition.py), by a step that all directly below them share (common_step.py), and by dates and claims along the trees' edges; a
+softmax turns scores into probabilities. The probability of an edge is summed over the roots, each tree turned round to every root
+(rerooted.py), so that "cannot tell which of these two" comes out exactly where the alternatives disagree. And under every root its children
+may come from a model that is not at hand (missing_parent.py).
 
 Dimension letters: m models, k neighbours of each, r possible roots, g groups of values.
 """

@@ -25,9 +25,8 @@ ALL_DIFFER = 0.8  # the same share where base and parents have different values
 MIXED = 0.05  # share of such values that are explained by no model alone
 FEWEST_INFORMATIVE = 64
 ELECTED = 0.95  # share of values that are the mean of the parents of one sign
-EXACT = (
-    0.55  # of what a value may be off: of a value that is a parent's alone more is left in a model near to that parent
-)
+# of what a value may be off: of a value that is a parent's alone more is left in a model near to that parent
+EXACT = 0.55
 OFTEN = 0.03  # share of such values from which on it is one, clear of chance; 0.015 at most for parents, 0.06 and more for what lies near
 FEWEST_ALONE, FEWEST_IN_TENSOR = 64, 8  # values of a parent alone, by which the two differ
 LEAST_SHARE = 0.02  # of the merged differences; what has less in them is no parent, and chance found it
