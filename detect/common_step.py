@@ -37,8 +37,6 @@ def common_step(root: int, children: Tensor, products: Tensor, geometry: Geometr
     Args:
         children: (c,) int64, directly below the root; products: (m, m) float64, inner products over all values, around any point.
     """
-    if len(children) < FEWEST_CHILDREN:
-        return 0.0
     return max(shared_by_all(root, children, products), held_by_the_others(root, children, geometry))
 
 
@@ -69,6 +67,8 @@ def held_by_the_others(root: int, children: Tensor, geometry: Geometry) -> float
     Seen from a parent, what another child holds of a child's step is about nothing (middle.py). Seen from a child in the place of the
     parent it is the share of the stand-in's own step in it, the same for all others; of the nearest children that share is the largest.
     """
+    if len(children) < FEWEST_CHILDREN:
+        return 0.0
     nearest = children[geometry.distance[root][children].argsort()][:NEAREST]
     lowest = []
     for child in nearest.tolist():

@@ -5,10 +5,10 @@ import pytest
 
 from lineage.detect.arrays import by_numpy
 from lineage.detect.arrays import torch as seam
+from lineage.detect.common_step import held_by_the_others
 from lineage.detect.geometry import Geometry
 from lineage.detect.gram import Gram
 from lineage.detect.middle import in_the_middle, lie_together, middle, of_neighbours, of_those_together
-from lineage.detect.missing_parent import held_by_the_others
 from lineage.detect.root import root_evidence
 
 VALUES = 40_000
